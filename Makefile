@@ -1,0 +1,51 @@
+# What a newcomer would guess. `make` alone lists the targets.
+PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+# Ansible and pytest of this checkout, not of whoever calls.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SHELL := /bin/sh
+
+.PHONY: help setup lock demo demo-shell demo-clean test test-all lint format docs bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install missing Debian packages and the pinned Python packages (.venv)
+	@tools/setup.sh
+
+lock: ## Pin the newest Python packages anew (requirements.lock)
+	tools/lock.sh
+
+demo: setup ## A real Slurm that grows and shrinks a cluster of containers on this machine (root)
+	@demo/run demo
+
+demo-shell: ## A shell on the demo's login node
+	@demo/run shell
+
+demo-clean: ## Remove everything that the demo made
+	@demo/run clean
+
+test: setup ## Lint, unit, contract and end-to-end tests; says where the time went
+	@$(BIN)/python tools/stages.py lint unit e2e
+
+test-all: setup ## The same, with the slow tests
+	@$(BIN)/python tools/stages.py --slow lint unit e2e
+
+lint: setup ## ruff, mypy, ansible-lint, terraform, shellcheck
+	@$(BIN)/python tools/lint.py
+
+format: setup ## Format Python and Terraform
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	terraform fmt -recursive
+
+docs: setup ## Write the generated references (docs/reference) anew
+	$(BIN)/python tools/reference.py
+
+bench: setup ## Measure; JSON and a table (root)
+	$(BIN)/python -m tests.bench
+
+clean: ## Remove what make made here, except the demo (make demo-clean)
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
+	find . -path ./.git -prune -o -path ./.demo -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""The local cloud's command: every verb prints JSON.
+
+    python3 demo/local_cloud/cli.py --root ROOT VERB
+
+Exit codes: 0 done; 1 refused or failed, with {"error": {"kind", "text", "server"}} on standard
+output and the text on standard error; 2 wrong usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from local_cloud import faults
+from local_cloud.clean import clean
+from local_cloud.cloud import Cloud
+from local_cloud.errors import CloudFault
+from local_cloud.guest import Guest
+from local_cloud.store import FLAVORS, default_images, read_json
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the verbs."""
+    top = argparse.ArgumentParser(prog="local-cloud", description="A cloud of containers on this machine.")
+    top.add_argument("--root", type=Path, required=True, help="the cloud's directory")
+    verbs = top.add_subparsers(dest="verb", required=True)
+
+    net = verbs.add_parser("network", help="make or remove the bridge")
+    net.add_argument("action", choices=("ensure", "delete", "show"))
+    net.add_argument("--bridge", default="", help="at most 15 characters")
+    net.add_argument("--subnet", default="", help="for example 10.79.0.0/16")
+    net.add_argument("--image", action="append", default=[], metavar="ALIAS=PATH")
+
+    create = verbs.add_parser("create", help="make a server, or adopt the same one")
+    for name in ("name", "image", "flavor", "address"):
+        create.add_argument(f"--{name}", required=True)
+    create.add_argument("--key-pair", default="", help="public key text")
+    create.add_argument("--zone", default="")
+    create.add_argument("--tag", action="append", default=[])
+    create.add_argument("--wait", type=float, default=0, help="seconds to wait for the SSH host key")
+
+    listing = verbs.add_parser("list", help="list servers")
+    listing.add_argument("--tag", action="append", default=[], help="servers that carry all these tags")
+    for name, text in (
+        ("show", "one server"),
+        ("delete", "delete a server; gone already is fine"),
+        ("stop", "power off"),
+        ("reboot", "power off and on: same disk"),
+        ("console", "print the console (plain text)"),
+    ):
+        verbs.add_parser(name, help=text).add_argument("id")
+    rebuild = verbs.add_parser("rebuild", help="fresh disk from an image")
+    rebuild.add_argument("id")
+    rebuild.add_argument("--image", required=True)
+    resize = verbs.add_parser("resize", help="another flavor, same disk")
+    resize.add_argument("id")
+    resize.add_argument("--flavor", required=True)
+
+    verbs.add_parser("images", help="aliases and what is in the image cache")
+    verbs.add_parser("flavors", help="sizes: vcpus, ram in MiB, disk in GiB")
+    fault = verbs.add_parser("fault", help="make something go wrong").add_subparsers(dest="action", required=True)
+    add = fault.add_parser("add")
+    add.add_argument("kind", choices=faults.KINDS)
+    add.add_argument("--match", default=".*", help="regular expression for whole server names")
+    add.add_argument("--times", type=int, default=1, help="0: until cleared")
+    add.add_argument("--seconds", type=float, default=0, help="delay of slow-create, slow-boot, vanish")
+    add.add_argument("--class", dest="failure", default="capacity", choices=tuple(faults.TEXTS))
+    add.add_argument("--text", default="", help="instead of the class's usual words")
+    fault.add_parser("list")
+    fault.add_parser("clear").add_argument("--match", default="", help="only faults with this match")
+    verbs.add_parser("clean", help="remove everything that this cloud has on the machine")
+    return top
+
+
+def run(cloud: Cloud, args: argparse.Namespace) -> Any:
+    """Do what was asked; the result is printed as JSON."""
+    match args.verb:
+        case "network":
+            return _network(cloud, args)
+        case "create":
+            wanted = {key: getattr(args, key) for key in ("name", "image", "flavor", "address", "key_pair", "zone")}
+            made = cloud.create(**wanted, tags=frozenset(args.tag))
+            if args.wait:
+                cloud.wait_host_key(made["id"], args.wait)
+            return cloud.show(made["id"])
+        case "list":
+            return cloud.servers(frozenset(args.tag))
+        case "show":
+            return cloud.show(args.id)
+        case "delete":
+            cloud.delete(args.id)
+            return None
+        case "stop":
+            return cloud.stop(args.id)
+        case "reboot":
+            return cloud.reboot(args.id)
+        case "rebuild":
+            return cloud.rebuild(args.id, args.image)
+        case "resize":
+            return cloud.resize(args.id, args.flavor)
+        case "console":
+            sys.stdout.write(Guest(cloud.store, args.id).console())
+            return ...
+        case "images":
+            settings = read_json(cloud.store.root / "cloud.json", {})
+            cache = default_images()
+            found = {path.name: str(path) for path in sorted(cache.glob("*/")) if not path.name.startswith(".")}
+            return {**found, **settings.get("images", {})}
+        case "flavors":
+            return read_json(cloud.store.root / "flavors.json", FLAVORS)
+        case "fault":
+            return _fault(cloud, args)
+    return clean(args.root)
+
+
+def _network(cloud: Cloud, args: argparse.Namespace) -> Any:
+    if args.action == "delete":
+        cloud.delete_network()
+        return None
+    if args.action == "show":
+        return cloud.network()
+    images = dict(entry.split("=", 1) for entry in args.image if "=" in entry)
+    return cloud.configure(args.bridge, args.subnet, images)
+
+
+def _fault(cloud: Cloud, args: argparse.Namespace) -> Any:
+    if args.action == "list":
+        return faults.listed(cloud.store)
+    cloud.store.prepare()
+    if args.action == "clear":
+        faults.clear(cloud.store, args.match)
+        return None
+    return faults.add(cloud.store, args.kind, args.match, args.times, args.seconds, args.failure, args.text)
+
+
+def main() -> int:
+    """Run one verb."""
+    args = parser().parse_args()
+    try:
+        if os.geteuid() != 0:
+            raise CloudFault("host", "only root can run containers: run this command as root")
+        result = run(Cloud(args.root), args)
+    except CloudFault as error:
+        print(json.dumps({"error": {"kind": error.kind, "text": error.text, "server": error.server_id}}))
+        print(error, file=sys.stderr)
+        return 1
+    if result is not ...:
+        print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

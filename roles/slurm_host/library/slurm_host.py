@@ -1,0 +1,419 @@
+#!/usr/bin/python
+# Copyright: the slurm-powersave authors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Everything that makes a host a member of the cluster, in one task.
+
+A task costs about 0.1 s of the control host's CPU and a round trip for each node, so a module per file made
+the configuration of a node four times slower than this one.
+"""
+
+# ruff: noqa: E402 (Ansible wants the documentation before the imports)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: slurm_host
+short_description: Make a host a member of a Slurm cluster
+description:
+  - Writes the munge key, C(/etc/hosts), the host name, C(slurm.conf), C(gres.conf) and C(cgroup.conf), and
+    starts munged. On a compute node it then starts slurmd, last of all.
+  - A daemon whose files change is stopped before they are written and started afterwards. A run that is
+    interrupted in between leaves it stopped, and the next run starts it.
+options:
+  hostname:
+    description: What the host must call itself; Slurm looks its node up by this name. Not touched if absent.
+    type: str
+  munge_key:
+    description: The cluster's munge key, base64.
+    type: str
+    required: true
+  hosts:
+    description: All hosts of the cluster, for C(/etc/hosts). Lines of other hosts are kept.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Host name., type: str, required: true}
+      address: {description: IP address., type: str, required: true}
+  slurm_conf:
+    description: The text of C(slurm.conf).
+    type: str
+    required: true
+  gres_conf:
+    description: The text of C(gres.conf). With none a file that came from here is removed.
+    type: str
+    default: ""
+  cgroup_conf:
+    description: The text of C(cgroup.conf). With none a file that came from here is removed.
+    type: str
+    default: ""
+  dns_servers:
+    description: Name servers for C(/etc/resolv.conf). With none the file is left alone.
+    type: list
+    elements: str
+    default: []
+  mounts:
+    description: Directories that must be mount points before slurmd starts.
+    type: list
+    elements: str
+    default: []
+  mounts_wait:
+    description: Seconds to wait for the mount points.
+    type: float
+    default: 20
+  scripts:
+    description: Scripts of the site. One without a text is removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Where it is to be., type: path, required: true}
+      text: {description: The whole script., type: str, default: ""}
+  slurmd:
+    description: Whether slurmd runs here. It is started but not enabled, so that a host that boots does not
+      register before its storage was checked.
+    type: bool
+    default: false
+author:
+  - the slurm-powersave authors
+"""
+
+EXAMPLES = r"""
+- name: Configure a compute node
+  slurm_host:
+    hostname: "{{ inventory_hostname }}"
+    munge_key: "{{ lookup('ansible.builtin.pipe', 'base64 --wrap=0 /etc/munge/munge.key') }}"
+    hosts: [{name: demo-1, address: 10.79.1.1}]
+    slurm_conf: "{{ slurm_powersave.slurm_conf }}"
+    mounts: [/mnt/ohpc]
+    slurmd: true
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, one short line each.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import base64
+import binascii
+import grp
+import os
+import pwd
+import re
+import socket
+import subprocess
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+MARK = b"# Written by slurm-powersave"
+"""How the files of slurm.conf's kind begin, as the inventory has them."""
+HOSTS_BEGIN = "# slurm-powersave: begin"
+HOSTS_END = "# slurm-powersave: end"
+SLURMD_WAIT = 10.0
+"""Seconds for slurmd to listen: 0.1 to 0.5 is usual."""
+
+
+class Problem(Exception):
+    """Why the host can't become a member; its text is what the operator reads."""
+
+
+def read(path):
+    """Return a file's bytes, None when it is absent."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write(path, content, mode=0o644, owner=None):
+    """Replace a file atomically; a symbolic link is replaced, not followed."""
+    directory = os.path.dirname(path)
+    os.makedirs(directory, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".slurm-powersave-", dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def hosts_text(old, hosts):
+    """Return /etc/hosts: the old lines that name none of our hosts, then ours.
+
+    Images carry `127.0.1.1 NAME`, by which MPI and slurmd would find themselves on the loopback only.
+    """
+    ours = {host["name"] for host in hosts}
+    kept, inside = [], False
+    for line in old.splitlines():
+        if line in (HOSTS_BEGIN, HOSTS_END):
+            inside = line == HOSTS_BEGIN
+        elif not inside and ours.isdisjoint(line.split("#")[0].split()[1:]):
+            kept.append(line)
+    if not any("localhost" in line.split("#")[0].split()[1:] for line in kept):
+        kept.insert(0, "127.0.0.1 localhost")
+    block = ["{} {}".format(host["address"], host["name"]) for host in hosts]
+    return "\n".join([*kept, HOSTS_BEGIN, *block, HOSTS_END]) + "\n"
+
+
+def slurmd_port(slurm_conf):
+    """Return the port that slurmd listens on (slurm.conf(5): 6818 by default)."""
+    found = re.search(r"(?im)^\s*SlurmdPort\s*=\s*(\d+)", slurm_conf)
+    return int(found.group(1)) if found else 6818
+
+
+def listens(port):
+    """Tell whether anything listens on a TCP port, without connecting: slurmd logs each empty connection."""
+    suffix = f":{port:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read(table) or b"").decode("ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(suffix) and fields[3] == "0A":
+                return True
+    return False
+
+
+class Host:
+    """This host: what it has, what it lacks, and how to change it."""
+
+    def __init__(self, module):
+        self.module = module
+        self.wanted = module.params
+        self.check = module.check_mode
+        self.changes = []
+        self.diffs = []
+        self.units = {}
+
+    def run(self, *argv):
+        """Run a command of this host; return (rc, output)."""
+        rc, out, err = self.module.run_command(list(argv))
+        return rc, (out + err).strip()
+
+    def systemctl(self, verb, unit):
+        """Change a unit, or say why it could not be changed in the unit's own words."""
+        self.changes.append(f"{verb} {unit}")
+        if self.check:
+            return
+        # --no-reload: with enable and disable a reload of systemd would cost 0.2 s, and nothing needs it.
+        flags = ["--no-reload"] if verb in ("enable", "disable") else []
+        rc, out = self.run("systemctl", verb, *flags, unit)
+        if rc:
+            raise Problem(f"systemctl {verb} {unit} failed: {self.journal(unit) or out}")
+
+    def journal(self, unit):
+        """Return the unit's last words."""
+        options = ["--lines=4", "--output=cat", "--no-pager", "--quiet"]
+        rc, out = self.run("journalctl", "--unit", unit, *options)
+        return " | ".join(out.splitlines()) if rc == 0 else ""
+
+    def read_units(self, names):
+        """Read the state of the units that we need, in one call."""
+        properties = "--property=LoadState,ActiveState,UnitFileState"
+        _rc, out = self.run("systemctl", "show", properties, *names)
+        blocks = out.split("\n\n")
+        for number, name in enumerate(names):
+            lines = blocks[number].splitlines() if number < len(blocks) else []
+            unit = dict(line.split("=", 1) for line in lines if "=" in line)
+            if unit.get("LoadState") != "loaded":
+                raise Problem(
+                    f"{name} is not installed here (its unit is {unit.get('LoadState') or 'unknown'}): "
+                    "install the package, or use an image that has it"
+                )
+            self.units[name] = unit
+
+    def active(self, unit):
+        """Tell whether a unit ran when the module began."""
+        return self.units[unit].get("ActiveState") in ("active", "reloading", "activating")
+
+    def put(self, path, text, mode=0o644, owner=None, secret=False):
+        """Replace a file; without a text remove it."""
+        self.changes.append(f"{'write' if text else 'remove'} {path}")
+        if not secret:
+            before = (read(path) or b"").decode("utf-8", "replace")
+            self.diffs.append(
+                {"before": before, "after": text.decode("utf-8"), "before_header": path, "after_header": path}
+            )
+        if self.check:
+            return
+        if text:
+            write(path, text, mode, owner)
+        else:
+            os.unlink(path)
+
+    def identity(self):
+        """Write the host name, /etc/hosts and resolv.conf.
+
+        They come before munged: with its own name unknown munged starts 20 s late.
+        """
+        name = self.wanted["hostname"]
+        if name and read("/etc/hostname") != name.encode() + b"\n":
+            self.put("/etc/hostname", name.encode() + b"\n")
+        if name and socket.gethostname() != name:
+            self.changes.append(f"hostname {name}")
+            if not self.check:
+                socket.sethostname(name)
+        old = (read("/etc/hosts") or b"").decode("utf-8", "replace")
+        new = hosts_text(old, self.wanted["hosts"])
+        if new != old:
+            self.put("/etc/hosts", new.encode())
+        if self.wanted["dns_servers"]:
+            lines = ["# Written by slurm-powersave"] + [
+                f"nameserver {server}" for server in self.wanted["dns_servers"]
+            ]
+            text = "\n".join(lines).encode() + b"\n"
+            if read("/etc/resolv.conf") != text:
+                self.put("/etc/resolv.conf", text)
+
+    def munge(self):
+        """Bring munged up with the cluster's key, and see that it can read what it wrote."""
+        try:
+            key = base64.b64decode(self.wanted["munge_key"], validate=True)
+        except binascii.Error as error:
+            raise Problem(f"munge_key is not base64: {error}") from error
+        if not 32 <= len(key) <= 1024:
+            raise Problem(f"the munge key has {len(key)} bytes; munged takes 32 to 1024")
+        path = "/etc/munge/munge.key"
+        running = self.active("munge")
+        user = pwd.getpwnam("munge")
+        if read(path) != key:
+            if running:
+                self.systemctl("stop", "munge")
+                running = False
+            self.put(path, key, 0o400, (user.pw_uid, grp.getgrnam("munge").gr_gid), secret=True)
+        if self.units["munge"].get("UnitFileState") == "disabled":
+            self.systemctl("enable", "munge")
+        if not running:
+            self.systemctl("start", "munge")
+        if self.check:
+            return
+        made = subprocess.run(["munge", "-n"], capture_output=True, check=False)
+        seen = subprocess.run(["unmunge"], input=made.stdout, capture_output=True, check=False)
+        if made.returncode or seen.returncode:
+            words = (made.stderr + seen.stderr).decode("utf-8", "replace").strip()
+            raise Problem(f"munged does not answer: `munge -n | unmunge` says: {words}")
+
+    def slurm(self):
+        """Write slurm.conf, its companions and the site's scripts; slurmd does not run while they change."""
+        differ = []
+        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+            path = "/etc/slurm/" + name
+            text = self.wanted[name.replace(".", "_")]
+            old = read(path)
+            # A file that the image or the site brought along stays; one that we wrote goes.
+            if text.encode() != (old or b"") and (text or old.startswith(MARK)):
+                differ.append((path, text, 0o644))
+        for script in self.wanted["scripts"]:
+            if script["text"].encode() != (read(script["path"]) or b""):
+                differ.append((script["path"], script["text"], 0o755))
+        if differ and self.wanted["slurmd"] and self.active("slurmd"):
+            self.systemctl("stop", "slurmd")
+            self.units["slurmd"]["ActiveState"] = "inactive"
+        for path, text, mode in differ:
+            self.put(path, text.encode(), mode)
+
+    def mounts(self):
+        """Wait until each of the wanted directories is a mount point."""
+        deadline = time.monotonic() + self.wanted["mounts_wait"]
+        while True:
+            missing = [path for path in self.wanted["mounts"] if not os.path.ismount(path)]
+            if not missing or self.check:
+                return
+            if time.monotonic() > deadline:
+                raise Problem(
+                    "not mounted after {:g} s: {}; slurmd was not started".format(
+                        self.wanted["mounts_wait"], ", ".join(missing)
+                    )
+                )
+            time.sleep(0.2)
+
+    def slurmd(self):
+        """Start slurmd and see that it listens."""
+        if self.units["slurmd"].get("UnitFileState") == "enabled":
+            self.systemctl("disable", "slurmd")
+        if self.active("slurmd"):
+            return
+        self.systemctl("start", "slurmd")
+        if self.check:
+            return
+        deadline = time.monotonic() + SLURMD_WAIT
+        port = slurmd_port(self.wanted["slurm_conf"])
+        while not listens(port):
+            _rc, state = self.run("systemctl", "is-active", "slurmd")
+            if state not in ("active", "activating"):
+                raise Problem("slurmd ended ({}): {}".format(state, self.journal("slurmd")))
+            if time.monotonic() > deadline:
+                raise Problem("slurmd does not listen on port {}: {}".format(port, self.journal("slurmd")))
+            time.sleep(0.05)
+
+    def configure(self):
+        """Do it all; the order matters, see the methods."""
+        wants_slurmd = self.wanted["slurmd"]
+        self.read_units(["munge", "slurmd"] if wants_slurmd else ["munge"])
+        self.identity()
+        self.munge()
+        self.slurm()
+        if wants_slurmd:
+            try:
+                self.mounts()
+            except Problem:
+                if self.active("slurmd"):
+                    self.systemctl("stop", "slurmd")
+                raise
+            self.slurmd()
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "hostname": {"type": "str"},
+            "munge_key": {"type": "str", "required": True, "no_log": True},
+            "hosts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                },
+            },
+            "slurm_conf": {"type": "str", "required": True},
+            "gres_conf": {"type": "str", "default": ""},
+            "cgroup_conf": {"type": "str", "default": ""},
+            "dns_servers": {"type": "list", "elements": "str", "default": []},
+            "mounts": {"type": "list", "elements": "str", "default": []},
+            "mounts_wait": {"type": "float", "default": 20},
+            "scripts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "text": {"type": "str", "default": ""},
+                },
+            },
+            "slurmd": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    host = Host(module)
+    try:
+        host.configure()
+    except (Problem, OSError, KeyError) as error:
+        text = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+        module.fail_json(msg=text, changed=bool(host.changes), changes=host.changes)
+    module.exit_json(changed=bool(host.changes), changes=host.changes, diff=host.diffs)
+
+
+if __name__ == "__main__":
+    main()

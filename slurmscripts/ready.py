@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+"""Keep a file for each node that is up, while any node is coming up, for the prologs of fast start.
+
+Usage: ready DIRECTORY SINFO. Started by the reader, which writes to standard input, one line a message:
+
+  expect          a request came: nodes are about to change
+  watch on|off    keep the files even if nothing is coming up
+
+One `sinfo` every 0.3 s stands for one in every waiting prolog. No file outlives an answer that says
+otherwise or can't be had, the watch, or the end of the input. Should this process be killed a file may
+lie, so the prolog asks Slurm once more before it lets a job go.
+
+Only the standard library, Python 3.6 or later.
+"""
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from typing import Optional, Set, Tuple
+
+PERIOD = 0.3
+IDLE = 10.0
+"""Seconds between two looks while nothing is coming up: Slurm may resume nodes without our hooks."""
+GRACE = 15.0
+"""Seconds after a request within which its nodes may not show it yet."""
+PATIENCE = 10.0
+"""Seconds that an answer may take."""
+NOT_READY = frozenset("#~%*!")
+"""Coming up, off, going down, silent: sinfo(1), NODE STATE CODES."""
+NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+
+
+class Watch:
+    """When to look, and what was seen last."""
+
+    def __init__(self, directory: str, sinfo: str) -> None:
+        self.directory = directory
+        self.command = [sinfo, "-a", "-h", "-N", "-o", "%N %T"]
+        self.watched = False
+        self.coming_up = False
+        self.until = 0.0
+
+    def obey(self, message: str) -> None:
+        """Take a line from the reader."""
+        if message == "expect":
+            self.until = time.monotonic() + GRACE
+        elif message.startswith("watch "):
+            self.watched = message == "watch on"
+
+    def busy(self) -> bool:
+        """Tell whether the files are to be kept at present."""
+        return self.watched or self.coming_up or time.monotonic() < self.until
+
+    def look(self) -> None:
+        """Make the files agree with what Slurm says now."""
+        ready: Set[str] = set()
+        states = self.states()
+        if states is not None:
+            self.coming_up = any("#" in state for _, state in states)
+            if self.busy():
+                ready = {name for name, state in states if NOT_READY.isdisjoint(state)}
+        self.keep(ready)
+
+    def states(self) -> Optional[Set[Tuple[str, str]]]:
+        """Read (node, state) pairs, one per node and partition; None when Slurm does not answer."""
+        try:
+            done = subprocess.run(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        words = [entry.split() for entry in done.stdout.decode("ascii", "replace").splitlines()]
+        return {(word[0], word[1]) for word in words if len(word) == 2 and NODE_NAME.match(word[0])}
+
+    def keep(self, ready: Set[str]) -> None:
+        """Make the files be these."""
+        present = set(os.listdir(self.directory))
+        for name in present - ready:
+            os.unlink(os.path.join(self.directory, name))
+        for name in ready - present:
+            os.close(os.open(os.path.join(self.directory, name), os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def main() -> int:
+    """Look until the reader is gone."""
+    watch = Watch(*sys.argv[1:3])
+    half = b""
+    try:
+        while True:
+            watch.look()
+            if select.select([0], [], [], PERIOD if watch.busy() else IDLE)[0]:
+                chunk = os.read(0, 4096)
+                if not chunk:
+                    return 0
+                *lines, half = (half + chunk).split(b"\n")
+                for line in lines:
+                    watch.obey(line.decode("ascii", "replace"))
+    except OSError as error:
+        sys.stderr.write(f"slurm-powersave reader: no ready files: {error}\n")
+        return 1
+    finally:
+        with contextlib.suppress(OSError):
+            watch.keep(set())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,431 @@
+"""The journal: SQLite in WAL mode with synchronous=FULL, so that what was accepted survives a crash.
+
+One connection guarded by a lock serves the threads of a process; other processes (the command
+line) open the same file.
+"""
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import (
+    DesiredNode,
+    Hold,
+    NodeRecord,
+    Operation,
+    PhaseTime,
+    Request,
+    RunRecord,
+    ShardRun,
+)
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (
+  id TEXT PRIMARY KEY, mode TEXT NOT NULL, hostlist TEXT NOT NULL, time REAL NOT NULL,
+  source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
+  received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS requests_open ON requests (planned) WHERE planned = 0;
+CREATE TABLE IF NOT EXISTS refusals (
+  request TEXT NOT NULL, part TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS operations (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, request TEXT NOT NULL,
+  node TEXT NOT NULL, mode TEXT NOT NULL, phase TEXT NOT NULL, created REAL NOT NULL,
+  since REAL NOT NULL, outcome TEXT NOT NULL DEFAULT '', failure TEXT, text TEXT NOT NULL DEFAULT '',
+  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '',
+  jobs TEXT NOT NULL DEFAULT '', UNIQUE (request, node));
+CREATE INDEX IF NOT EXISTS operations_open ON operations (outcome) WHERE outcome = '';
+CREATE INDEX IF NOT EXISTS operations_node ON operations (node);
+CREATE TABLE IF NOT EXISTS phases (
+  operation TEXT NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS phases_operation ON phases (operation);
+CREATE TABLE IF NOT EXISTS nodes (
+  name TEXT PRIMARY KEY, pool TEXT NOT NULL, cloud TEXT NOT NULL, image TEXT NOT NULL,
+  flavor TEXT NOT NULL, zone TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
+  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS holds (
+  node TEXT PRIMARY KEY, operation TEXT NOT NULL, failure TEXT NOT NULL, reason TEXT NOT NULL,
+  until REAL NOT NULL, told INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS runs (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
+  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
+"""
+
+
+class SqliteJournal:
+    """Requests, operations, phases, what each node is to be, holds and running processes."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the journal.
+
+        Raises:
+            ConfigError: the file is not a journal of this version.
+        """
+        if path != ":memory:":
+            # Created with the right mode at once: the journal names jobs and users' reasons.
+            Path(path).touch(mode=0o600, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._lock = threading.RLock()
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            raise ConfigError("not a journal", where=str(path), why=str(error)) from error
+        if version not in (0, SCHEMA_VERSION):
+            raise ConfigError(
+                f"journal of version {version}, this program writes version {SCHEMA_VERSION}",
+                where=str(path),
+                todo="Use the version of slurm-powersave that made it.",
+            )
+        if version == 0:
+            self._db.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    # Requests
+
+    def add_request(self, request: Request, received: float) -> bool:
+        """Record a request; return False for one whose id is there already."""
+        with self._write() as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO requests (id, mode, hostlist, time, source, job_id, features,"
+                " resume_file, received) VALUES (?,?,?,?,?,?,?,?,?)",
+                (
+                    request.id,
+                    request.mode,
+                    request.hostlist,
+                    request.time,
+                    request.source,
+                    request.job_id,
+                    request.features,
+                    request.resume_file,
+                    received,
+                ),
+            )
+            return cursor.rowcount == 1
+
+    def unplanned_requests(self) -> list[Request]:
+        """Return the requests that have no operations yet, oldest first."""
+        return [
+            _request(row)
+            for row in self._rows("SELECT * FROM requests WHERE planned = 0 ORDER BY received, rowid")
+        ]
+
+    def request(self, request_id: str) -> Request | None:
+        """Read one request."""
+        rows = self._rows("SELECT * FROM requests WHERE id = ?", request_id)
+        return _request(rows[0]) if rows else None
+
+    def received(self, request_id: str) -> float | None:
+        """When a request was journalled, in seconds since the epoch."""
+        rows = self._rows("SELECT received FROM requests WHERE id = ?", request_id)
+        return float(rows[0]["received"]) if rows else None
+
+    def plan_request(
+        self,
+        request_id: str,
+        operations: Iterable[Operation],
+        refusals: Iterable[tuple[str, str]],
+        now: float,
+    ) -> None:
+        """Record what became of a request, in one transaction: its operations, and (part, why) refused."""
+        with self._write() as db:
+            for operation in operations:
+                self._insert(db, operation)
+            db.executemany(
+                "INSERT INTO refusals (request, part, why, at) VALUES (?,?,?,?)",
+                [(request_id, part, why, now) for part, why in refusals],
+            )
+            db.execute("UPDATE requests SET planned = 1 WHERE id = ?", (request_id,))
+
+    def refusals(self, request_id: str) -> list[tuple[str, str]]:
+        """Return (part, why) for what of a request's hostlist was refused."""
+        rows = self._rows("SELECT part, why FROM refusals WHERE request = ? ORDER BY rowid", request_id)
+        return [(row["part"], row["why"]) for row in rows]
+
+    # Operations
+
+    def new_operation(self, request: str, node: str, mode: Mode, phase: str, now: float) -> Operation:
+        """Make an operation value with an id that is free; it is recorded by `plan_request`."""
+        while True:
+            operation_id = secrets.token_hex(3)
+            if not self._rows("SELECT 1 FROM operations WHERE id = ?", operation_id):
+                return Operation(operation_id, request, node, mode, phase, now, now)
+
+    def _insert(self, db: sqlite3.Connection, operation: Operation) -> None:
+        db.execute(
+            "INSERT INTO operations (id, request, node, mode, phase, created, since, outcome, failure, text,"
+            " shard, server_id, jobs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                operation.id,
+                operation.request,
+                operation.node,
+                operation.mode,
+                operation.phase,
+                operation.created,
+                operation.since,
+                operation.outcome,
+                operation.failure,
+                operation.text,
+                operation.shard,
+                operation.server_id,
+                _jobs(operation),
+            ),
+        )
+        db.execute(
+            "INSERT INTO phases (operation, phase, at) VALUES (?,?,?)",
+            (operation.id, operation.outcome or operation.phase, operation.since),
+        )
+
+    def save_operation(self, operation: Operation) -> None:
+        """Write an operation's present phase, shard, server, failure and outcome.
+
+        An outcome that is recorded is never changed: a second one is a fault of the caller.
+        """
+        with self._write() as db:
+            old = db.execute("SELECT phase, outcome FROM operations WHERE id = ?", (operation.id,)).fetchone()
+            if old["outcome"]:
+                raise AssertionError(f"operation {operation.id} has ended: {old['outcome']}")
+            db.execute(
+                "UPDATE operations SET phase = ?, since = ?, outcome = ?, failure = ?, text = ?, shard = ?,"
+                " server_id = ?, jobs = ? WHERE id = ?",
+                (
+                    operation.phase,
+                    operation.since,
+                    operation.outcome,
+                    operation.failure,
+                    operation.text,
+                    operation.shard,
+                    operation.server_id,
+                    _jobs(operation),
+                    operation.id,
+                ),
+            )
+            if operation.outcome or old["phase"] != operation.phase:
+                db.execute(
+                    "INSERT INTO phases (operation, phase, at) VALUES (?,?,?)",
+                    (operation.id, operation.outcome or operation.phase, operation.since),
+                )
+
+    def open_operations(self) -> list[Operation]:
+        """Return the operations without an outcome, in the order of their requests."""
+        return [
+            _operation(row)
+            for row in self._rows("SELECT * FROM operations WHERE outcome = '' ORDER BY number")
+        ]
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """Read one operation with its phases."""
+        rows = self._rows("SELECT * FROM operations WHERE id = ?", operation_id)
+        return self._with_phases(rows)[0] if rows else None
+
+    def operations_of(self, request_id: str) -> list[Operation]:
+        """Return a request's operations with their phases."""
+        return self._with_phases(
+            self._rows("SELECT * FROM operations WHERE request = ? ORDER BY number", request_id)
+        )
+
+    def history(self, node: str | None = None, limit: int = 50) -> list[Operation]:
+        """Return the newest operations with their phases, newest first."""
+        where, values = ("WHERE node = ?", [node]) if node else ("", [])
+        return self._with_phases(
+            self._rows(f"SELECT * FROM operations {where} ORDER BY number DESC LIMIT ?", *values, limit)
+        )
+
+    def _with_phases(self, rows: Sequence[sqlite3.Row]) -> list[Operation]:
+        found = []
+        for row in rows:
+            phases = self._rows("SELECT phase, at FROM phases WHERE operation = ? ORDER BY rowid", row["id"])
+            found.append(
+                replace(_operation(row), phases=tuple(PhaseTime(p["phase"], p["at"]) for p in phases))
+            )
+        return found
+
+    # Nodes
+
+    def node_records(self) -> dict[str, NodeRecord]:
+        """Return what is recorded of every node that ever had an operation or an address."""
+        return {row["name"]: _node_record(row) for row in self._rows("SELECT * FROM nodes")}
+
+    def save_node(self, record: NodeRecord) -> None:
+        """Write one node's record."""
+        self.save_nodes([record])
+
+    def save_nodes(self, records: Iterable[NodeRecord]) -> None:
+        """Write nodes' records in one transaction."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                [
+                    (
+                        record.node.name,
+                        record.node.pool,
+                        record.node.cloud,
+                        record.node.image,
+                        record.node.flavor,
+                        record.node.zone,
+                        record.node.address,
+                        record.node.generation,
+                        record.shard,
+                        record.server_id,
+                        record.failures,
+                    )
+                    for record in records
+                ],
+            )
+
+    # Holds
+
+    def holds(self) -> dict[str, Hold]:
+        """Return the nodes that rest after a failure."""
+        return {
+            row["node"]: Hold(
+                row["node"],
+                row["operation"],
+                FailureClass(row["failure"]),
+                row["reason"],
+                row["until"],
+                bool(row["told"]),
+            )
+            for row in self._rows("SELECT * FROM holds")
+        }
+
+    def save_hold(self, hold: Hold) -> None:
+        """Record that a node rests, or that Slurm has been told so."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?)",
+                (hold.node, hold.operation, hold.failure, hold.reason, hold.until, int(hold.told)),
+            )
+
+    def drop_hold(self, node: str) -> None:
+        """Forget a node's rest."""
+        with self._write() as db:
+            db.execute("DELETE FROM holds WHERE node = ?", (node,))
+
+    # Detached processes and shards
+
+    def save_run(self, run: ShardRun) -> None:
+        """Record a detached process before anything depends on it."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?)",
+                (
+                    run.record.id,
+                    run.record.kind,
+                    run.record.directory,
+                    run.record.pid,
+                    run.record.start_ticks,
+                    run.shard,
+                    " ".join(run.operations),
+                    run.deadline,
+                ),
+            )
+
+    def drop_run(self, run_id: str) -> None:
+        """Forget a process that has ended."""
+        with self._write() as db:
+            db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+
+    def runs(self) -> list[ShardRun]:
+        """Return the processes that were running when this was last written."""
+        return [
+            ShardRun(
+                RunRecord(row["id"], row["kind"], row["directory"], row["pid"], row["start_ticks"]),
+                row["shard"],
+                tuple(row["operations"].split()),
+                row["deadline"],
+            )
+            for row in self._rows("SELECT * FROM runs ORDER BY rowid")
+        ]
+
+    def dirty_shards(self) -> frozenset[str]:
+        """Return the shards whose next plan must refresh, because servers went without Terraform."""
+        return frozenset(row["name"] for row in self._rows("SELECT name FROM dirty_shards"))
+
+    def set_dirty(self, shard: str, dirty: bool) -> None:
+        """Mark a shard as one that must, or need no longer, be refreshed."""
+        sql = (
+            "INSERT OR IGNORE INTO dirty_shards VALUES (?)"
+            if dirty
+            else "DELETE FROM dirty_shards WHERE name = ?"
+        )
+        with self._write() as db:
+            db.execute(sql, (shard,))
+
+
+def _request(row: sqlite3.Row) -> Request:
+    return Request(
+        row["id"],
+        Mode(row["mode"]),
+        row["hostlist"],
+        row["time"],
+        row["source"],
+        row["job_id"],
+        row["features"],
+        row["resume_file"],
+    )
+
+
+def _operation(row: sqlite3.Row) -> Operation:
+    return Operation(
+        id=row["id"],
+        request=row["request"],
+        node=row["node"],
+        mode=Mode(row["mode"]),
+        phase=row["phase"],
+        created=row["created"],
+        since=row["since"],
+        outcome=row["outcome"],
+        failure=FailureClass(row["failure"]) if row["failure"] else None,
+        text=row["text"],
+        shard=row["shard"],
+        server_id=row["server_id"],
+        jobs=tuple(int(job) for job in row["jobs"].split()),
+    )
+
+
+def _jobs(operation: Operation) -> str:
+    return " ".join(map(str, operation.jobs))
+
+
+def _node_record(row: sqlite3.Row) -> NodeRecord:
+    node = DesiredNode(
+        row["name"],
+        row["pool"],
+        row["cloud"],
+        row["image"],
+        row["flavor"],
+        row["zone"],
+        row["address"],
+        row["generation"],
+    )
+    return NodeRecord(node, row["shard"], row["server_id"], row["failures"])

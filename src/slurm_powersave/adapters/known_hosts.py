@@ -1,0 +1,62 @@
+"""The cluster's known_hosts: host keys that came by a trusted way, one line per host and key (sshd(8)).
+
+Only we write it. A host's old lines go when its new keys come: an address that is used again must not
+be refused because of the server that had it before.
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slurm_powersave.model.errors import ConfigError
+
+# Type and key as in a public key file; a comment may follow and is dropped.
+_KEY = re.compile(r"^((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s.*)?$")
+
+
+def key_lines(host: tuple[str, str], keys: str) -> Sequence[str]:
+    """Make the lines of a host (name, address) from its public keys, as *.pub files have them.
+
+    Raises:
+        ConfigError: that is no key.
+    """
+    found = [_KEY.match(line.strip()) for line in keys.splitlines() if line.strip()]
+    if not found or None in found:
+        raise ConfigError("what the cloud gave as SSH host key is none", where=host[0], why=repr(keys[:80]))
+    # A set: cloud-init prints a key again at each boot.
+    return sorted({f"{','.join(dict.fromkeys(host))} {match[1]}" for match in found if match})
+
+
+def record(path: Path, hosts: Mapping[tuple[str, str], Sequence[str]]) -> None:
+    """Replace all lines of these hosts, (name, address), by the ones that `key_lines` made."""
+    gone = {word for host in hosts for word in host}
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = [line for line in _read(path) if gone.isdisjoint(_names(line))]
+        lines = kept + [line for new in hosts.values() for line in new]
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text("".join(f"{line}\n" for line in lines))
+        temporary.chmod(0o600)
+        temporary.rename(path)
+    finally:
+        os.close(lock)
+
+
+def known(path: Path) -> frozenset[str]:
+    """Return all names and addresses that have a key."""
+    return frozenset(word for line in _read(path) for word in _names(line))
+
+
+def _names(line: str) -> list[str]:
+    return line.split(" ", 1)[0].split(",")
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []

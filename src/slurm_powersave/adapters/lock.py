@@ -1,0 +1,68 @@
+"""One engine per cluster: a lock that the kernel drops when its holder dies."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from slurm_powersave.model.errors import LockedError
+
+
+class EngineLock:
+    """Holds STATE/engine.lock, which names its holder."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            LockedError: another engine holds it; the text says which.
+        """
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise LockedError(
+                "an engine is running already",
+                where=str(path),
+                why=describe(path) or "its holder is not named",
+                todo="Stop that one first, or leave it to its work.",
+            ) from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def holder(path: Path) -> dict[str, object] | None:
+    """Return {pid, host, since} of the running engine, or None if none holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        try:
+            found = json.loads(os.pread(descriptor, 4096, 0))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def describe(path: Path) -> str:
+    """Word who holds the lock."""
+    found = holder(path)
+    if not found:
+        return ""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(found.get("since", 0)))))
+    return f"process {found.get('pid')} on {found.get('host')} since {since}"

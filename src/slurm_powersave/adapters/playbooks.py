@@ -1,0 +1,286 @@
+"""Configures nodes with Ansible: a detached process per batch, and plays in the foreground for a person."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.process import Tail, alive, exit_code, signal_group, signal_run, start_detached
+from slurm_powersave.model.errors import ConfigError, FailureClass, MissingToolError
+from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+
+SSH_PORT = 22
+BANNER_SECONDS = 0.3
+RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The site's playbooks around the configuration of a pool's nodes; absolute paths, or None."""
+
+    before: Path | None = None
+    after: Path | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the plays are, and what they are run with."""
+
+    playbooks: Path
+    """The directory of deploy.yml and node.yml; ansible.cfg and roles/ are beside it."""
+    inventory: Path
+    known_hosts: Path
+    private_key: Path
+
+
+def environment(site: Site) -> dict[str, str]:
+    """Return the whole environment for Ansible: nothing of ours, so no cloud password, gets there.
+
+    ansible-runner switches host key checking off unless the environment says otherwise.
+    """
+    ours = Path(sys.executable).parent
+    path = [str(ours), *os.environ.get("PATH", os.defpath).split(":")]
+    ssh = (
+        f"-o UserKnownHostsFile={site.known_hosts} -o GlobalKnownHostsFile=/dev/null "
+        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ConnectTimeout=10"
+    )
+    found = {
+        "PATH": ":".join(dict.fromkeys(path)),
+        "HOME": os.environ.get("HOME", "/"),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "ANSIBLE_CONFIG": str(site.playbooks.parent / "ansible.cfg"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_PRIVATE_KEY_FILE": str(site.private_key),
+        "ANSIBLE_SSH_COMMON_ARGS": ssh,
+    }
+    return found
+
+
+class AnsiblePlaybooks:
+    """Implements ports.Playbooks."""
+
+    def __init__(
+        self, state_dir: Path, site: Site, hooks: Mapping[str, Hooks] | None = None, *, timeout: float = 1200
+    ) -> None:
+        """`hooks` are by pool name; `timeout` is for a whole play, in seconds."""
+        self._runs = state_dir / "runs"
+        self._site = site
+        self._hooks = hooks or {}
+        self._timeout = timeout
+
+    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> "ConfigureRun":
+        """Record the host keys, then start node.yml for these nodes.
+
+        A node that has no key, now or from before, is not tried: it fails with that reason.
+        """
+        refused = self._record_keys(nodes, host_keys)
+        groups: dict[Hooks, list[str]] = {}
+        for node in nodes:
+            if node.name not in refused:
+                groups.setdefault(self._hooks.get(node.pool, Hooks()), []).append(node.name)
+
+        run_id = uuid.uuid4().hex
+        directory = self._runs / run_id
+        directory.mkdir(mode=0o700, parents=True)
+        plan = {
+            "nodes": [node.name for node in nodes],
+            "refused": refused,
+            "groups": [
+                {
+                    "nodes": names,
+                    "before": str(hooks.before) if hooks.before else None,
+                    "after": str(hooks.after) if hooks.after else None,
+                }
+                for hooks, names in groups.items()
+            ],
+            "playbook": str(self._site.playbooks / "node.yml"),
+            "inventory": str(self._site.inventory),
+            "timeout": self._timeout,
+        }
+        (directory / RUN).write_text(json.dumps(plan, indent=1) + "\n")
+        argv = [sys.executable, "-m", "slurm_powersave.adapters.playbook_run", str(directory)]
+        record = start_detached(
+            argv, directory, run_id=run_id, kind="configure", env=environment(self._site), cwd=directory
+        )
+        return ConfigureRun(record)
+
+    def _record_keys(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> dict[str, str]:
+        """Record the new keys; return node name -> why it can't be trusted."""
+        refused = {}
+        fresh = {}
+        for node in nodes:
+            try:
+                if host_keys.get(node.name):
+                    host = (node.name, node.address)
+                    fresh[host] = known_hosts.key_lines(host, host_keys[node.name])
+            except ConfigError as error:
+                refused[node.name] = str(error)
+        if fresh:
+            known_hosts.record(self._site.known_hosts, fresh)
+        known = known_hosts.known(self._site.known_hosts)
+        for node in nodes:
+            if node.address not in known and node.name not in refused:
+                refused[node.name] = "the cloud handed out no SSH host key for this server"
+        return refused
+
+    def adopt(self, record: RunRecord) -> "ConfigureRun":
+        """Take up a run that an earlier engine started; its news come again from the first."""
+        return ConfigureRun(record)
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove what a run left behind."""
+        shutil.rmtree(record.directory, ignore_errors=True)
+
+    def reachable(self, node: DesiredNode) -> bool:
+        """Tell whether the node's sshd answers with its banner, within 0.3 s."""
+        try:
+            with socket.create_connection((node.address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+
+class ConfigureRun:
+    """One detached run of node.yml; implements ports.Run."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self._record = record
+        self._tail = Tail(Path(record.directory) / "stdout.jsonl")
+        self._silent: set[str] | None = None
+        self._end: dict[str, Any] = {}
+
+    @property
+    def record(self) -> RunRecord:
+        """What must be journalled to adopt this run later."""
+        return self._record
+
+    def progress(self) -> Sequence[NodeProgress]:
+        """Return the nodes that were done or failed since the last call.
+
+        When the run has ended, a node about which it never said anything has failed.
+        """
+        if self._silent is None:
+            self._silent = set(self._requested())
+        ended = exit_code(self._record) is not None  # before the lines are read: the last ones count
+        news = []
+        for line in self._tail.lines():
+            found = parse(line)
+            if isinstance(found, NodeProgress):
+                if found.node in self._silent:
+                    self._silent.remove(found.node)
+                    news.append(found)
+            elif found:
+                self._end = found
+        if ended:
+            result = self._result()
+            text = result.text or "the play ended without a word about this node"
+            news += [
+                NodeProgress(node, False, failure=Failure(result.failure, text))
+                for node in sorted(self._silent)
+            ]
+            self._silent = set()
+        return news
+
+    def poll(self) -> RunResult | None:
+        """Return None while it runs."""
+        if exit_code(self._record) is None:
+            return None
+        if not self._end:
+            for line in Tail(Path(self._record.directory) / "stdout.jsonl").lines():
+                found = parse(line)
+                if isinstance(found, dict):
+                    self._end = found
+        return self._result()
+
+    def interrupt(self) -> None:
+        """Ask it to end: the play's processes are stopped, what they have said is kept."""
+        if alive(self._record):
+            signal_run(self._record, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill it. ansible-playbook runs in a session of its own (ansible-runner gives it a terminal)."""
+        if alive(self._record):
+            groups = _groups_below(self._record.pid)
+            signal_run(self._record, signal.SIGKILL)
+            for group in groups:
+                signal_group(group, signal.SIGKILL)
+
+    def _requested(self) -> Sequence[str]:
+        try:
+            return [
+                str(name) for name in json.loads((Path(self._record.directory) / RUN).read_text())["nodes"]
+            ]
+        except (OSError, ValueError, KeyError):
+            return []
+
+    def _result(self) -> RunResult:
+        if self._end:
+            return RunResult(
+                bool(self._end["ok"]),
+                str(self._end["text"]),
+                FailureClass(self._end.get("failure", "unknown")),
+            )
+        return RunResult(False, "the play was killed before its end", FailureClass.UNKNOWN)
+
+
+def parse(line: str) -> NodeProgress | dict[str, Any] | None:
+    """Read a line of playbook_run: a node's news, or how the run ended; None for anything else."""
+    try:
+        found = json.loads(line)
+        if "node" in found:
+            failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
+            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure)
+        return found if isinstance(found, dict) and "ok" in found else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def run_playbook(
+    site: Site, name: str, *, limit: Sequence[str] = (), extra: Mapping[str, Any] | None = None
+) -> int:
+    """Run a play in the foreground, its output where ours goes; return ansible-playbook's exit code.
+
+    Raises:
+        MissingToolError: ansible-playbook is not installed.
+    """
+    env = environment(site)
+    program = shutil.which("ansible-playbook", path=env["PATH"])
+    if program is None:
+        raise MissingToolError("ansible-playbook is not installed", todo="Install the package ansible-core.")
+    env |= {key: os.environ[key] for key in ("TERM", "NO_COLOR", "COLUMNS") if key in os.environ}
+    argv = [program, "--inventory", str(site.inventory)]
+    if limit:
+        # Brackets of Slurm's expressions mean something else to Ansible: names only.
+        argv += ["--limit", ",".join(limit)]
+    if extra:
+        argv += ["--extra-vars", json.dumps(dict(extra))]
+    return subprocess.run([*argv, str(site.playbooks / name)], env=env, check=False).returncode
+
+
+def _groups_below(pid: int) -> set[int]:
+    """Return the process groups of all descendants, from /proc/PID/stat (proc(5): ppid, pgrp)."""
+    parents: dict[int, tuple[int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = (int(fields[1]), int(fields[2]))
+    below = {pid}
+    while True:
+        more = {child for child, (parent, _) in parents.items() if parent in below} - below
+        if not more:
+            return {parents[child][1] for child in below if child in parents} - {os.getpgrp()}
+        below |= more

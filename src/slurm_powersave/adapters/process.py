@@ -1,0 +1,180 @@
+"""Subprocesses: short ones with a time limit, and detached ones that outlive the engine.
+
+A detached process has a directory of its own (0700) with `stdout.jsonl`, `stderr` and, once it has
+ended, `rc`. If the parent of terraform dies, terraform dies of SIGPIPE in mid-apply and leaves
+servers that are in no state (measured, Terraform 1.11.4); with its output in files and in a session
+of its own it finishes.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_powersave.model.errors import MissingToolError
+from slurm_powersave.model.nodes import RunRecord
+
+# The exit code reaches a file by rename, so that it is either whole or not there. The trap keeps the
+# shell alive through a SIGINT to the group and is reset in the child, which handles the signal itself.
+_KEEP_RC = 'rc=$0; trap : INT TERM; "$@"; echo $? >"$rc.new" && mv "$rc.new" "$rc"'
+
+# Children of this process must be reaped, or they stay as zombies; adopted ones belong to init.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A short process that has ended. `rc` is None if it was killed at its time limit."""
+
+    rc: int | None
+    out: str
+    err: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a command to its end, at most `timeout` seconds.
+
+    Raises:
+        MissingToolError: the program does not exist or may not be run.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _missing(argv[0], error) from error
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        signal_group(process.pid, signal.SIGKILL)
+        # Something that left the group may hold the pipes open: do not wait for their end.
+        process.wait()
+        return Completed(None, "", f"no answer within {timeout:g} s")
+    return Completed(process.returncode, out, err)
+
+
+def start_detached(
+    argv: Sequence[str],
+    directory: Path,
+    *,
+    run_id: str,
+    kind: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: str = "stdout.jsonl",
+) -> RunRecord:
+    """Start a process that lives on when this one dies.
+
+    Raises:
+        MissingToolError: the program does not exist or may not be run.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / "rc").unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    out = os.open(directory / stdout, flags, 0o600)
+    err = os.open(directory / "stderr", flags, 0o600)
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _KEEP_RC, str(directory / "rc"), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _missing(argv[0], error) from error
+    finally:
+        os.close(out)
+        os.close(err)
+    _children[process.pid] = process
+    return RunRecord(run_id, kind, str(directory), process.pid, start_ticks(process.pid) or 0)
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return field 22 of /proc/PID/stat, which with the pid names a process for certain (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def alive(record: RunRecord) -> bool:
+    """Tell whether the recorded process (not a later one with its pid) still runs."""
+    child = _children.get(record.pid)
+    if child is not None and child.poll() is not None:
+        del _children[record.pid]
+        return False
+    return start_ticks(record.pid) == record.start_ticks
+
+
+def exit_code(record: RunRecord) -> int | None:
+    """Return the exit code; None while it runs; -1 if it ended without leaving one (killed)."""
+    path = Path(record.directory) / "rc"
+    running = alive(record)
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        return None if running else -1
+
+
+def signal_run(record: RunRecord, number: signal.Signals) -> None:
+    """Signal the whole group of a recorded process, if it is still that process."""
+    if alive(record):
+        signal_group(record.pid, number)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a process group; one that is gone is no error."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
+
+
+class Tail:
+    """Reads the whole lines that were added to a file since the last call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def lines(self) -> list[str]:
+        """Return the new lines; a last one without its newline is left for the next call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                block = file.read()
+        except FileNotFoundError:
+            return []
+        whole = block[: block.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
+
+def _missing(program: str, error: OSError) -> MissingToolError:
+    return MissingToolError(
+        f"{program} could not be started",
+        why=error.strerror or str(error),
+        todo=f"Install {program}, or set its path in the cluster file.",
+    )

@@ -1,0 +1,122 @@
+"""scontrol and squeue, on this host or through one SSH connection to the slurmctld host.
+
+22.05 has no `scontrol show node --json` (23.02 has), so the one-line text is read; a state is kept
+as the set of its words, so that a flag unknown to us changes nothing.
+"""
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Sequence
+
+from slurm_powersave.adapters.process import Completed
+from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.hostlist import expand_any, fold
+from slurm_powersave.model.nodes import SlurmJob, SlurmNode, SlurmSnapshot
+
+Shell = Callable[[Sequence[str], float], Completed]
+"""Runs argv on the slurmctld host within a number of seconds."""
+
+_MARK = "==jobs=="
+# Both readings in one command: one round trip, and as close to one moment as Slurm allows.
+_SNAPSHOT = (
+    f"scontrol -o show node || exit; echo {_MARK}; squeue -h -a -o '%A|%T|%N|%r' || exit 1; echo {_MARK}"
+)
+_FIELD = re.compile(r"(?:^| )(NodeName|State|BootTime|Reason)=")
+_REASON_WHO = re.compile(r" \[[^\]@]*@[^\]]*\]$")
+
+
+class ScontrolSlurm:
+    """Implements ports.Slurm."""
+
+    def __init__(self, shell: Shell, *, timeout: float = 10.0) -> None:
+        self._shell = shell
+        self._timeout = timeout
+
+    def snapshot(self) -> SlurmSnapshot:
+        """Read all nodes and all jobs.
+
+        Raises:
+            SlurmError: no answer in time, or an incomplete one.
+        """
+        taken = time.time()
+        out = self._run(["sh", "-c", _SNAPSHOT], "read nodes and jobs")
+        parts = out.split(_MARK)
+        if len(parts) != 3:
+            raise SlurmError("incomplete answer of scontrol and squeue", where="slurmctld")
+        nodes = {node.name: node for node in map(parse_node, parts[0].splitlines()) if node}
+        jobs = tuple(job for job in map(parse_job, parts[1].splitlines()) if job)
+        return SlurmSnapshot(taken, nodes, jobs)
+
+    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
+        """Run `scontrol update` for nodes, folded into one hostlist."""
+        argv = ["scontrol", "update", f"nodename={fold(nodes)}", f"state={state}"]
+        self._run(argv + ([f"reason={reason}"] if reason else []), f"set {state}")
+
+    def update_job(self, job: int, **fields: str) -> None:
+        """Run `scontrol update` for a job."""
+        self._run(
+            ["scontrol", "update", f"jobid={job}", *(f"{key}={value}" for key, value in fields.items())],
+            f"update job {job}",
+        )
+
+    def version(self) -> str:
+        """Return Slurm's version, for example 22.05.8."""
+        return self._run(["scontrol", "--version"], "tell its version").split()[-1]
+
+    def _run(self, argv: Sequence[str], what: str) -> str:
+        done = self._shell(argv, self._timeout)
+        # `scontrol` answers some bad input with exit code 0 and its complaint on stderr.
+        if done.rc != 0 or done.err.startswith(("slurm_", "scontrol: error", "error")):
+            raise SlurmError(
+                f"Slurm could not {what}",
+                where="slurmctld",
+                why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
+            )
+        return done.out
+
+
+def parse_node(line: str) -> SlurmNode | None:
+    """Read a line of `scontrol -o show node`; None for a line that is none."""
+    fields = {}
+    found = list(_FIELD.finditer(line))
+    for this, following in zip(found, [*found[1:], None], strict=True):
+        fields[this.group(1)] = line[this.end() : following.start() if following else len(line)].strip()
+    if "NodeName" not in fields or "State" not in fields:
+        return None
+    # Behind the state of Slurm >= 23.11 may stand more words; the marks of `sinfo` (~ # *) do not occur here.
+    flags = frozenset(fields["State"].split()[0].split("+"))
+    # The field behind Reason on the same line would be Comment, which scontrol prints last.
+    reason = _REASON_WHO.sub(
+        "", re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
+    )
+    return SlurmNode(fields["NodeName"].split()[0], flags, reason, _boot_time(fields.get("BootTime", "None")))
+
+
+def _boot_time(text: str) -> float | None:
+    try:
+        return time.mktime(time.strptime(text.split()[0], "%Y-%m-%dT%H:%M:%S"))
+    except (ValueError, IndexError):
+        return None
+
+
+def parse_job(line: str) -> SlurmJob | None:
+    """Read a line of our squeue format."""
+    parts = line.split("|")
+    if len(parts) != 4 or not parts[0].isdigit():
+        return None
+    return SlurmJob(int(parts[0]), parts[1], expand_any(parts[2]) if parts[2] else (), parts[3])
+
+
+def local_shell(run: Callable[..., Completed]) -> Shell:
+    """Run on this host."""
+    return lambda argv, timeout: run(argv, timeout=timeout)
+
+
+def ssh_shell(run: Callable[..., Completed], ssh: Sequence[str], become: str = "") -> Shell:
+    """Run through ssh; `become` is a prefix such as `sudo -n`."""
+
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        return run([*ssh, "--", f"{become} {shlex.join(argv)}".strip()], timeout=timeout)
+
+    return shell

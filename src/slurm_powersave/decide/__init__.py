@@ -1,0 +1,1 @@
+"""Pure decisions: a snapshot and settings in, what to do out."""

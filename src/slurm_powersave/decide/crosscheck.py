@@ -1,0 +1,316 @@
+"""What one part of the cluster file says against another.
+
+Works on the raw values and passes over what is malformed (report.py names that already), so that one
+mistake does not hide the others.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slurm_powersave.decide import fields, reserved
+from slurm_powersave.decide.cluster import short_form
+from slurm_powersave.decide.yaml_file import Document, Loc, Mistake
+from slurm_powersave.model import hostlist
+
+ADAPTERS = ("local",)
+
+Found = Iterator[Mistake]
+T = TypeVar("T")
+
+
+def mistakes(document: Document) -> list[Mistake]:
+    """Run every check."""
+    view = _View(document)
+    return [mistake for check in _CHECKS for mistake in check(view)]
+
+
+class _View:
+    """The raw file, as far as it can be understood."""
+
+    def __init__(self, document: Document) -> None:
+        content = document.content
+        self.mistake = document.mistake
+        self.base = document.file.parent
+        self.content = content
+        self.clouds = _mapping(content.get("clouds"))
+        self.login = _mapping(content.get("login"))
+        self.pools = list(_items(content.get("node_pools")))
+        self.partitions = list(_items(content.get("partitions")))
+        self.names = {index: self._names(pool) for index, pool in self.pools}
+        self.addresses = {
+            index: _try(fields.address_range, pool.get("addresses")) or () for index, pool in self.pools
+        }
+        self.known = {name for names in self.names.values() for name in names}
+
+    def _names(self, pool: Mapping[str, Any]) -> tuple[str, ...]:
+        if "nodes" in pool:
+            return _try(fields.node_names, pool["nodes"]) or ()
+        count, name = pool.get("max_nodes"), pool.get("name")
+        if isinstance(count, int) and 0 < count <= fields.LARGEST_POOL and isinstance(name, str):
+            return short_form(str(self.content.get("cluster_name")), name, count)
+        return ()
+
+
+def _pool_nodes(view: _View) -> Found:
+    for index, pool in view.pools:
+        loc = ("node_pools", index)
+        names = view.names[index]
+        nodes, count = pool.get("nodes"), pool.get("max_nodes")
+        if nodes is not None and count is not None:
+            yield view.mistake((*loc, "max_nodes"), "given beside nodes", "keep one of nodes and max_nodes")
+        elif nodes is None and count is None:
+            yield view.mistake(
+                (*loc, "nodes"), "missing", "a hostlist expression such as n[01-16], or max_nodes: 16"
+            )
+        elif isinstance(nodes, str) and not names:
+            try:
+                fields.node_names(nodes)
+            except ValueError as error:
+                wrong, _, right = str(error).rpartition("; ")
+                yield view.mistake((*loc, "nodes"), wrong, right)
+        elif long := [name for name in names if not _try(fields.label, name)]:
+            yield view.mistake((*loc, "name"), f"{long[0]!r} is no host name", "a shorter name of the pool")
+        least = pool.get("min_nodes")
+        if names and isinstance(least, int) and least > len(names):
+            yield view.mistake(
+                (*loc, "min_nodes"),
+                f"{least} of {len(names)} nodes can't be kept up",
+                f"at most {len(names)}",
+            )
+
+
+def _pool_addresses(view: _View) -> Found:
+    for index, pool in view.pools:
+        loc = ("node_pools", index, "addresses")
+        names, addresses = view.names[index], view.addresses[index]
+        given = pool.get("addresses")
+        if isinstance(given, str) and not addresses:
+            try:
+                fields.address_range(given)
+            except ValueError as error:
+                wrong, _, right = str(error).partition("; ")
+                yield view.mistake(loc, wrong, right)
+        elif names and addresses and len(names) != len(addresses):
+            yield view.mistake(
+                loc, f"{len(addresses)} addresses for {len(names)} nodes", "exactly one address for each node"
+            )
+        if view.login.get("address") in addresses:
+            yield view.mistake(
+                loc, f"holds the login node's address {view.login['address']}", "a range without it"
+            )
+
+
+def _twice(view: _View) -> Found:
+    def holders(kind: str, key: str, sets: Mapping[int, Iterable[str]]) -> Found:
+        owner: dict[str, int] = {}
+        for index, _ in view.pools:
+            clashes: dict[int, list[str]] = {}
+            for item in sets[index]:
+                if item in owner:
+                    clashes.setdefault(owner[item], []).append(item)
+                owner.setdefault(item, index)
+            for other, items in clashes.items():
+                shown = (
+                    hostlist.fold(items) if len(items) <= 1000 else f"{items[0]} and {len(items) - 1} more"
+                )
+                yield view.mistake(
+                    ("node_pools", index, key),
+                    f"{shown} also in node_pools[{other}]",
+                    f"a {kind} belongs to one pool",
+                )
+
+    yield from holders("node", "nodes", view.names)
+    yield from holders("address", "addresses", view.addresses)
+    if view.login.get("name") in view.known:
+        yield view.mistake(
+            ("login", "name"), f"{view.login['name']} is also a node of a pool", "a name of its own"
+        )
+    for part, items in (("node_pools", view.pools), ("partitions", view.partitions)):
+        seen: dict[Any, int] = {}
+        for index, item in items:
+            name = str(item.get("name"))
+            if name in seen:
+                yield view.mistake(
+                    (part, index, "name"), f"{name} is also {part}[{seen[name]}]", "another name"
+                )
+            seen.setdefault(name, index)
+
+
+def _clouds(view: _View) -> Found:
+    known = [str(name) for name in view.clouds]
+    users: list[tuple[Loc, Mapping[str, Any]]] = [(("login",), view.login)] if view.login else []
+    users += [(("node_pools", index), pool) for index, pool in view.pools]
+    for loc, user in users:
+        cloud = user.get("cloud")
+        if cloud is None and len(known) > 1:
+            yield view.mistake((*loc, "cloud"), "missing, with several clouds", "one of " + ", ".join(known))
+        elif isinstance(cloud, str) and known and cloud not in known:
+            yield view.mistake((*loc, "cloud"), f"there is no cloud {cloud}", _one_of(cloud, known))
+    home = _mapping(view.clouds.get(view.login.get("cloud") or next(iter(view.clouds), None)))
+    if view.login and home and not home.get("base_module"):
+        name = view.login.get("cloud") or known[0]
+        yield view.mistake(
+            ("clouds", name, "base_module"),
+            "missing, and the login node is there",
+            "the root module that makes network and login node",
+        )
+    for name, cloud in view.clouds.items():
+        adapter = _mapping(cloud).get("adapter")
+        if isinstance(adapter, str) and adapter not in ADAPTERS:
+            yield view.mistake(
+                ("clouds", name, "adapter"),
+                f"there is no adapter {adapter}",
+                f"{', '.join(ADAPTERS)}, or leave it out",
+            )
+
+
+def _partitions(view: _View) -> Found:
+    pools = [str(pool.get("name")) for _, pool in view.pools]
+    used: set[str] = set()
+    default = ""
+    for index, partition in view.partitions:
+        loc = ("partitions", index)
+        named = partition.get("pools") or []
+        nodes = partition.get("nodes")
+        if not named and not nodes:
+            yield view.mistake(loc, "has neither pools nor nodes", "name its pools")
+        for place, pool in enumerate(named if isinstance(named, list) else []):
+            used.add(str(pool))
+            if pool not in pools:
+                yield view.mistake(
+                    (*loc, "pools", place), f"there is no pool {pool}", _one_of(str(pool), pools)
+                )
+        if isinstance(nodes, str):
+            expansion = hostlist.split(nodes, view.known)
+            used |= {
+                name
+                for number, name in enumerate(pools)
+                if set(view.names.get(number, ())) & set(expansion.nodes)
+            }
+            if expansion.refused:
+                why = ", ".join(f"{item.part} {item.why}" for item in expansion.refused)
+                yield view.mistake((*loc, "nodes"), why, "a hostlist expression of nodes in node_pools")
+        options = {str(key).lower(): value for key, value in _mapping(partition.get("options")).items()}
+        if str(options.get("default")).upper() in ("YES", "TRUE"):
+            if default:
+                yield view.mistake(
+                    (*loc, "options", "Default"), f"{default} is the default already", "one default"
+                )
+            default = default or str(partition.get("name"))
+    for index, pool in view.pools:
+        if view.partitions and isinstance(pool.get("name"), str) and pool["name"] not in used:
+            yield view.mistake(
+                ("node_pools", index, "name"),
+                f"{pool['name']} is in no partition",
+                "name it in a partition's pools",
+            )
+
+
+def _files(view: _View) -> Found:
+    wanted: list[tuple[Loc, Any, bool]] = [
+        ((key,), view.content.get(key), False) for key in ("prolog", "epilog", "prolog_slurmctld")
+    ]
+    wanted.append(
+        (("terraform", "cli_config"), _mapping(view.content.get("terraform")).get("cli_config"), False)
+    )
+    for index, pool in view.pools:
+        wanted += [
+            (("node_pools", index, key), pool.get(key), False)
+            for key in ("before_configure", "after_configure")
+        ]
+    for name, cloud in view.clouds.items():
+        wanted += [
+            (("clouds", name, key), _mapping(cloud).get(key), True) for key in ("base_module", "nodes_module")
+        ]
+    for loc, path, directory in wanted:
+        if not isinstance(path, str):
+            continue
+        place = view.base / Path(path).expanduser()
+        if not (place.is_dir() if directory else place.is_file()):
+            what = "directory" if directory else "file"
+            yield view.mistake(
+                loc, f"there is no {what} {place}", f"a {what}; relative paths begin at this file"
+            )
+    state = view.content.get("state_dir")
+    if isinstance(state, str) and any(character in state for character in " \t\n'\"%#"):
+        yield view.mistake(
+            ("state_dir",), f"{state!r} has characters that ssh would split at", "a plain path"
+        )
+
+
+def _timing(view: _View) -> Found:
+    timing = _mapping(view.content.get("power_save"))
+    interval, least = timing.get("interval"), timing.get("min_interval")
+    if isinstance(interval, int) and isinstance(least, int) and least > interval:
+        yield view.mistake(
+            ("power_save", "min_interval"), f"{least} is above interval ({interval})", f"at most {interval}"
+        )
+    resume = timing.get("resume_timeout", 1800)
+    for key, value in _mapping(view.content.get("slurm_conf_extra")).items():
+        seconds = _try(int, value)
+        if (
+            str(key).lower() == "prologepilogtimeout"
+            and seconds
+            and isinstance(resume, int)
+            and seconds <= resume
+        ):
+            yield view.mistake(
+                ("slurm_conf_extra", key),
+                "ends the fast-start prolog before a node can be up",
+                f"more than power_save.resume_timeout ({resume}), or leave it out",
+            )
+
+
+def _reserved(view: _View) -> Found:
+    places: list[tuple[Loc, Any, Mapping[str, str]]] = [
+        (("slurm_conf_extra",), view.content.get("slurm_conf_extra"), reserved.SLURM_CONF)
+    ]
+    places += [(("node_pools", i, "options"), pool.get("options"), reserved.NODE) for i, pool in view.pools]
+    places += [
+        (("partitions", i, "options"), partition.get("options"), reserved.PARTITION)
+        for i, partition in view.partitions
+    ]
+    for loc, options, taken in places:
+        seen: dict[str, str] = {}
+        for key in map(str, _mapping(options)):
+            if right := taken.get(key.lower()):
+                yield view.mistake((*loc, key), "is made from other keys of this file", right)
+            if key.lower() in seen:
+                yield view.mistake((*loc, key), f"the same parameter as {seen[key.lower()]}", "keep one")
+            seen.setdefault(key.lower(), key)
+
+
+_CHECKS: tuple[Callable[[_View], Found], ...] = (
+    _pool_nodes,
+    _pool_addresses,
+    _twice,
+    _clouds,
+    _partitions,
+    _files,
+    _timing,
+    _reserved,
+)
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for index, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, dict):
+            yield index, item
+
+
+def _try(parse: Callable[[Any], T], value: Any) -> T | None:
+    try:
+        return parse(value)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _one_of(given: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
+    return f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)

@@ -1,0 +1,180 @@
+"""Kinds of values in the cluster file: parsed once, with a message that says what would be right.
+
+A ValueError's text has two halves, `what is wrong; what would be right`: the report splits it.
+"""
+
+import os
+import re
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from slurm_powersave.model import hostlist
+from slurm_powersave.model.errors import HostlistError
+
+LARGEST_POOL = hostlist.CAP
+
+_LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_SLURM_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})(?:\.[0-9]+)?", re.ASCII)
+_ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+
+def label(text: str) -> str:
+    """Check a host name: it becomes a server's name, a host name and a Slurm node name at once."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no host name; lower-case letters, digits and -, beginning with a letter"
+        )
+    return text
+
+
+def node_names(expression: str) -> tuple[str, ...]:
+    """Expand a pool's hostlist expression; every name must be a host name, none twice."""
+    try:
+        names = hostlist.expand_any(expression, LARGEST_POOL)
+    except HostlistError as error:
+        raise ValueError(f"{error.why}; a hostlist expression such as n[01-16] or n1,n2") from None
+    for name in names:
+        label(name)
+    return names
+
+
+def address(text: str) -> str:
+    """Check one fixed IPv4 address."""
+    return str(_ipv4(text))
+
+
+def address_range(text: str) -> tuple[str, ...]:
+    """Expand `10.0.0.1-10.0.0.4,10.0.0.9`, in order; an address may stand there once."""
+    addresses: dict[int, None] = {}
+    for piece in text.split(","):
+        low, dash, high = piece.strip().partition("-")
+        first = int(_ipv4(low))
+        last = int(_ipv4(high)) if dash else first
+        if last < first:
+            raise ValueError(f"the range {piece.strip()} runs backwards; the lower address comes first")
+        if last - first >= LARGEST_POOL:
+            raise ValueError(
+                f"{piece.strip()} holds more than {LARGEST_POOL:,} addresses; one address a node"
+            )
+        for number in range(first, last + 1):
+            if number in addresses:
+                raise ValueError(f"{IPv4Address(number)} stands there twice; one address a node")
+            addresses[number] = None
+    return tuple(str(IPv4Address(number)) for number in addresses)
+
+
+def _ipv4(text: str) -> IPv4Address:
+    right = "a range such as 10.0.0.1-10.0.0.4, or one IPv4 address"
+    try:
+        found = IPv4Address(text.strip())
+    except AddressValueError:
+        raise ValueError(f"{text.strip()!r} is no IPv4 address; {right}") from None
+    if found.is_loopback or found.is_multicast or found.is_unspecified or found.is_link_local:
+        raise ValueError(f"{found} can't be a server's address; an address of the cluster's network")
+    return found
+
+
+def version(value: Any) -> Any:
+    """Read Slurm's version: 22.05 without quotes is a number in YAML."""
+    return f"{value:.2f}" if isinstance(value, float) else value
+
+
+def _version_known(text: str) -> str:
+    match = _VERSION.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is no version of Slurm; two numbers in quotes such as '22.05'")
+    if (int(match[1]), int(match[2])) < (21, 8):
+        raise ValueError(f"Slurm {text} has no POWER_DOWN_FORCE; 21.08 or later")
+    return text
+
+
+def slurm_text(value: Any) -> Any:
+    """Turn what YAML made of a slurm.conf value back into Slurm's word."""
+    if isinstance(value, bool):
+        return "YES" if value else "NO"
+    if isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+def slurm_line(text: str) -> str:
+    """Check that a value stays in its line of slurm.conf."""
+    if re.search(r"[\n\r\0]", text):
+        raise ValueError("holds a line break; one line")
+    return text
+
+
+def slurm_word(text: str) -> str:
+    """Check a value that ends at a blank in slurm.conf."""
+    if re.search(r"[\s\0#]", text):
+        raise ValueError(f"{text!r} holds a blank or #; one word, items separated by commas")
+    return text
+
+
+def slurm_key(text: str) -> str:
+    """Check a parameter name of slurm.conf."""
+    if not _SLURM_KEY.fullmatch(text):
+        raise ValueError(f"{text!r} is no slurm.conf parameter; a name such as MaxTime")
+    return text
+
+
+def slurm_lines(value: Any) -> Any:
+    """A value, null (leave the line out), or a list of values (several lines)."""
+    if value is None:
+        return ()
+    return (
+        tuple(slurm_text(item) for item in value) if isinstance(value, list | tuple) else (slurm_text(value),)
+    )
+
+
+def absolute(text: str) -> str:
+    """Check a path on a node."""
+    if not text.startswith("/") or re.search(r"[\s\0]", text):
+        raise ValueError(f"{text!r} is no absolute path; a path on the node such as /mnt/ohpc")
+    return text
+
+
+def argument(text: str) -> str:
+    """Check a word that is passed to a command or becomes a tag."""
+    if not _ARGUMENT.fullmatch(text):
+        raise ValueError(f"{text!r} has characters that have no place there; letters, digits, . _ and -")
+    return text
+
+
+def local_path(path: Path, info: ValidationInfo) -> Path:
+    """Make a path on the control host absolute: relative ones are relative to the cluster file."""
+    base = Path((info.context or {}).get("base", "."))
+    return Path(os.path.normpath(base / path.expanduser()))
+
+
+def local_paths(value: Any, info: ValidationInfo) -> Any:
+    """Do the same in free settings, for texts that begin with ./ or ../."""
+    if isinstance(value, dict):
+        return {key: local_paths(item, info) for key, item in value.items()}
+    if isinstance(value, list):
+        return [local_paths(item, info) for item in value]
+    if isinstance(value, str) and value.startswith(("./", "../")):
+        return str(local_path(Path(value), info))
+    return value
+
+
+def program(text: str, info: ValidationInfo) -> str:
+    """A program's name, or its path if there is a slash in it."""
+    return str(local_path(Path(text), info)) if "/" in text else text
+
+
+Label = Annotated[str, AfterValidator(label)]
+LocalPath = Annotated[Path, AfterValidator(local_path)]
+Address = Annotated[str, AfterValidator(address)]
+Argument = Annotated[str, AfterValidator(argument)]
+NodePath = Annotated[str, AfterValidator(absolute)]
+SlurmWord = Annotated[str, AfterValidator(slurm_word)]
+SlurmKey = Annotated[str, AfterValidator(slurm_key)]
+SlurmValue = Annotated[str, BeforeValidator(slurm_text), AfterValidator(slurm_line)]
+SlurmLines = Annotated[tuple[Annotated[str, AfterValidator(slurm_line)], ...], BeforeValidator(slurm_lines)]
+SlurmVersion = Annotated[str, BeforeValidator(version), AfterValidator(_version_known)]
+Seconds = Annotated[int, Field(ge=0, le=10_000_000)]

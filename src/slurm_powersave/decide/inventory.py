@@ -1,0 +1,130 @@
+"""The inventory for Ansible: usable by plain `ansible-playbook -i STATE/inventory` and by the engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from slurm_powersave.decide import slurm_conf
+from slurm_powersave.decide.cluster import Cluster
+from slurm_powersave.decide.flavors import NodeFacts
+from slurm_powersave.decide.layout import (
+    FAST_START,
+    HOOKS,
+    SITE_EPILOG,
+    SITE_PROLOG,
+    SITE_PROLOG_SLURMCTLD,
+    SPOOL,
+)
+from slurm_powersave.model.hostlist import fold
+
+HOSTS = "hosts.yml"
+VARIABLES = "group_vars/all/slurm_powersave.yml"
+_NOTE = "# Written by slurm-powersave from the cluster file; changes here are overwritten.\n"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Groups and hosts, and the variables of all hosts."""
+
+    hosts: Mapping[str, Any]
+    variables: Mapping[str, Any]
+
+    def files(self) -> dict[str, str]:
+        """Return the texts by their names below the inventory directory; the same input, the same text."""
+        return {
+            name: _NOTE + yaml.safe_dump(dict(content), sort_keys=False, width=1000, allow_unicode=True)
+            for name, content in ((HOSTS, self.hosts), (VARIABLES, self.variables))
+        }
+
+
+def inventory(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]) -> Inventory:
+    """Make the inventory.
+
+    Groups: `login`, `nodes`, and `pool_NAME` for each pool (a - in the name becomes _, which is what
+    Ansible wants of a group's name). Variables: the whole cluster file with its defaults under its
+    own keys, and what is computed from it under `slurm_powersave`.
+    """
+    pools = {
+        group(pool.name): {
+            "hosts": {
+                name: {"ansible_host": addresses[name], "slurm_pool": pool.name}
+                for name in cluster.nodes_of(pool.name)
+            },
+            "vars": {
+                **_login_as(pool.image_user),
+                "before_configure": str(pool.before_configure or ""),
+                "after_configure": str(pool.after_configure or ""),
+            },
+        }
+        for pool in cluster.node_pools
+    }
+    login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
+    hosts = {
+        "all": {
+            "children": {
+                "login": {"hosts": {cluster.login.name: login}},
+                "nodes": {"children": pools},
+            }
+        }
+    }
+    return Inventory(hosts, _variables(cluster, facts, addresses))
+
+
+def group(pool: str) -> str:
+    """Name the Ansible group of a pool."""
+    return f"pool_{pool.replace('-', '_')}"
+
+
+def _login_as(user: str) -> dict[str, Any]:
+    """How Ansible becomes root there."""
+    return {"ansible_user": user, "ansible_become": user != "root"}
+
+
+def _variables(
+    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]
+) -> dict[str, Any]:
+    layout = cluster.layout
+    ssh = (
+        f"-o UserKnownHostsFile={layout.known_hosts} -o GlobalKnownHostsFile=/dev/null "
+        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+    )
+    own = cluster.model_dump(mode="json", exclude_none=False)
+    return {
+        "ansible_ssh_private_key_file": str(layout.private_key),
+        "ansible_ssh_common_args": ssh,
+        "ansible_ssh_pipelining": True,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        **own,
+        **cluster.site,
+        "slurm_powersave": {
+            "hosts": [
+                {"name": cluster.login.name, "address": cluster.login.address},
+                *({"name": name, "address": addresses[name]} for name in cluster.nodes()),
+            ],
+            "node_lines": slurm_conf.node_lines(cluster, facts, addresses),
+            "partition_lines": slurm_conf.partition_lines(cluster, facts),
+            "suspend_exc_nodes": fold(cluster.persistent()),
+            "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses),
+            "gres_conf": slurm_conf.gres_conf(cluster),
+            "cgroup_conf": slurm_conf.cgroup_conf(cluster),
+            "spool": SPOOL,
+            "hooks": HOOKS,
+            "fast_start": cluster.fast_start_on,
+            "fast_start_path": FAST_START,
+            "scripts": {
+                "prolog": {"source": str(cluster.prolog or ""), "path": SITE_PROLOG},
+                "epilog": {"source": str(cluster.epilog or ""), "path": SITE_EPILOG},
+                "prolog_slurmctld": {
+                    "source": str(cluster.prolog_slurmctld or ""),
+                    "path": SITE_PROLOG_SLURMCTLD,
+                },
+            },
+            "state_dir": str(layout.root),
+            "known_hosts": str(layout.known_hosts),
+            "private_key": str(layout.private_key),
+            "public_key": str(layout.public_key),
+            "munge_key": str(layout.munge_key),
+        },
+    }

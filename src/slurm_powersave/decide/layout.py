@@ -1,0 +1,75 @@
+"""Where things are in a cluster's state directory, and on its nodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPOOL = "/var/spool/slurm-powersave"
+"""On the slurmctld host: what the hooks accepted and the engine has not journalled yet."""
+HOOKS = "/usr/lib/slurm-powersave"
+"""On the slurmctld host (and the nodes, for reboot and site scripts): what Slurm calls."""
+FAST_START = f"{HOOKS}/prolog-slurmctld"
+SITE_PROLOG_SLURMCTLD = f"{HOOKS}/site-prolog-slurmctld"
+SITE_PROLOG = f"{HOOKS}/site-prolog"
+SITE_EPILOG = f"{HOOKS}/site-epilog"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The state directory of one cluster; nothing here touches the disk."""
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """The SQLite journal."""
+        return self.root / "journal.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running engine."""
+        return self.root / "engine.lock"
+
+    @property
+    def log(self) -> Path:
+        """The engine's log."""
+        return self.root / "engine.log"
+
+    @property
+    def private_key(self) -> Path:
+        """SSH key of the control host."""
+        return self.root / "keys" / "id_ed25519"
+
+    @property
+    def public_key(self) -> Path:
+        """Its public half: the key pair of the servers."""
+        return self.root / "keys" / "id_ed25519.pub"
+
+    @property
+    def munge_key(self) -> Path:
+        """The cluster's munge key."""
+        return self.root / "keys" / "munge.key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Host keys that came by a trusted way; written by us only."""
+        return self.root / "known_hosts"
+
+    @property
+    def inventory(self) -> Path:
+        """For `ansible-playbook -i`."""
+        return self.root / "inventory"
+
+    @property
+    def base(self) -> Path:
+        """Terraform's state of network and login node."""
+        return self.root / "terraform" / "base"
+
+    @property
+    def terraform(self) -> Path:
+        """All states; the shards are CLOUD/nodes-NNN below it."""
+        return self.root / "terraform"
+
+    @property
+    def runs(self) -> Path:
+        """One directory per detached run."""
+        return self.root / "runs"

@@ -1,0 +1,104 @@
+"""What becomes of a request for one node, given what is under way for it already. Pure.
+
+Slurm calls its hooks as often as it likes: Resume may repeat after a crash of slurmctld, Suspend may
+come while the resume is still running, Resume while the delete is (slurm-contract: "All hooks must
+be idempotent"). A node has one running operation; others wait behind it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slurm_powersave.model import phases
+from slurm_powersave.model.modes import TABLE, Mode
+from slurm_powersave.model.nodes import Hold, Operation
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a node's new operation begins: in a phase, or with its outcome at once."""
+
+    phase: str = ""
+    outcome: str = ""
+    text: str = ""
+    cancels: tuple[str, ...] = ()
+    """Operations that have not begun and need not."""
+
+
+def verdict(
+    mode: Mode,
+    *,
+    source: str,
+    time: float,
+    open_operations: Sequence[tuple[Operation, float]],
+    has_server: bool,
+    hold: Hold | None,
+    now: float,
+) -> Verdict:
+    """Decide about one node.
+
+    Args:
+        mode: what is asked for.
+        source: hook, operator or reconcile.
+        time: when the hook ran, seconds since the epoch.
+        open_operations: the node's operations without an outcome, oldest first, each with the time
+            of its request.
+        has_server: whether the journal knows a server of that name.
+        hold: the node's rest after a failure, if it rests.
+        now: seconds since the epoch.
+    """
+    if mode not in TABLE:
+        return Verdict(
+            outcome=phases.REFUSED, text=f"{mode} requests are not served: nothing was done to the node"
+        )
+    if mode is Mode.RESUME:
+        return _resume(source, [operation for operation, _ in open_operations], hold, now)
+    return _delete(mode, source, time, list(open_operations), has_server)
+
+
+def _resume(source: str, queue: list[Operation], hold: Hold | None, now: float) -> Verdict:
+    if not queue:
+        if hold and now < hold.until and source != "operator":
+            # Slurm asked although the node rests (somebody undrained it, or the DRAIN was lost): the
+            # same create is not tried again before its time.
+            return Verdict(phases.FAILING, text=hold.reason)
+        return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)
+    last = queue[-1]
+    if last.mode is Mode.RESUME and last.failure is None:
+        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} is bringing it up already")
+    return Verdict(phases.WAITING)
+
+
+def _delete(
+    mode: Mode, source: str, time: float, queue: list[tuple[Operation, float]], has_server: bool
+) -> Verdict:
+    cancels: list[str] = []
+    while queue:
+        last, last_time = queue[-1]
+        if last.mode is not Mode.RESUME:
+            if last.mode is mode or mode is Mode.SUSPEND:
+                return Verdict(
+                    outcome=phases.JOINED,
+                    text=f"operation {last.id} deletes its server already",
+                    cancels=tuple(cancels),
+                )
+            return Verdict(phases.WAITING, cancels=tuple(cancels))
+        if last.failure is not None:
+            return Verdict(
+                outcome=phases.JOINED,
+                text=f"operation {last.id} has failed and removes what is left",
+                cancels=tuple(cancels),
+            )
+        if last_time > time:
+            return Verdict(
+                outcome=phases.CANCELLED, text=f"overtaken by operation {last.id}", cancels=tuple(cancels)
+            )
+        if last.phase not in phases.NOT_BEGUN:
+            # It stops at its next step, because this one waits behind it.
+            return Verdict(phases.WAITING, cancels=tuple(cancels))
+        cancels.append(last.id)
+        queue.pop()
+    if cancels and not has_server and mode is Mode.SUSPEND:
+        return Verdict(
+            outcome=phases.DONE, text="its resume had not begun: nothing to delete", cancels=tuple(cancels)
+        )
+    return Verdict(phases.ASKING if source == "operator" else phases.CHECKING, cancels=tuple(cancels))

@@ -1,0 +1,73 @@
+"""What to do about failures: their classes, how long a node rests, what Slurm is told. Pure."""
+
+import re
+import time
+from collections.abc import Mapping
+
+from slurm_powersave.model.errors import FailureClass
+
+REASON_PREFIX = "slurm-powersave:"
+
+# In order: the first that matches wins. Texts of Nova, Neutron and Keystone, of Terraform's
+# openstack provider, of Ansible and of the local cloud.
+_CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = (
+    (FailureClass.QUOTA, re.compile(r"quota|OverLimit|RESOURCE_EXHAUSTED", re.I)),
+    (
+        FailureClass.CAPACITY,
+        re.compile(r"no valid host|insufficient|not enough (hosts|resources|capacity)|out of capacity", re.I),
+    ),
+    (
+        FailureClass.AUTH,
+        re.compile(
+            r"\b401\b|unauthori[sz]ed|authenticat|\b403\b|forbidden|credential|not allowed by policy", re.I
+        ),
+    ),
+    (
+        FailureClass.CONFIG,
+        re.compile(
+            r"(image|flavor|network|key ?pair|security group|subnet)\b.{0,80}\b(not found|could not be found|"
+            r"does not exist|unknown)|unable to find|\b400\b|bad request|invalid|unsupported argument",
+            re.I,
+        ),
+    ),
+    (
+        FailureClass.NODE_LOCAL,
+        re.compile(r"unreachable|ssh|mount point|did not (boot|register)|timed? ?out|munge|slurmd", re.I),
+    ),
+)
+
+# At most this much of the outside's text goes into a Slurm reason: one line of `sinfo -R`.
+_REASON_TEXT = 160
+_LONGEST_REST = 8
+"""A rest doubles with each failure in a row, up to this many times the first."""
+
+
+def classify(text: str) -> FailureClass:
+    """Class a failure by the outside's own words."""
+    for failure, pattern in _CLASSES:
+        if pattern.search(text):
+            return failure
+    return FailureClass.UNKNOWN
+
+
+def rest_seconds(rests: Mapping[FailureClass, float], failure: FailureClass, failures: int) -> float:
+    """Return how long a node rests after its `failures`-th failure in a row (1 is the first)."""
+    return rests[failure] * min(2.0 ** max(failures - 1, 0), _LONGEST_REST)
+
+
+def reason(failure: FailureClass, text: str, operation: str, until: float | None = None) -> str:
+    """Word the reason for Slurm; one line, in ASCII, without the quotes that scontrol would eat."""
+    if is_ours(text):
+        # A create that was not tried because the node rests: the first reason, not one around it.
+        text = text.removeprefix(REASON_PREFIX).partition(") ")[2].partition("; rests until")[0]
+    clean = re.sub(r"[^ -~]|[\"'\\]", " ", text)
+    clean = " ".join(clean.split())
+    if len(clean) > _REASON_TEXT:
+        clean = clean[: _REASON_TEXT - 3] + "..."
+    rests = time.strftime("; rests until %H:%M:%S", time.localtime(until)) if until else ""
+    return f"{REASON_PREFIX} ({failure}) {clean}{rests} [op {operation}]"
+
+
+def is_ours(reason_in_slurm: str) -> bool:
+    """Tell whether a reason in Slurm was set by us; only such are ever changed."""
+    return reason_in_slurm.startswith(REASON_PREFIX)

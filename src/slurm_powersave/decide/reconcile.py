@@ -1,0 +1,72 @@
+"""What to do about differences between Slurm, the clouds and the journal. Pure.
+
+A difference counts only when it was there in two readings: Slurm, the cloud and the journal are
+never read at the same moment (slurm-gcp's race).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Server, SlurmSnapshot
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference."""
+
+    kind: str
+    node: str
+    text: str
+    request: Mode | None = None
+    """What is asked for on our own account; None for what is only said."""
+
+
+def differences(
+    nodes: Collection[str],
+    snapshot: SlurmSnapshot,
+    servers: Sequence[Server],
+    busy: Collection[str],
+    held: Collection[str],
+) -> list[Finding]:
+    """Compare one reading of Slurm with one of the clouds.
+
+    Args:
+        nodes: the configured nodes whose clouds have all been read.
+        snapshot: Slurm's nodes and jobs.
+        servers: the servers that carry our cluster's tag.
+        busy: nodes with an operation that has no outcome yet.
+        held: nodes that rest after a failure.
+    """
+    found = []
+    names = Counter(_node_tag(server) for server in servers)
+    for node in nodes:
+        seen = snapshot.nodes.get(node)
+        if node in busy or seen is None:
+            continue
+        if names[node] > 1:
+            found.append(Finding("double", node, f"has {names[node]} servers"))
+        if seen.powering_up and node not in held:
+            found.append(Finding("lost-request", node, "POWERING_UP without an operation", Mode.RESUME))
+        elif seen.has("POWERED_DOWN") and names[node] and not seen.in_use:
+            found.append(
+                Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
+            )
+        elif seen.up and not names[node]:
+            found.append(Finding("no-server", node, f"{'+'.join(sorted(seen.flags))}, and it has no server"))
+    for server in servers:
+        if _node_tag(server) not in nodes and "role=login" not in server.tags:
+            found.append(
+                Finding("unknown-server", server.name, f"server {server.id} carries our tag; no such node")
+            )
+    return found
+
+
+def confirmed(before: Mapping[tuple[str, str], float], now: Sequence[Finding]) -> list[Finding]:
+    """Return what was found in the reading before, too."""
+    return [finding for finding in now if (finding.kind, finding.node) in before]
+
+
+def _node_tag(server: Server) -> str:
+    return next((tag.removeprefix("node=") for tag in server.tags if tag.startswith("node=")), "")

@@ -1,0 +1,158 @@
+"""The parts of the cluster file as frozen models; the descriptions are the settings reference."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from slurm_powersave.decide import fields
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hostlist import natural
+
+
+class Section(BaseModel):
+    """What all parts have in common: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cloud(Section):
+    """A cloud that Terraform reaches."""
+
+    adapter: str | None = Field(None, description="What tells more of the cloud than Terraform can: local.")
+    base_module: fields.LocalPath | None = Field(
+        None,
+        description="Root module of the network and the login node; only the login node's cloud needs one.",
+    )
+    nodes_module: fields.LocalPath = Field(description="Root module of the nodes.")
+    settings: Annotated[dict[str, Any], AfterValidator(fields.local_paths)] = Field(
+        default_factory=dict,
+        description="Handed to the adapter, and to both root modules as the variable `cloud`; "
+        "a text that begins with ./ or ../ is a path relative to this file.",
+    )
+
+
+class TerraformSettings(Section):
+    """How Terraform is run."""
+
+    binary: Annotated[str, AfterValidator(fields.program)] = Field(
+        "terraform", description="Name or path of the program."
+    )
+    cli_config: fields.LocalPath | None = Field(
+        None, description="A terraform CLI configuration file (TF_CLI_CONFIG_FILE)."
+    )
+    apply_timeout: int = Field(1200, ge=10, description="Seconds after which an apply is interrupted.")
+
+
+class Login(Section):
+    """The login node, where slurmctld runs."""
+
+    name: fields.Label = Field(description="Its host name.")
+    cloud: str | None = Field(None, description="One of `clouds`; may be left out when there is one.")
+    address: fields.Address = Field(description="Its fixed address.")
+    image: str = Field(min_length=1, description="Its image.")
+    flavor: str = Field(min_length=1, description="Its flavor.")
+    user: fields.Argument = Field("root", description="SSH login user; uses `sudo -n` if not root.")
+
+
+class Pool(Section):
+    """Nodes of one kind."""
+
+    name: fields.Label = Field(description="The pool's name.")
+    cloud: str | None = Field(None, description="One of `clouds`; may be left out when there is one.")
+    nodes: str | None = Field(
+        None, description="Hostlist expression of all its nodes, the largest size that it may have."
+    )
+    max_nodes: int | None = Field(
+        None, ge=1, le=fields.LARGEST_POOL, description="Instead of `nodes`: CLUSTER-POOL-0 to max_nodes - 1."
+    )
+    min_nodes: int = Field(0, ge=0, description="So many, lowest numbers first, always stay up.")
+    image: str = Field(min_length=1, description="Image of new nodes.")
+    image_user: fields.Argument = Field("root", description="SSH login user of the image.")
+    flavors: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        min_length=1, description="Flavors, the preferred one first."
+    )
+    zone: str = Field("", description="Availability zone.")
+    features: tuple[fields.SlurmWord, ...] = Field((), description="Slurm's Features of its nodes.")
+    gres: fields.SlurmWord = Field("", description="Slurm's Gres of each node, for example gpu:a100:2.")
+    addresses: str = Field(description="Fixed addresses, one a node in order: 10.0.1.1-10.0.1.4.")
+    cpus: int | None = Field(None, ge=1, description="CPUs of a node; null: the smallest flavor's.")
+    real_memory: int | None = Field(
+        None, ge=1, description="RealMemory in MiB; null: the smallest flavor's less memory_margin."
+    )
+    memory_margin: float = Field(0.10, ge=0, lt=1, description="Share of the flavor's RAM that a node lacks.")
+    options: dict[fields.SlurmKey, Annotated[fields.SlurmValue, AfterValidator(fields.slurm_word)]] = Field(
+        default_factory=dict, description="Any other option of Slurm's NodeName line, for example Weight."
+    )
+    before_configure: fields.LocalPath | None = Field(
+        None, description="The site's playbook before the node's own play."
+    )
+    after_configure: fields.LocalPath | None = Field(
+        None, description="The site's playbook after it, before slurmd starts."
+    )
+
+
+class Partition(Section):
+    """A partition of Slurm."""
+
+    name: fields.SlurmWord = Field(min_length=1, description="The partition's name.")
+    pools: tuple[str, ...] = Field((), description="Pools whose nodes belong to it.")
+    nodes: str | None = Field(None, description="Hostlist expression of (further) nodes.")
+    options: dict[fields.SlurmKey, Annotated[fields.SlurmValue, AfterValidator(fields.slurm_word)]] = Field(
+        default_factory=dict, description="Any option of Slurm's PartitionName line, for example MaxTime."
+    )
+
+
+class PowerSave(Section):
+    """Slurm's power-save timing, in seconds."""
+
+    suspend_time: int | None = Field(
+        600, ge=1, description="Idle for so long, a node is given back; null: never."
+    )
+    suspend_timeout: int = Field(600, ge=5, description="Longer than any delete takes; released earlier.")
+    resume_timeout: int = Field(1800, ge=30, description="Longer than any create and configuration takes.")
+    resume_rate: int = Field(0, ge=0, description="Nodes a minute; 0: no limit, the engine has its own.")
+    suspend_rate: int = Field(0, ge=0, description="Nodes a minute; 0: no limit.")
+    interval: int | None = Field(
+        None, ge=1, description="slurmctld's power_save_interval; null: Slurm's own."
+    )
+    min_interval: int | None = Field(None, ge=0, description="power_save_min_interval; null: Slurm's own.")
+
+
+_RESTS = {
+    FailureClass.CAPACITY: 900,
+    FailureClass.QUOTA: 900,
+    FailureClass.AUTH: 300,
+    FailureClass.CONFIG: 300,
+    FailureClass.NODE_LOCAL: 60,
+    FailureClass.UNKNOWN: 300,
+}
+_ATTEMPTS = dict.fromkeys(FailureClass, 1) | {FailureClass.NODE_LOCAL: 2, FailureClass.UNKNOWN: 2}
+
+
+def _over(defaults: dict[FailureClass, int]) -> BeforeValidator:
+    """Classes that are not given keep their default."""
+    return BeforeValidator(lambda given: {**defaults, **given} if isinstance(given, dict) else given)
+
+
+class FailurePolicy(Section):
+    """What a failed node costs."""
+
+    rest: Annotated[dict[FailureClass, fields.Seconds], _over(_RESTS)] = Field(
+        default_factory=lambda: dict(_RESTS),
+        description="Seconds, by class of failure, for which a failed node is held back.",
+    )
+    attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        5,
+        description="Failures in a row after which a node rests until `slurm-powersave resume NODE`; "
+        "its rest doubles with each before that.",
+    )
+    boot_timeout: fields.Seconds = Field(600, description="Seconds from a server's creation to its SSH.")
+    configure_timeout: fields.Seconds = Field(900, description="Seconds that a node's play may take.")
+    registration_timeout: fields.Seconds = Field(
+        120, description="Seconds from the end of the play to slurmd's registration."
+    )
+
+
+def lowest_first(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Sort nodes by their numbers, n2 before n10."""
+    return tuple(sorted(names, key=natural))

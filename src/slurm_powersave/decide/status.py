@@ -1,0 +1,89 @@
+"""What each node is doing, put together from Slurm, the clouds and the journal. Pure.
+
+Each of the three may be unreadable: then what it would tell is unknown, and the rest is still shown.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurm_powersave.model.nodes import Hold, NodeRecord, Operation, Server, SlurmNode
+
+UNKNOWN = "?"
+NONE = "-"
+
+# The order in which scontrol prints a state: the base state, then its flags.
+_BASE_STATES = ("IDLE", "ALLOCATED", "MIXED", "DOWN", "ERROR", "FUTURE", "UNKNOWN")
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One node, as `slurm-powersave status` shows it."""
+
+    node: str
+    slurm: str
+    server: str
+    operation: str
+    phase: str
+    since: float | None
+    """Seconds since the epoch; None if nothing is running on the node."""
+    text: str = ""
+    """The reason in Slurm, or why the node rests."""
+
+
+def slurm_state(node: SlurmNode | None) -> str:
+    """Write a state as scontrol does, for example IDLE+CLOUD+POWERED_DOWN."""
+    if node is None:
+        return "not in Slurm"
+    base = [flag for flag in _BASE_STATES if flag in node.flags]
+    return "+".join(base + sorted(node.flags.difference(base)))
+
+
+def rows(
+    names: Sequence[str],
+    slurm: Mapping[str, SlurmNode] | None,
+    servers: Sequence[Server],
+    unseen: Collection[str],
+    operations: Sequence[Operation],
+    records: Mapping[str, NodeRecord],
+    holds: Mapping[str, Hold],
+) -> list[StatusRow]:
+    """Return a row for each configured node, then one for each name that only the cloud knows.
+
+    Args:
+        names: the configured nodes, in order.
+        slurm: Slurm's nodes; None if Slurm could not be read.
+        servers: those with our cluster's tag, login node left out.
+        unseen: the nodes whose cloud could not be read.
+        operations: those without an outcome.
+        records: what the journal holds of the nodes.
+        holds: the nodes that rest after a failure.
+    """
+    by_name: dict[str, list[Server]] = defaultdict(list)
+    for server in servers:
+        by_name[server.name].append(server)
+    running = {operation.node: operation for operation in operations}
+    known = set(names)
+    found = []
+    for name in (*names, *sorted(by_name.keys() - known)):
+        state = slurm.get(name) if slurm is not None else None
+        operation, hold, record = running.get(name), holds.get(name), records.get(name)
+        since = operation.since if operation else None
+        found.append(
+            StatusRow(
+                node=name,
+                slurm=UNKNOWN if slurm is None else slurm_state(state) if name in known else "not configured",
+                server=_server(by_name[name], record, seen=name not in unseen),
+                operation=f"{operation.mode.value} {operation.id}" if operation else NONE,
+                phase=operation.phase if operation else "rests" if hold else NONE,
+                since=since,
+                text=hold.reason if hold else state.reason if state else "",
+            )
+        )
+    return found
+
+
+def _server(servers: Sequence[Server], record: NodeRecord | None, *, seen: bool) -> str:
+    if not seen:
+        return f"{record.server_id} {UNKNOWN}" if record and record.server_id else UNKNOWN
+    return ", ".join(f"{server.id} {server.status}" for server in servers) or NONE

@@ -1,0 +1,1 @@
+"""The loop that hands requests to Terraform, Ansible and Slurm; it knows no provider."""

@@ -1,0 +1,281 @@
+"""From the cluster file to a login node with a working Slurm, and back to nothing.
+
+`deploy` can be run again: it changes what differs and nothing else. The nodes are not made here:
+Slurm asks for the persistent ones by POWER_UP, and the engine brings them up like any others.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slurm_powersave.adapters import connect, known_hosts
+from slurm_powersave.adapters.base import Planned, State
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.adapters.playbooks import run_playbook
+from slurm_powersave.adapters.process import run
+from slurm_powersave.decide import addresses, flavors
+from slurm_powersave.decide.inventory import inventory
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.model.errors import (
+    CloudError,
+    ConfigError,
+    PlaybookError,
+    RefusedError,
+    SlurmError,
+    UnreachableError,
+)
+from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
+from slurm_powersave.ports import Cloud
+
+_BOOT_SECONDS = 180.0
+_GONE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How we speak with the person: a line, a plan, and a question that may be answered no."""
+
+    say: Callable[[str], None]
+    show: Callable[[str], None]
+    ask: Callable[[str], bool]
+
+
+def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
+    """Create or update network, login node and Slurm; return False if the person said no.
+
+    Raises:
+        PowersaveError: what failed; a second call goes on from there.
+    """
+    connect.command(cluster).check()
+    talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
+    if dry_run and not cluster.layout.private_key.exists():
+        talk.say("Nothing is there yet: keys, network, login node and Slurm would be made.")
+        return True
+    prepare(cluster)
+    state = _base(cluster)
+    talk.say("terraform plan of the network and the login node")
+    planned = state.plan()
+    if planned.text:
+        talk.show(planned.text)
+    if dry_run:
+        state.forget(planned)
+        talk.say(
+            f"Terraform: {_word(planned)}. Ansible would then run deploy.yml on {cluster.login.name}."
+        )
+        return True
+    if planned.actions:
+        if not talk.ask("Apply this plan?"):
+            state.forget(planned)
+            return False
+        talk.say("terraform apply")
+    # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
+    state.apply(planned)
+    _trust_login(cluster, state, talk)
+    write_inventory(cluster)
+    talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
+    if rc := run_playbook(connect.site(cluster), "deploy.yml"):
+        raise PlaybookError(
+            f"deploy.yml failed with exit code {rc}",
+            where=cluster.login.name,
+            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
+        )
+    return True
+
+
+def prepare(cluster: Cluster) -> None:
+    """Make the state directory with its keys, and record every node's address."""
+    layout = cluster.layout
+    for directory in (layout.root, layout.private_key.parent, layout.terraform, layout.runs):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not layout.private_key.exists():
+        comment = f"slurm-powersave {cluster.cluster_name}"
+        done = run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(layout.private_key)],
+            timeout=30,
+        )
+        if done.rc != 0:
+            raise ConfigError("no SSH key could be made", where=str(layout.private_key), why=done.err.strip())
+    if not layout.munge_key.exists():
+        _write_secret(layout.munge_key, os.urandom(1024))
+    journal = SqliteJournal(layout.journal)
+    try:
+        _record_addresses(cluster, journal)
+    finally:
+        journal.close()
+
+
+def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
+    records = journal.node_records()
+    given = {name: record.node.address for name, record in records.items() if name in cluster.nodes()}
+    assigned = addresses.assign(cluster, given)
+    journal.save_nodes(
+        NodeRecord(cluster.desired(name, address=address))
+        for name, address in assigned.items()
+        if name not in records
+    )
+
+
+def write_inventory(cluster: Cluster) -> None:
+    """Write what Ansible reads: hosts and variables, with the recorded addresses."""
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        records = journal.node_records()
+    finally:
+        journal.close()
+    given = {name: records[name].node.address for name in cluster.nodes()}
+    facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
+    for name, text in inventory(cluster, facts, given).files().items():
+        path = cluster.layout.inventory / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def _base(cluster: Cluster) -> State:
+    cloud = cluster.clouds[cluster.cloud_of(cluster.login)]
+    if cloud.base_module is None:
+        raise ConfigError(
+            "no base_module", where=f"{cluster.file}: clouds", todo="Name the root module of the login node."
+        )
+    state = State(cluster.layout.base, connect.command(cluster))
+    login = cluster.login
+    variables = {
+        "cluster": cluster.cluster_name,
+        "cloud": cloud.settings,
+        "key_pair": cluster.layout.public_key.read_text().strip(),
+        "login": {"name": login.name, "address": login.address, "image": login.image, "flavor": login.flavor},
+    }
+    state.lay_out(cloud.base_module, variables, "base.auto.tfvars.json")
+    return state
+
+
+def _trust_login(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Record the login node's host key from the cloud, and wait for its SSH."""
+    login = cluster.login
+    made = state.outputs()["login"]
+    cloud = connect.clouds(cluster).get(cluster.cloud_of(login))
+    node = DesiredNode(login.name, "", "", "", "", "", login.address)
+    talk.say(f"waiting for SSH on {login.name} ({login.address})")
+    deadline = time.monotonic() + _BOOT_SECONDS
+    key = ""
+    while time.monotonic() < deadline:
+        server = cloud.server(made["id"]) if cloud else None
+        key = (server.host_key if server else "") or made.get("host_key") or ""
+        if key and connect.playbooks(cluster).reachable(node):
+            host = (login.name, login.address)
+            known_hosts.record(cluster.layout.known_hosts, {host: known_hosts.key_lines(host, key)})
+            return
+        time.sleep(0.2)
+    raise UnreachableError(
+        "no SSH" if key else "the cloud hands out no SSH host key",
+        where=f"{login.name} ({login.address})",
+        why=f"waited {_BOOT_SECONDS:.0f} s",
+        todo="Look at its console, then run deploy again.",
+    )
+
+
+def teardown(cluster: Cluster, talk: Talk, *, dry_run: bool = False, force: bool = False) -> bool:
+    """Delete every server of the cluster, its login node and network; return False if the person said no.
+
+    Raises:
+        RefusedError: jobs are running, or something of ours is still there at the end.
+        LockedError: the engine is running.
+    """
+    if not cluster.layout.root.exists():
+        talk.say("Nothing is there.")
+        return True
+    lock = EngineLock(cluster.layout.lock)
+    try:
+        return _teardown(cluster, talk, dry_run, force)
+    finally:
+        lock.release()
+
+
+def _teardown(cluster: Cluster, talk: Talk, dry_run: bool, force: bool) -> bool:
+    if not force:
+        _refuse_jobs(cluster)
+    clouds = connect.clouds(cluster)
+    command = connect.command(cluster)
+    directories = [path.parent for path in sorted(cluster.layout.terraform.glob("*/*/terraform.tfstate"))]
+    base = State(cluster.layout.base, command)
+    states = [State(path, command) for path in directories] + ([base] if base.exists else [])
+    for server in _servers(clouds):
+        talk.say(f"server {server.name} {server.status} {server.id}")
+    planned = [(state, state.plan(destroy=True)) for state in states]
+    for state, plan in planned:
+        talk.say(f"{state.directory}: {_word(plan)}")
+    if dry_run or not talk.ask("Delete all of this?"):
+        for state, plan in planned:
+            state.forget(plan)
+        return dry_run
+    for state, plan in planned:
+        state.apply(plan)
+    for server in _servers(clouds):
+        clouds[_cloud_of(server, clouds)].delete(server.id)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while (left := _servers(clouds)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if left:
+        raise RefusedError("still there: " + ", ".join(f"{s.name} ({s.id})" for s in left), where="teardown")
+    _forget_servers(cluster)
+    talk.say(
+        "Nothing of the cluster is left in the cloud. Journal and keys stay in " + str(cluster.state_dir)
+    )
+    return True
+
+
+def _servers(clouds: Mapping[str, Cloud]) -> list[Server]:
+    return [server for cloud in clouds.values() for server in cloud.servers() if server.status != "DELETED"]
+
+
+def _cloud_of(server: Server, clouds: Mapping[str, Cloud]) -> str:
+    for name, cloud in clouds.items():
+        if cloud.server(server.id):
+            return name
+    raise CloudError(f"server {server.id} is in no cloud of the cluster file")
+
+
+def _refuse_jobs(cluster: Cluster) -> None:
+    if not cluster.layout.known_hosts.exists():
+        return
+    try:
+        snapshot = connect.slurm(cluster).snapshot()
+    except SlurmError as error:
+        raise RefusedError(
+            "Slurm can't be asked whether jobs are running",
+            why=str(error),
+            todo="If that is no loss: teardown --force",
+        ) from error
+    jobs = [str(job.id) for job in snapshot.jobs if job.state in ("RUNNING", "COMPLETING", "SUSPENDED")]
+    if jobs:
+        raise RefusedError(
+            f"jobs are running: {', '.join(jobs[:20])}", todo="Wait, cancel them, or use teardown --force."
+        )
+
+
+def _forget_servers(cluster: Cluster) -> None:
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        journal.save_nodes(
+            replace(record, shard="", server_id="") for record in journal.node_records().values()
+        )
+        for op in journal.open_operations():
+            journal.save_operation(replace(op, outcome="cancelled", text="the cluster was torn down"))
+    finally:
+        journal.close()
+    for path in cluster.layout.terraform.glob("*/nodes-*"):
+        shutil.rmtree(path)
+
+
+def _word(planned: Planned) -> str:
+    return ", ".join(f"{count} to {word}" for word, count in sorted(planned.actions.items())) or "no changes"
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)

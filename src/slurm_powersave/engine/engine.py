@@ -1,0 +1,128 @@
+"""The engine's loop: take requests, drive Terraform and Ansible, tell Slurm, compare."""
+
+import logging
+import threading
+from collections import defaultdict
+
+from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.failures import Failures
+from slurm_powersave.engine.intake import plan_requests
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.plays import Plays
+from slurm_powersave.engine.reconciler import Reconciler
+from slurm_powersave.engine.steps import Steps
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.nodes import Operation
+
+log = logging.getLogger("slurm_powersave")
+
+COLLECT = 0.2
+"""Seconds after the first queued create in which others may join its apply."""
+_BUSY_PAUSE = 0.05
+_IDLE_PAUSE = 1.0
+_ERROR_PAUSE = 5.0
+
+# What an engine that was killed goes back to, where nothing outside has happened yet.
+_RESTART = {phases.PLANNING: phases.QUEUED, phases.DELETE_PLANNING: phases.DELETE_QUEUED}
+_LOST_RUN = {
+    phases.APPLYING: phases.RECOVERING,
+    phases.DELETING: phases.RECOVERING,
+    phases.CONFIGURING: phases.BOOTING,
+}
+
+
+class Engine:
+    """One cluster's engine. `step` is all of it; `run` repeats it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.operations = Operations(world.journal, world.now)
+        self._batches = Batches(world, self.operations)
+        self._plays = Plays(world, self.operations)
+        self._steps = Steps(world, self.operations, self._batches)
+        self._failures = Failures(world, self.operations)
+        self._reconciler = Reconciler(world, self.operations)
+        self._adopt()
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is under way."""
+        return bool(list(self.operations)) or self._batches.running or self._plays.running
+
+    def _adopt(self) -> None:
+        """Take up what an earlier engine left: runs that go on, and operations without one."""
+        adopted: set[str] = set()
+        for saved in self._world.journal.runs():
+            (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
+            adopted |= set(saved.operations)
+            log.info("run=%s kind=%s adopted", saved.record.id, saved.record.kind)
+        for op in self.operations:
+            if op.phase in _RESTART:
+                self.operations.move(op, _RESTART[op.phase])
+            elif op.phase in _LOST_RUN and op.id not in adopted:
+                self.operations.move(op, _LOST_RUN[op.phase])
+
+    def step(self) -> None:
+        """Do all that can be done now; nothing in it waits longer than its own time limit."""
+        plan_requests(self._world, self.operations)
+        self._batches.poll()
+        self._plays.poll()
+        self._read()
+        self._steps.step()
+        self._failures.step()
+        self._terraform()
+        self._plays.start()
+        self._reconciler.step()
+
+    def _read(self) -> None:
+        due = self._reconciler.due
+        slurm = due or self._failures.needs_slurm
+        clouds = set(self._world.cloud_views) if due else set()
+        for op in self.operations:
+            slurm |= op.phase in phases.NEEDS_SLURM
+            if op.phase in phases.NEEDS_CLOUD or op.phase == phases.APPLYING:
+                clouds.add(self._world.desired(op.node).cloud)
+        if slurm:
+            self._world.slurm_view.refresh()
+        for name in clouds & set(self._world.cloud_views):
+            self._world.cloud_views[name].refresh()
+
+    def _terraform(self) -> None:
+        """Form batches of what is queued, a cloud and a shard at a time."""
+        now = self._world.now()
+        creates: dict[str, list[Operation]] = defaultdict(list)
+        for op in self.operations.in_phase(phases.QUEUED):
+            creates[self._world.desired(op.node).cloud].append(op)
+        deletes: dict[str, list[Operation]] = defaultdict(list)
+        for op in self.operations.in_phase(phases.DELETE_QUEUED):
+            if op.id not in self._batches.by_id and (shard := self._steps.shard_of(op)):
+                deletes[shard].append(op)
+        for shard, ops in deletes.items():
+            if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
+                self._batches.delete(shard, ops)
+        for cloud, ops in creates.items():
+            if now - min(op.created for op in ops) >= COLLECT:
+                self._batches.create(cloud, ops)
+        for shard in self._world.journal.dirty_shards():
+            if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
+                self._batches.tidy(shard)
+        for cloud in self._world.cluster.clouds:
+            self._batches.spare(cloud)
+
+    def run(self, wake: threading.Event, stop: threading.Event) -> None:
+        """Repeat `step` until `stop` is set; `wake` ends a pause early."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                self.step()
+                failures = 0
+            except PowersaveError as error:
+                # An unreadable state, a full disk: said once, and tried again; the journal has it all.
+                failures += 1
+                if failures == 1:
+                    log.error("%s", error)
+                wake.wait(_ERROR_PAUSE)
+            wake.wait(_BUSY_PAUSE if self.active else _IDLE_PAUSE)
+            wake.clear()

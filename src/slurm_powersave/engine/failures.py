@@ -1,0 +1,155 @@
+"""Telling Slurm of a failure, letting the node rest, and giving it back.
+
+The order is Slurm's (measured on 22.05.8 and 24.11.5): POWER_DOWN_FORCE requeues the job; a DRAIN
+set before the node is POWERING_DOWN is wiped; one set then stays, and without it Slurm would ask
+for the same node again at once.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from slurm_powersave.decide import policy
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass, SlurmError
+from slurm_powersave.model.nodes import Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
+
+log = logging.getLogger("slurm_powersave")
+
+_REPEAT = 5.0
+"""Seconds after which a command to Slurm that had no effect is given again."""
+_LET_GO = 3
+"""Times that a requeued job's two minutes' wait is ended by us."""
+_REQUEUE = 30.0
+"""Seconds in which a job of a failed node is expected back in the queue."""
+
+
+@dataclass
+class _Requeued:
+    job: int
+    until: float
+
+
+class Failures:
+    """The FAILING phase, the rests, and the jobs that waited for a failed node."""
+
+    def __init__(self, world: World, operations: Operations) -> None:
+        self._world, self._ops = world, operations
+        self._told: dict[str, float] = {}
+        self._requeued: dict[int, _Requeued] = {}
+        self._let_go: dict[int, int] = {}
+
+    @property
+    def needs_slurm(self) -> bool:
+        """Whether Slurm must be read for a requeued job or an ended rest."""
+        return bool(self._requeued) or bool(self._due())
+
+    def step(self) -> None:
+        """Go on with all failing operations, requeued jobs and rests."""
+        for op in self._ops.in_phase(phases.FAILING):
+            snapshot = self._world.slurm_view.snapshot(op.since)
+            node = snapshot.nodes.get(op.node) if snapshot else None
+            if snapshot and node:
+                self._failing(op, node, snapshot)
+        self._release_jobs()
+        self._end_rests()
+
+    def _failing(self, op: Operation, node: SlurmNode, snapshot: SlurmSnapshot) -> None:
+        if node.has("POWERING_DOWN", "POWERED_DOWN"):
+            self._hold(op, node)
+        elif node.has("POWER_DOWN"):
+            return  # it becomes POWERING_DOWN within a second
+        elif node.up and node.in_use:
+            # It registered after all, and Slurm has put a job on it.
+            self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
+        elif self._world.now() - self._told.get(op.id, 0.0) > _REPEAT:
+            jobs = [job for job in snapshot.jobs if op.node in job.nodes]
+            if jobs and not op.jobs:
+                op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
+            self._explain(op, jobs)
+            if self._try(partial(self._world.slurm.update_nodes, [op.node], state="POWER_DOWN_FORCE"), op):
+                self._told[op.id] = self._world.now()
+
+    def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
+        """Say on the job what happened: its owner sees AdminComment in `scontrol show job`."""
+        text = policy.reason(op.failure or FailureClass.UNKNOWN, f"{op.node}: {op.text}", op.id)
+        for job in jobs:
+            self._try(partial(self._world.slurm.update_job, job.id, AdminComment=text), op)
+
+    def _hold(self, op: Operation, node: SlurmNode) -> None:
+        now = self._world.now()
+        hold = self._world.journal.holds().get(op.node)
+        if hold is None:
+            record = self._world.record(op.node)
+            failures = record.failures + 1
+            failure = op.failure or FailureClass.UNKNOWN
+            until = now + policy.rest_seconds(self._world.cluster.failure.rest, failure, failures)
+            reason = policy.reason(failure, op.text, op.id, until)
+            self._world.save(replace(record, failures=failures))
+            hold = Hold(op.node, op.id, failure, reason, until)
+            self._world.journal.save_hold(hold)
+        foreign = node.has("DRAIN") and not policy.is_ours(node.reason)
+        if not foreign and not self._try(
+            partial(self._world.slurm.update_nodes, [op.node], state="DRAIN", reason=hold.reason), op
+        ):
+            return
+        self._world.journal.save_hold(
+            Hold(hold.node, hold.operation, hold.failure, hold.reason, hold.until, True)
+        )
+        self._told.pop(op.id, None)
+        for job in op.jobs:
+            self._requeued[job] = _Requeued(job, now + _REQUEUE)
+        self._ops.move(op, phases.DELETE_QUEUED)
+
+    def _release_jobs(self) -> None:
+        """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""
+        snapshot = self._world.slurm_view.snapshot(0)
+        if not snapshot or not self._requeued:
+            return
+        jobs = {job.id: job for job in snapshot.jobs}
+        failing = {job for op in self._ops.in_phase(phases.FAILING) for job in op.jobs}
+        for waiting in list(self._requeued.values()):
+            job = jobs.get(waiting.job)
+            if waiting.job in failing:
+                continue  # another of its nodes is not held yet
+            if job and job.state == "PENDING" and job.reason == "BeginTime":
+                if self._let_go.get(job.id, 0) < _LET_GO:
+                    self._let_go[job.id] = self._let_go.get(job.id, 0) + 1
+                    try:
+                        self._world.slurm.update_job(job.id, StartTime="now")
+                    except SlurmError as error:
+                        log.warning("job=%d StartTime=now: %s", job.id, error)
+                del self._requeued[waiting.job]
+            elif self._world.now() > waiting.until:
+                del self._requeued[waiting.job]
+
+    def _due(self) -> list[Hold]:
+        now = self._world.now()
+        return [hold for hold in self._world.journal.holds().values() if hold.until <= now]
+
+    def _end_rests(self) -> None:
+        for hold in self._due():
+            node = self._world.slurm_view.node(hold.node, hold.until)
+            if node is None or self._ops.queue(hold.node):
+                continue
+            if node.has("DRAIN") and node.reason == hold.reason:
+                try:
+                    self._world.slurm.update_nodes([hold.node], state="RESUME")
+                except SlurmError as error:
+                    log.warning("node=%s rest over, RESUME: %s", hold.node, error)
+                    continue
+                log.info("node=%s rest over after op=%s", hold.node, hold.operation)
+            else:
+                log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
+            self._world.journal.drop_hold(hold.node)
+
+    def _try(self, command: Callable[[], None], op: Operation) -> bool:
+        try:
+            command()
+        except SlurmError as error:
+            log.warning("op=%s node=%s %s", op.id, op.node, error)
+            return False
+        return True

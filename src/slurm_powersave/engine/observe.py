@@ -1,0 +1,48 @@
+"""Reading Slurm and the clouds for a person: what can't be read is said, and the rest still shown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.nodes import Server, SlurmNode
+from slurm_powersave.ports import Cloud, Slurm
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What Slurm and the clouds said."""
+
+    slurm: Mapping[str, SlurmNode] | None
+    """None if Slurm could not be read."""
+    servers: Mapping[str, Sequence[Server]]
+    """By cloud; one that could not be read is not in it."""
+    unreadable: Mapping[str, str]
+    """What could not be read (slurm, or cloud NAME), and why."""
+
+
+def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
+    """Read Slurm and all clouds at the same time."""
+    with ThreadPoolExecutor(max_workers=1 + len(clouds)) as pool:
+        nodes = pool.submit(_try, lambda: slurm.snapshot().nodes)
+        lists = {name: pool.submit(_try, cloud.servers) for name, cloud in clouds.items()}
+    states, why = nodes.result()
+    unreadable = {"slurm": why} if why else {}
+    servers: dict[str, Sequence[Server]] = {}
+    for name, listed in lists.items():
+        found, why = listed.result()
+        if found is None:
+            unreadable[f"cloud {name}"] = why
+        else:
+            servers[name] = found
+    return Observation(states, servers, unreadable)
+
+
+def _try(read: Callable[[], T]) -> tuple[T | None, str]:
+    try:
+        return read(), ""
+    except PowersaveError as error:
+        return None, str(error)

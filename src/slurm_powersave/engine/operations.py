@@ -1,0 +1,95 @@
+"""The open operations: in memory for speed, written through to the journal at each step."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.model import phases
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Failure, Operation
+
+log = logging.getLogger("slurm_powersave")
+
+
+class Operations:
+    """Every change of an operation goes through here, so that it is journalled and logged once."""
+
+    def __init__(self, journal: SqliteJournal, now: Callable[[], float]) -> None:
+        self._journal, self._now = journal, now
+        self._open: dict[str, Operation] = {op.id: op for op in journal.open_operations()}
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(list(self._open.values()))
+
+    def add(self, operations: Iterable[Operation]) -> None:
+        """Take on operations that the journal has recorded."""
+        for op in operations:
+            if not op.outcome:
+                self._open[op.id] = op
+            log.info(
+                "op=%s node=%s mode=%s phase=%s %s", op.id, op.node, op.mode, op.outcome or op.phase, op.text
+            )
+
+    def get(self, operation_id: str) -> Operation | None:
+        """Return an open operation."""
+        return self._open.get(operation_id)
+
+    def queue(self, node: str) -> list[Operation]:
+        """Return a node's open operations, oldest first: the first runs, the others wait."""
+        return [op for op in self._open.values() if op.node == node]
+
+    def of(self, ids: Iterable[str]) -> list[Operation]:
+        """Return those of the operations that are still open."""
+        return [self._open[op_id] for op_id in ids if op_id in self._open]
+
+    def in_phase(self, *wanted: str) -> list[Operation]:
+        """Return the open operations in these phases, oldest first."""
+        return [op for op in self._open.values() if op.phase in wanted]
+
+    def superseded(self, op: Operation) -> Operation | None:
+        """Return the delete that waits behind a create, if there is one."""
+        if op.mode is not Mode.RESUME or op.failure is not None:
+            return None
+        waiting = [
+            other for other in self.queue(op.node) if other.id != op.id and other.mode is not Mode.RESUME
+        ]
+        return waiting[0] if waiting else None
+
+    def move(self, op: Operation, phase: str, **changes: object) -> Operation:
+        """Enter a phase."""
+        now = self._now()
+        new = replace(op, phase=phase, since=now, **changes)  # type: ignore[arg-type]  # names are checked by replace
+        self._journal.save_operation(new)
+        self._open[op.id] = new
+        log.info(
+            "op=%s node=%s phase=%s after=%s seconds=%.2f", op.id, op.node, phase, op.phase, now - op.since
+        )
+        return new
+
+    def update(self, op: Operation, **changes: object) -> Operation:
+        """Change an operation within its phase."""
+        new = replace(op, **changes)  # type: ignore[arg-type]  # names are checked by replace
+        self._journal.save_operation(new)
+        self._open[op.id] = new
+        return new
+
+    def fail(self, op: Operation, failure: Failure) -> Operation:
+        """Record why a create failed; Slurm is told next."""
+        log.warning(
+            "op=%s node=%s phase=%s failed (%s) %s", op.id, op.node, op.phase, failure.failure, failure.text
+        )
+        return self.move(op, phases.FAILING, failure=failure.failure, text=failure.text)
+
+    def finish(self, op: Operation, outcome: str, text: str = "") -> None:
+        """Record the one outcome; what waits behind may begin."""
+        now = self._now()
+        self._journal.save_operation(replace(op, outcome=outcome, since=now, text=text or op.text))
+        del self._open[op.id]
+        log.info(
+            "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",
+            op.id, op.node, op.mode, outcome, op.phase, now - op.created, text or op.text,
+        )  # fmt: skip
+        queue = self.queue(op.node)
+        if queue and queue[0].phase == phases.WAITING:
+            self.move(queue[0], phases.CHECKING)

@@ -1,0 +1,108 @@
+"""Ansible runs: a node is configured as soon as its sshd answers, with those that are ready with it."""
+
+import logging
+from dataclasses import dataclass
+
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass, PowersaveError
+from slurm_powersave.model.nodes import Failure, Operation, ShardRun
+from slurm_powersave.ports import Run
+
+log = logging.getLogger("slurm_powersave")
+
+_GATHER = 0.3
+"""Seconds that a ready node waits for others: a play for four costs twice one for one, not four times."""
+_PLAYS = 4
+"""Plays at once at most: each is bound by the processor of the control host."""
+
+
+@dataclass
+class _Play:
+    run: Run
+    operations: tuple[str, ...]
+    deadline: float
+
+
+class Plays:
+    """Starts plays for nodes that answer, and takes each node on when its own part is done."""
+
+    def __init__(self, world: World, operations: Operations) -> None:
+        self._world, self._ops = world, operations
+        self._plays: list[_Play] = []
+        self._ready: dict[str, float] = {}
+        """Operation -> when its node answered."""
+
+    @property
+    def running(self) -> bool:
+        """Whether an Ansible process of ours runs."""
+        return bool(self._plays)
+
+    def adopt(self, saved: ShardRun) -> None:
+        """Take up a play that an earlier engine started."""
+        run = self._world.playbooks.adopt(saved.record)
+        self._plays.append(_Play(run, saved.operations, saved.deadline))
+
+    def start(self) -> None:
+        """Start a play for the nodes that are ready, if it is time."""
+        now = self._world.now()
+        keys: dict[str, str] = {}
+        for op in self._ops.in_phase(phases.BOOTING):
+            key = self._host_key(op)
+            if key is None:
+                continue
+            keys[op.id] = key
+            if op.id not in self._ready and self._world.playbooks.reachable(self._world.desired(op.node)):
+                self._ready[op.id] = self._world.now()
+        self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
+        if not self._ready or len(self._plays) >= _PLAYS:
+            return
+        coming = len(keys) - len(self._ready)
+        if coming and now - min(self._ready.values()) < _GATHER:
+            return
+        ops = self._ops.of(self._ready)
+        nodes = [self._world.desired(op.node) for op in ops]
+        try:
+            run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops})
+        except PowersaveError as error:
+            for op in ops:
+                self._ops.fail(op, Failure(FailureClass.CONFIG, str(error)))
+            return
+        play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
+        self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
+        for op in ops:
+            self._ops.move(op, phases.CONFIGURING)
+        self._ready.clear()
+        self._plays.append(play)
+
+    def _host_key(self, op: Operation) -> str | None:
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        if view is None:
+            return ""
+        servers = view.of_node(op.node, op.since) or ()
+        return next((s.host_key for s in servers if s.id == op.server_id and s.host_key), None)
+
+    def poll(self) -> None:
+        """Take the news of each play."""
+        for play in list(self._plays):
+            result = play.run.poll()
+            for news in play.run.progress():
+                op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
+                if op is None or op.phase != phases.CONFIGURING:
+                    continue
+                if news.ok:
+                    self._ops.move(op, phases.REGISTERING)
+                else:
+                    self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))
+            if result is None:
+                if self._world.now() > play.deadline:
+                    play.run.kill()
+                continue
+            self._plays.remove(play)
+            self._world.journal.drop_run(play.run.record.id)
+            self._world.playbooks.forget(play.run.record)
+            for op in self._ops.of(play.operations):
+                if op.phase == phases.CONFIGURING:
+                    text = result.text or "Ansible ended without a word on this node"
+                    self._ops.fail(op, Failure(result.failure, text))

@@ -1,0 +1,73 @@
+"""Every half minute: are Slurm, the clouds and the journal of one mind?"""
+
+import logging
+import uuid
+
+from slurm_powersave.decide.reconcile import Finding, confirmed, differences
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Request, Server
+
+log = logging.getLogger("slurm_powersave")
+
+_CONFIRM = 5.0
+"""Seconds after which a difference is looked at again."""
+
+
+class Reconciler:
+    """Turns differences that were seen twice into requests, or says them once."""
+
+    def __init__(self, world: World, operations: Operations, interval: float = 30.0) -> None:
+        self._world, self._ops, self._interval = world, operations, interval
+        self._due = world.now() + _CONFIRM
+        self._before: dict[tuple[str, str], float] = {}
+        self._said: set[tuple[str, str]] = set()
+
+    @property
+    def due(self) -> bool:
+        """Whether both sides must be read now."""
+        return self._world.now() >= self._due
+
+    def step(self) -> None:
+        """Compare, if it is time and both sides could be read; nothing is done on half a picture."""
+        if not self.due:
+            return
+        now = self._world.now()
+        snapshot = self._world.slurm_view.snapshot(self._due)
+        servers: list[Server] = []
+        read = set()
+        for name, view in self._world.cloud_views.items():
+            found = view.servers(self._due)
+            if found is not None:
+                read.add(name)
+                servers += found
+        if snapshot is None or not read:
+            return
+        nodes = [name for name in self._world.cluster.nodes() if self._world.desired(name).cloud in read]
+        findings = differences(
+            nodes,
+            snapshot,
+            servers,
+            {op.node for op in self._ops},
+            self._world.journal.holds(),
+        )
+        sure = confirmed(self._before, findings)
+        for finding in sure:
+            if (finding.kind, finding.node) not in self._said:
+                log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
+        self._said = {(finding.kind, finding.node) for finding in sure}
+        for mode in (Mode.RESUME, Mode.SUSPEND):
+            self._request(mode, [f.node for f in sure if f.request is mode], now)
+        self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}
+        self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+
+    def _request(self, mode: Mode, nodes: list[str], now: float) -> None:
+        if nodes:
+            request = Request(str(uuid.uuid4()), mode, fold(nodes), now, source="reconcile")
+            self._world.journal.add_request(request, now)
+
+
+def _asked(finding: Finding, sure: list[Finding]) -> bool:
+    return finding.request is not None and finding in sure

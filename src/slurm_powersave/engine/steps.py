@@ -1,0 +1,242 @@
+"""One step of each operation: what its phase waits for, and what comes next.
+
+Each handler reads, returns early when there is nothing to do yet, and then acts once; so an engine
+that was killed goes on where the journal says.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.modes import TABLE, Mode
+from slurm_powersave.model.nodes import Failure, Operation, Server
+
+log = logging.getLogger("slurm_powersave")
+
+_GRACE = 5.0
+"""Seconds in which Slurm's state may lag behind its own hook call."""
+_BUSY_SHARD = 60.0
+"""Seconds that a delete waits for another run in its shard before it acts by server id."""
+_REPEAT = 15.0
+"""Seconds after which a deletion by id that the cloud has not carried out is asked for again."""
+
+
+class Steps:
+    """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
+
+    def __init__(self, world: World, operations: Operations, batches: Batches) -> None:
+        self._world, self._ops, self._batches = world, operations, batches
+        self._asked: dict[str, float] = {}
+        """Server id -> when its deletion by id was last asked for."""
+        self._handlers: dict[str, Callable[[Operation], None]] = {
+            phases.WAITING: self._waiting,
+            phases.ASKING: self._asking,
+            phases.CHECKING: self._checking,
+            phases.RECOVERING: self._recovering,
+            phases.BOOTING: self._booting,
+            phases.REGISTERING: self._registering,
+            phases.DELETE_QUEUED: self._delete_queued,
+            phases.VERIFYING: self._verifying,
+            phases.RELEASING: self._releasing,
+        }
+
+    def step(self) -> None:
+        """Give every operation its chance to go on."""
+        for op in self._ops:
+            if self._ops.get(op.id) is not op:
+                continue  # an earlier one's step has changed it
+            if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
+                self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
+            elif handler := self._handlers.get(op.phase):
+                handler(op)
+
+    def _waiting(self, op: Operation) -> None:
+        if self._ops.queue(op.node)[0].id == op.id:
+            self._ops.move(op, phases.CHECKING)
+
+    def _asking(self, op: Operation) -> None:
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None:
+            return
+        if op.mode is Mode.RESUME:
+            if node.has("POWERING_UP"):
+                self._ops.move(op, phases.CHECKING)
+            elif node.has("POWERED_DOWN"):
+                if hold := self._world.journal.holds().get(op.node):
+                    # An operator's word ends the rest.
+                    self._tell([op.node], "RESUME")
+                    self._world.journal.drop_hold(hold.node)
+                self._tell([op.node], "POWER_UP")
+                self._ops.move(op, phases.CHECKING)
+            elif node.up:
+                self._ops.finish(op, phases.DONE, "it is up already")
+        elif node.in_use:
+            self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
+        elif node.going_down or node.powering_up:
+            self._ops.move(op, phases.CHECKING)
+        else:
+            self._tell([op.node], "POWER_DOWN")
+            self._ops.move(op, phases.CHECKING)
+
+    def _checking(self, op: Operation) -> None:
+        servers = self._servers(op)
+        snapshot = self._world.slurm_view.snapshot(op.since)
+        if snapshot is None or servers is None:
+            return
+        node = snapshot.nodes.get(op.node)
+        flags = "+".join(sorted(node.flags)) if node else "no such node"
+        late = snapshot.taken - op.since > _GRACE
+        if op.mode is Mode.RESUME:
+            if (hold := self._world.journal.holds().get(op.node)) and self._world.now() < hold.until:
+                self._ops.fail(op, Failure(hold.failure, hold.reason))
+            elif node and node.powering_up:
+                self._ops.move(op, phases.DELETE_QUEUED if servers else phases.QUEUED)
+            elif node and node.up:
+                self._ops.finish(op, phases.DONE, "it is up already")
+            elif late:
+                self._ops.finish(op, phases.CANCELLED, f"Slurm no longer waits for it ({flags})")
+        elif node and node.in_use:
+            self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {flags}")
+        elif node and (node.going_down or node.powering_up):
+            self._ops.move(op, phases.DELETE_QUEUED if servers else phases.RELEASING)
+        elif late:
+            self._ops.finish(op, phases.REFUSED, f"Slurm does not power it down ({flags})")
+
+    def _servers(self, op: Operation) -> tuple[Server, ...] | None:
+        """The node's servers as the cloud lists them, read since the operation's phase began."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        if view is None:
+            held = self._world.record(op.node)
+            return (Server(held.server_id, op.node, "ACTIVE"),) if held.server_id else ()
+        return view.of_node(op.node, op.since)
+
+    def _recovering(self, op: Operation) -> None:
+        if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
+            return
+        held = self._world.terraform.servers(op.shard).get(op.node)
+        servers = self._servers(op)
+        if servers is None:
+            return
+        creating = op.mode is Mode.RESUME and op.failure is None
+        alive = [server for server in servers if held and server.id == held.id]
+        record = self._world.record(op.node)
+        if creating and held and not held.tainted and alive and alive[0].status == "ACTIVE":
+            node = replace(record.node, generation=record.node.generation + 1)
+            self._world.save(replace(record, node=node, shard=op.shard, server_id=held.id))
+            self._ops.move(op, phases.BOOTING, server_id=held.id)
+        elif held or servers:
+            server_id = held.id if held else servers[0].id
+            self._world.save(replace(record, shard=op.shard if held else "", server_id=server_id))
+            self._ops.move(op, phases.DELETE_QUEUED)
+        else:
+            self._ops.move(op, phases.QUEUED if creating else phases.VERIFYING)
+
+    def _booting(self, op: Operation) -> None:
+        limit = self._world.cluster.failure.boot_timeout
+        if self._world.now() - op.since > limit:
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
+            return
+        servers = self._servers(op)
+        for server in servers or ():
+            if server.status in ("ERROR", "SHUTOFF"):
+                text = server.fault or f"the server is {server.status}"
+                self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+                return
+        if servers == () and self._world.now() - op.since > _GRACE:
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
+
+    def _registering(self, op: Operation) -> None:
+        node = self._world.slurm_view.node(op.node, op.since)
+        limit = self._world.cluster.failure.registration_timeout
+        if node is None:
+            return
+        if node.up:
+            record = self._world.record(op.node)
+            if record.failures:
+                self._world.save(replace(record, failures=0))
+            self._ops.finish(op, phases.DONE)
+        elif node.going_down:
+            self._ops.finish(op, phases.CANCELLED, "Slurm has given it up: " + "+".join(sorted(node.flags)))
+        elif self._world.now() - op.since > limit:
+            text = f"slurmd is running but did not register within {limit:g} s"
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+
+    def _delete_queued(self, op: Operation) -> None:
+        """Choose between Terraform (the engine's loop batches these) and the server's id."""
+        shard = self.shard_of(op)
+        if shard and op.id not in self._batches.by_id and self._world.now() - op.since <= _BUSY_SHARD:
+            return
+        servers = self._servers(op)
+        if servers is None:
+            return
+        record = self._world.record(op.node)
+        if shard:
+            self._world.journal.set_dirty(shard, True)
+        self._world.save(replace(record, shard=""))
+        if not all([self._delete_by_id(op, server.id) for server in servers]):
+            return
+        self._ops.move(op, phases.VERIFYING)
+
+    def shard_of(self, op: Operation) -> str:
+        """Return the shard whose state holds the node, or ""."""
+        shard = self._world.record(op.node).shard
+        return shard if shard and op.node in self._world.terraform.servers(shard) else ""
+
+    def _delete_by_id(self, op: Operation, server_id: str) -> bool:
+        try:
+            self._world.clouds[self._world.desired(op.node).cloud].delete(server_id)
+        except CloudError as error:
+            log.warning("op=%s node=%s delete %s: %s", op.id, op.node, server_id, error)
+            return False
+        self._asked[server_id] = self._world.now()
+        return True
+
+    def _verifying(self, op: Operation) -> None:
+        servers = self._servers(op) if self._world.desired(op.node).cloud in self._world.clouds else ()
+        if servers is None:
+            return
+        if servers:
+            for server in servers:
+                if self._world.now() - self._asked.get(server.id, op.since) > _REPEAT:
+                    log.warning("op=%s node=%s server %s is still there", op.id, op.node, server.id)
+                    self._delete_by_id(op, server.id)
+            return
+        self._batches.by_id.discard(op.id)
+        self._world.save(replace(self._world.record(op.node), shard="", server_id=""))
+        if op.failure is not None:
+            self._ops.finish(op, phases.FAILED)
+        elif TABLE[op.mode].create:
+            self._ops.move(op, phases.QUEUED)
+        else:
+            self._ops.move(op, phases.RELEASING)
+
+    def _releasing(self, op: Operation) -> None:
+        """Give the node back before Slurm's own timer does, if nobody has set it aside."""
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None:
+            return
+        if op.mode is Mode.RESUME_FAIL:
+            self._give_back(op, node.has("DOWN") and "ResumeTimeout" in node.reason)
+        else:
+            # RESUME on POWERING_DOWN gives POWERED_DOWN at once, but clears DRAIN and FAIL with it.
+            self._give_back(
+                op, node.has("POWERING_DOWN") and not node.has("DRAIN", "DOWN", "FAIL", "MAINTENANCE")
+            )
+
+    def _give_back(self, op: Operation, wanted: bool) -> None:
+        if wanted and not self._tell([op.node], "RESUME"):
+            return
+        self._ops.finish(op, phases.DONE)
+
+    def _tell(self, nodes: list[str], state: str) -> bool:
+        try:
+            self._world.slurm.update_nodes(nodes, state=state)
+        except SlurmError as error:
+            log.warning("nodes=%s state=%s: %s", ",".join(nodes), state, error)
+            return False
+        return True

@@ -1,0 +1,149 @@
+"""What the engine's parts share: the outside systems, and readings of them that are not older than needed."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.model.errors import CloudError, SlurmError
+from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
+
+log = logging.getLogger("slurm_powersave")
+
+SLURM_POLL = 0.15
+CLOUD_POLL = 0.4
+"""Seconds between two readings while somebody waits for them."""
+_LONGEST_BACKOFF = 10.0
+
+
+@dataclass
+class World:
+    """The outside, and the journal."""
+
+    cluster: Cluster
+    journal: SqliteJournal
+    slurm: Slurm
+    terraform: Terraform
+    playbooks: Playbooks
+    clouds: Mapping[str, Cloud]
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.slurm_view = SlurmView(self.slurm, self.clock)
+        self.cloud_views = {name: CloudView(name, cloud, self.clock) for name, cloud in self.clouds.items()}
+        self.records: dict[str, NodeRecord] = self.journal.node_records()
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return self.clock.now()
+
+    def desired(self, name: str) -> DesiredNode:
+        """Return what a node is to be: recorded once, or from the cluster file the first time."""
+        if record := self.records.get(name):
+            return record.node
+        return self.cluster.desired(name)
+
+    def record(self, name: str) -> NodeRecord:
+        """Return a node's record; a new one where nothing is recorded."""
+        return self.records.get(name) or NodeRecord(self.cluster.desired(name))
+
+    def save(self, record: NodeRecord) -> None:
+        """Write a node's record to the journal and keep it."""
+        self.journal.save_node(record)
+        self.records[record.node.name] = record
+
+
+class _Backoff:
+    """Doubles the time to the next try after each failure, up to ten seconds."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause, self._wait = pause, 0.0
+        self.next_try = 0.0
+
+    def ok(self, now: float) -> None:
+        self._wait, self.next_try = 0.0, now + self._pause
+
+    def failed(self, now: float) -> None:
+        self._wait = min(max(self._wait * 2, 0.5), _LONGEST_BACKOFF)
+        self.next_try = now + self._wait
+
+
+class SlurmView:
+    """The last reading of Slurm. While Slurm can't be read there is none, and nothing is decided on it."""
+
+    def __init__(self, slurm: Slurm, clock: Clock) -> None:
+        self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
+        self._snapshot: SlurmSnapshot | None = None
+        self.error = ""
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Read Slurm, unless it was read or failed a moment ago."""
+        now = self._clock.now()
+        if now < self._backoff.next_try and not (force and not self.error):
+            return
+        try:
+            self._snapshot = self._slurm.snapshot()
+        except SlurmError as error:
+            if not self.error:
+                log.warning("slurm unreadable: %s", error)
+            self._snapshot, self.error = None, str(error)
+            self._backoff.failed(self._clock.now())
+        else:
+            if self.error:
+                log.info("slurm readable again")
+            self.error = ""
+            self._backoff.ok(self._clock.now())
+
+    def snapshot(self, newer_than: float) -> SlurmSnapshot | None:
+        """Return the last reading if it was taken after that moment."""
+        found = self._snapshot
+        return found if found and found.taken >= newer_than else None
+
+    def node(self, name: str, newer_than: float) -> SlurmNode | None:
+        """Return one node of a reading that was taken after that moment."""
+        snapshot = self.snapshot(newer_than)
+        return snapshot.nodes.get(name) if snapshot else None
+
+
+class CloudView:
+    """The last listing of our servers in one cloud."""
+
+    def __init__(self, name: str, cloud: Cloud, clock: Clock) -> None:
+        self._name, self._cloud, self._clock, self._backoff = name, cloud, clock, _Backoff(CLOUD_POLL)
+        self._servers: tuple[Server, ...] = ()
+        self._taken = -1.0
+        self.error = ""
+
+    def refresh(self) -> None:
+        """List the servers, unless that was done or failed a moment ago."""
+        now = self._clock.now()
+        if now < self._backoff.next_try:
+            return
+        try:
+            self._servers = tuple(self._cloud.servers())
+        except CloudError as error:
+            if not self.error:
+                log.warning("cloud %s unreadable: %s", self._name, error)
+            self._taken, self.error = -1.0, str(error)
+            self._backoff.failed(self._clock.now())
+        else:
+            if self.error:
+                log.info("cloud %s readable again", self._name)
+            self._taken, self.error = now, ""
+            self._backoff.ok(self._clock.now())
+
+    def servers(self, newer_than: float) -> tuple[Server, ...] | None:
+        """Return the listing if it was made after that moment, else None."""
+        return self._servers if self._taken >= newer_than else None
+
+    def of_node(self, name: str, newer_than: float) -> tuple[Server, ...] | None:
+        """Return the servers of one node name (more than one is a fault), or None if unread."""
+        found = self.servers(newer_than)
+        return None if found is None else servers_of(name, found)
+
+
+def servers_of(name: str, servers: Iterable[Server]) -> tuple[Server, ...]:
+    """Choose the servers that carry a node's tag and still exist."""
+    return tuple(s for s in servers if f"node={name}" in s.tags and s.status != "DELETED")

@@ -1,0 +1,104 @@
+"""Every error that a person may see: what failed, where, why as the outside said it, what to do next.
+
+The exit codes are part of the command's contract (docs/reference/exit-codes.md).
+"""
+
+from enum import StrEnum
+
+
+class FailureClass(StrEnum):
+    """Why something outside failed. Each class has one policy (decide/policy.py)."""
+
+    CAPACITY = "capacity"
+    QUOTA = "quota"
+    AUTH = "auth"
+    CONFIG = "config"
+    NODE_LOCAL = "node-local"
+    UNKNOWN = "unknown"
+
+
+class PowersaveError(Exception):
+    """Base of all errors that are told to a person without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", todo: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.todo = todo
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.why:
+            text += f": {self.why}"
+        return f"{text}\n  {self.todo}" if self.todo else text
+
+
+class ConfigError(PowersaveError):
+    """The cluster file or an argument is wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class HostlistError(ConfigError):
+    """A hostlist expression is malformed, too large or names nodes that are not configured."""
+
+
+class LockedError(PowersaveError):
+    """Another engine or command holds the cluster."""
+
+    exit_code = 3
+
+
+class UnreachableError(PowersaveError):
+    """The slurmctld host or a node could not be reached in time."""
+
+    exit_code = 4
+
+
+class SlurmError(UnreachableError):
+    """Slurm did not answer, or refused a command."""
+
+
+class TerraformError(PowersaveError):
+    """Terraform failed, or a state could not be read."""
+
+    exit_code = 5
+
+
+class PlaybookError(PowersaveError):
+    """Ansible failed."""
+
+    exit_code = 6
+
+
+class RefusedError(PowersaveError):
+    """We refused to act: a plan holds what nobody asked for, or a node is in use."""
+
+    exit_code = 7
+
+
+class CloudError(PowersaveError):
+    """The cloud adapter failed; `failure` says how."""
+
+    exit_code = 8
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        failure: FailureClass = FailureClass.UNKNOWN,
+        where: str = "",
+        why: str = "",
+        todo: str = "",
+    ) -> None:
+        super().__init__(what, where=where, why=why, todo=todo)
+        self.failure = failure
+
+
+class MissingToolError(PowersaveError):
+    """A program that is needed is absent, too old, or may not be run by this user."""
+
+    exit_code = 9

@@ -1,0 +1,258 @@
+"""Frozen values that travel between the layers: nodes, servers, requests, snapshots."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import Mode
+
+
+@dataclass(frozen=True)
+class DesiredNode:
+    """What a node is to be when it has a server. Recorded in the journal, never recomputed."""
+
+    name: str
+    pool: str
+    cloud: str
+    image: str
+    flavor: str
+    zone: str
+    address: str
+    generation: int = 0
+    """Counts the servers that this name has had."""
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A server size. RAM in MiB, disk in GiB."""
+
+    name: str
+    vcpus: int
+    ram: int
+    disk: int = 0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as the cloud tells it, found by our cluster's tag."""
+
+    id: str
+    name: str
+    status: str
+    """ACTIVE, BUILD, ERROR, SHUTOFF, DELETED, as OpenStack names them."""
+    address: str = ""
+    image: str = ""
+    flavor: str = ""
+    tags: frozenset[str] = frozenset()
+    host_key: str = ""
+    """The SSH host's public key, by a trusted way; empty while it is not known yet."""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one hook call, or one operator, asked for."""
+
+    id: str
+    mode: Mode
+    hostlist: str
+    time: float
+    """Seconds since the epoch, on the host where the hook ran."""
+    source: str = "hook"
+    """hook, operator or reconcile."""
+    job_id: int | None = None
+    features: str = ""
+    resume_file: str = ""
+    """The content of SLURM_RESUME_FILE; empty if there was none."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a node's operation failed: a value, not an exception."""
+
+    failure: FailureClass
+    text: str
+
+
+@dataclass(frozen=True)
+class NodeProgress:
+    """One node's news from a run of Terraform or Ansible."""
+
+    node: str
+    ok: bool
+    server_id: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A detached process, as recorded so that a restarted engine can adopt it."""
+
+    id: str
+    kind: str
+    """init, plan, apply or configure."""
+    directory: str
+    pid: int
+    start_ticks: int
+    """Field 22 of /proc/PID/stat: with the pid it names a process for certain (proc(5))."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a detached process ended."""
+
+    ok: bool
+    text: str = ""
+    """Why not, in the tool's own words."""
+    failure: FailureClass = FailureClass.UNKNOWN
+
+
+# Base states and flags as scontrol prints them, joined by "+"; unknown ones are kept, never guessed at.
+_BUSY = frozenset({"ALLOCATED", "MIXED"})
+_GOING = frozenset({"POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN"})
+
+
+@dataclass(frozen=True)
+class SlurmNode:
+    """A node as Slurm shows it."""
+
+    name: str
+    flags: frozenset[str]
+    """Base state and flags, for example {"IDLE", "CLOUD", "POWERED_DOWN"}."""
+    reason: str = ""
+    boot_time: float | None = None
+    """When slurmd says that the node booted; None before its first registration."""
+
+    def has(self, *flags: str) -> bool:
+        """Tell whether any of the flags is set."""
+        return not self.flags.isdisjoint(flags)
+
+    @property
+    def powering_up(self) -> bool:
+        """Slurm waits for this node's first registration since its resume."""
+        return self.has("POWERING_UP")
+
+    @property
+    def going_down(self) -> bool:
+        """Slurm has given this node up: asked for its power-down, or counts it as off."""
+        return self.has(*_GOING)
+
+    @property
+    def up(self) -> bool:
+        """The node's slurmd has registered since the last resume and answers."""
+        return not self.has("POWERING_UP", "NOT_RESPONDING", "DOWN", *_GOING)
+
+    @property
+    def in_use(self) -> bool:
+        """A job, COMPLETING or a reservation on a node that has registered since its resume.
+
+        A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
+        (measured on 22.05.8).
+        """
+        if self.powering_up:
+            return False
+        return self.has("COMPLETING", "RESERVED", "MAINTENANCE", *_BUSY)
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job as squeue shows it."""
+
+    id: int
+    state: str
+    nodes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SlurmSnapshot:
+    """One reading of Slurm. `taken` is in seconds since the epoch."""
+
+    taken: float
+    nodes: Mapping[str, SlurmNode]
+    jobs: tuple[SlurmJob, ...] = ()
+
+
+@dataclass(frozen=True)
+class TerraformNode:
+    """A node's entry in the `nodes` map of a root module."""
+
+    node: DesiredNode
+    operation: str
+    """The id of the operation that made the server; becomes a tag."""
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """When an operation entered a phase, in seconds since the epoch."""
+
+    phase: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One node's way through one request."""
+
+    id: str
+    request: str
+    node: str
+    mode: Mode
+    phase: str
+    created: float
+    since: float
+    """When the present phase began."""
+    outcome: str = ""
+    """Empty while it runs; then done, failed, refused, cancelled or joined."""
+    failure: FailureClass | None = None
+    text: str = ""
+    shard: str = ""
+    server_id: str = ""
+    jobs: tuple[int, ...] = ()
+    """Slurm's jobs that waited for the node when it failed."""
+    phases: tuple[PhaseTime, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """What the journal holds of a node: what it is to be, and the server that it has."""
+
+    node: DesiredNode
+    shard: str = ""
+    """The shard that holds the server; empty while there is none."""
+    server_id: str = ""
+    failures: int = 0
+    """Failed resumes in a row; a success sets it to 0."""
+
+
+@dataclass(frozen=True)
+class StateServer:
+    """A server as a Terraform state holds it."""
+
+    id: str
+    tainted: bool = False
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A node that rests after a failure until a time, in seconds since the epoch."""
+
+    node: str
+    operation: str
+    failure: FailureClass
+    reason: str
+    """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
+    until: float
+    told: bool = False
+    """Whether Slurm has the DRAIN."""
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """A detached process and what it works on."""
+
+    record: RunRecord
+    shard: str
+    operations: tuple[str, ...]
+    deadline: float
+    """When it is interrupted, in seconds since the epoch."""

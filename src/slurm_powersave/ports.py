@@ -1,0 +1,147 @@
+"""What the engine may ask of the outside world, one Protocol per outside system.
+
+Everything that takes longer than a moment is a `Run`: a process that outlives the engine, is
+polled, and can be adopted after a restart. Nothing here blocks for more than its own time limit.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from slurm_powersave.decide.fence import Contract
+from slurm_powersave.model.nodes import (
+    DesiredNode,
+    Flavor,
+    NodeProgress,
+    Request,
+    RunRecord,
+    RunResult,
+    Server,
+    SlurmSnapshot,
+    StateServer,
+    TerraformNode,
+)
+
+
+class Clock(Protocol):
+    """Time, so that tests can make their own."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+
+
+class Run(Protocol):
+    """A detached process of Terraform or Ansible."""
+
+    @property
+    def record(self) -> RunRecord:
+        """What must be journalled to adopt this run later."""
+
+    def progress(self) -> Sequence[NodeProgress]:
+        """Return the nodes' news since the last call; after an adoption all of them again."""
+
+    def poll(self) -> RunResult | None:
+        """Return None while it runs."""
+
+    def interrupt(self) -> None:
+        """Send SIGINT once; a run that is still there after the grace is killed by `kill`."""
+
+    def kill(self) -> None:
+        """Send SIGKILL to the whole process group."""
+
+
+class Slurm(Protocol):
+    """What is read from and told to slurmctld. Every method raises SlurmError."""
+
+    def snapshot(self) -> SlurmSnapshot:
+        """Read all our nodes and all jobs."""
+
+    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
+        """Run `scontrol update nodename=... state=... [reason=...]`."""
+
+    def update_job(self, job: int, **fields: str) -> None:
+        """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
+
+
+class Terraform(Protocol):
+    """The nodes' root module, applied in several states (shards). Methods raise TerraformError."""
+
+    def shards(self, cloud: str) -> Sequence[str]:
+        """Name the shards of a cloud, initialised or not."""
+
+    def init(self, cloud: str, shard: str) -> Run:
+        """Lay out a shard (new or old) and run `terraform init` in it."""
+
+    def initialised(self, shard: str) -> bool:
+        """Tell whether the shard can be planned in."""
+
+    def nodes(self, shard: str) -> Mapping[str, TerraformNode]:
+        """Read the map that the shard's *.auto.tfvars.json holds."""
+
+    def write_nodes(self, shard: str, nodes: Mapping[str, TerraformNode]) -> None:
+        """Replace that map, atomically."""
+
+    def servers(self, shard: str) -> Mapping[str, StateServer]:
+        """Read node name -> server from the shard's state; tainted ones too."""
+
+    def busy(self, shard: str) -> bool:
+        """Tell whether some terraform process holds the state's lock."""
+
+    def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> Run:
+        """Start `terraform plan -out` with a target per node, and `terraform show -json` after it."""
+
+    def contract(self, shard: str) -> Contract:
+        """Read what the shard's root module promises to the fence."""
+
+    def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
+        """Read what `terraform show -json` said of a finished plan."""
+
+    def apply(self, shard: str, plan: RunRecord, parallelism: int) -> Run:
+        """Start `terraform apply` of the saved plan."""
+
+    def adopt(self, record: RunRecord) -> Run:
+        """Take up a run that an earlier engine started; one whose process is gone polls as ended."""
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove what a run left behind: plans and outputs may hold user data."""
+
+
+class Playbooks(Protocol):
+    """What configures nodes."""
+
+    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> Run:
+        """Start the play for new nodes, limited to these; record the host keys first."""
+
+    def adopt(self, record: RunRecord) -> Run:
+        """Take up a run that an earlier engine started."""
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove what a run left behind."""
+
+    def reachable(self, node: DesiredNode) -> bool:
+        """Tell whether the node's sshd answers (bounded to a fraction of a second)."""
+
+
+class Cloud(Protocol):
+    """What Terraform can't tell of a cloud. Methods raise CloudError."""
+
+    def servers(self) -> Sequence[Server]:
+        """List the servers that carry our cluster's tag, in any state."""
+
+    def server(self, server_id: str) -> Server | None:
+        """Read one server; None when it is gone."""
+
+    def delete(self, server_id: str) -> None:
+        """Ask for a deletion by id; one that is gone already is no error."""
+
+    def flavors(self) -> Mapping[str, Flavor]:
+        """Read the flavors by name."""
+
+
+class Intake(Protocol):
+    """Where requests come from: the spool of this host, or the stream from the slurmctld host."""
+
+    def receive(self) -> Sequence[tuple[str, Request | str]]:
+        """Return what has come: (id, request), or (id, what is wrong with it). Never blocks."""
+
+    def acknowledge(self, request_id: str) -> None:
+        """The request is journalled: the spool may forget it."""

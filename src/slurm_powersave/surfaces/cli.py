@@ -1,0 +1,105 @@
+"""The command `slurm-powersave`: global options, and errors told without a traceback.
+
+The subcommands stand in modules of their own (cli_*.py). They import what they need when they run, so
+that `--help` and `nodes expand` stay quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from slurm_powersave import __version__
+from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.surfaces import (
+    cli_check,
+    cli_deploy,
+    cli_nodes,
+    cli_operations,
+    cli_status,
+    cli_terraform,
+    render,
+)
+from slurm_powersave.surfaces.session import Session
+
+
+class ErrorsForPeople(TyperGroup):
+    """Print our own errors as what they say, and leave with their exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except PowersaveError as error:
+            known = ctx.obj if isinstance(ctx.obj, Session) else Session()
+            if known.debug:
+                raise
+            render.print_error(error, as_json=known.json)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # Whoever read our output (head, less) has enough of it; nothing is wrong. The flush at the
+            # interpreter's end would complain again, so stdout goes nowhere from here on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    name="slurm-powersave",
+    cls=ErrorsForPeople,
+    help="Slurm sizes its own cluster through Terraform and Ansible.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        render.print_lines([f"slurm-powersave {__version__}"])
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            "--cluster",
+            metavar="FILE",
+            help="The cluster file. Otherwise $SLURM_POWERSAVE_CLUSTER, ./group_vars/all.yml,"
+            " /etc/slurm-powersave/cluster.yml, whichever is found first.",
+        ),
+    ] = None,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; so does $NO_COLOR.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the global options; they stand before the subcommand."""
+    ctx.obj = Session(cluster_file=cluster, no_color=no_color, debug=debug)
+
+
+cli_check.register(app)
+cli_deploy.register(app)
+cli_status.register(app)
+cli_operations.register(app)
+app.add_typer(cli_nodes.app, name="nodes")
+app.add_typer(cli_terraform.app, name="terraform")
+
+
+def main() -> None:
+    """Run the command; the entry point of the distribution."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`slurm-powersave status`: one table of all nodes, and whether the engine runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.session import Json, session
+
+if TYPE_CHECKING:
+    from slurm_powersave.adapters.journal import SqliteJournal
+    from slurm_powersave.decide.settings import Cluster
+    from slurm_powersave.decide.status import StatusRow
+    from slurm_powersave.engine.observe import Observation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(status)
+
+
+def status(ctx: typer.Context, json: Json = False) -> None:
+    """Show every node: Slurm's state, server, running operation, its phase and since when.
+
+    What can't be read is shown as ?, and why is said below; the exit code stays 0.
+    """
+    from slurm_powersave.adapters import connect, lock
+    from slurm_powersave.engine.observe import observe
+
+    current = session(ctx)
+    cluster = current.cluster()
+    journal = current.journal()
+    seen = observe(connect.slurm(cluster), connect.clouds(cluster))
+    found = _rows(cluster, seen, journal)
+    engine = lock.holder(cluster.layout.lock)
+    waiting = len(journal.unplanned_requests())
+    if json:
+        render.print_json(
+            {
+                "cluster": cluster.cluster_name,
+                "engine": engine,
+                "waiting_requests": waiting,
+                "nodes": [asdict(row) for row in found],
+                "unreadable": dict(seen.unreadable),
+            }
+        )
+        return
+    render.print_table(
+        render.console(no_color=current.no_color),
+        ("NODE", "SLURM", "SERVER", "OPERATION", "PHASE", "SINCE", "REASON"),
+        [
+            (row.node, row.slurm, row.server, row.operation, row.phase, _since(row.since), row.text)
+            for row in found
+        ],
+        {"?": "yellow", "rests": "yellow", "not configured": "bold yellow", "not in Slurm": "bold yellow"},
+    )
+    render.print_lines([f"engine: {lock.describe(cluster.layout.lock) or 'not running'}"])
+    if waiting:
+        render.print_lines([f"requests waiting for it: {waiting}"])
+    for what, why in seen.unreadable.items():
+        render.note(f"{what} could not be read: {why}")
+
+
+def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
+    from slurm_powersave.decide.status import rows
+
+    names = cluster.nodes()
+    return rows(
+        names,
+        seen.slurm,
+        [
+            server
+            for servers in seen.servers.values()
+            for server in servers
+            if server.name != cluster.login.name
+        ],
+        {name for name in names if cluster.cloud_of(cluster.pool_of(name)) not in seen.servers},
+        journal.open_operations(),
+        journal.node_records(),
+        journal.holds(),
+    )
+
+
+def _since(at: float | None) -> str:
+    return "-" if at is None else render.clock(at)

@@ -1,0 +1,58 @@
+"""`slurm-powersave terraform plan`: all states, one answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.session import Json, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from slurm_powersave.engine.states import StatePlan
+
+app = typer.Typer(help="Look at the Terraform states.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def states() -> None:
+    """Look at the Terraform states."""
+
+
+@app.command()
+def plan(ctx: typer.Context, json: Json = False) -> None:
+    """Run `terraform plan` in every state; apply nothing. Exit code 5 if a state can't be planned in."""
+    from slurm_powersave.engine.states import plan_all
+    from slurm_powersave.model.errors import TerraformError
+
+    plans = plan_all(session(ctx).cluster())
+    if json:
+        found = list(plans)
+        render.print_json([{**asdict(one), "directory": str(one.directory)} for one in found])
+    else:
+        found = _print(plans)
+    if any(one.error for one in found):
+        raise typer.Exit(TerraformError.exit_code)
+
+
+def _print(plans: Iterable[StatePlan]) -> list[StatePlan]:
+    found = []
+    for one in plans:
+        found.append(one)
+        if one.error:
+            render.note(f"{one.name}: {one.error}")
+        elif one.actions:
+            render.print_lines([f"{one.name}:", one.text, ""])
+    total: Counter[str] = Counter()
+    for one in found:
+        total.update(one.actions)
+    planned = sum(not one.error for one in found)
+    states = "1 state" if planned == 1 else f"{planned} states"
+    changes = ", ".join(f"{count} to {action}" for action, count in sorted(total.items()))
+    render.print_lines([f"{changes or 'No changes'} in {states}."])
+    return found

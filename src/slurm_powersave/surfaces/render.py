@@ -1,0 +1,136 @@
+"""How things look: tables and colours for people, plain lines for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from slurm_powersave.model.errors import CloudError, PowersaveError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from slurm_powersave.model.nodes import Operation
+
+# A pipe has no width: a row must stay one line, so that grep and awk work on it.
+_PIPE_WIDTH = 4000
+
+OUTCOME_STYLES = {
+    "done": "green",
+    "joined": "dim",
+    "cancelled": "dim",
+    "failed": "bold red",
+    "refused": "bold yellow",
+}
+
+
+def console(*, no_color: bool = False, file: IO[str] | None = None) -> Console:
+    """Return a console for the file (default: stdout); colours only if it is a terminal."""
+    from rich.console import Console
+
+    file = file or sys.stdout
+    terminal = file.isatty()
+    return Console(
+        file=file,
+        no_color=True if no_color or not terminal else None,
+        force_terminal=None if terminal else False,
+        width=None if terminal else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print plain lines to stdout: no wrapping, no colours."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def print_table(
+    out: Console,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    styles: Mapping[str, str] | None = None,
+) -> None:
+    """Print rows under headings. A cell that is a key of `styles` gets that style."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
+    out.print(table)
+
+
+def error_value(error: PowersaveError) -> dict[str, Any]:
+    """Return an error as it stands in JSON output."""
+    value: dict[str, Any] = {
+        "what": error.what,
+        "where": error.where,
+        "why": error.why,
+        "todo": error.todo,
+        "exit_code": error.exit_code,
+    }
+    if isinstance(error, CloudError):
+        value["failure"] = error.failure.value
+    return {"error": value}
+
+
+def print_error(error: PowersaveError, *, as_json: bool) -> None:
+    """Print an error to stderr; stdout stays for results."""
+    text = json.dumps(error_value(error), ensure_ascii=False) if as_json else f"slurm-powersave: {error}"
+    sys.stderr.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Print a remark that is no part of the result, to stderr."""
+    sys.stderr.write(f"slurm-powersave: {text}\n")
+
+
+def clock(at: float) -> str:
+    """Say a time today as 14:05:09, another day's as 2025-11-21 14:05:09; local time."""
+    then = time.localtime(at)
+    today = time.localtime()
+    pattern = "%H:%M:%S" if then[:3] == today[:3] else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(pattern, then)
+
+
+def duration(seconds: float) -> str:
+    """Say a length of time: 4.2 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def operation_value(operation: Operation) -> dict[str, Any]:
+    """Return an operation as it stands in JSON output. Times are seconds since the epoch."""
+    return {
+        "id": operation.id,
+        "request": operation.request,
+        "node": operation.node,
+        "mode": operation.mode.value,
+        "phase": operation.phase,
+        "created": operation.created,
+        "since": operation.since,
+        "outcome": operation.outcome,
+        "failure": operation.failure.value if operation.failure else None,
+        "text": operation.text,
+        "shard": operation.shard,
+        "server_id": operation.server_id,
+        "phases": [{"phase": phase.phase, "at": phase.at} for phase in operation.phases],
+    }

@@ -1,0 +1,163 @@
+"""A Slurm in memory: node states, power saving and its hooks, as measured on 22.05.8.
+
+What it knows of Slurm is what the contract test shows on the real one (tests/contract/test_slurm.py).
+"""
+
+import itertools
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
+
+from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.testing.cloud import MemoryClock
+
+Hook = Callable[[Mode, str], None]
+"""What slurmctld calls: the mode and the hostlist expression."""
+
+_POWER = {"POWERING_UP", "POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN", "NOT_RESPONDING"}
+_FORCE_SECONDS = 0.7
+"""From POWER_DOWN_FORCE to POWERING_DOWN and the hook call (measured 0.6 to 1 s)."""
+
+
+@dataclass
+class MemorySlurm:
+    """Implements ports.Slurm. `tick` does what slurmctld does by its timers."""
+
+    clock: MemoryClock
+    names: Sequence[str]
+    hook: Hook
+    suspend_timeout: float = 20.0
+    resume_timeout: float = 600.0
+    unreachable: str = ""
+    jobs: dict[int, SlurmJob] = field(default_factory=dict)
+    comments: dict[int, dict[str, str]] = field(default_factory=dict)
+    """What was written to a job: field -> text."""
+    _nodes: dict[str, SlurmNode] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            self._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+
+    # What a test does
+
+    def submit(self, *nodes: str) -> int:
+        """Give a job its nodes; those that are off are resumed."""
+        job = next(self._numbers)
+        self.jobs[job] = SlurmJob(job, "CONFIGURING", nodes)
+        off = [name for name in nodes if self._nodes[name].has("POWERED_DOWN")]
+        for name in nodes:
+            self._set(name, add={"ALLOCATED"}, drop={"IDLE"})
+        self._power_up(off)
+        return job
+
+    def end(self, job: int) -> None:
+        """End a job; its nodes are idle."""
+        for name in self.jobs.pop(job).nodes:
+            self._set(name, add={"IDLE"}, drop={"ALLOCATED"})
+
+    def suspend(self, *nodes: str) -> None:
+        """Power idle nodes down, as SuspendTime does."""
+        for name in nodes:
+            self._set(name, add={"POWERING_DOWN"}, drop={"POWERING_UP"})
+        self.hook(Mode.SUSPEND, ",".join(nodes))
+
+    def register(self, name: str) -> None:
+        """A slurmd has registered."""
+        self._set(name, drop=_POWER)
+
+    def node(self, name: str) -> SlurmNode:
+        """Look at a node without going through the port."""
+        return self._nodes[name]
+
+    def set_flags(self, name: str, *flags: str, reason: str = "") -> None:
+        """Set a node's state as somebody else would."""
+        self._nodes[name] = SlurmNode(name, frozenset(flags), reason)
+
+    def tick(self) -> None:
+        """Let the timers run out that have run out."""
+        now = self.clock.now()
+        forced, failed = [], []
+        for name, node in list(self._nodes.items()):
+            age = now - self._since.get(name, now)
+            if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
+                # A DRAIN that was set before this moment is wiped.
+                self._nodes[name] = replace(node, reason="")
+                self._set(name, add={"POWERING_DOWN"}, drop={"POWER_DOWN", "POWERING_UP", "DRAIN"})
+                forced.append(name)
+            elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
+                self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
+            elif node.has("POWERING_UP") and age >= self.resume_timeout:
+                self._requeue(name)
+                self._nodes[name] = replace(node, reason="ResumeTimeout reached")
+                self._set(name, add={"DOWN", "POWERED_DOWN"}, drop={"POWERING_UP", "IDLE", "ALLOCATED"})
+                failed.append(name)
+        if forced:
+            self.hook(Mode.SUSPEND, ",".join(forced))
+        if failed:
+            self.hook(Mode.RESUME_FAIL, ",".join(failed))
+
+    # ports.Slurm
+
+    def snapshot(self) -> SlurmSnapshot:
+        """Read all nodes and jobs."""
+        self._check()
+        return SlurmSnapshot(self.clock.now(), dict(self._nodes), tuple(self.jobs.values()))
+
+    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
+        """Do what scontrol update does to nodes."""
+        self._check()
+        for name in nodes:
+            node = self._nodes[name]
+            if state == "POWER_UP" and node.has("POWERED_DOWN"):
+                self._power_up([name])
+            elif state in ("POWER_DOWN", "POWER_DOWN_FORCE"):
+                self._requeue(name)
+                self._set(name, add={"POWER_DOWN"})
+            elif state == "DRAIN":
+                self._set(name, add={"DRAIN"})
+                self._nodes[name] = replace(self._nodes[name], reason=reason)
+            elif state == "RESUME":
+                self._resume(name)
+
+    def update_job(self, job: int, **fields: str) -> None:
+        """Do what scontrol update does to a job."""
+        self._check()
+        self.comments.setdefault(job, {}).update(fields)
+
+    def _check(self) -> None:
+        if self.unreachable:
+            raise SlurmError(self.unreachable)
+
+    def _resume(self, name: str) -> None:
+        node = self._nodes[name]
+        if node.has("POWERING_UP", "POWER_DOWN"):
+            raise SlurmError("Invalid node state specified")
+        if node.has("POWERING_DOWN"):
+            self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "DRAIN"})
+        elif node.has("DOWN", "DRAIN"):
+            extra = {"IDLE", "NOT_RESPONDING"} if node.has("POWERED_DOWN") else {"IDLE"}
+            self._set(name, add=extra, drop={"DOWN", "DRAIN"})
+        self._nodes[name] = replace(self._nodes[name], reason="")
+
+    def _power_up(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._set(name, add={"POWERING_UP"}, drop={"POWERED_DOWN", "NOT_RESPONDING"})
+        if names:
+            self.hook(Mode.RESUME, ",".join(names))
+
+    def _requeue(self, name: str) -> None:
+        for number, job in list(self.jobs.items()):
+            if name in job.nodes:
+                self.jobs[number] = replace(job, state="PENDING", nodes=(), reason="BeginTime")
+                for other in job.nodes:
+                    self._set(other, add={"IDLE"}, drop={"ALLOCATED"})
+
+    def _set(self, name: str, *, add: Set[str] = frozenset(), drop: Set[str] = frozenset()) -> None:
+        node = self._nodes[name]
+        flags = (node.flags - drop) | add
+        if flags != node.flags:
+            self._since[name] = self.clock.now()
+        self._nodes[name] = replace(node, flags=frozenset(flags))

@@ -1,0 +1,278 @@
+"""Terraform and Ansible in memory: runs that take time on the memory clock and outlive an engine."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slurm_powersave.decide.fence import Contract, tags
+from slurm_powersave.decide.policy import classify
+from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
+from slurm_powersave.model.nodes import (
+    DesiredNode,
+    Failure,
+    NodeProgress,
+    RunRecord,
+    RunResult,
+    StateServer,
+    TerraformNode,
+)
+from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+
+CONTRACT = Contract(
+    "memory_server.node",
+    {
+        "name": "name",
+        "image": "image_id",
+        "flavor": "flavor_id",
+        "zone": "availability_zone",
+        "address": "network.0.fixed_ip_v4",
+        "tags": "tags",
+    },
+)
+_numbers = itertools.count(1)
+
+
+@dataclass
+class MemoryRun:
+    """Implements ports.Run: events at set times, an end at a set time."""
+
+    record: RunRecord
+    clock: MemoryClock
+    ends: float
+    events: list[tuple[float, NodeProgress]] = field(default_factory=list)
+    at_end: Callable[[], RunResult] = lambda: RunResult(True)
+    plan: Any = None
+    _seen: int = 0
+    _result: RunResult | None = None
+
+    def progress(self) -> Sequence[NodeProgress]:
+        """Return the events that have come since the last call."""
+        due = [event for at, event in self.events if at <= self.clock.now()]
+        new, self._seen = due[self._seen :], len(due)
+        return new
+
+    def poll(self) -> RunResult | None:
+        """Return the result once the time has come."""
+        if self._result is None and self.clock.now() >= self.ends:
+            self._result = self.at_end()
+        return self._result
+
+    def interrupt(self) -> None:
+        """End at the next poll."""
+        self.ends = min(self.ends, self.clock.now())
+
+    def kill(self) -> None:
+        """End now, as a process does that is killed."""
+        self._result = self._result or RunResult(False, "terraform was killed")
+
+
+def _record(kind: str) -> RunRecord:
+    number = next(_numbers)
+    return RunRecord(f"run-{number}", kind, "", number, number)
+
+
+@dataclass
+class MemoryTerraform:
+    """Implements ports.Terraform on a MemoryCloud."""
+
+    clock: MemoryClock
+    cloud: MemoryCloud
+    cluster: str
+    create_seconds: float = 3.0
+    plan_seconds: float = 1.0
+    spoil_plan: Callable[[dict[str, Any]], None] | None = None
+    """Changes a plan's JSON, to see whether the fence holds."""
+    maps: dict[str, dict[str, TerraformNode]] = field(default_factory=dict)
+    states: dict[str, dict[str, StateServer]] = field(default_factory=dict)
+    runs: dict[str, MemoryRun] = field(default_factory=dict)
+    broken: str = ""
+    """If set, states can't be read, with this text."""
+
+    def shards(self, cloud: str) -> Sequence[str]:
+        """Name the shards."""
+        return sorted(shard for shard in self.maps if shard.startswith(f"{cloud}/"))
+
+    def init(self, cloud: str, shard: str) -> MemoryRun:
+        """Make a shard; it can be planned in after half a second."""
+        self.maps.setdefault(shard, {})
+
+        def end() -> RunResult:
+            self.states.setdefault(shard, {})
+            return RunResult(True)
+
+        return self._start("init", 0.5, at_end=end)
+
+    def initialised(self, shard: str) -> bool:
+        """Tell whether init has ended."""
+        return shard in self.states
+
+    def nodes(self, shard: str) -> Mapping[str, TerraformNode]:
+        """Read the map."""
+        return dict(self.maps[shard])
+
+    def write_nodes(self, shard: str, nodes: Mapping[str, TerraformNode]) -> None:
+        """Replace the map."""
+        self.maps[shard] = dict(nodes)
+
+    def servers(self, shard: str) -> Mapping[str, StateServer]:
+        """Read the state."""
+        if self.broken:
+            raise TerraformError(self.broken)
+        return dict(self.states.get(shard, {}))
+
+    def busy(self, shard: str) -> bool:
+        """Tell whether an apply runs there."""
+        return any(
+            run.plan and run.plan[0] == shard and run.record.kind == "apply" and run.poll() is None
+            for run in self.runs.values()
+        )
+
+    def contract(self, shard: str) -> Contract:
+        """Return the contract of the root module in memory."""
+        return CONTRACT
+
+    def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> MemoryRun:
+        """Plan for the targets: what the map has and the state has not, and the other way round."""
+        run = self._start("plan", self.plan_seconds)
+        run.plan = (shard, self._plan_json(shard, targets, refresh))
+        return run
+
+    def _plan_json(self, shard: str, targets: Sequence[str], refresh: bool) -> dict[str, Any]:
+        wanted, held = self.maps[shard], self.states[shard]
+        changes: list[dict[str, Any]] = []
+        drift: list[dict[str, Any]] = []
+        for name in targets:
+            address = f'{CONTRACT.resource}["{name}"]'
+            if refresh and name in held and self.cloud.server(held[name].id) is None:
+                drift.append({"address": address, "change": {"actions": ["delete"]}})
+            elif name in wanted and name not in held:
+                after = _attributes(wanted[name], tags(self.cluster, shard, wanted[name]))
+                change = {
+                    "actions": ["create"],
+                    "before": None,
+                    "after": after,
+                    "after_unknown": {"id": True},
+                }
+                changes.append({"address": address, "mode": "managed", "change": change})
+            elif name in held and name not in wanted:
+                before = {"id": held[name].id, "name": name, "tags": [f"cluster={self.cluster}"]}
+                change = {"actions": ["delete"], "before": before, "after": None}
+                changes.append({"address": address, "mode": "managed", "change": change})
+        plan = {"format_version": "1.2", "resource_changes": changes, "resource_drift": drift}
+        if self.spoil_plan:
+            self.spoil_plan(plan)
+        return plan
+
+    def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
+        """Return a plan's JSON."""
+        found: Mapping[str, Any] = self.runs[plan.id].plan[1]
+        return found
+
+    def apply(self, shard: str, plan: RunRecord, parallelism: int) -> MemoryRun:
+        """Carry a plan out: creations end one after the other, deletions at once."""
+        content = self.runs[plan.id].plan[1]
+        run = self._start("apply", 0.5)
+        run.plan = (shard, content)
+        texts: list[str] = []
+        for drifted in content["resource_drift"]:
+            self.states[shard].pop(_name(drifted["address"]), None)
+        for change in content["resource_changes"]:
+            name = _name(change["address"])
+            if change["change"]["actions"] == ["create"]:
+                at = self.clock.now() + self.create_seconds
+                run.events.append((at, self._create(shard, name, texts)))
+                run.ends = max(run.ends, at + 0.2)
+            else:
+                server = self.states[shard].pop(name)
+                self.cloud.delete(server.id)
+                run.events.append((self.clock.now() + self.cloud.delete_seconds, NodeProgress(name, True)))
+        text = "; ".join(texts)
+        run.at_end = lambda: RunResult(not texts, text, classify(text) if texts else FailureClass.UNKNOWN)
+        return run
+
+    def _create(self, shard: str, name: str, texts: list[str]) -> NodeProgress:
+        entry = self.maps[shard][name]
+        try:
+            server_id = self.cloud.create(entry, tags(self.cluster, shard, entry))
+        except CloudError as error:
+            texts.append(str(error))
+            return NodeProgress(name, False, failure=Failure(classify(str(error)), str(error)))
+        self.states[shard][name] = StateServer(server_id)
+        return NodeProgress(name, True, server_id=server_id)
+
+    def adopt(self, record: RunRecord) -> MemoryRun:
+        """Take up a run; its events come again."""
+        run = self.runs[record.id]
+        run._seen = 0
+        return run
+
+    def forget(self, record: RunRecord) -> None:
+        """Nothing is left behind in memory."""
+
+    def _start(
+        self, kind: str, seconds: float, at_end: Callable[[], RunResult] = lambda: RunResult(True)
+    ) -> MemoryRun:
+        run = MemoryRun(_record(kind), self.clock, self.clock.now() + seconds, at_end=at_end)
+        self.runs[run.record.id] = run
+        return run
+
+
+@dataclass
+class MemoryPlaybooks:
+    """Implements ports.Playbooks; a configured node registers with Slurm."""
+
+    clock: MemoryClock
+    register: Callable[[DesiredNode], None]
+    boots: Callable[[DesiredNode], bool]
+    seconds: float = 2.0
+    faults: dict[str, str] = field(default_factory=dict)
+    """Node -> what Ansible says of it."""
+    runs: dict[str, MemoryRun] = field(default_factory=dict)
+
+    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> MemoryRun:
+        """Configure the nodes, each in its own time."""
+        run = MemoryRun(_record("configure"), self.clock, self.clock.now() + self.seconds)
+        for node in nodes:
+            text = self.faults.get(node.name)
+            failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
+            run.events.append((run.ends, NodeProgress(node.name, not text, failure=failure)))
+
+        def end() -> RunResult:
+            for node in nodes:
+                if node.name not in self.faults:
+                    self.register(node)
+            return RunResult(True)
+
+        run.at_end = end
+        self.runs[run.record.id] = run
+        return run
+
+    def adopt(self, record: RunRecord) -> MemoryRun:
+        """Take up a run."""
+        run = self.runs[record.id]
+        run._seen = 0
+        return run
+
+    def forget(self, record: RunRecord) -> None:
+        """Nothing is left behind in memory."""
+
+    def reachable(self, node: DesiredNode) -> bool:
+        """Tell whether the node has booted."""
+        return self.boots(node)
+
+
+def _attributes(entry: TerraformNode, carried: frozenset[str]) -> dict[str, Any]:
+    node = entry.node
+    return {
+        "name": node.name,
+        "image_id": node.image,
+        "flavor_id": node.flavor,
+        "availability_zone": node.zone,
+        "network": [{"fixed_ip_v4": node.address}],
+        "tags": sorted(carried),
+    }
+
+
+def _name(address: str) -> str:
+    return address.partition('["')[2].removesuffix('"]')

@@ -1,0 +1,124 @@
+"""The in-memory world: everything the engine speaks with, on a clock that a test moves.
+
+    world = MemoryWorld.of(4)
+    world.slurm.submit("n1", "n2")
+    world.run(30)
+    assert world.slurm.node("n1").up
+
+The engine may be dropped at any moment (`world.crash()`): what is outside of it goes on, as
+detached processes do, and a new engine takes over with the same journal.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import DesiredNode, Operation, Request
+from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.slurm import MemorySlurm
+from slurm_powersave.testing.terraform import MemoryPlaybooks, MemoryTerraform
+
+STEP = 0.1
+"""Seconds between two steps of the engine in `run`."""
+
+
+def cluster(nodes: int = 4, **extra: object) -> Cluster:
+    """Make a cluster of one pool, n1 to nN, without reading a file."""
+    content: dict[str, object] = {
+        "cluster_name": "test",
+        "state_dir": Path("/nonexistent"),
+        "clouds": {"mem": {"adapter": "none", "nodes_module": Path("/nonexistent")}},
+        "login": {"name": "login", "address": "10.0.0.2", "image": "default", "flavor": "small"},
+        "node_pools": [
+            {
+                "name": "compute",
+                "nodes": f"n[1-{nodes}]",
+                "image": "default",
+                "flavors": ["small"],
+                "addresses": f"10.0.1.1-10.0.1.{nodes}",
+            }
+        ],
+        "partitions": [{"name": "main", "pools": ["compute"]}],
+        "file": Path("/nonexistent/all.yml"),
+    }
+    return Cluster.model_validate(content | extra)
+
+
+@dataclass
+class MemoryWorld:
+    """A Slurm, a cloud, Terraform and Ansible in memory, with an engine on them."""
+
+    cluster: Cluster
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
+
+    def __post_init__(self) -> None:
+        self.cloud = MemoryCloud(self.clock)
+        self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook)
+        self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
+        self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots)
+        self.engine = self._engine()
+
+    @classmethod
+    def of(cls, nodes: int = 4, **extra: object) -> "MemoryWorld":
+        """Make a world with so many nodes."""
+        return cls(cluster(nodes, **extra))
+
+    def _engine(self) -> Engine:
+        return Engine(
+            World(
+                self.cluster,
+                self.journal,
+                self.slurm,
+                self.terraform,
+                self.playbooks,
+                {"mem": self.cloud},
+                self.clock,
+            )
+        )
+
+    def _register(self, node: DesiredNode) -> None:
+        if self._boots(node) and self.slurm.node(node.name).has("POWERING_UP"):
+            self.slurm.register(node.name)
+
+    def _boots(self, node: DesiredNode) -> bool:
+        return any(s.address == node.address and s.host_key for s in self.cloud.servers())
+
+    def _hook(self, mode: Mode, hostlist: str) -> None:
+        self.request(mode, hostlist)
+
+    def request(self, mode: Mode, hostlist: str, source: str = "hook") -> str:
+        """Journal a request, as the intake does with a hook's; return its id."""
+        request = Request(str(uuid.uuid4()), mode, hostlist, self.clock.now(), source)
+        self.journal.add_request(request, self.clock.now())
+        return request.id
+
+    def run(self, seconds: float) -> None:
+        """Let everything go on for a while."""
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            self.slurm.tick()
+            self.engine.step()
+            self.clock.advance(STEP)
+
+    def settle(self, limit: float = 600.0) -> None:
+        """Run until the engine has nothing to do; AssertionError if it does not come to rest."""
+        end = self.clock.now() + limit
+        while True:
+            self.run(STEP)
+            if not self.engine.active and not self.journal.unplanned_requests():
+                return
+            assert self.clock.now() < end, [str(op) for op in self.engine.operations]
+
+    def crash(self) -> None:
+        """Drop the engine at once and start another on the same journal."""
+        self.engine = self._engine()
+
+    def newest(self, node: str) -> Operation:
+        """Return a node's newest operation."""
+        return self.journal.history(node, 1)[0]

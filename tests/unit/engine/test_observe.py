@@ -1,0 +1,60 @@
+"""Reading Slurm and the clouds for `status`: one that fails hides nothing of the others."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from slurm_powersave.engine.observe import observe
+from slurm_powersave.model.errors import CloudError, PowersaveError, SlurmError
+from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+
+
+class OneSlurm:
+    """A Slurm with one node, or with an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def snapshot(self) -> SlurmSnapshot:
+        if self.error:
+            raise self.error
+        return SlurmSnapshot(0.0, {"n1": SlurmNode("n1", frozenset({"IDLE"}))})
+
+
+class OneCloud:
+    """A cloud with one server, or with an error."""
+
+    def __init__(self, name: str, error: PowersaveError | None = None) -> None:
+        self.name, self.error = name, error
+
+    def servers(self) -> Sequence[Server]:
+        if self.error:
+            raise self.error
+        return [Server(f"id-{self.name}", self.name, "ACTIVE")]
+
+
+def test_all_readable() -> None:
+    seen = observe(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2")})
+    assert seen.slurm is not None and set(seen.slurm) == {"n1"}
+    assert {cloud: [one.name for one in servers] for cloud, servers in seen.servers.items()} == {
+        "a": ["n1"],
+        "b": ["n2"],
+    }
+    assert not seen.unreadable
+
+
+def test_slurm_unreadable() -> None:
+    seen = observe(OneSlurm(SlurmError("no answer")), {"a": OneCloud("n1")})
+    assert seen.slurm is None and seen.servers
+    assert seen.unreadable == {"slurm": "no answer"}
+
+
+def test_one_cloud_unreadable_leaves_the_other() -> None:
+    seen = observe(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2", CloudError("401"))})
+    assert set(seen.servers) == {"a"} and seen.slurm
+    assert seen.unreadable == {"cloud b": "401"}
+
+
+def test_a_bug_is_not_hidden() -> None:
+    with pytest.raises(KeyError):
+        observe(OneSlurm(KeyError("bug")), {})

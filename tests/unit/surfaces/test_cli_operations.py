@@ -1,0 +1,160 @@
+"""`resume`, `suspend`, `history`, `follow` on a journal."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Operation
+from slurm_powersave.surfaces import follow
+
+from .conftest import Command
+
+
+def operate(journal: SqliteJournal, request: str, node: str, outcome: str = "done") -> Operation:
+    """Let an operation go through two phases to its end, 1.5 and 2.5 s long."""
+    now = time.time() - 10
+    operation = journal.new_operation(request, node, Mode.RESUME, "queued", now)
+    journal.plan_request(request, [operation], [], now)
+    journal.save_operation(operation := replace(operation, phase="applying", since=now + 1.5))
+    if outcome:
+        failure = FailureClass.QUOTA if outcome == "failed" else None
+        text = "needs 64 cores, 12 left" if outcome == "failed" else ""
+        operation = replace(operation, outcome=outcome, since=now + 4.0, failure=failure, text=text)
+        journal.save_operation(operation)
+    return operation
+
+
+@pytest.fixture
+def served(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An engine that serves every request while the command waits: node -> outcome, default done."""
+    outcomes: dict[str, str] = {}
+
+    def serve(seconds: float) -> None:
+        for request in journal.unplanned_requests():
+            node = request.hostlist
+            if outcomes.get(node) == "not configured":
+                journal.plan_request(request.id, [], [(node, "not a configured node")], time.time())
+            else:
+                operate(journal, request.id, node, outcomes.get(node, "done"))
+
+    monkeypatch.setattr(follow.time, "sleep", serve)
+    return outcomes
+
+
+def test_resume_writes_a_request_of_the_operator(command: Command, journal: SqliteJournal) -> None:
+    result = command("resume", "demo-[3-4],demo-3")
+    (request,) = journal.unplanned_requests()
+    assert (result.exit_code, result.stdout) == (0, f"{request.id}\n")
+    assert (request.mode, request.hostlist, request.source) == (Mode.RESUME, "demo-[3-4]", "operator")
+    assert abs(request.time - time.time()) < 60
+
+
+def test_suspend_json(command: Command, journal: SqliteJournal) -> None:
+    result = command("suspend", "demo-2", "--json")
+    (request,) = journal.unplanned_requests()
+    assert request.mode is Mode.SUSPEND
+    assert json.loads(result.stdout) == {"request": request.id, "operations": [], "refused": []}
+
+
+def test_a_typo_asks_for_nothing(command: Command, journal: SqliteJournal) -> None:
+    result = command("resume", "demo-1,demo-7")
+    assert result.exit_code == 2
+    assert "demo-7: not configured" in result.stderr
+    assert not journal.unplanned_requests()
+
+
+def test_without_a_journal_it_says_what_to_do(command: Command, cluster_file: Path) -> None:
+    result = command("history")
+    assert result.exit_code == 2
+    assert "slurm-powersave deploy" in result.stderr
+    assert not (cluster_file.parent / "state" / "journal.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("done", 0), ("failed", 1), ("refused", 7), ("joined", 0), ("not configured", 7)],
+)
+def test_wait_leaves_with_the_outcome(
+    command: Command, served: dict[str, str], outcome: str, code: int
+) -> None:
+    served["demo-2"] = outcome
+    result = command("resume", "--wait", "demo-2")
+    assert result.exit_code == code, result.stderr
+    if outcome == "not configured":
+        assert "refused: demo-2: not a configured node" in result.stderr
+    else:
+        first, second, last = result.stdout.splitlines()
+        assert first.split()[1:4] == ["demo-2", "resume", "queued"]
+        assert second.split()[3:] == ["applying", "+1.5", "s"]
+        assert last.split()[3:6] == [outcome, "+4.0", "s"]
+
+
+def test_wait_says_why_it_failed(command: Command, served: dict[str, str]) -> None:
+    served["demo-2"] = "failed"
+    assert "(quota) needs 64 cores, 12 left" in command("resume", "--wait", "demo-2").stdout
+    value = json.loads(command("resume", "--wait", "--json", "demo-2").stdout)
+    (operation,) = value["operations"]
+    assert (operation["outcome"], operation["failure"]) == ("failed", "quota")
+    assert [phase["phase"] for phase in operation["phases"]] == ["queued", "applying", "failed"]
+
+
+def test_wait_ends_at_its_timeout(command: Command, journal: SqliteJournal) -> None:
+    result = command("resume", "demo-2", "--timeout", "0")
+    assert result.exit_code == 1
+    assert "it goes on" in result.stderr
+    assert len(journal.unplanned_requests()) == 1
+
+
+def test_history_is_a_table_without_colours_in_a_pipe(command: Command, journal: SqliteJournal) -> None:
+    operate(journal, "r1", "demo-1")
+    operate(journal, "r2", "demo-2", "failed")
+    result = command("history")
+    header, newest, oldest = result.stdout.splitlines()
+    assert "\x1b" not in result.stdout
+    assert header.split()[:5] == ["STARTED", "NODE", "MODE", "OUTCOME", "TOOK"]
+    assert newest.split()[1:6] == ["demo-2", "resume", "failed", "4.0", "s"]
+    assert "queued 1.5 s, applying 2.5 s" in oldest
+    assert "(quota) needs 64 cores, 12 left" in newest
+
+
+def test_history_of_one_node(command: Command, journal: SqliteJournal) -> None:
+    for number in range(5):
+        operate(journal, f"r{number}", f"demo-{number % 2 + 1}")
+    value = json.loads(command("history", "--node", "demo-1", "--limit", "2", "--json").stdout)
+    assert [operation["request"] for operation in value] == ["r4", "r2"]
+    assert command("history", "--node", "demo-9").exit_code == 2
+
+
+def test_follow_until_idle_tells_open_operations(command: Command, journal: SqliteJournal) -> None:
+    operation = operate(journal, "r1", "demo-1", outcome="")
+    operate(journal, "r2", "demo-2")
+    follower = follow.Follower(journal, time.time() - 5)
+    assert [(event.node, event.phase) for event in follower.news()] == [
+        ("demo-1", "queued"),
+        ("demo-1", "applying"),
+    ]
+    assert follower.news() == []
+    assert not follower.idle
+    journal.save_operation(replace(operation, outcome="done", since=time.time()))
+    assert [event.phase for event in follower.news()] == ["done"]
+    assert follower.idle
+    assert command("follow", "--until-idle").exit_code == 0
+
+
+def test_follow_json_is_one_object_a_line(
+    command: Command, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = operate(journal, "r1", "demo-1", outcome="")
+    monkeypatch.setattr(
+        "slurm_powersave.surfaces.cli_operations.time.sleep",
+        lambda _: journal.save_operation(replace(operation, outcome="done", since=time.time())),
+    )
+    lines = [json.loads(line) for line in command("follow", "--until-idle", "--json").stdout.splitlines()]
+    assert [line["phase"] for line in lines] == ["queued", "applying", "done"]
+    assert lines[0]["operation"] == operation.id

@@ -1,0 +1,123 @@
+"""The layers of the package: who may import whom, and what only adapters may import."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import slurm_powersave
+
+PACKAGE = Path(slurm_powersave.__file__).parent
+NAME = "slurm_powersave"
+
+MAY_IMPORT = {
+    "model": {"model"},
+    "decide": {"model", "decide"},
+    "ports": {"model", "decide"},
+    "adapters": {"model", "decide", "ports", "adapters"},
+    "engine": {"model", "decide", "ports", "adapters", "engine"},
+    "surfaces": {"model", "decide", "ports", "adapters", "engine", "surfaces"},
+    "testing": {"model", "decide", "ports", "testing"},
+}
+"""From the top of design.md's list to its bottom; `testing` stands beside it."""
+
+OUTSIDE_WORLD = {
+    "subprocess",
+    "sqlite3",
+    "socket",
+    "socketserver",
+    "http",
+    "urllib",
+    "openstack",
+    "ansible_runner",
+}
+LONGEST_MODULE = 400
+
+
+def modules() -> dict[str, Path]:
+    """Map dotted names to files."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str) -> Iterator[tuple[str, int]]:
+    """Name everything that a module imports, wherever in its text, with the line."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield (whole if whole in MODULES else base), node.lineno
+
+
+def layer(module: str) -> str:
+    """Name the layer of one of our modules; empty for the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def is_ours(module: str) -> bool:
+    """Tell whether a module belongs to the package."""
+    return module == NAME or module.startswith(f"{NAME}.")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_from_the_layers_above(module: str) -> None:
+    own = layer(module)
+    assert own == "" or own in MAY_IMPORT, f"{module} is in no layer of design.md"
+    allowed = MAY_IMPORT.get(own, set())
+    wrong = [
+        f"{MODULES[module]}:{line} imports {name}"
+        for name, line in imports(module)
+        if is_ours(name) and layer(name) and layer(name) not in allowed
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_adapters_touch_the_outside_world(module: str) -> None:
+    if layer(module) == "adapters":
+        return
+    wrong = [
+        f"{MODULES[module]}:{line} imports {name}"
+        for name, line in imports(module)
+        if name.split(".")[0] in OUTSIDE_WORLD
+    ]
+    assert not wrong
+
+
+def test_no_import_cycles() -> None:
+    edges = {
+        module: {name for name, _ in imports(module) if is_ours(name) and name != NAME} for module in MODULES
+    }
+    done: set[str] = set()
+
+    def walk(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for name in edges.get(module, ()):
+                walk(name, (*way, module))
+            done.add(module)
+
+    for module in MODULES:
+        walk(module, ())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_stay_short(module: str) -> None:
+    lines = len(MODULES[module].read_text().splitlines())
+    assert lines <= LONGEST_MODULE, f"{MODULES[module]} has {lines} lines: split it by what it does"
