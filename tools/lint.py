@@ -16,13 +16,14 @@ from pathlib import Path
 import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
-MIRROR = ROOT / "demo" / "provider" / "mirror"
-"""Where the set-up of the local cloud writes its Terraform provider."""
 
 
-def call(*argv: str, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> bool:
-    """Run a checker; its output goes to the terminal."""
-    return subprocess.run(argv, cwd=cwd, env=os.environ | (environment or {}), check=False).returncode == 0
+def call(*argv: str, environment: dict[str, str] | None = None) -> bool:
+    """Run a checker in the checkout; its output goes to the terminal."""
+    if shutil.which(argv[0]) is None:
+        print(f"{argv[0]} is not installed: `make setup` says how")
+        return False
+    return subprocess.run(argv, cwd=ROOT, env=os.environ | (environment or {}), check=False).returncode == 0
 
 
 def ruff() -> bool:
@@ -49,16 +50,26 @@ def terraform_fmt() -> bool:
 
 def terraform_validate() -> bool:
     """The root modules whose provider is here: in a copy, so that the checkout stays clean."""
-    good = True
     with tempfile.TemporaryDirectory() as scratch:
-        rc = Path(scratch, "terraformrc")
-        rc.write_text(f'provider_installation {{\n  filesystem_mirror {{ path = "{MIRROR}" }}\n}}\n')
+        mirror = [sys.executable, str(ROOT / "demo" / "provider" / "mirror"), str(Path(scratch, "mirror"))]
+        made = subprocess.run(mirror, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            print(made.stderr)
+            return False
+        environment = {"TF_CLI_CONFIG_FILE": made.stdout.strip(), "TF_IN_AUTOMATION": "1"}
+        good = True
         for module in ("base", "nodes"):
-            directory = Path(shutil.copytree(ROOT / "demo" / module, Path(scratch, module)))
-            environment = {"TF_CLI_CONFIG_FILE": str(rc), "TF_IN_AUTOMATION": "1"}
+            directory = shutil.copytree(ROOT / "demo" / module, Path(scratch, module))
             for verb in (("init", "-backend=false", "-input=false"), ("validate",)):
-                good = good and call("terraform", *verb, "-no-color", cwd=directory, environment=environment)
-    return good
+                argv = ("terraform", f"-chdir={directory}", *verb, "-no-color")
+                done = subprocess.run(
+                    argv, env=os.environ | environment, capture_output=True, text=True, check=False
+                )
+                if done.returncode != 0:
+                    print(f"demo/{module}: terraform {verb[0]}\n{done.stdout}{done.stderr}")
+                    good = False
+                    break
+        return good
 
 
 def shell_scripts() -> Iterator[Path]:

@@ -25,8 +25,9 @@ _IN_WORK = ("BUILD", "REBOOT", "REBUILD", "RESIZE", "DELETING")
 class Cloud:
     """The servers below one root directory."""
 
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+    def __init__(self, root: Path, images: dict[str, str] | None = None) -> None:
+        """`images`: aliases besides those of the settings; values are paths or names in the cache."""
+        self.store = Store(root, images or {})
 
     # -- network and settings ------------------------------------------------------------------
 
@@ -92,6 +93,8 @@ class Cloud:
         guest = Guest(self.store, server_id)
         deadline = time.monotonic() + timeout
         while not (key := guest.host_key()) and time.monotonic() < deadline and guest.running():
+            if "Kernel panic" in guest.console():
+                break
             time.sleep(0.02)
         return key
 
@@ -116,7 +119,7 @@ class Cloud:
         """
         requested = time.time() if requested is None else requested
         settings = self.store.settings()
-        self.store.image(image)
+        image_path = str(self.store.image(image))
         self.store.flavor(flavor)
         subnet = ipaddress.ip_network(settings["subnet"])
         if not NAME.fullmatch(name):
@@ -128,6 +131,7 @@ class Cloud:
         wanted = {
             "name": name,
             "image": image,
+            "image_path": image_path,
             "flavor": flavor,
             "address": address,
             "key_pair": key_pair,
@@ -163,6 +167,7 @@ class Cloud:
         slow = faults.take(self.store, faults.SLOW_BOOT, record["name"])
         dead = faults.take(self.store, faults.BOOT, record["name"])
         vanish = faults.take(self.store, faults.VANISH, record["name"])
+        self.store.write(record)  # the supervisor reads image and flavor there
         try:
             guest.launch(
                 requested,
@@ -200,10 +205,10 @@ class Cloud:
 
     def rebuild(self, server_id: str, image: str, requested: float | None = None) -> dict[str, Any]:
         """Boot from a fresh disk of an image: same id, name and address, new host key."""
-        self.store.image(image)
+        image_path = str(self.store.image(image))
 
         def fresh(guest: Guest, record: dict[str, Any]) -> dict[str, Any]:
-            record = {**record, "image": image}
+            record = {**record, "image": image, "image_path": image_path}
             guest.wipe()
             subnet = ipaddress.ip_network(self.store.settings()["subnet"])
             guest.lay_out(record, str(subnet[1]), subnet.prefixlen)
@@ -244,7 +249,7 @@ class Cloud:
             guest = Guest(self.store, server_id)
             self.store.write({**record, "status": status})
             guest.stop(orderly=status != "REBUILD")
-            self._start(guest, step(guest, record), requested)
+            self._start(guest, {**step(guest, record), "status": status}, requested)
         return self._known(server_id)
 
     def _known(self, server_id: str) -> dict[str, Any]:

@@ -52,8 +52,9 @@ def default_images() -> Path:
 class Store:
     """The files of one cloud."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, images: dict[str, str] | None = None) -> None:
         self.root = root.absolute()
+        self.images = images or {}
         self.servers = self.root / "servers"
         self.trash = self.root / "trash"
         self.share = self.root / "share"
@@ -108,7 +109,7 @@ class Store:
 
     def image(self, name: str) -> Path:
         """Return an image's directory: an alias of the settings, a hash, or a path."""
-        given = str(self.settings().get("images", {}).get(name, name))
+        given = str({**self.settings().get("images", {}), **self.images}.get(name, name))
         path = Path(given) if given.startswith("/") else default_images() / given
         if "/" in given.lstrip("/") and not given.startswith("/"):
             raise CloudFault("config", f"image {name}: {given} is neither an absolute path nor a name")

@@ -96,7 +96,7 @@ class Supervisor:
     def _mount(self) -> None:
         _call("unshare", libc.unshare(CLONE_NEWNS))
         _call("mount", libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None))
-        lower = self.store.image(self.record["image"])
+        lower = self.record["image_path"]
         options = f"lowerdir={lower},upperdir={self.home}/upper,workdir={self.home}/work"
         try:
             _call(

@@ -42,7 +42,8 @@ EXAMPLES = r"""
     directories:
       - {path: /var/spool/slurm-powersave, owner: slurm, mode: "0700"}
     files:
-      - {path: /usr/lib/slurm-powersave/resume, text: "{{ lookup('ansible.builtin.template', 'resume.sh.j2') }}"}
+      - path: /usr/lib/slurm-powersave/resume
+        text: "{{ lookup('ansible.builtin.template', 'resume.sh.j2') }}"
 """
 
 RETURN = r"""

@@ -30,8 +30,8 @@ SITE_PREFIXES = ("site_", "ansible_")
 class Cluster(Section):
     """The whole cluster file. Relative paths in it are relative to the file."""
 
-    cluster_name: str = Field(
-        pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Slurm's ClusterName, and in the tags of every server."
+    cluster_name: fields.ClusterName = Field(
+        description="Slurm's ClusterName, and in the tags of every server."
     )
     state_dir: fields.LocalPath = Field(
         description="Journal, keys, Terraform states; /var/lib/slurm-powersave/CLUSTER_NAME."

@@ -4,56 +4,26 @@ Works on the raw values and passes over what is malformed (report.py names that 
 mistake does not hide the others.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from slurm_powersave.decide import fields, reserved
-from slurm_powersave.decide.cluster import short_form
+from slurm_powersave.decide import fields, slurm_options
+from slurm_powersave.decide.raw_view import Found, View, attempt, mapping, one_of, whole
 from slurm_powersave.decide.yaml_file import Document, Loc, Mistake
 from slurm_powersave.model import hostlist
 
 ADAPTERS = ("local",)
 
-Found = Iterator[Mistake]
-T = TypeVar("T")
-
 
 def mistakes(document: Document) -> list[Mistake]:
     """Run every check."""
-    view = _View(document)
+    view = View(document)
     return [mistake for check in _CHECKS for mistake in check(view)]
 
 
-class _View:
-    """The raw file, as far as it can be understood."""
-
-    def __init__(self, document: Document) -> None:
-        content = document.content
-        self.mistake = document.mistake
-        self.base = document.file.parent
-        self.content = content
-        self.clouds = _mapping(content.get("clouds"))
-        self.login = _mapping(content.get("login"))
-        self.pools = list(_items(content.get("node_pools")))
-        self.partitions = list(_items(content.get("partitions")))
-        self.names = {index: self._names(pool) for index, pool in self.pools}
-        self.addresses = {
-            index: _try(fields.address_range, pool.get("addresses")) or () for index, pool in self.pools
-        }
-        self.known = {name for names in self.names.values() for name in names}
-
-    def _names(self, pool: Mapping[str, Any]) -> tuple[str, ...]:
-        if "nodes" in pool:
-            return _try(fields.node_names, pool["nodes"]) or ()
-        count, name = pool.get("max_nodes"), pool.get("name")
-        if isinstance(count, int) and 0 < count <= fields.LARGEST_POOL and isinstance(name, str):
-            return short_form(str(self.content.get("cluster_name")), name, count)
-        return ()
-
-
-def _pool_nodes(view: _View) -> Found:
+def _pool_nodes(view: View) -> Found:
     for index, pool in view.pools:
         loc = ("node_pools", index)
         names = view.names[index]
@@ -70,10 +40,10 @@ def _pool_nodes(view: _View) -> Found:
             except ValueError as error:
                 wrong, _, right = str(error).rpartition("; ")
                 yield view.mistake((*loc, "nodes"), wrong, right)
-        elif long := [name for name in names if not _try(fields.label, name)]:
+        elif long := [name for name in names if not attempt(fields.label, name)]:
             yield view.mistake((*loc, "name"), f"{long[0]!r} is no host name", "a shorter name of the pool")
-        least = pool.get("min_nodes")
-        if names and isinstance(least, int) and least > len(names):
+        least = whole(pool.get("min_nodes"))
+        if names and least and least > len(names):
             yield view.mistake(
                 (*loc, "min_nodes"),
                 f"{least} of {len(names)} nodes can't be kept up",
@@ -81,7 +51,7 @@ def _pool_nodes(view: _View) -> Found:
             )
 
 
-def _pool_addresses(view: _View) -> Found:
+def _pool_addresses(view: View) -> Found:
     for index, pool in view.pools:
         loc = ("node_pools", index, "addresses")
         names, addresses = view.names[index], view.addresses[index]
@@ -102,7 +72,7 @@ def _pool_addresses(view: _View) -> Found:
             )
 
 
-def _twice(view: _View) -> Found:
+def _twice(view: View) -> Found:
     def holders(kind: str, key: str, sets: Mapping[int, Iterable[str]]) -> Found:
         owner: dict[str, int] = {}
         for index, _ in view.pools:
@@ -118,7 +88,7 @@ def _twice(view: _View) -> Found:
                 yield view.mistake(
                     ("node_pools", index, key),
                     f"{shown} also in node_pools[{other}]",
-                    f"a {kind} belongs to one pool",
+                    f"every {kind} belongs to one pool",
                 )
 
     yield from holders("node", "nodes", view.names)
@@ -138,7 +108,7 @@ def _twice(view: _View) -> Found:
             seen.setdefault(name, index)
 
 
-def _clouds(view: _View) -> Found:
+def _clouds(view: View) -> Found:
     known = [str(name) for name in view.clouds]
     users: list[tuple[Loc, Mapping[str, Any]]] = [(("login",), view.login)] if view.login else []
     users += [(("node_pools", index), pool) for index, pool in view.pools]
@@ -147,8 +117,8 @@ def _clouds(view: _View) -> Found:
         if cloud is None and len(known) > 1:
             yield view.mistake((*loc, "cloud"), "missing, with several clouds", "one of " + ", ".join(known))
         elif isinstance(cloud, str) and known and cloud not in known:
-            yield view.mistake((*loc, "cloud"), f"there is no cloud {cloud}", _one_of(cloud, known))
-    home = _mapping(view.clouds.get(view.login.get("cloud") or next(iter(view.clouds), None)))
+            yield view.mistake((*loc, "cloud"), f"there is no cloud {cloud}", one_of(cloud, known))
+    home = mapping(view.clouds.get(view.login.get("cloud") or next(iter(view.clouds), None)))
     if view.login and home and not home.get("base_module"):
         name = view.login.get("cloud") or known[0]
         yield view.mistake(
@@ -157,7 +127,7 @@ def _clouds(view: _View) -> Found:
             "the root module that makes network and login node",
         )
     for name, cloud in view.clouds.items():
-        adapter = _mapping(cloud).get("adapter")
+        adapter = mapping(cloud).get("adapter")
         if isinstance(adapter, str) and adapter not in ADAPTERS:
             yield view.mistake(
                 ("clouds", name, "adapter"),
@@ -166,7 +136,7 @@ def _clouds(view: _View) -> Found:
             )
 
 
-def _partitions(view: _View) -> Found:
+def _partitions(view: View) -> Found:
     pools = [str(pool.get("name")) for _, pool in view.pools]
     used: set[str] = set()
     default = ""
@@ -180,7 +150,7 @@ def _partitions(view: _View) -> Found:
             used.add(str(pool))
             if pool not in pools:
                 yield view.mistake(
-                    (*loc, "pools", place), f"there is no pool {pool}", _one_of(str(pool), pools)
+                    (*loc, "pools", place), f"there is no pool {pool}", one_of(str(pool), pools)
                 )
         if isinstance(nodes, str):
             expansion = hostlist.split(nodes, view.known)
@@ -192,7 +162,7 @@ def _partitions(view: _View) -> Found:
             if expansion.refused:
                 why = ", ".join(f"{item.part} {item.why}" for item in expansion.refused)
                 yield view.mistake((*loc, "nodes"), why, "a hostlist expression of nodes in node_pools")
-        options = {str(key).lower(): value for key, value in _mapping(partition.get("options")).items()}
+        options = {str(key).lower(): value for key, value in mapping(partition.get("options")).items()}
         if str(options.get("default")).upper() in ("YES", "TRUE"):
             if default:
                 yield view.mistake(
@@ -208,12 +178,12 @@ def _partitions(view: _View) -> Found:
             )
 
 
-def _files(view: _View) -> Found:
+def _files(view: View) -> Found:
     wanted: list[tuple[Loc, Any, bool]] = [
         ((key,), view.content.get(key), False) for key in ("prolog", "epilog", "prolog_slurmctld")
     ]
     wanted.append(
-        (("terraform", "cli_config"), _mapping(view.content.get("terraform")).get("cli_config"), False)
+        (("terraform", "cli_config"), mapping(view.content.get("terraform")).get("cli_config"), False)
     )
     for index, pool in view.pools:
         wanted += [
@@ -222,12 +192,12 @@ def _files(view: _View) -> Found:
         ]
     for name, cloud in view.clouds.items():
         wanted += [
-            (("clouds", name, key), _mapping(cloud).get(key), True) for key in ("base_module", "nodes_module")
+            (("clouds", name, key), mapping(cloud).get(key), True) for key in ("base_module", "nodes_module")
         ]
     for loc, path, directory in wanted:
         if not isinstance(path, str):
             continue
-        place = view.base / Path(path).expanduser()
+        place = Path(os.path.normpath(view.base / Path(path).expanduser()))
         if not (place.is_dir() if directory else place.is_file()):
             what = "directory" if directory else "file"
             yield view.mistake(
@@ -240,77 +210,13 @@ def _files(view: _View) -> Found:
         )
 
 
-def _timing(view: _View) -> Found:
-    timing = _mapping(view.content.get("power_save"))
-    interval, least = timing.get("interval"), timing.get("min_interval")
-    if isinstance(interval, int) and isinstance(least, int) and least > interval:
-        yield view.mistake(
-            ("power_save", "min_interval"), f"{least} is above interval ({interval})", f"at most {interval}"
-        )
-    resume = timing.get("resume_timeout", 1800)
-    for key, value in _mapping(view.content.get("slurm_conf_extra")).items():
-        seconds = _try(int, value)
-        if (
-            str(key).lower() == "prologepilogtimeout"
-            and seconds
-            and isinstance(resume, int)
-            and seconds <= resume
-        ):
-            yield view.mistake(
-                ("slurm_conf_extra", key),
-                "ends the fast-start prolog before a node can be up",
-                f"more than power_save.resume_timeout ({resume}), or leave it out",
-            )
-
-
-def _reserved(view: _View) -> Found:
-    places: list[tuple[Loc, Any, Mapping[str, str]]] = [
-        (("slurm_conf_extra",), view.content.get("slurm_conf_extra"), reserved.SLURM_CONF)
-    ]
-    places += [(("node_pools", i, "options"), pool.get("options"), reserved.NODE) for i, pool in view.pools]
-    places += [
-        (("partitions", i, "options"), partition.get("options"), reserved.PARTITION)
-        for i, partition in view.partitions
-    ]
-    for loc, options, taken in places:
-        seen: dict[str, str] = {}
-        for key in map(str, _mapping(options)):
-            if right := taken.get(key.lower()):
-                yield view.mistake((*loc, key), "is made from other keys of this file", right)
-            if key.lower() in seen:
-                yield view.mistake((*loc, key), f"the same parameter as {seen[key.lower()]}", "keep one")
-            seen.setdefault(key.lower(), key)
-
-
-_CHECKS: tuple[Callable[[_View], Found], ...] = (
+_CHECKS: tuple[Callable[[View], Found], ...] = (
     _pool_nodes,
     _pool_addresses,
     _twice,
     _clouds,
     _partitions,
     _files,
-    _timing,
-    _reserved,
+    slurm_options.timing,
+    slurm_options.reserved,
 )
-
-
-def _mapping(value: Any) -> Mapping[Any, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for index, item in enumerate(value if isinstance(value, list) else []):
-        if isinstance(item, dict):
-            yield index, item
-
-
-def _try(parse: Callable[[Any], T], value: Any) -> T | None:
-    try:
-        return parse(value)
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
-def _one_of(given: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1)
-    return f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)

@@ -17,6 +17,7 @@ from slurm_powersave.model.errors import HostlistError
 LARGEST_POOL = hostlist.CAP
 
 _LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_CLUSTER = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _SLURM_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})(?:\.[0-9]+)?", re.ASCII)
 _ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
@@ -27,6 +28,15 @@ def label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError(
             f"{text!r} is no host name; lower-case letters, digits and -, beginning with a letter"
+        )
+    return text
+
+
+def cluster_name(text: str) -> str:
+    """Check the cluster's name: it becomes part of names, tags and paths."""
+    if not _CLUSTER.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no cluster name; at most 31 lower-case letters, digits and -, a letter first"
         )
     return text
 
@@ -167,6 +177,7 @@ def program(text: str, info: ValidationInfo) -> str:
     return str(local_path(Path(text), info)) if "/" in text else text
 
 
+ClusterName = Annotated[str, AfterValidator(cluster_name)]
 Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 Address = Annotated[str, AfterValidator(address)]

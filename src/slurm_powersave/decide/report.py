@@ -1,6 +1,7 @@
 """Every mistake of a cluster file in one report: file, key, what is wrong, what would be right."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -52,14 +53,25 @@ def _validate(document: Document) -> tuple[Cluster | None, list[Mistake]]:
     site = {key: value for key, value in document.content.items() if key not in own}
     # These two are not for the file to say; a key of that name in it is unknown like any other.
     strays = [key for key in ("file", "site") if key in own]
-    values: dict[Any, Any] = {key: value for key, value in own.items() if key not in strays}
+    # A key with nothing below it (all commented out) is as good as left out.
+    optional = {name for name, field in Cluster.model_fields.items() if not field.is_required()}
+    values: dict[Any, Any] = {
+        str(key): value
+        for key, value in own.items()
+        if key not in strays and not (value is None and key in optional)
+    }
     values.setdefault("state_dir", f"/var/lib/slurm-powersave/{own.get('cluster_name')}")
     values |= {"file": document.file, "site": site}
     wrong = [document.mistake((key,), "unknown key", _nearest(key, _keys(Cluster))) for key in strays]
     try:
         return Cluster.model_validate(values, context={"base": document.file.parent}), wrong
     except ValidationError as error:
-        return None, wrong + [_mistake(document, detail) for detail in error.errors(include_url=False)]
+        return None, wrong + [
+            _mistake(document, detail)
+            for detail in error.errors(include_url=False)
+            # A list whose items are all malformed counts as empty; the items are reported.
+            if not (detail["type"] == "too_short" and detail["input"])
+        ]
 
 
 def _mistake(document: Document, detail: ErrorDetails) -> Mistake:
@@ -67,30 +79,30 @@ def _mistake(document: Document, detail: ErrorDetails) -> Mistake:
     kind = detail["type"]
     loc: Loc = tuple(part for part in detail["loc"] if part != "[key]")
     section, field = _place(loc)
-    about = f" ({field.description})" if field and field.description else ""
-    given = detail.get("input")
-    if kind == "missing":
-        return document.mistake(loc, "missing", f"add it: {field.description if field else 'it is required'}")
-    if kind == "extra_forbidden":
-        return document.mistake(loc, "unknown key", _nearest(str(loc[-1]), _keys(section)))
-    if kind == "value_error":
-        wrong, _, right = str(detail.get("ctx", {}).get("error", detail["msg"])).partition("; ")
-        return document.mistake(loc, wrong, f"{right}{about}")
-    if kind == "enum":
-        expected = str(detail.get("ctx", {}).get("expected", "")).replace("'", "")
-        return document.mistake(
-            loc, "unknown key", _nearest(str(loc[-1]), expected.replace(" or ", ", ").split(", "))
-        )
-    if kind == "string_pattern_mismatch":
-        pattern = detail.get("ctx", {}).get("pattern", "")
-        return document.mistake(
-            loc, f"{given!r} has characters that have no place there", f"{pattern}{about}"
-        )
+    about = f" ({field.description.rstrip('.')})" if field and field.description else ""
+    context = detail.get("ctx", {})
+    given = _short(detail.get("input"))
+    match kind:
+        case "missing":
+            return document.mistake(loc, "missing", f"add it{about}")
+        case "too_short" | "string_too_short":
+            return document.mistake(loc, "is empty", f"at least one{about}")
+        case "extra_forbidden":
+            return document.mistake(loc, "unknown key", _nearest(str(loc[-1]), _keys(section)))
+        case "value_error":
+            wrong, _, right = str(context.get("error", detail["msg"])).partition("; ")
+            return document.mistake(loc, wrong, right + about)
+        case "enum":
+            known = re.findall(r"'([^']*)'", str(context.get("expected")))
+            return document.mistake(loc, "unknown key", _nearest(str(loc[-1]), known))
+        case "greater_than_equal":
+            return document.mistake(loc, f"{given} is too small", f"{context['ge']} or more{about}")
+        case "less_than_equal":
+            return document.mistake(loc, f"{given} is too large", f"{context['le']} or less{about}")
     if kind.endswith(("_type", "_parsing", "_from_float")):
-        noun = _NOUNS.get(kind.partition("_")[0], detail["msg"])
-        return document.mistake(loc, f"{_short(given)} is not {noun}", f"{noun}{about}")
-    right = detail["msg"].replace("Input should be", "").replace("after validation", "").strip()
-    return document.mistake(loc, f"{_short(given)} is out of bounds", f"{right}{about}")
+        noun = _NOUNS.get(kind.partition("_")[0], "another kind of value")
+        return document.mistake(loc, f"{given} is of the wrong kind", noun + about)
+    return document.mistake(loc, f"{given} can't stand here", detail["msg"] + about)
 
 
 def _place(loc: Loc) -> tuple[type[Section], FieldInfo | None]:

@@ -92,8 +92,8 @@ def read(file: Path) -> Document:
         return wrong(f"can't be read ({error.strerror})", "name a file that exists and that you may read")
     except UnicodeDecodeError as error:
         return wrong(f"not UTF-8 text (byte {error.start})", "save it as UTF-8")
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return wrong("is empty", "start from the commented group_vars/all.yml of the project")
@@ -107,8 +107,6 @@ def read(file: Path) -> Document:
         return wrong(f"YAML: {problem}", "correct the syntax at this line", mark.line + 1 if mark else 0)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return wrong(f"YAML: {str(error).splitlines()[0]}", "correct the syntax")
-    finally:
-        loader.dispose()
     return document
 
 

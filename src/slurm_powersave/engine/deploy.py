@@ -63,9 +63,7 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
         talk.show(planned.text)
     if dry_run:
         state.forget(planned)
-        talk.say(
-            f"Terraform: {_word(planned)}. Ansible would then run deploy.yml on {cluster.login.name}."
-        )
+        talk.say(f"Terraform: {_word(planned)}. Ansible would then run deploy.yml on {cluster.login.name}.")
         return True
     if planned.actions:
         if not talk.ask("Apply this plan?"):

@@ -1,7 +1,8 @@
 """Hostlist expressions as Slurm writes them, behind a strict gate.
 
 python-hostlist agrees with `scontrol show hostnames` on what Slurm accepts (tests/contract holds the
-two together), but it also takes `$(id)`, `--help` or `n[1-2]-ib`, and expands first and counts later.
+two together; only the order differs where a name has three bracket groups or more: there Slurm counts
+the first group before the second). But it also takes `$(id)`, `--help` or `n[1-2]-ib`, and expands first and counts later.
 So every part is matched against an ASCII pattern and counted before it is expanded.
 """
 
@@ -109,8 +110,8 @@ def fold(names: Iterable[str]) -> str:
         HostlistError: a name holds anything but ASCII letters, digits, `.`, `_` and `-`.
     """
     unique = set(names)
-    if bad := next((name for name in unique if not _NAME.fullmatch(name)), None):
-        _fail((Refusal(_printable(bad), "not a node name"),), "")
+    if bad := sorted(name for name in unique if not _NAME.fullmatch(name)):
+        _fail([Refusal(_printable(name), "not a node name") for name in bad[:5]], "")
     parts: list[str] = []
     for _, group in groupby(sorted(unique, key=_prefix), key=_prefix):
         names_alike = sorted(group, key=natural)

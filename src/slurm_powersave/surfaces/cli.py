@@ -19,6 +19,7 @@ from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces import (
     cli_check,
     cli_deploy,
+    cli_engine,
     cli_nodes,
     cli_operations,
     cli_status,
@@ -90,6 +91,7 @@ def options(
 
 cli_check.register(app)
 cli_deploy.register(app)
+cli_engine.register(app)
 cli_status.register(app)
 cli_operations.register(app)
 app.add_typer(cli_nodes.app, name="nodes")

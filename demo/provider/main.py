@@ -1,0 +1,100 @@
+"""The provider's process: main.py CERTIFICATE SITE-PACKAGES...
+
+Started by Terraform through the launcher that `mirror` writes, with `-I -S`: no site, no .pth
+files, since Terraform starts a provider once or twice for each of its commands and waits for it.
+What tf's own runner does differently, and why we don't use it:
+- it has 10 workers, so an eleventh create would wait: 64;
+- its StopProvider handler stops the server at once, and running creates would never reach the
+  state: StopProvider does nothing here, and INT and TERM neither (a terminal sends INT to
+  everybody); Terraform asks us to leave by Shutdown when all calls have returned;
+- after a SIGKILL of Terraform it lives for ever: we watch the parent, and leave when no create is
+  under way (what is made then is adopted by the next apply);
+- it imports cryptography to look at a cached certificate: ours is made by `mirror`;
+- a killed run leaves its socket in /tmp: ours are named by pid, and swept.
+"""
+
+import base64
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+WORKERS = 64
+LAST_CALL = 600.0
+"""Seconds that an orphaned provider waits for the creates under way."""
+
+
+def socket_path() -> Path:
+    """Return a socket's path in a directory that only we can enter, and sweep dead ones."""
+    directory = Path(os.environ.get("TMPDIR", "/tmp"), f"slurm-powersave-provider-{os.getuid()}")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or directory.is_symlink():
+        sys.exit(f"{directory} is not ours alone: remove it")
+    for path in directory.iterdir():
+        if path.stem.isdigit() and not Path("/proc", path.stem).exists():
+            path.unlink(missing_ok=True)
+    return directory / f"{os.getpid()}.sock"
+
+
+def main() -> None:
+    """Serve until Terraform says Shutdown or is gone."""
+    parent = os.getppid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler and not SIG_IGN: the guests that we start would inherit that.
+        signal.signal(number, lambda *_: None)
+    certificate = json.loads(Path(sys.argv[1]).read_text())
+    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+    sys.path += sys.argv[2:]
+
+    import grpc
+    from localcloud_provider.resources import LocalCloud
+    from localcloud_provider.servicer import Servicer
+    from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
+
+    done = threading.Event()
+
+    class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):
+        def Shutdown(self, request, context):  # type: ignore[no-untyped-def]
+            done.set()
+            return grpc_controller_pb2.Empty()
+
+    class Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):
+        def StreamStdio(self, request, context):  # type: ignore[no-untyped-def]
+            return iter(())
+
+    servicer = Servicer(LocalCloud())
+    server = grpc.server(ThreadPoolExecutor(WORKERS))
+    tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
+    grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
+    grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(Stdio(), server)
+    path = socket_path()
+    pair = (certificate["key"].encode(), certificate["certificate"].encode())
+    server.add_secure_port(f"unix://{path}", grpc.ssl_server_credentials([pair]))
+    server.start()
+    shown = base64.b64encode(base64.b64decode(certificate["der"])).decode().rstrip("=")
+    print(f"1|6|unix|{path}|grpc|{shown}", flush=True)
+
+    def watch_parent() -> None:
+        try:
+            watched = select.poll()
+            watched.register(os.pidfd_open(parent), select.POLLIN)
+            if os.getppid() == parent:
+                watched.poll()
+        except ProcessLookupError:
+            pass
+        servicer.flights.wait_for_none(LAST_CALL)
+        done.set()
+
+    threading.Thread(target=watch_parent, daemon=True).start()
+    done.wait()
+    server.stop(0.5).wait()  # the answer to Shutdown goes out first
+    path.unlink(missing_ok=True)
+    os._exit(0)  # Terraform waits for our end; tearing grpc down takes longer than all of the above
+
+
+main()
