@@ -80,7 +80,7 @@ class GuestCgroups:
             parents = [path.parent]
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            parents = [parent for parent in reversed(path.parents) if parent == mount or mount in parent.parents]
+            parents = [above for above in reversed(path.parents) if above.is_relative_to(mount)]
         for parent in parents:
             for controller in CONTROLLERS:
                 with contextlib.suppress(OSError):

@@ -23,15 +23,17 @@ def claim(store: Store, wanted: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """
     for server_id in store.server_ids():
         other = store.read(server_id)
-        clash = other and next((field for field in ("name", "address") if other[field] == wanted[field]), None)
-        if other is None or clash is None:
+        if other is None:
+            continue
+        clash = next((field for field in ("name", "address") if other[field] == wanted[field]), None)
+        if clash is None:
             continue
         if _is_the_one(other, wanted):
             other["tags"] = wanted["tags"]
             store.write(other)
             return other, False
-        status = other["status"]
-        raise CloudFault("conflict", f"{clash} {wanted[clash]} belongs to server {server_id} ({status}): delete it first")
+        owner = f"server {server_id} ({other['status']})"
+        raise CloudFault("conflict", f"{clash} {wanted[clash]} belongs to {owner}: delete it first")
     return _new(store, wanted), True
 
 

@@ -63,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
 
     verbs.add_parser("images", help="aliases and what is in the image cache")
     verbs.add_parser("flavors", help="sizes: vcpus, ram in MiB, disk in GiB")
-    fault = verbs.add_parser("fault", help="make something go wrong").add_subparsers(dest="action", required=True)
+    fault = verbs.add_parser("fault", help="make something go wrong").add_subparsers(
+        dest="action", required=True
+    )
     add = fault.add_parser("add")
     add.add_argument("kind", choices=faults.KINDS)
     add.add_argument("--match", default=".*", help="regular expression for whole server names")
@@ -83,7 +85,9 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
         case "network":
             return _network(cloud, args)
         case "create":
-            wanted = {key: getattr(args, key) for key in ("name", "image", "flavor", "address", "key_pair", "zone")}
+            wanted = {
+                key: getattr(args, key) for key in ("name", "image", "flavor", "address", "key_pair", "zone")
+            }
             made = cloud.create(**wanted, tags=frozenset(args.tag))
             if args.wait:
                 cloud.wait_host_key(made["id"], args.wait)
@@ -109,7 +113,9 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
         case "images":
             settings = read_json(cloud.store.root / "cloud.json", {})
             cache = default_images()
-            found = {path.name: str(path) for path in sorted(cache.glob("*/")) if not path.name.startswith(".")}
+            found = {
+                path.name: str(path) for path in sorted(cache.glob("*/")) if not path.name.startswith(".")
+            }
             return {**found, **settings.get("images", {})}
         case "flavors":
             return read_json(cloud.store.root / "flavors.json", FLAVORS)

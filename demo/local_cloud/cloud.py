@@ -37,7 +37,9 @@ class Cloud:
         with self.store.lock("network"):
             old = read_json(self.store.root / "cloud.json", {})
             if old and (old["bridge"], old["subnet"]) != (bridge, subnet):
-                raise CloudFault("conflict", f"this cloud has the network {old['bridge']} {old['subnet']} already")
+                raise CloudFault(
+                    "conflict", f"this cloud has the network {old['bridge']} {old['subnet']} already"
+                )
             new = {"bridge": bridge, "subnet": subnet, "images": {**old.get("images", {}), **images}}
             if new != old:
                 write_json(self.store.root / "cloud.json", new)
@@ -219,7 +221,9 @@ class Cloud:
     def resize(self, server_id: str, flavor: str, requested: float | None = None) -> dict[str, Any]:
         """Boot with another flavor's limits: same disk."""
         self.store.flavor(flavor)
-        return self._change(server_id, "RESIZE", requested, lambda _guest, record: {**record, "flavor": flavor})
+        return self._change(
+            server_id, "RESIZE", requested, lambda _guest, record: {**record, "flavor": flavor}
+        )
 
     def stop(self, server_id: str) -> dict[str, Any]:
         """Power off in good order: SHUTOFF."""

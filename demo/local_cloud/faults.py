@@ -26,7 +26,9 @@ TEXTS = {
 """Nova's and Neutron's own words for each class of failure."""
 
 
-def add(store: Store, kind: str, match: str, times: int, seconds: float, failure: str, text: str) -> dict[str, Any]:
+def add(
+    store: Store, kind: str, match: str, times: int, seconds: float, failure: str, text: str
+) -> dict[str, Any]:
     """Arm a fault for the next `times` servers whose name matches (0: until it is cleared)."""
     if kind not in KINDS:
         raise CloudFault("config", f"there is no fault {kind}; there are: {', '.join(KINDS)}")

@@ -71,14 +71,26 @@ class Guest:
         if shutil.which("systemd-nspawn") is None:
             raise CloudFault("host", "systemd-nspawn is missing: apt-get install systemd-container")
         token = uuid.uuid4().hex
-        order = {"token": token, "requested": requested, "delay": delay, "boot_fails": boot_fails, "vanish": vanish}
+        order = {
+            "token": token,
+            "requested": requested,
+            "delay": delay,
+            "boot_fails": boot_fails,
+            "vanish": vanish,
+        }
         write_json(self.home / "order.json", order)
         script = Path(__file__).with_name("supervisor.py")
         argv = [sys.executable, "-I", "-S", str(script), str(self.home)]
         log = self.home / "supervisor.log"
         if cgroups.systemd_is_init():
             unit = f"--unit=slurm-powersave-{self.store.tag}-{self.id[:8]}-{token[:8]}"
-            options = ["--quiet", "--collect", unit, "--slice=slurm-powersave.slice", "--property=Delegate=yes"]
+            options = [
+                "--quiet",
+                "--collect",
+                unit,
+                "--slice=slurm-powersave.slice",
+                "--property=Delegate=yes",
+            ]
             options += [f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"]
             options += ["--property=OOMPolicy=continue", "--property=TasksMax=infinity"]
             argv = ["systemd-run", *options, "--", *argv]
@@ -89,11 +101,16 @@ class Guest:
         deadline = time.monotonic() + timeout
         while (boot := self.boot()).get("token") != token:
             code = child.poll()
-            ended = code is not None and (code != 0 or not cgroups.systemd_is_init())  # systemd-run ends at once
+            # systemd-run ends at once; without it the child is the supervisor itself.
+            ended = code is not None and (code != 0 or not cgroups.systemd_is_init())
             if ended and self.boot().get("token") != token:
-                raise CloudFault("host", f"the guest's supervisor ended: {log.read_text(errors='replace')[-500:]}")
+                raise CloudFault(
+                    "host", f"the guest's supervisor ended: {log.read_text(errors='replace')[-500:]}"
+                )
             if time.monotonic() > deadline:
-                raise CloudFault("host", f"the guest's supervisor said nothing for {timeout:.0f} s; see {log}")
+                raise CloudFault(
+                    "host", f"the guest's supervisor said nothing for {timeout:.0f} s; see {log}"
+                )
             time.sleep(0.005)
         if boot.get("error"):
             raise CloudFault("host", boot["error"])

@@ -94,7 +94,9 @@ def _owner(interface: str) -> str:
 def _just_made(bridge: str, found: dict[str, Any]) -> bool:
     """A bridge that is down, without mark or address: whoever made it was killed there and then."""
     is_bridge = (INTERFACES / bridge / "bridge").is_dir()
-    return is_bridge and not _owner(bridge) and not found.get("addr_info") and "UP" not in found.get("flags", [])
+    return (
+        is_bridge and not _owner(bridge) and not found.get("addr_info") and "UP" not in found.get("flags", [])
+    )
 
 
 def _addresses(found: dict[str, Any]) -> set[str]:
@@ -105,7 +107,8 @@ def _refuse_overlap(network: Any) -> None:
     for route in json.loads(ip("-json", "-4", "route", "show") or "[]"):
         if route["dst"] != "default" and ipaddress.ip_network(route["dst"]).overlaps(network):
             raise CloudFault(
-                "conflict", f"subnet {network} overlaps the route {route['dst']} of {route.get('dev')}: choose another"
+                "conflict",
+                f"subnet {network} overlaps the route {route['dst']} of {route.get('dev')}: choose another",
             )
 
 

@@ -1,11 +1,11 @@
 """Files below the cloud's root: settings, servers, locks. Every write is atomic.
 
-    ROOT/cloud.json            bridge, subnet, images
-    ROOT/flavors.json          sizes (made with defaults, may be edited)
-    ROOT/faults.json           faults to come
-    ROOT/share/                every guest's /mnt/ohpc
-    ROOT/servers/ID/           server.json, boot.json, console.log, supervisor.log, upper, work, root
-    ROOT/locks/                lock files
+ROOT/cloud.json            bridge, subnet, images
+ROOT/flavors.json          sizes (made with defaults, may be edited)
+ROOT/faults.json           faults to come
+ROOT/share/                every guest's /mnt/ohpc
+ROOT/servers/ID/           server.json, boot.json, console.log, supervisor.log, upper, work, root
+ROOT/locks/                lock files
 """
 
 import contextlib
@@ -104,7 +104,9 @@ class Store:
         """Return a flavor's vcpus, ram (MiB) and disk (GiB)."""
         flavors = read_json(self.root / "flavors.json", FLAVORS)
         if name not in flavors:
-            raise CloudFault("config", f"flavor {name} could not be found; there are: {', '.join(sorted(flavors))}")
+            raise CloudFault(
+                "config", f"flavor {name} could not be found; there are: {', '.join(sorted(flavors))}"
+            )
         return dict(flavors[name])
 
     def image(self, name: str) -> Path:
@@ -114,7 +116,9 @@ class Store:
         if "/" in given.lstrip("/") and not given.startswith("/"):
             raise CloudFault("config", f"image {name}: {given} is neither an absolute path nor a name")
         if not (path / "etc/slurm-powersave-image").exists():
-            raise CloudFault("config", f"image {name} could not be found at {path}; demo/guests/build makes one")
+            raise CloudFault(
+                "config", f"image {name} could not be found at {path}; demo/guests/build makes one"
+            )
         if any(char in str(path) for char in ":,\\"):
             raise CloudFault("config", f"image {name}: an overlay can't have {path} as its lower directory")
         return path

@@ -67,7 +67,9 @@ class Supervisor:
     def say(self, **facts: Any) -> None:
         """Publish what the creator waits for and what `show` tells."""
         token = self.order["token"]
-        write_json(self.home / "boot.json", {"token": token, "boots": self.boots, "limits": self.limits, **facts})
+        write_json(
+            self.home / "boot.json", {"token": token, "boots": self.boots, "limits": self.limits, **facts}
+        )
 
     def run(self) -> None:
         """Boot the guest, again and again if it reboots; return when it is off."""
@@ -83,7 +85,9 @@ class Supervisor:
         not_before = float(self.order["requested"])
         asked = self._sleep(self.order["delay"])
         if self.order["boot_fails"] and not asked:
-            (self.home / "console.log").write_text("Kernel panic - not syncing: VFS: Unable to mount root fs\n")
+            (self.home / "console.log").write_text(
+                "Kernel panic - not syncing: VFS: Unable to mount root fs\n"
+            )
             asked = self._sleep(None)
         while not asked:
             asked = self._sleep(max(0.0, int(not_before) + 1 + TICK - time.time())) or self._boot()

@@ -164,7 +164,7 @@ def failure() -> None:
     """A node that can't be created: the reason is in Slurm, the job is requeued, the node rests, then all is well."""
     title("A node that can't be created")
     cloud = [sys.executable, str(CHECKOUT / "demo/local_cloud/cli.py"), "--root", str(CLOUD)]
-    call([*cloud, "fault", "add", "create", "--match", "demo-3", "--times", "1"], quiet=True)
+    call([*cloud, "fault", "add", "create-fails", "--match", "demo-3", "--times", "1"], quiet=True)
     job = slurm("sbatch --parsable -w demo-3 -o /mnt/ohpc/batch-%j.out --wrap hostname")
     say(f"$ sbatch -w demo-3    (job {job}; the cloud will say: No valid host was found)")
     with Follow():

@@ -3,14 +3,17 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from local_cloud.cloud import Cloud
 from local_cloud.errors import CloudFault
-from localcloud_provider.blocks import ListNestedBlock
 from tf.schema import Attribute, Block, Schema
 from tf.types import Map, Set, String, Unknown
 from tf.utils import Diagnostics
+
+from localcloud_provider.blocks import ListNestedBlock
+
+if TYPE_CHECKING:
+    from local_cloud.cloud import Cloud
 
 State = dict[str, Any]
 
@@ -24,7 +27,7 @@ class LocalCloud:
     """The provider itself."""
 
     def __init__(self) -> None:
-        self.cloud: Cloud | None = None
+        self.root = ""
         self.images: dict[str, str] = {}
 
     def get_model_prefix(self) -> str:
@@ -53,7 +56,7 @@ class LocalCloud:
     def configure_provider(self, diags: Diagnostics, config: State) -> None:
         """Remember where the cloud is; changes nothing there."""
         self.images = dict(config.get("images") or {})
-        self.cloud = Cloud(Path(config["root"]), self.images)
+        self.root = config["root"]
 
     def get_data_sources(self) -> list[Any]:
         """There are none."""
@@ -71,11 +74,13 @@ class LocalCloud:
         """Make a resource's object; one per call."""
         return kind(self)
 
-    def the_cloud(self) -> Cloud:
+    def the_cloud(self) -> "Cloud":
         """Return the configured cloud."""
-        if self.cloud is None:
+        from local_cloud.cloud import Cloud  # late: two of three starts only tell or check the schema
+
+        if not self.root:
             raise CloudFault("config", "the provider is not configured")
-        return self.cloud
+        return Cloud(Path(self.root), self.images)
 
 
 class Resource:
@@ -162,7 +167,9 @@ class Server(Resource):
                 Attribute("name", text, "Host name", required=True, requires_replace=True),
                 Attribute("image_id", text, "Image; a change rebuilds in place", required=True),
                 Attribute("flavor_id", text, "Flavor; a change resizes in place", required=True),
-                Attribute("availability_zone", text, "Not used, but kept", optional=True, requires_replace=True),
+                Attribute(
+                    "availability_zone", text, "Not used, but kept", optional=True, requires_replace=True
+                ),
                 Attribute("key_pair", text, "Public key of root", optional=True, requires_replace=True),
                 Attribute("tags", Set(text), "Tags", optional=True),
                 Attribute("power_state", text, "active; else a difference", computed=True, default="active"),

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from localcloud_provider.resources import LocalCloud
 from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer, read_dynamic_value
 from tf.utils import Diagnostics
+
+from localcloud_provider.resources import LocalCloud
 
 
 class Flights:
@@ -89,7 +90,11 @@ class Servicer(ProviderServicer):
         after = (read_dynamic_value(request.proposed_new_state) or {}).get("network")
         if before and after and before[0]["fixed_ip_v4"] != after[0]["fixed_ip_v4"]:
             step = pb.AttributePath.Step
-            steps = [step(attribute_name="network"), step(element_key_int=0), step(attribute_name="fixed_ip_v4")]
+            steps = [
+                step(attribute_name="network"),
+                step(element_key_int=0),
+                step(attribute_name="fixed_ip_v4"),
+            ]
             response.requires_replace.append(pb.AttributePath(steps=steps))
         return response
 

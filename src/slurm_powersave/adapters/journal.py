@@ -171,6 +171,11 @@ class SqliteJournal:
         rows = self._rows("SELECT part, why FROM refusals WHERE request = ? ORDER BY rowid", request_id)
         return [(row["part"], row["why"]) for row in rows]
 
+    def recent_refusals(self, limit: int = 50) -> list[tuple[str, str]]:
+        """Return the newest (part, why) of all requests, newest first."""
+        rows = self._rows("SELECT part, why FROM refusals ORDER BY rowid DESC LIMIT ?", limit)
+        return [(row["part"], row["why"]) for row in rows]
+
     # Operations
 
     def new_operation(self, request: str, node: str, mode: Mode, phase: str, now: float) -> Operation:

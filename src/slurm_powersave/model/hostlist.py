@@ -2,8 +2,8 @@
 
 python-hostlist agrees with `scontrol show hostnames` on what Slurm accepts (tests/contract holds the
 two together; only the order differs where a name has three bracket groups or more: there Slurm counts
-the first group before the second). But it also takes `$(id)`, `--help` or `n[1-2]-ib`, and expands first and counts later.
-So every part is matched against an ASCII pattern and counted before it is expanded.
+the first group before the second). But it also takes `$(id)`, `--help` or `n[1-2]-ib`, and expands first
+and counts later. So every part is matched against an ASCII pattern and counted before it is expanded.
 """
 
 import re
@@ -71,7 +71,7 @@ def split(expression: str, known: Collection[str], cap: int = CAP) -> Expansion:
         strangers = [name for name in names if name not in wanted]
         if strangers:
             # Folding is for a person to read, and slow: a long list is shown as it was given.
-            text = fold(strangers) if len(strangers) <= 1000 else part
+            text = fold(strangers) if len(names) > 1 and len(strangers) <= 1000 else part
             refused.append(Refusal(_printable(text), "not configured"))
     return Expansion(tuple(nodes), tuple(refused))
 

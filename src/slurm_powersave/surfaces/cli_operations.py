@@ -50,6 +50,7 @@ def suspend(
 def _ask(
     ctx: typer.Context, mode: Mode, expression: str, wait: bool, timeout: float | None, as_json: bool
 ) -> None:
+    from slurm_powersave.adapters import lock
     from slurm_powersave.engine.requests import operator_request
     from slurm_powersave.surfaces import follow as following
 
@@ -57,6 +58,8 @@ def _ask(
     journal = current.journal()
     request = operator_request(current.cluster(), mode, expression, time.time())
     journal.add_request(request, time.time())
+    if lock.holder(current.cluster().layout.lock) is None:
+        render.note("no engine is running; the request waits for one")
     if not wait:
         _print_request(journal, request.id, as_json)
         return

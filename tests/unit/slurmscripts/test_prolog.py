@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ class FakeSlurm:
 
     def calls(self, name: str) -> list[str]:
         """Return the calls of a program so far."""
-        lines = (self.root / "calls").read_text().splitlines()
+        log = self.root / "calls"
+        lines = log.read_text().splitlines() if log.exists() else []
         return [line for line in lines if line.split()[0] == name]
 
 
@@ -52,6 +54,18 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
+@contextmanager
+def waiting(hooks: HookScripts) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a prolog that would wait for half an hour; it is gone at the end whatever happens."""
+    prolog = hooks.start("prolog-slurmctld", env=JOB, start_new_session=True)
+    try:
+        yield prolog
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(prolog.pid, signal.SIGKILL)
+        prolog.wait()
+
+
 def up(hooks: HookScripts, *nodes: str) -> None:
     for node in nodes:
         (hooks.ready / node).touch()
@@ -65,7 +79,7 @@ def test_nodes_that_are_up_cost_one_question(hooks: HookScripts, slurm: FakeSlur
 
 
 def test_it_leaves_as_soon_as_all_nodes_are_ready(hooks: HookScripts, slurm: FakeSlurm) -> None:
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         time.sleep(0.5)
         up(hooks, "c1")
         time.sleep(0.5)
@@ -80,7 +94,7 @@ def test_it_leaves_as_soon_as_all_nodes_are_ready(hooks: HookScripts, slurm: Fak
 
 def test_a_file_left_from_an_earlier_life_releases_nobody(hooks: HookScripts, slurm: FakeSlurm) -> None:
     up(hooks, "c1", "c2")
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         time.sleep(2.0)
         assert prolog.poll() is None
         assert len(slurm.calls("sinfo")) == 2  # the first round, and the one that unmasked the files
@@ -90,7 +104,7 @@ def test_a_file_left_from_an_earlier_life_releases_nobody(hooks: HookScripts, sl
 
 def test_it_works_without_files(hooks: HookScripts, slurm: FakeSlurm) -> None:
     hooks.ready.rmdir()
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         time.sleep(0.5)
         slurm.say("sinfo", "allocated\nallocated")
         assert prolog.wait(10) == 0
@@ -100,7 +114,7 @@ def test_it_works_without_files(hooks: HookScripts, slurm: FakeSlurm) -> None:
 @pytest.mark.parametrize("mark", ["#", "~", "%", "*", "!"])
 def test_states_that_are_not_ready(hooks: HookScripts, slurm: FakeSlurm, mark: str) -> None:
     slurm.say("sinfo", f"allocated\nallocated{mark}")
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         assert within(5, lambda: slurm.calls("squeue") != [])
         assert prolog.poll() is None
         prolog.terminate()
@@ -126,7 +140,7 @@ def test_it_leaves_when_the_job_does_not_wait(
 
 def test_a_task_of_an_array_finds_itself(hooks: HookScripts, slurm: FakeSlurm) -> None:
     slurm.say("squeue", "<6 RUNNING>\n<7 CONFIGURING>\n<8 PENDING>")
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         assert within(5, lambda: slurm.calls("squeue") != [])
         time.sleep(0.5)
         assert prolog.poll() is None
@@ -136,7 +150,7 @@ def test_a_task_of_an_array_finds_itself(hooks: HookScripts, slurm: FakeSlurm) -
 def test_a_restart_of_slurmctld_is_no_reason_to_leave(hooks: HookScripts, slurm: FakeSlurm) -> None:
     for name in ("sinfo", "squeue"):
         slurm.say(name, "slurm_load_node error: Unable to contact slurm controller", code=1)
-    with hooks.start("prolog-slurmctld", env=JOB) as prolog:
+    with waiting(hooks) as prolog:
         time.sleep(1.0)
         assert prolog.poll() is None
         slurm.say("sinfo", "allocated\nallocated")
@@ -170,7 +184,7 @@ def test_without_slurms_programs_it_leaves(hooks: HookScripts) -> None:
 
 
 def test_scancel_ends_it_with_zero(hooks: HookScripts, slurm: FakeSlurm) -> None:
-    with hooks.start("prolog-slurmctld", env=JOB, start_new_session=True) as prolog:
+    with waiting(hooks) as prolog:
         assert within(5, lambda: slurm.calls("squeue") != [])
         os.killpg(prolog.pid, signal.SIGTERM)
         assert prolog.wait(2) == 0
@@ -198,9 +212,9 @@ def test_a_missing_prolog_of_the_site_holds_nobody(tmp_path: Path) -> None:
 
 
 def test_thirty_waiting_jobs_ask_seldom(hooks: HookScripts, slurm: FakeSlurm) -> None:
-    prologs = [hooks.start("prolog-slurmctld", env=JOB, stderr=subprocess.DEVNULL) for _ in range(30)]
-    time.sleep(2.0)
-    for prolog in prologs:
-        prolog.terminate()
-        assert prolog.wait(5) == 0
-    assert len(slurm.calls("sinfo")) == 30
+    with ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(waiting(hooks))
+        assert within(10, lambda: len(slurm.calls("squeue")) == 30)
+        time.sleep(1.0)
+        assert len(slurm.calls("sinfo")) == 30

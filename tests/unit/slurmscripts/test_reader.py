@@ -139,9 +139,11 @@ def test_a_reader_of_a_spool_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 
 def test_silence_ends_it(hooks: HookScripts) -> None:
-    program = f"import sys; sys.path.insert(0, {str(SOURCES)!r}); import reader; reader.SILENCE = 0.5; reader.main()"
-    argv = [sys.executable, "-c", program, *hooks.reader()[2:]]
-    reader = Connection(argv)
+    program = (
+        f"import sys; sys.path.insert(0, {str(SOURCES)!r}); import reader\n"
+        "reader.SILENCE = 0.5\nreader.main()"
+    )
+    reader = Connection([sys.executable, "-c", program, *hooks.reader()[2:]])
     assert reader.next() == "hello 1"
     assert reader.process.wait(5) == 0
     reader.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation
@@ -53,6 +54,13 @@ def test_resume_writes_a_request_of_the_operator(command: Command, journal: Sqli
     assert (result.exit_code, result.stdout) == (0, f"{request.id}\n")
     assert (request.mode, request.hostlist, request.source) == (Mode.RESUME, "demo-[3-4]", "operator")
     assert abs(request.time - time.time()) < 60
+
+
+def test_without_an_engine_it_says_so(command: Command, journal: SqliteJournal, cluster_file: Path) -> None:
+    assert "no engine is running" in command("resume", "demo-2").stderr
+    lock = EngineLock(cluster_file.parent / "state" / "engine.lock")
+    assert command("resume", "demo-2").stderr == ""
+    lock.release()
 
 
 def test_suspend_json(command: Command, journal: SqliteJournal) -> None:

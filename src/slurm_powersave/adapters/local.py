@@ -1,0 +1,110 @@
+"""The local cloud (demo/local_cloud), asked through its command: argv in, JSON out."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slurm_powersave.adapters import process
+from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
+from slurm_powersave.model.nodes import Flavor, Server
+
+READ_TIMEOUT = 30.0
+CHANGE_TIMEOUT = 150.0
+"""Seconds; a delete waits up to 120 s for a create of the same server that is under way."""
+
+FAILURES = {
+    "capacity": FailureClass.CAPACITY,
+    "quota": FailureClass.QUOTA,
+    "auth": FailureClass.AUTH,
+    "config": FailureClass.CONFIG,
+    "conflict": FailureClass.CONFIG,
+    "node-local": FailureClass.NODE_LOCAL,
+}
+"""The first word of the cloud's errors (demo/local_cloud/errors.py)."""
+
+
+class LocalCloud:
+    """Implements ports.Cloud.
+
+    `settings` are the cluster file's `clouds.NAME.settings`: `root` is the cloud's directory, `cli`
+    the path of its command where it is not in the checkout that this package was installed from.
+    """
+
+    def __init__(self, cluster: str, settings: Mapping[str, Any]) -> None:
+        if not settings.get("root"):
+            raise ConfigError(
+                "the local cloud has no directory",
+                where="clouds: settings: root",
+                todo="Set root to the absolute path of a directory.",
+            )
+        checkout = Path(__file__).resolve().parents[3]
+        cli = Path(settings.get("cli") or checkout / "demo/local_cloud/cli.py")
+        self._argv = [sys.executable, str(cli), "--root", str(settings["root"])]
+        self._tag = f"cluster={cluster}"
+
+    def servers(self) -> Sequence[Server]:
+        """List the servers that carry our cluster's tag, in any state."""
+        return [_server(found) for found in self._ask(READ_TIMEOUT, "list", "--tag", self._tag) or []]
+
+    def server(self, server_id: str) -> Server | None:
+        """Read one server; None when it is gone, or is not our cluster's."""
+        found = self._ask(READ_TIMEOUT, "show", server_id)
+        return _server(found) if found and self._tag in found["tags"] else None
+
+    def delete(self, server_id: str) -> None:
+        """Delete by id and return when it is gone; refused for a server without our cluster's tag."""
+        found = self._ask(READ_TIMEOUT, "show", server_id)
+        if found is None:
+            return
+        if self._tag not in found["tags"]:
+            raise CloudError(
+                f"server {server_id} is not ours",
+                failure=FailureClass.CONFIG,
+                why=f"it does not carry the tag {self._tag}",
+            )
+        self._ask(CHANGE_TIMEOUT, "delete", server_id)
+
+    def flavors(self) -> Mapping[str, Flavor]:
+        """Read the flavors by name."""
+        found = self._ask(READ_TIMEOUT, "flavors") or {}
+        return {
+            name: Flavor(name, int(size["vcpus"]), int(size["ram"]), int(size.get("disk", 0)))
+            for name, size in found.items()
+        }
+
+    def _ask(self, timeout: float, *verb: str) -> Any:
+        done = process.run([*self._argv, *verb], timeout=timeout)
+        where = f"local cloud, {verb[0]}"
+        try:
+            answer = json.loads(done.out)
+        except ValueError:
+            raise CloudError(
+                "the local cloud did not answer",
+                where=where,
+                why=done.err.strip()[-500:] or f"exit code {done.rc}",
+            ) from None
+        if done.rc == 0:
+            return answer
+        error = answer.get("error", {}) if isinstance(answer, dict) else {}
+        raise CloudError(
+            "the local cloud refused",
+            failure=FAILURES.get(error.get("kind", ""), FailureClass.UNKNOWN),
+            where=where,
+            why=error.get("text") or done.err.strip()[-500:],
+        )
+
+
+def _server(found: Mapping[str, Any]) -> Server:
+    return Server(
+        id=found["id"],
+        name=found["name"],
+        status=found["status"],
+        address=found["address"],
+        image=found["image"],
+        flavor=found["flavor"],
+        tags=frozenset(found["tags"]),
+        host_key=found["host_key"],
+        fault=found["fault"],
+    )

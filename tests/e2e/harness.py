@@ -1,0 +1,272 @@
+"""A real cluster on the local cloud, deployed once for all end-to-end tests."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slurm_powersave.adapters import lock
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.slurm import parse_node
+from slurm_powersave.decide.settings import Cluster, load
+from slurm_powersave.model.nodes import Operation, SlurmNode
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
+OFF = "POWERED_DOWN"
+
+# Short times, so that a whole life of a node fits into a test; the rest is as a site would have it.
+CLUSTER_FILE = """
+cluster_name: e2e
+state_dir: ./state
+clouds:
+  local:
+    adapter: local
+    base_module: {checkout}/demo/base
+    nodes_module: {checkout}/demo/nodes
+    settings: {{root: ./cloud, bridge: br-sps-test, subnet: 10.80.0.0/16, images: {{default: {image}}}}}
+terraform: {{cli_config: ./mirror/terraform.rc}}
+login: {{name: e2e-login, cloud: local, address: 10.80.0.10, image: default, flavor: login, user: root}}
+node_pools:
+  - name: compute
+    nodes: e2e-[1-6]
+    min_nodes: 0
+    image: default
+    image_user: root
+    flavors: [small]
+    addresses: 10.80.1.1-10.80.1.6
+partitions:
+  - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
+power_save: {{suspend_time: 5, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
+failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
+fast_start: true
+slurm_conf_extra:
+  AuthInfo: cred_expire=10
+  SchedulerParameters: batch_sched_delay=0,sched_interval=1
+  ProctrackType: proctrack/linuxproc
+  TaskPlugin: task/affinity
+  JobAcctGatherType: jobacct_gather/none
+  PrologFlags: null
+  MpiDefault: none
+"""
+
+
+class Live:
+    """The cluster below one directory, its engine, and what a test does to them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.file = root, root / "cluster.yml"
+        self._engine: subprocess.Popen[bytes] | None = None
+
+    # Making and removing
+
+    def make(self) -> None:
+        """Build image and mirror, deploy, start the engine."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        build = subprocess.run([CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.PIPE, text=True)
+        image = build.stdout.strip().splitlines()[-1]
+        self.file.write_text(CLUSTER_FILE.format(checkout=CHECKOUT, image=image))
+        subprocess.run([sys.executable, CHECKOUT / "demo/provider/mirror", self.root / "mirror"], check=True)
+        self.command("deploy", "--yes", timeout=300)
+        self.start_engine()
+
+    def remove(self) -> None:
+        """Take away everything that this or a killed run has made."""
+        self.stop_engine(signal.SIGKILL)
+        argv = [sys.executable, LOCAL_CLOUD, "--root", self.root / "cloud", "clean"]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", self.root], check=True)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster file as it is now."""
+        return load(self.file)
+
+    # Our command and the engine
+
+    def argv(self, *words: str) -> list[str]:
+        """Return the argv of our command for this cluster."""
+        return [sys.executable, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
+
+    def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
+        """Run our command and return its output; AssertionError if it leaves with another code."""
+        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=timeout, check=False)
+        assert done.returncode == rc, (words, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
+        return done.stdout + done.stderr
+
+    def start_engine(self) -> None:
+        """Start the engine and wait until it holds the lock."""
+        with (self.root / "engine.log").open("ab") as log:
+            self._engine = subprocess.Popen(
+                self.argv("engine", "run"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.wait("the engine runs", lambda: lock.holder(self.root / "state/engine.lock"), 15)
+
+    def stop_engine(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the engine, also one that an earlier run has left."""
+        if self._engine is None:
+            found = lock.holder(self.root / "state/engine.lock")
+            if found and found.get("pid"):
+                os.kill(int(str(found["pid"])), how)
+            return
+        self._engine.send_signal(how)
+        self._engine.wait(20)
+        self._engine = None
+
+    def kill_engine(self, *, with_terraform: bool = False) -> None:
+        """SIGKILL the engine; then its running terraform, too, as a crash of the host would."""
+        self.stop_engine(signal.SIGKILL)
+        journal = self.journal()
+        try:
+            for run in journal.runs() if with_terraform else []:
+                os.killpg(run.record.pid, signal.SIGKILL)
+        finally:
+            journal.close()
+
+    def kill_stream(self) -> None:
+        """SIGKILL the ssh that carries the requests."""
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.engine_pid), "-f", "slurm-powersave/reader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+
+    def cut_network(self, cut: bool) -> None:
+        """Take the bridge down, or up again."""
+        subprocess.run(["ip", "link", "set", "br-sps-test", "down" if cut else "up"], check=True)
+
+    @property
+    def engine_pid(self) -> int:
+        """The engine's process."""
+        assert self._engine
+        return self._engine.pid
+
+    def log(self) -> str:
+        """Return what the engine has logged."""
+        return (self.root / "engine.log").read_text()
+
+    # Slurm
+
+    def login(self, command: str, *, check: bool = True, timeout: float = 60) -> str:
+        """Run a shell command on the login node and return its output."""
+        options = ["-o", f"UserKnownHostsFile={self.root}/state/known_hosts", "-o", "LogLevel=ERROR"]
+        options += ["-o", "StrictHostKeyChecking=yes", "-i", f"{self.root}/state/keys/id_ed25519"]
+        argv = ["ssh", "-o", "BatchMode=yes", *options, "root@10.80.0.10", command]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def sbatch(self, options: str, script: str = "hostname") -> int:
+        """Submit a batch job; its output goes to /mnt/ohpc/ID.out."""
+        return int(self.login(f"sbatch --parsable -o /mnt/ohpc/%A.out {options} --wrap '{script}'"))
+
+    def job(self, job: int) -> dict[str, str]:
+        """Read a job's fields; empty when Slurm has forgotten it."""
+        text = self.login(f"scontrol -o show job {job}", check=False)
+        return dict(re.findall(r"(\w+)=(\S*)", text))
+
+    def job_done(self, job: int, seconds: float = 60) -> None:
+        """Wait until a job has completed; AssertionError if it ends in another way."""
+        ended = ("FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+        def done() -> bool:
+            state = self.job(job).get("JobState", "")
+            assert state not in ended, (job, state)
+            return state == "COMPLETED"
+
+        self.wait(f"job {job} has completed", done, seconds)
+
+    def node(self, name: str) -> SlurmNode:
+        """Read a node."""
+        found = parse_node(self.login(f"scontrol -o show node {name}"))
+        assert found
+        return found
+
+    # The cloud and the journal
+
+    def cloud(self, *words: str) -> Any:
+        """Run the local cloud's command."""
+        argv = [sys.executable, str(LOCAL_CLOUD), "--root", str(self.root / "cloud"), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def servers(self) -> dict[str, str]:
+        """Return the compute nodes' servers: name -> id."""
+        listed = self.cloud("list", "--tag", "cluster=e2e")
+        return {server["name"]: server["id"] for server in listed if server["name"] != "e2e-login"}
+
+    def fault(self, kind: str, node: str, *, times: int = 1, text: str = "") -> None:
+        """Order a fault of the cloud for a node."""
+        extra = ["--text", text] if text else []
+        self.cloud("fault", "add", kind, "--match", node, "--times", str(times), *extra)
+
+    def journal(self) -> SqliteJournal:
+        """Open the journal."""
+        return SqliteJournal(self.root / "state/journal.db")
+
+    def newest(self, node: str, mode: str = "resume") -> Operation:
+        """Return a node's newest operation of a mode."""
+        journal = self.journal()
+        try:
+            return next(op for op in journal.history(node, 50) if op.mode == mode)
+        finally:
+            journal.close()
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """Return what was refused of the newest requests."""
+        journal = self.journal()
+        try:
+            return journal.recent_refusals()
+        finally:
+            journal.close()
+
+    def open_operations(self) -> list[Operation]:
+        """Return what is under way."""
+        journal = self.journal()
+        try:
+            return journal.open_operations()
+        finally:
+            journal.close()
+
+    # Waiting
+
+    def wait(self, what: str, done: Callable[[], object], seconds: float) -> None:
+        """Wait until something is so; AssertionError with the end of the engine's log if it takes too long."""
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise AssertionError(f"not so after {seconds:g} s: {what}\n{self._evidence()}")
+            time.sleep(0.3)
+
+    def up(self, *nodes: str) -> bool:
+        """Tell whether Slurm counts all these nodes as up."""
+        return all(self.node(name).up for name in nodes)
+
+    def _evidence(self) -> str:
+        log = self.root / "engine.log"
+        tail = log.read_text()[-6000:] if log.exists() else ""
+        return tail + "\n" + self.login("scontrol -o show node; squeue", check=False)
+
+    def rest(self) -> None:
+        """Bring the cluster to rest: no job, no fault, no node up, nothing under way."""
+        self.cloud("fault", "clear")
+        self.login("scancel -u root", check=False)
+
+        def quiet() -> bool:
+            states = {name: self.node(name) for name in self.cluster.nodes()}
+            idle = [n for n, node in states.items() if node.up and not node.in_use]
+            if idle:
+                self.login(f"scontrol update nodename={','.join(idle)} state=POWER_DOWN", check=False)
+            off = all(OFF in node.flags and not node.has("DRAIN", "DOWN") for node in states.values())
+            return off and not self.servers() and not self.open_operations()
+
+        self.wait("the cluster is at rest", quiet, 90)
