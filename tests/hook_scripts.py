@@ -66,7 +66,10 @@ class HookScripts:
     ) -> int:
         """Call a hook and return its exit code."""
         with self.start(hook, *arguments, env=env, **options) as process:
-            return process.wait(30)
+            try:
+                return process.wait(30)
+            finally:
+                process.kill()
 
     def requests(self) -> list[Request]:
         """Read what is in new/, oldest first."""

@@ -33,6 +33,7 @@ resource "localcloud_server" "node" {
   ]
 
   network {
+    name        = var.cloud.bridge
     fixed_ip_v4 = each.value.address
   }
 

@@ -1,26 +1,26 @@
-/* Each process sends its host's name to the first one, which prints them in order: so the network
- * between all nodes is used, not only the start of the processes. */
+/* Every process sends its host's name to the first one, which prints them in order: so the network
+ * between the nodes is used, not only the start of the processes. */
 #include <mpi.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 int main(int argc, char **argv)
 {
     int rank, size, length;
-    char name[MPI_MAX_PROCESSOR_NAME] = "";
+    char name[MPI_MAX_PROCESSOR_NAME] = "", *all = NULL;
 
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Get_processor_name(name, &length);
-    if (rank != 0) {
-        MPI_Send(name, sizeof name, MPI_CHAR, 0, 0, MPI_COMM_WORLD);
-    } else {
-        printf("rank 0 of %d on %s\n", size, name);
-        for (int other = 1; other < size; other++) {
-            MPI_Recv(name, sizeof name, MPI_CHAR, other, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-            printf("rank %d of %d on %s\n", other, size, name);
-        }
-    }
+    if (rank == 0 && (all = malloc((size_t)size * sizeof name)) == NULL)
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    MPI_Gather(name, sizeof name, MPI_CHAR, all, sizeof name, MPI_CHAR, 0, MPI_COMM_WORLD);
+    for (int other = 0; rank == 0 && other < size; other++)
+        printf("rank %d of %d on %s\n", other, size, all + (size_t)other * sizeof name);
+    /* MPICH over UCX may hang in MPI_Finalize while the other side still sets its connection up. */
+    MPI_Barrier(MPI_COMM_WORLD);
     MPI_Finalize();
+    free(all);
     return 0;
 }

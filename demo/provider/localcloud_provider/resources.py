@@ -275,7 +275,7 @@ class Server(Resource):
 def _report(diags: Diagnostics, what: str, error: CloudFault) -> None:
     """An error with a path: only then Terraform's JSON names address, file and line."""
     path = PATHS.get(error.text.split()[0] if error.text else "", "name")
-    diags.add_error(f"{what}: {error}", error.text, path=[path])
+    diags.add_error(what, error.text, path=[path])
 
 
 def _terraform_started() -> float:

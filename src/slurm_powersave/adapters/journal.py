@@ -12,52 +12,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.adapters import journal_rows
+from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
-    DesiredNode,
     Hold,
     NodeRecord,
     Operation,
     PhaseTime,
     Request,
-    RunRecord,
     ShardRun,
 )
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-  id TEXT PRIMARY KEY, mode TEXT NOT NULL, hostlist TEXT NOT NULL, time REAL NOT NULL,
-  source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
-  received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS requests_open ON requests (planned) WHERE planned = 0;
-CREATE TABLE IF NOT EXISTS refusals (
-  request TEXT NOT NULL, part TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS operations (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, request TEXT NOT NULL,
-  node TEXT NOT NULL, mode TEXT NOT NULL, phase TEXT NOT NULL, created REAL NOT NULL,
-  since REAL NOT NULL, outcome TEXT NOT NULL DEFAULT '', failure TEXT, text TEXT NOT NULL DEFAULT '',
-  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '',
-  jobs TEXT NOT NULL DEFAULT '', UNIQUE (request, node));
-CREATE INDEX IF NOT EXISTS operations_open ON operations (outcome) WHERE outcome = '';
-CREATE INDEX IF NOT EXISTS operations_node ON operations (node);
-CREATE TABLE IF NOT EXISTS phases (
-  operation TEXT NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS phases_operation ON phases (operation);
-CREATE TABLE IF NOT EXISTS nodes (
-  name TEXT PRIMARY KEY, pool TEXT NOT NULL, cloud TEXT NOT NULL, image TEXT NOT NULL,
-  flavor TEXT NOT NULL, zone TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
-  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS holds (
-  node TEXT PRIMARY KEY, operation TEXT NOT NULL, failure TEXT NOT NULL, reason TEXT NOT NULL,
-  until REAL NOT NULL, told INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS runs (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
-  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
-"""
 
 
 class SqliteJournal:
@@ -75,20 +40,24 @@ class SqliteJournal:
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         self._lock = threading.RLock()
+        self._given: set[str] = set()
+        """Ids of operations that were handed out and may not be recorded yet."""
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         except sqlite3.DatabaseError as error:
             raise ConfigError("not a journal", where=str(path), why=str(error)) from error
-        if version not in (0, SCHEMA_VERSION):
+        if version not in (0, journal_rows.SCHEMA_VERSION):
             raise ConfigError(
-                f"journal of version {version}, this program writes version {SCHEMA_VERSION}",
+                f"journal of version {version}, this program writes version {journal_rows.SCHEMA_VERSION}",
                 where=str(path),
                 todo="Use the version of slurm-powersave that made it.",
             )
         if version == 0:
-            self._db.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
+            self._db.executescript(
+                journal_rows.SCHEMA + f"PRAGMA user_version={journal_rows.SCHEMA_VERSION};"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -101,10 +70,12 @@ class SqliteJournal:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # A full disk may have ended the transaction already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
@@ -135,14 +106,14 @@ class SqliteJournal:
     def unplanned_requests(self) -> list[Request]:
         """Return the requests that have no operations yet, oldest first."""
         return [
-            _request(row)
+            journal_rows.request(row)
             for row in self._rows("SELECT * FROM requests WHERE planned = 0 ORDER BY received, rowid")
         ]
 
     def request(self, request_id: str) -> Request | None:
         """Read one request."""
         rows = self._rows("SELECT * FROM requests WHERE id = ?", request_id)
-        return _request(rows[0]) if rows else None
+        return journal_rows.request(rows[0]) if rows else None
 
     def received(self, request_id: str) -> float | None:
         """When a request was journalled, in seconds since the epoch."""
@@ -182,7 +153,9 @@ class SqliteJournal:
         """Make an operation value with an id that is free; it is recorded by `plan_request`."""
         while True:
             operation_id = secrets.token_hex(3)
-            if not self._rows("SELECT 1 FROM operations WHERE id = ?", operation_id):
+            taken = self._rows("SELECT 1 FROM operations WHERE id = ?", operation_id)
+            if operation_id not in self._given and not taken:
+                self._given.add(operation_id)
                 return Operation(operation_id, request, node, mode, phase, now, now)
 
     def _insert(self, db: sqlite3.Connection, operation: Operation) -> None:
@@ -202,7 +175,7 @@ class SqliteJournal:
                 operation.text,
                 operation.shard,
                 operation.server_id,
-                _jobs(operation),
+                journal_rows.jobs(operation),
             ),
         )
         db.execute(
@@ -230,7 +203,7 @@ class SqliteJournal:
                     operation.text,
                     operation.shard,
                     operation.server_id,
-                    _jobs(operation),
+                    journal_rows.jobs(operation),
                     operation.id,
                 ),
             )
@@ -243,7 +216,7 @@ class SqliteJournal:
     def open_operations(self) -> list[Operation]:
         """Return the operations without an outcome, in the order of their requests."""
         return [
-            _operation(row)
+            journal_rows.operation(row)
             for row in self._rows("SELECT * FROM operations WHERE outcome = '' ORDER BY number")
         ]
 
@@ -270,7 +243,9 @@ class SqliteJournal:
         for row in rows:
             phases = self._rows("SELECT phase, at FROM phases WHERE operation = ? ORDER BY rowid", row["id"])
             found.append(
-                replace(_operation(row), phases=tuple(PhaseTime(p["phase"], p["at"]) for p in phases))
+                replace(
+                    journal_rows.operation(row), phases=tuple(PhaseTime(p["phase"], p["at"]) for p in phases)
+                )
             )
         return found
 
@@ -278,7 +253,7 @@ class SqliteJournal:
 
     def node_records(self) -> dict[str, NodeRecord]:
         """Return what is recorded of every node that ever had an operation or an address."""
-        return {row["name"]: _node_record(row) for row in self._rows("SELECT * FROM nodes")}
+        return {row["name"]: journal_rows.node_record(row) for row in self._rows("SELECT * FROM nodes")}
 
     def save_node(self, record: NodeRecord) -> None:
         """Write one node's record."""
@@ -311,17 +286,7 @@ class SqliteJournal:
 
     def holds(self) -> dict[str, Hold]:
         """Return the nodes that rest after a failure."""
-        return {
-            row["node"]: Hold(
-                row["node"],
-                row["operation"],
-                FailureClass(row["failure"]),
-                row["reason"],
-                row["until"],
-                bool(row["told"]),
-            )
-            for row in self._rows("SELECT * FROM holds")
-        }
+        return {row["node"]: journal_rows.hold(row) for row in self._rows("SELECT * FROM holds")}
 
     def save_hold(self, hold: Hold) -> None:
         """Record that a node rests, or that Slurm has been told so."""
@@ -362,15 +327,7 @@ class SqliteJournal:
 
     def runs(self) -> list[ShardRun]:
         """Return the processes that were running when this was last written."""
-        return [
-            ShardRun(
-                RunRecord(row["id"], row["kind"], row["directory"], row["pid"], row["start_ticks"]),
-                row["shard"],
-                tuple(row["operations"].split()),
-                row["deadline"],
-            )
-            for row in self._rows("SELECT * FROM runs ORDER BY rowid")
-        ]
+        return [journal_rows.run(row) for row in self._rows("SELECT * FROM runs ORDER BY rowid")]
 
     def dirty_shards(self) -> frozenset[str]:
         """Return the shards whose next plan must refresh, because servers went without Terraform."""
@@ -385,52 +342,3 @@ class SqliteJournal:
         )
         with self._write() as db:
             db.execute(sql, (shard,))
-
-
-def _request(row: sqlite3.Row) -> Request:
-    return Request(
-        row["id"],
-        Mode(row["mode"]),
-        row["hostlist"],
-        row["time"],
-        row["source"],
-        row["job_id"],
-        row["features"],
-        row["resume_file"],
-    )
-
-
-def _operation(row: sqlite3.Row) -> Operation:
-    return Operation(
-        id=row["id"],
-        request=row["request"],
-        node=row["node"],
-        mode=Mode(row["mode"]),
-        phase=row["phase"],
-        created=row["created"],
-        since=row["since"],
-        outcome=row["outcome"],
-        failure=FailureClass(row["failure"]) if row["failure"] else None,
-        text=row["text"],
-        shard=row["shard"],
-        server_id=row["server_id"],
-        jobs=tuple(int(job) for job in row["jobs"].split()),
-    )
-
-
-def _jobs(operation: Operation) -> str:
-    return " ".join(map(str, operation.jobs))
-
-
-def _node_record(row: sqlite3.Row) -> NodeRecord:
-    node = DesiredNode(
-        row["name"],
-        row["pool"],
-        row["cloud"],
-        row["image"],
-        row["flavor"],
-        row["zone"],
-        row["address"],
-        row["generation"],
-    )
-    return NodeRecord(node, row["shard"], row["server_id"], row["failures"])

@@ -27,7 +27,7 @@ class LinkError(Exception):
 class Link:
     """One run of `argv`: lines to its standard input, lines from its standard output.
 
-    Not for several threads. `poked` is a socket that makes `lines` return early. OSError if `argv` can't
+    What it says on standard error goes to `complaint` line by line. Not for several threads. `poked` is a socket that makes `lines` return early. OSError if `argv` can't
     be run.
     """
 
@@ -135,7 +135,7 @@ class Link:
         for line in chunk.decode("utf-8", "replace").splitlines():
             if line.strip():
                 self._words.append(line.strip()[:300])
-                _LOG.warning("%s: %s", self._program, line.strip()[:300])
+                _LOG.debug("%s: %s", self._program, line.strip()[:300])
 
     def _ended(self, why: str) -> LinkError:
         """Say why with what standard error and the exit code tell of it."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from slurm_powersave.model.errors import LockedError
 
+_LENGTH = 4096
+
 
 class EngineLock:
     """Holds STATE/engine.lock, which names its holder."""
@@ -30,9 +32,18 @@ class EngineLock:
                 why=describe(path) or "its holder is not named",
                 todo="Stop that one first, or leave it to its work.",
             ) from None
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
+        self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        self._write()
+
+    def tell(self, intake: str) -> None:
+        """Say for `status` whether requests can come."""
+        if self._holder.get("intake") != intake:
+            self._holder["intake"] = intake
+            self._write()
+
+    def _write(self) -> None:
+        # Of one length, in one write: a reader at the same moment sees the old text or the new one.
+        os.pwrite(self._descriptor, json.dumps(self._holder).encode().ljust(_LENGTH), 0)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -41,7 +52,7 @@ class EngineLock:
 
 
 def holder(path: Path) -> dict[str, object] | None:
-    """Return {pid, host, since} of the running engine, or None if none holds the lock."""
+    """Return {pid, host, since, intake} of the running engine, or None if none holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -50,7 +61,7 @@ def holder(path: Path) -> dict[str, object] | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         try:
-            found = json.loads(os.pread(descriptor, 4096, 0))
+            found = json.loads(os.pread(descriptor, _LENGTH, 0))
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}

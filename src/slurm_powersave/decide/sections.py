@@ -126,7 +126,6 @@ _RESTS = {
     FailureClass.NODE_LOCAL: 60,
     FailureClass.UNKNOWN: 300,
 }
-_ATTEMPTS = dict.fromkeys(FailureClass, 1) | {FailureClass.NODE_LOCAL: 2, FailureClass.UNKNOWN: 2}
 
 
 def _over(defaults: dict[FailureClass, int]) -> BeforeValidator:

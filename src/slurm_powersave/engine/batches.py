@@ -5,7 +5,7 @@ at a time; a create takes an idle shard or a new one, so that it never waits for
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.decide import fence
@@ -23,6 +23,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     RunResult,
     ShardRun,
+    StateServer,
     TerraformNode,
 )
 from slurm_powersave.ports import Run
@@ -306,17 +307,26 @@ class Batches:
                 if not result.ok:
                     log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
                     self.by_id.add(op.id)
-        for name, held in servers.items():
-            # A tainted entry or a failed create's server belongs to this shard until it is deleted.
-            record = self._world.record(name)
-            if not record.shard and any(op.node == name for op in self._ops.of(batch.operations)):
-                self._world.save(replace(record, shard=batch.shard, server_id=held.id))
+        self._align(batch, servers)
         if batch.mode is PlanMode.DELETE:
             for name in set(batch.stale) - set(servers):
                 log.info("node=%s removed from the state of %s", name, batch.shard)
             if not batch.operations and result.ok:
                 self._world.journal.set_dirty(batch.shard, False)
         self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))
+
+    def _align(self, batch: Batch, servers: Mapping[str, StateServer]) -> None:
+        """Make the records say of each node what the shard's state says: it is here, or it is not.
+
+        A tainted entry, or a failed create's server, belongs to the shard until it is deleted. An entry
+        whose server went by its id is left to `tidy`.
+        """
+        ours = {op.node for op in self._ops.of(batch.operations)}
+        for name, record in list(self._world.records.items()):
+            if record.shard == batch.shard and name not in servers:
+                self._world.save(replace(record, shard=""))
+            elif not record.shard and name in servers and name in ours:
+                self._world.save(replace(record, shard=batch.shard, server_id=servers[name].id))
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         for op in self._ops.of(batch.operations):

@@ -101,7 +101,8 @@ class Engine:
                 deletes[shard].append(op)
         for shard, ops in deletes.items():
             if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
-                self._batches.delete(shard, ops)
+                if allowed := [op for op in ops if self._steps.may_delete(op)]:
+                    self._batches.delete(shard, allowed)
         for cloud, ops in creates.items():
             if now - min(op.created for op in ops) >= COLLECT:
                 self._batches.create(cloud, ops)

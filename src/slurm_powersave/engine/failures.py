@@ -70,6 +70,9 @@ class Failures:
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
             self._explain(op, jobs)
+            if node.has("DRAIN") and not policy.is_ours(node.reason):
+                # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
+                self._world.journal.save_hold(self._new_hold(op, reason=node.reason))
             if self._try(partial(self._world.slurm.update_nodes, [op.node], state="POWER_DOWN_FORCE"), op):
                 self._told[op.id] = self._world.now()
 
@@ -82,14 +85,10 @@ class Failures:
     def _hold(self, op: Operation, node: SlurmNode) -> None:
         now = self._world.now()
         hold = self._world.journal.holds().get(op.node)
-        if hold is None:
+        if hold is None or (hold.operation != op.id and hold.until <= now):
             record = self._world.record(op.node)
-            failures = record.failures + 1
-            failure = op.failure or FailureClass.UNKNOWN
-            until = now + policy.rest_seconds(self._world.cluster.failure.rest, failure, failures)
-            reason = policy.reason(failure, op.text, op.id, until)
-            self._world.save(replace(record, failures=failures))
-            hold = Hold(op.node, op.id, failure, reason, until)
+            self._world.save(replace(record, failures=record.failures + 1))
+            hold = self._new_hold(op)
             self._world.journal.save_hold(hold)
         foreign = node.has("DRAIN") and not policy.is_ours(node.reason)
         if not foreign and not self._try(
@@ -103,6 +102,15 @@ class Failures:
         for job in op.jobs:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
         self._ops.move(op, phases.DELETE_QUEUED)
+
+    def _new_hold(self, op: Operation, reason: str | None = None) -> Hold:
+        failure = op.failure or FailureClass.UNKNOWN
+        failures = max(self._world.record(op.node).failures, 1)
+        rest = policy.rest_seconds(self._world.cluster.failure.rest, failure, failures)
+        until = self._world.now() + rest
+        if reason is None:
+            reason = policy.reason(failure, op.text, op.id, until)
+        return Hold(op.node, op.id, failure, reason, until)
 
     def _release_jobs(self) -> None:
         """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""
@@ -135,7 +143,7 @@ class Failures:
             node = self._world.slurm_view.node(hold.node, hold.until)
             if node is None or self._ops.queue(hold.node):
                 continue
-            if node.has("DRAIN") and node.reason == hold.reason:
+            if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
                 try:
                     self._world.slurm.update_nodes([hold.node], state="RESUME")
                 except SlurmError as error:

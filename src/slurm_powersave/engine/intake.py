@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.plan import verdict
@@ -45,15 +46,12 @@ class Pump(threading.Thread):
         journal: SqliteJournal,
         clock: Clock,
         wake: threading.Event,
+        looked: Callable[[], None] = lambda: None,
     ) -> None:
+        """`looked` is called after each look, a second after the last one at the latest."""
         super().__init__(name="intake", daemon=True)
-        self._intake, self._arrived, self._journal, self._clock, self._wake = (
-            intake,
-            arrived,
-            journal,
-            clock,
-            wake,
-        )
+        self._intake, self._arrived, self._journal = intake, arrived, journal
+        self._clock, self._wake, self._looked = clock, wake, looked
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -63,6 +61,7 @@ class Pump(threading.Thread):
             self._arrived.clear()
             if pump(self._intake, self._journal, self._clock):
                 self._wake.set()
+            self._looked()
 
     def stop(self) -> None:
         """End the thread."""

@@ -17,7 +17,11 @@ class Operations:
 
     def __init__(self, journal: SqliteJournal, now: Callable[[], float]) -> None:
         self._journal, self._now = journal, now
-        self._open: dict[str, Operation] = {op.id: op for op in journal.open_operations()}
+        self._open: dict[str, Operation] = {}
+        # An operation costs what its own node's queue is long, however many nodes are under way.
+        self._by_node: dict[str, dict[str, Operation]] = {}
+        for op in journal.open_operations():
+            self._keep(op)
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(list(self._open.values()))
@@ -26,10 +30,14 @@ class Operations:
         """Take on operations that the journal has recorded."""
         for op in operations:
             if not op.outcome:
-                self._open[op.id] = op
+                self._keep(op)
             log.info(
                 "op=%s node=%s mode=%s phase=%s %s", op.id, op.node, op.mode, op.outcome or op.phase, op.text
             )
+
+    def _keep(self, op: Operation) -> None:
+        self._open[op.id] = op
+        self._by_node.setdefault(op.node, {})[op.id] = op
 
     def get(self, operation_id: str) -> Operation | None:
         """Return an open operation."""
@@ -37,7 +45,7 @@ class Operations:
 
     def queue(self, node: str) -> list[Operation]:
         """Return a node's open operations, oldest first: the first runs, the others wait."""
-        return [op for op in self._open.values() if op.node == node]
+        return list(self._by_node.get(node, {}).values())
 
     def of(self, ids: Iterable[str]) -> list[Operation]:
         """Return those of the operations that are still open."""
@@ -51,17 +59,16 @@ class Operations:
         """Return the delete that waits behind a create, if there is one."""
         if op.mode is not Mode.RESUME or op.failure is not None:
             return None
-        waiting = [
-            other for other in self.queue(op.node) if other.id != op.id and other.mode is not Mode.RESUME
-        ]
-        return waiting[0] if waiting else None
+        queue = self.queue(op.node)
+        behind = queue[queue.index(op) + 1 :]
+        return next((other for other in behind if other.mode is not Mode.RESUME), None)
 
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""
         now = self._now()
         new = replace(op, phase=phase, since=now, **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
-        self._open[op.id] = new
+        self._keep(new)
         log.info(
             "op=%s node=%s phase=%s after=%s seconds=%.2f", op.id, op.node, phase, op.phase, now - op.since
         )
@@ -71,7 +78,7 @@ class Operations:
         """Change an operation within its phase."""
         new = replace(op, **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
-        self._open[op.id] = new
+        self._keep(new)
         return new
 
     def fail(self, op: Operation, failure: Failure) -> Operation:
@@ -85,7 +92,7 @@ class Operations:
         """Record the one outcome; what waits behind may begin."""
         now = self._now()
         self._journal.save_operation(replace(op, outcome=outcome, since=now, text=text or op.text))
-        del self._open[op.id]
+        del self._open[op.id], self._by_node[op.node][op.id]
         log.info(
             "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",
             op.id, op.node, op.mode, outcome, op.phase, now - op.created, text or op.text,

@@ -53,7 +53,7 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         )
         engine = Engine(world)
         with connect.intake(cluster) as intake:
-            pump = Pump(intake, intake.wake, journal, clock, wake)
+            pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
             pump.start()
             log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
             try:

@@ -5,16 +5,17 @@ that was killed goes on where the journal says.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from slurm_powersave.decide import policy
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError, TerraformError
 from slurm_powersave.model.modes import TABLE, Mode
-from slurm_powersave.model.nodes import Failure, Operation, Server
+from slurm_powersave.model.nodes import Failure, Operation, Server, StateServer
 
 log = logging.getLogger("slurm_powersave")
 
@@ -22,6 +23,10 @@ _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
 _BUSY_SHARD = 60.0
 """Seconds that a delete waits for another run in its shard before it acts by server id."""
+_FRESH = 5.0
+"""Age in seconds that a reading of Slurm may have when a deletion begins."""
+_REFUSED = 2.0
+"""Seconds after which a command that was refused is given again."""
 _REPEAT = 15.0
 """Seconds after which a deletion by id that the cloud has not carried out is asked for again."""
 
@@ -33,6 +38,10 @@ class Steps:
         self._world, self._ops, self._batches = world, operations, batches
         self._asked: dict[str, float] = {}
         """Server id -> when its deletion by id was last asked for."""
+        self._refused: dict[str, float] = {}
+        """Operation -> when Slurm last refused to take its node back."""
+        self._unreadable: set[str] = set()
+        """Shards whose state could not be read, so that it is said once."""
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -68,13 +77,17 @@ class Steps:
                 self._ops.move(op, phases.CHECKING)
             elif node.has("POWERED_DOWN"):
                 if hold := self._world.journal.holds().get(op.node):
-                    # An operator's word ends the rest.
-                    self._tell([op.node], "RESUME")
+                    # An operator's word ends the rest; a DRAIN that somebody else set stays.
+                    if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
+                        self._tell([op.node], "RESUME")
                     self._world.journal.drop_hold(hold.node)
                 self._tell([op.node], "POWER_UP")
                 self._ops.move(op, phases.CHECKING)
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
+            elif not node.going_down:
+                flags = "+".join(sorted(node.flags))
+                self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
         elif node.in_use:
             self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
         elif node.going_down or node.powering_up:
@@ -88,6 +101,8 @@ class Steps:
         snapshot = self._world.slurm_view.snapshot(op.since)
         if snapshot is None or servers is None:
             return
+        if not servers:
+            self._forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = "+".join(sorted(node.flags)) if node else "no such node"
         late = snapshot.taken - op.since > _GRACE
@@ -118,7 +133,10 @@ class Steps:
     def _recovering(self, op: Operation) -> None:
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
-        held = self._world.terraform.servers(op.shard).get(op.node)
+        state = self._state(op.shard)
+        if state is None:
+            return
+        held = state.get(op.node)
         servers = self._servers(op)
         if servers is None:
             return
@@ -169,6 +187,8 @@ class Steps:
     def _delete_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
         shard = self.shard_of(op)
+        if shard is None or not self.may_delete(op):
+            return
         if shard and op.id not in self._batches.by_id and self._world.now() - op.since <= _BUSY_SHARD:
             return
         servers = self._servers(op)
@@ -178,22 +198,60 @@ class Steps:
         if shard:
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
+        if any(self._world.now() - self._asked.get(server.id, 0.0) < _REFUSED for server in servers):
+            return
         if not all([self._delete_by_id(op, server.id) for server in servers]):
             return
         self._ops.move(op, phases.VERIFYING)
 
-    def shard_of(self, op: Operation) -> str:
-        """Return the shard whose state holds the node, or ""."""
+    def shard_of(self, op: Operation) -> str | None:
+        """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
         shard = self._world.record(op.node).shard
-        return shard if shard and op.node in self._world.terraform.servers(shard) else ""
+        if not shard:
+            return ""
+        state = self._state(shard)
+        return None if state is None else shard if op.node in state else ""
+
+    def _state(self, shard: str) -> Mapping[str, StateServer] | None:
+        try:
+            state = self._world.terraform.servers(shard)
+        except TerraformError as error:
+            if shard not in self._unreadable:
+                log.error("%s", error)
+            self._unreadable.add(shard)
+            return None
+        self._unreadable.discard(shard)
+        return state
+
+    def may_delete(self, op: Operation) -> bool:
+        """Look once more, just before: Slurm may have changed its mind while the operation waited.
+
+        A node in use is let go; False also while Slurm can't be read.
+        """
+        node = self._world.slurm_view.node(op.node, max(op.since, self._world.now() - _FRESH))
+        if node is None:
+            return False
+        if node.in_use:
+            outcome = phases.FAILED if op.failure else phases.REFUSED
+            self._ops.finish(op, outcome, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
+            return False
+        return True
+
+    def _forget_server(self, op: Operation) -> None:
+        """The cloud has no server of this name: neither has the journal, and the state is told by `tidy`."""
+        record = self._world.record(op.node)
+        if record.shard:
+            self._world.journal.set_dirty(record.shard, True)
+        if record.shard or record.server_id:
+            self._world.save(replace(record, shard="", server_id=""))
 
     def _delete_by_id(self, op: Operation, server_id: str) -> bool:
+        self._asked[server_id] = self._world.now()
         try:
             self._world.clouds[self._world.desired(op.node).cloud].delete(server_id)
         except CloudError as error:
             log.warning("op=%s node=%s delete %s: %s", op.id, op.node, server_id, error)
             return False
-        self._asked[server_id] = self._world.now()
         return True
 
     def _verifying(self, op: Operation) -> None:
@@ -207,7 +265,7 @@ class Steps:
                     self._delete_by_id(op, server.id)
             return
         self._batches.by_id.discard(op.id)
-        self._world.save(replace(self._world.record(op.node), shard="", server_id=""))
+        self._forget_server(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
         elif TABLE[op.mode].create:
@@ -221,7 +279,9 @@ class Steps:
         if node is None:
             return
         if op.mode is Mode.RESUME_FAIL:
-            self._give_back(op, node.has("DOWN") and "ResumeTimeout" in node.reason)
+            self._give_back(
+                op, node.has("DOWN") and "ResumeTimeout" in node.reason and not node.has("DRAIN", "FAIL")
+            )
         else:
             # RESUME on POWERING_DOWN gives POWERED_DOWN at once, but clears DRAIN and FAIL with it.
             self._give_back(
@@ -229,8 +289,12 @@ class Steps:
             )
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and not self._tell([op.node], "RESUME"):
+        if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
             return
+        if wanted and not self._tell([op.node], "RESUME"):
+            self._refused[op.id] = self._world.now()
+            return
+        self._refused.pop(op.id, None)
         self._ops.finish(op, phases.DONE)
 
     def _tell(self, nodes: list[str], state: str) -> bool:

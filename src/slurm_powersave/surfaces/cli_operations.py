@@ -24,6 +24,9 @@ Timeout = Annotated[
     typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait at most so long, else exit code 1."),
 ]
 
+_WORTH_TELLING = 0.05
+"""Seconds; shorter phases are left out of the table (not of the JSON)."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -120,17 +123,18 @@ def history(
         return
     render.print_table(
         render.console(no_color=current.no_color),
-        ("STARTED", "NODE", "MODE", "OUTCOME", "TOOK", "PHASES", "WHY", "OPERATION", "REQUEST"),
+        ("STARTED", "NODE", "MODE", "OUTCOME", "TOOK", "OPERATION", "PHASES", "WHY"),
         [_history_row(one) for one in operations],
         render.OUTCOME_STYLES,
     )
 
 
 def _history_row(operation: Operation) -> tuple[str, ...]:
-    steps = [
-        f"{phase.phase} {render.duration(following.at - phase.at)}"
+    lasted = [
+        (phase.phase, following.at - phase.at)
         for phase, following in zip(operation.phases, operation.phases[1:], strict=False)
     ]
+    steps = [f"{phase} {render.duration(seconds)}" for phase, seconds in lasted if seconds >= _WORTH_TELLING]
     if not operation.outcome:
         steps.append(operation.phase)
     why = f"({operation.failure.value}) " if operation.failure else ""
@@ -140,10 +144,9 @@ def _history_row(operation: Operation) -> tuple[str, ...]:
         operation.mode.value,
         operation.outcome or "running",
         render.duration((operation.since if operation.outcome else time.time()) - operation.created),
+        operation.id,
         ", ".join(steps),
         f"{why}{operation.text}".strip(),
-        operation.id,
-        operation.request[:8],
     )
 
 

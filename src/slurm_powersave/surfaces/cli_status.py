@@ -57,7 +57,12 @@ def status(ctx: typer.Context, json: Json = False) -> None:
         ],
         {"?": "yellow", "rests": "yellow", "not configured": "bold yellow", "not in Slurm": "bold yellow"},
     )
-    render.print_lines([f"engine: {lock.describe(cluster.layout.lock) or 'not running'}"])
+    if engine is None:
+        render.print_lines(["engine: not running"])
+    else:
+        render.print_lines([f"engine: {lock.describe(cluster.layout.lock)}"])
+        if "intake" in engine:
+            render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
     for what, why in seen.unreadable.items():

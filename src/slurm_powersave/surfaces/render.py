@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from slurm_powersave.model.errors import CloudError, PowersaveError
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from slurm_powersave.model.nodes import Operation
-
-# A pipe has no width: a row must stay one line, so that grep and awk work on it.
-_PIPE_WIDTH = 4000
 
 OUTCOME_STYLES = {
     "done": "green",
@@ -37,7 +34,6 @@ def console(*, no_color: bool = False, file: IO[str] | None = None) -> Console:
         file=file,
         no_color=True if no_color or not terminal else None,
         force_terminal=None if terminal else False,
-        width=None if terminal else _PIPE_WIDTH,
         highlight=False,
         markup=False,
         emoji=False,
@@ -60,16 +56,27 @@ def print_table(
     rows: Iterable[Sequence[str]],
     styles: Mapping[str, str] | None = None,
 ) -> None:
-    """Print rows under headings. A cell that is a key of `styles` gets that style."""
+    """Print rows under headings. On a terminal, a cell that is a key of `styles` gets that style."""
     from rich.table import Table
     from rich.text import Text
 
+    if not out.is_terminal:
+        out.file.writelines(f"{line}\n" for line in _aligned([columns, *rows]))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
     out.print(table)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Align columns; each row stays one line, however long, so that grep and awk work on it."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (" ".join(cell.splitlines()) for cell in row)
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def error_value(error: PowersaveError) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class MemoryCloud:
     """If set, every call fails with this text."""
     create_faults: dict[str, str] = field(default_factory=dict)
     """Node -> what the cloud says instead of creating it."""
+    error_faults: dict[str, str] = field(default_factory=dict)
+    """Node -> why its server is made and ends in ERROR."""
     never_boots: set[str] = field(default_factory=set)
     created: int = 0
     """How many servers were ever made."""
@@ -59,7 +61,8 @@ class MemoryCloud:
         server = Server(
             id=f"id-{self.created}",
             name=name,
-            status="ACTIVE",
+            status="ERROR" if name in self.error_faults else "ACTIVE",
+            fault=self.error_faults.get(name, ""),
             address=entry.node.address,
             image=entry.node.image,
             flavor=entry.node.flavor,

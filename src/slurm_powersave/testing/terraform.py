@@ -88,6 +88,10 @@ class MemoryTerraform:
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     broken: str = ""
     """If set, states can't be read, with this text."""
+    broken_shards: set[str] = field(default_factory=set)
+    """Shards whose state can't be read."""
+    init_fault: str = ""
+    """If set, `terraform init` fails with this text."""
 
     def shards(self, cloud: str) -> Sequence[str]:
         """Name the shards."""
@@ -98,6 +102,8 @@ class MemoryTerraform:
         self.maps.setdefault(shard, {})
 
         def end() -> RunResult:
+            if self.init_fault:
+                return RunResult(False, self.init_fault, classify(self.init_fault))
             self.states.setdefault(shard, {})
             return RunResult(True)
 
@@ -117,8 +123,8 @@ class MemoryTerraform:
 
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read the state."""
-        if self.broken:
-            raise TerraformError(self.broken)
+        if self.broken or shard in self.broken_shards:
+            raise TerraformError(self.broken or f"{shard}: not readable")
         return dict(self.states.get(shard, {}))
 
     def busy(self, shard: str) -> bool:
@@ -146,6 +152,16 @@ class MemoryTerraform:
             address = f'{CONTRACT.resource}["{name}"]'
             if refresh and name in held and self.cloud.server(held[name].id) is None:
                 drift.append({"address": address, "change": {"actions": ["delete"]}})
+            elif name in wanted and name in held and held[name].tainted:
+                change = {"actions": ["delete", "create"], "before": {"id": held[name].id}, "after": {}}
+                changes.append(
+                    {
+                        "address": address,
+                        "mode": "managed",
+                        "change": change,
+                        "action_reason": "replace_because_tainted",
+                    }
+                )
             elif name in wanted and name not in held:
                 after = _attributes(wanted[name], tags(self.cluster, shard, wanted[name]))
                 change = {
@@ -198,6 +214,11 @@ class MemoryTerraform:
         except CloudError as error:
             texts.append(str(error))
             return NodeProgress(name, False, failure=Failure(classify(str(error)), str(error)))
+        if text := self.cloud.error_faults.get(name):
+            # The server is there in ERROR; Terraform keeps it as tainted.
+            self.states[shard][name] = StateServer(server_id, tainted=True)
+            texts.append(text)
+            return NodeProgress(name, False, failure=Failure(classify(text), text))
         self.states[shard][name] = StateServer(server_id)
         return NodeProgress(name, True, server_id=server_id)
 

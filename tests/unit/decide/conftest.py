@@ -80,7 +80,11 @@ def write(directory: Path) -> Callable[..., Path]:
 
     def write(change: Change | str | None = None, remove: tuple[str, ...] = ()) -> Path:
         file = directory / "cluster.yml"
-        text = change if isinstance(change, str) else yaml.safe_dump(changed(change or {}, remove), sort_keys=False)
+        text = (
+            change
+            if isinstance(change, str)
+            else yaml.safe_dump(changed(change or {}, remove), sort_keys=False)
+        )
         file.write_text(text)
         return file
 

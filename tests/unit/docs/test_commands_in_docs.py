@@ -37,7 +37,7 @@ def test_commands_exist(page: Path) -> None:
         if not (match := COMMAND.match(snippet)) or match[1].startswith(":"):
             continue
         found: Any = typer.main.get_command(app)
-        for word in shlex.split(match[1]):
+        for word in shlex.split(match[1].partition(" | ")[0]):
             if word.startswith("-"):
                 options = {name for param in found.params for name in param.opts} | {"--help", "-h"}
                 assert word in options, f"{page.name}: {snippet}: no option {word}"

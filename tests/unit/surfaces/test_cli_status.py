@@ -90,6 +90,11 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
     assert "engine: not running\nrequests waiting for it: 1\n" in text
     lock = EngineLock(cluster_file.parent / "state" / "engine.lock")
     assert "engine: process " in command("status").stdout
+    lock.tell("not connected: Connection refused")
+    assert "requests from demo-login: not connected: Connection refused\n" in command("status").stdout
+    lock.tell("connected")
+    engine = json.loads(command("status", "--json").stdout)["engine"]
+    assert engine.keys() == {"pid", "host", "since", "intake"}
     lock.release()
 
 

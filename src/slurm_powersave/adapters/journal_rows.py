@@ -1,0 +1,113 @@
+"""The journal's tables, and what a row of each is as a value."""
+
+import sqlite3
+
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
+
+SCHEMA_VERSION = 1
+
+SCHEMA = f"""
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE IF NOT EXISTS requests (
+  id TEXT PRIMARY KEY, mode TEXT NOT NULL, hostlist TEXT NOT NULL, time REAL NOT NULL,
+  source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
+  received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS requests_open ON requests (planned) WHERE planned = 0;
+CREATE TABLE IF NOT EXISTS refusals (
+  request TEXT NOT NULL, part TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS operations (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, request TEXT NOT NULL,
+  node TEXT NOT NULL, mode TEXT NOT NULL, phase TEXT NOT NULL, created REAL NOT NULL,
+  since REAL NOT NULL, outcome TEXT NOT NULL DEFAULT '', failure TEXT, text TEXT NOT NULL DEFAULT '',
+  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '',
+  jobs TEXT NOT NULL DEFAULT '', UNIQUE (request, node));
+CREATE INDEX IF NOT EXISTS operations_open ON operations (outcome) WHERE outcome = '';
+CREATE INDEX IF NOT EXISTS operations_node ON operations (node);
+CREATE TABLE IF NOT EXISTS phases (
+  operation TEXT NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS phases_operation ON phases (operation);
+CREATE TABLE IF NOT EXISTS nodes (
+  name TEXT PRIMARY KEY, pool TEXT NOT NULL, cloud TEXT NOT NULL, image TEXT NOT NULL,
+  flavor TEXT NOT NULL, zone TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
+  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS holds (
+  node TEXT PRIMARY KEY, operation TEXT NOT NULL, failure TEXT NOT NULL, reason TEXT NOT NULL,
+  until REAL NOT NULL, told INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS runs (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
+  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
+"""
+
+
+def request(row: sqlite3.Row) -> Request:
+    """Make the value of a row."""
+    return Request(
+        row["id"],
+        Mode(row["mode"]),
+        row["hostlist"],
+        row["time"],
+        row["source"],
+        row["job_id"],
+        row["features"],
+        row["resume_file"],
+    )
+
+
+def operation(row: sqlite3.Row) -> Operation:
+    """Make the value of a row."""
+    return Operation(
+        id=row["id"],
+        request=row["request"],
+        node=row["node"],
+        mode=Mode(row["mode"]),
+        phase=row["phase"],
+        created=row["created"],
+        since=row["since"],
+        outcome=row["outcome"],
+        failure=FailureClass(row["failure"]) if row["failure"] else None,
+        text=row["text"],
+        shard=row["shard"],
+        server_id=row["server_id"],
+        jobs=tuple(int(job) for job in row["jobs"].split()),
+    )
+
+
+def jobs(operation: Operation) -> str:
+    """Write an operation's jobs as their column holds them."""
+    return " ".join(map(str, operation.jobs))
+
+
+def node_record(row: sqlite3.Row) -> NodeRecord:
+    """Make the value of a row."""
+    node = DesiredNode(
+        row["name"],
+        row["pool"],
+        row["cloud"],
+        row["image"],
+        row["flavor"],
+        row["zone"],
+        row["address"],
+        row["generation"],
+    )
+    return NodeRecord(node, row["shard"], row["server_id"], row["failures"])
+
+
+def hold(row: sqlite3.Row) -> Hold:
+    """Make the value of a row."""
+    return Hold(
+        row["node"],
+        row["operation"],
+        FailureClass(row["failure"]),
+        row["reason"],
+        row["until"],
+        bool(row["told"]),
+    )
+
+
+def run(row: sqlite3.Row) -> ShardRun:
+    """Make the value of a row."""
+    record = RunRecord(row["id"], row["kind"], row["directory"], row["pid"], row["start_ticks"])
+    return ShardRun(record, row["shard"], tuple(row["operations"].split()), row["deadline"])

@@ -1,0 +1,119 @@
+"""What must hold when the engine has come to rest, and a fuse that kills it in mid-step."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from slurm_powersave.model.nodes import Operation
+from slurm_powersave.testing.world import MemoryWorld
+
+OUTCOMES = {"done", "failed", "refused", "cancelled", "joined"}
+
+
+def servers(world: MemoryWorld) -> dict[str, list[str]]:
+    """Node -> ids of its servers, past the cloud's faults."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for held in world.cloud._servers.values():
+        if world.cloud._alive(held) and "slurm-powersave" in held.server.tags:
+            found[held.server.name].append(held.server.id)
+    return dict(found)
+
+
+def operations(world: MemoryWorld, node: str) -> list[Operation]:
+    """A node's operations, oldest first."""
+    return world.journal.history(node, 1000)[::-1]
+
+
+def outcomes(world: MemoryWorld, node: str) -> list[tuple[str, str]]:
+    """(mode, outcome) of a node's operations, oldest first."""
+    return [(op.mode.value, op.outcome) for op in operations(world, node)]
+
+
+def assert_one_outcome_each(world: MemoryWorld) -> None:
+    """Every request is planned, and every operation of it has ended once."""
+    assert not world.journal.unplanned_requests()
+    assert not world.journal.open_operations()
+    for op in world.journal.history(limit=100_000):
+        ends = [phase.phase for phase in op.phases if phase.phase in OUTCOMES]
+        assert op.outcome in OUTCOMES and ends == [op.outcome], op
+
+
+def assert_agreed(world: MemoryWorld) -> None:
+    """Slurm, cloud, states, maps and journal are of one mind: a `terraform plan` says "No changes"."""
+    real = servers(world)
+    up = {name for name in world.cluster.nodes() if world.slurm.node(name).up}
+    assert set(real) == up, "servers are there for exactly the nodes that Slurm counts as up"
+    assert all(len(ids) == 1 for ids in real.values()), real
+    in_states: dict[str, str] = {}
+    for shard, state in world.terraform.states.items():
+        assert set(state) == set(world.terraform.maps[shard]), f"{shard}: state and map differ"
+        assert not any(server.tainted for server in state.values())
+        for name, server in state.items():
+            assert name not in in_states, f"{name} is in two states"
+            in_states[name] = server.id
+    assert in_states == {name: ids[0] for name, ids in real.items()}
+    recorded = {
+        name: record.server_id for name, record in world.journal.node_records().items() if record.server_id
+    }
+    assert recorded == in_states
+    for name, record in world.journal.node_records().items():
+        assert bool(record.shard) == (name in in_states), f"{name} is recorded in {record.shard or 'none'}"
+    assert not world.journal.dirty_shards()
+    assert not world.journal.runs()
+
+
+def assert_at_rest(world: MemoryWorld) -> None:
+    """All of the above."""
+    assert_one_outcome_each(world)
+    assert_agreed(world)
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as a test can have one."""
+
+
+_EFFECTS = {
+    "journal": (
+        "plan_request save_operation save_nodes save_hold drop_hold save_run drop_run set_dirty".split()
+    ),
+    "slurm": ["update_nodes", "update_job"],
+    "terraform": ["init", "write_nodes", "plan", "apply"],
+    "playbooks": ["configure"],
+    "cloud": ["delete"],
+}
+
+
+class Fuse:
+    """Kills the engine right after its N-th effect on the journal or on the outside; 0: only counts."""
+
+    def __init__(self, world: MemoryWorld, at: int = 0) -> None:
+        self.at, self.count, self.armed = at, 0, True
+        self.last = ""
+        for part, names in _EFFECTS.items():
+            target = getattr(world, part)
+            for name in names:
+                setattr(target, name, self._wrap(f"{part}.{name}", getattr(target, name)))
+
+    def _wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            result = original(*args, **named)
+            if self.armed:
+                self.count += 1
+                self.last = name
+                if self.count == self.at:
+                    self.armed = False
+                    raise Killed
+            return result
+
+        return call
+
+
+def run(world: MemoryWorld, seconds: float) -> None:
+    """`world.run`, with a new engine whenever the fuse has blown."""
+    end = world.clock.now() + seconds
+    while world.clock.now() < end:
+        try:
+            world.run(end - world.clock.now())
+        except Killed:
+            world.clock.advance(0.5)
+            world.crash()
