@@ -22,6 +22,7 @@ import argparse
 import base64
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import select
@@ -41,6 +42,8 @@ AHEAD = 1 << 20
 """Bytes that may wait for the connection before more files are read."""
 ABANDONED = 3600.0
 """Seconds after which a file in tmp/ belongs to a hook that was killed."""
+NEVER_OURS = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES)
+"""A symbolic link, a socket, a directory, a file of somebody else."""
 IN_MOVED_TO = 0x80
 """From linux/inotify.h."""
 
@@ -53,8 +56,9 @@ def complain(text: str) -> None:
         os.write(2, f"slurm-powersave reader: {text}\n".encode("utf-8", "backslashreplace"))
 
 
-def encoded(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
+def open_safely(path: str, flags: int) -> int:
+    """Open what a stranger may have put there: a link could lead to any file of root's, a FIFO hang."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 class Spool:
@@ -87,7 +91,7 @@ class Spool:
         complain(f"no inotify ({why}): looking every {SCAN} s")
         return None
 
-    def messages(self) -> Iterator[str]:
+    def messages(self) -> Iterator[bytes]:
         """Make a line for each file that was not sent yet, in the order in which they came."""
         found = []
         for name in set(os.listdir(self.new)) - self.sent:
@@ -100,24 +104,29 @@ class Spool:
                 content = self.content(name)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError) as error:
-                text = f"new/{name}: {getattr(error, 'strerror', None) or error}"
+            except ValueError as error:
                 self.refuse(name)
-                yield "odd " + encoded(text.encode("utf-8", "backslashreplace"))
+                yield b"odd " + base64.b64encode(f"new/{name}: {error}".encode("utf-8", "backslashreplace"))
+            except OSError as error:  # may pass: the next connection tries again
+                self.sent.add(name)
+                complain(f"new/{name}: {error}")
             else:
                 self.sent.add(name)
-                yield f"req {name} {encoded(content)}"
+                yield b"req " + name.encode("ascii") + b" " + base64.b64encode(content)
 
     def content(self, name: str) -> bytes:
+        """Read a request file; ValueError if it can never be one."""
         if not REQUEST_ID.match(name):
             raise ValueError("the name is not the id of a request")
-        # A symbolic link could lead to any file that root may read; a FIFO would hang.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(os.path.join(self.new, name), flags)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("not a regular file")
-            content = file.read(LARGEST + 1)
+        try:
+            with open(os.path.join(self.new, name), "rb", opener=open_safely) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ValueError("not a regular file")
+                content = file.read(LARGEST + 1)
+        except OSError as error:
+            if error.errno in NEVER_OURS:
+                raise ValueError(error.strerror) from None
+            raise
         if len(content) > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
         return content
@@ -218,7 +227,7 @@ def stream(spool: Spool, ready: Ready, turn: Turn) -> str:
         if look and len(out) < AHEAD:
             look = False
             for message in spool.messages():
-                out += message.encode("ascii") + b"\n"
+                out += message + b"\n"
                 ready.tell("expect")
                 if len(out) > AHEAD:
                     look = True

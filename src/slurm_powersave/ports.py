@@ -52,8 +52,8 @@ class Run(Protocol):
 class Slurm(Protocol):
     """What is read from and told to slurmctld. Every method raises SlurmError."""
 
-    def snapshot(self) -> SlurmSnapshot:
-        """Read all our nodes and all jobs."""
+    def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
+        """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named."""
 
     def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
         """Run `scontrol update nodename=... state=... [reason=...]`."""

@@ -23,29 +23,30 @@ OFF = "POWERED_DOWN"
 
 # Short times, so that a whole life of a node fits into a test; the rest is as a site would have it.
 CLUSTER_FILE = """
-cluster_name: e2e
+cluster_name: {name}
 state_dir: ./state
 clouds:
   local:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
-    settings: {{root: ./cloud, bridge: br-sps-test, subnet: 10.80.0.0/16, images: {{default: {image}}}}}
-terraform: {{cli_config: ./mirror/terraform.rc}}
-login: {{name: e2e-login, cloud: local, address: 10.80.0.10, image: default, flavor: login, user: root}}
+    settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16, images: {{default: {image}}}}}
+terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
+login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}
 node_pools:
   - name: compute
-    nodes: e2e-[1-6]
+    nodes: {name}-[1-6]
     min_nodes: 0
     image: default
     image_user: root
     flavors: [small]
-    addresses: 10.80.1.1-10.80.1.6
+    addresses: {network}.1.1-{network}.1.6
 partitions:
   - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
-power_save: {{suspend_time: 5, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
+power_save:
+  {{suspend_time: {suspend_time}, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
 failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
-fast_start: true
+fast_start: {fast_start}
 slurm_conf_extra:
   AuthInfo: cred_expire=10
   SchedulerParameters: batch_sched_delay=0,sched_interval=1
@@ -60,21 +61,42 @@ slurm_conf_extra:
 class Live:
     """The cluster below one directory, its engine, and what a test does to them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, name: str = "e2e", bridge: str = "br-sps-test", network: str = "10.80"
+    ) -> None:
+        """`network` is the first half of all addresses."""
         self.root, self.file = root, root / "cluster.yml"
+        self.name, self.bridge, self.network = name, bridge, network
+        self.image = ""
         self._engine: subprocess.Popen[bytes] | None = None
 
     # Making and removing
 
-    def make(self) -> None:
-        """Build image and mirror, deploy, start the engine."""
+    def make(self, **changes: Any) -> None:
+        """Build image and mirror, deploy, start the engine; `changes` are those of `write`."""
         self.root.mkdir(parents=True, exist_ok=True)
-        build = subprocess.run([CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.PIPE, text=True)
-        image = build.stdout.strip().splitlines()[-1]
-        self.file.write_text(CLUSTER_FILE.format(checkout=CHECKOUT, image=image))
+        build = subprocess.run(
+            [CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.PIPE, text=True
+        )
+        self.image = build.stdout.strip().splitlines()[-1]
+        self.write(**changes)
         subprocess.run([sys.executable, CHECKOUT / "demo/provider/mirror", self.root / "mirror"], check=True)
         self.command("deploy", "--yes", timeout=300)
         self.start_engine()
+
+    def write(self, *, fast_start: bool = True, suspend_time: int = 5, terraform: str = "terraform") -> None:
+        """Write the cluster file; what was deployed is not touched."""
+        text = CLUSTER_FILE.format(
+            checkout=CHECKOUT,
+            image=self.image,
+            name=self.name,
+            bridge=self.bridge,
+            network=self.network,
+            fast_start=str(fast_start).lower(),
+            suspend_time=suspend_time,
+            terraform=terraform,
+        )
+        self.file.write_text(text)
 
     def remove(self) -> None:
         """Take away everything that this or a killed run has made."""
@@ -142,7 +164,7 @@ class Live:
 
     def cut_network(self, cut: bool) -> None:
         """Take the bridge down, or up again."""
-        subprocess.run(["ip", "link", "set", "br-sps-test", "down" if cut else "up"], check=True)
+        subprocess.run(["ip", "link", "set", self.bridge, "down" if cut else "up"], check=True)
 
     @property
     def engine_pid(self) -> int:
@@ -158,9 +180,13 @@ class Live:
 
     def login(self, command: str, *, check: bool = True, timeout: float = 60) -> str:
         """Run a shell command on the login node and return its output."""
+        return self.ssh(f"{self.network}.0.10", command, check=check, timeout=timeout)
+
+    def ssh(self, address: str, command: str, *, check: bool = True, timeout: float = 60) -> str:
+        """Run a shell command on a machine of the cluster and return its output."""
         options = ["-o", f"UserKnownHostsFile={self.root}/state/known_hosts", "-o", "LogLevel=ERROR"]
         options += ["-o", "StrictHostKeyChecking=yes", "-i", f"{self.root}/state/keys/id_ed25519"]
-        argv = ["ssh", "-o", "BatchMode=yes", *options, "root@10.80.0.10", command]
+        argv = ["ssh", "-o", "BatchMode=yes", *options, f"root@{address}", command]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
         return done.stdout.strip()
@@ -201,8 +227,8 @@ class Live:
 
     def servers(self) -> dict[str, str]:
         """Return the compute nodes' servers: name -> id."""
-        listed = self.cloud("list", "--tag", "cluster=e2e")
-        return {server["name"]: server["id"] for server in listed if server["name"] != "e2e-login"}
+        listed = self.cloud("list", "--tag", f"cluster={self.name}")
+        return {server["name"]: server["id"] for server in listed if server["name"] != f"{self.name}-login"}
 
     def fault(self, kind: str, node: str, *, times: int = 1, text: str = "") -> None:
         """Order a fault of the cloud for a node."""
@@ -240,7 +266,7 @@ class Live:
     # Waiting
 
     def wait(self, what: str, done: Callable[[], object], seconds: float) -> None:
-        """Wait until something is so; AssertionError with the end of the engine's log if it takes too long."""
+        """Wait until something is so; AssertionError with the end of the engine's log if it is not."""
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:

@@ -1,18 +1,16 @@
 """A process that is talked to in lines: what carries the stream of requests. Knows nothing of them."""
 
 import contextlib
-import logging
 import os
 import selectors
 import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-_LOG = logging.getLogger(__name__)
 _LONGEST = 32 << 20
 """Bytes of a line; base64 of the largest request takes 22 MB."""
 _PING = 5.0
@@ -27,11 +25,14 @@ class LinkError(Exception):
 class Link:
     """One run of `argv`: lines to its standard input, lines from its standard output.
 
-    What it says on standard error goes to `complaint` line by line. Not for several threads. `poked` is a socket that makes `lines` return early. OSError if `argv` can't
-    be run.
+    Not for several threads. `poked` is a socket that makes `lines` return early, `silence` the seconds
+    without a word that end the connection; lines of standard error go to `complaint` as well. OSError if
+    `argv` can't be run.
     """
 
-    def __init__(self, argv: Sequence[str], poked: socket.socket, silence: float) -> None:
+    def __init__(
+        self, argv: Sequence[str], poked: socket.socket, silence: float, complaint: Callable[[str], None]
+    ) -> None:
         # A session of its own: ssh can't ask a terminal, and Ctrl-C reaches us alone.
         self._process = subprocess.Popen(
             argv,
@@ -45,7 +46,7 @@ class Link:
         self._stdin, self._stdout, self._stderr = (
             stream.fileno() for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
-        self._program = os.path.basename(argv[0])
+        self._complaint = complaint
         self._poked = poked
         self._silence = silence
         self._heard = self._pinged = time.monotonic()
@@ -135,7 +136,7 @@ class Link:
         for line in chunk.decode("utf-8", "replace").splitlines():
             if line.strip():
                 self._words.append(line.strip()[:300])
-                _LOG.debug("%s: %s", self._program, line.strip()[:300])
+                self._complaint(self._words[-1])
 
     def _ended(self, why: str) -> LinkError:
         """Say why with what standard error and the exit code tell of it."""

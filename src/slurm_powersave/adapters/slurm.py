@@ -18,10 +18,7 @@ Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
 _MARK = "==jobs=="
-# Both readings in one command: one round trip, and as close to one moment as Slurm allows.
-_SNAPSHOT = (
-    f"scontrol -o show node || exit; echo {_MARK}; squeue -h -a -o '%A|%T|%N|%r' || exit 1; echo {_MARK}"
-)
+_SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
 _FIELD = re.compile(r"(?:^| )(NodeName|State|BootTime|Reason)=")
 _REASON_WHO = re.compile(r" \[[^\]@]*@[^\]]*\]$")
 
@@ -33,20 +30,22 @@ class ScontrolSlurm:
         self._shell = shell
         self._timeout = timeout
 
-    def snapshot(self) -> SlurmSnapshot:
-        """Read all nodes and all jobs.
+    def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
+        """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named.
+
+        An event's cost must not grow with the cluster, so the engine names what it waits for.
 
         Raises:
             SlurmError: no answer in time, or an incomplete one.
         """
         taken = time.time()
-        out = self._run(["sh", "-c", _SNAPSHOT], "read nodes and jobs")
+        out = self._run(["sh", "-c", _snapshot_script(nodes, jobs)], "read nodes and jobs")
         parts = out.split(_MARK)
         if len(parts) != 3:
             raise SlurmError("incomplete answer of scontrol and squeue", where="slurmctld")
-        nodes = {node.name: node for node in map(parse_node, parts[0].splitlines()) if node}
-        jobs = tuple(job for job in map(parse_job, parts[1].splitlines()) if job)
-        return SlurmSnapshot(taken, nodes, jobs)
+        found = {node.name: node for node in map(parse_node, parts[0].splitlines()) if node}
+        queue = {job.id: job for job in map(parse_job, parts[1].splitlines()) if job}
+        return SlurmSnapshot(taken, found, tuple(queue.values()))
 
     def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
         """Run `scontrol update` for nodes, folded into one hostlist."""
@@ -74,6 +73,21 @@ class ScontrolSlurm:
                 why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
             )
         return done.out
+
+
+def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int]) -> str:
+    """All readings in one command: one round trip, and as close to one moment as Slurm allows."""
+    if not nodes and not jobs:
+        show, queues = "scontrol -o show node", [_SQUEUE]
+    else:
+        expression = shlex.quote(fold(nodes)) if nodes else ""
+        # A name that slurmctld does not know yet fails the whole call: then all nodes are read.
+        named = f"{{ scontrol -o show node {expression} 2>/dev/null || scontrol -o show node; }}"
+        show = named if nodes else ":"
+        queues = [f"{_SQUEUE} -w {expression}"] if nodes else []
+        # A job that slurmctld has forgotten is an error to squeue, but not to us.
+        queues += [f"{{ {_SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
+    return f"{show} || exit; echo {_MARK}; {' && '.join(queues)} || exit 1; echo {_MARK}"
 
 
 def parse_node(line: str) -> SlurmNode | None:

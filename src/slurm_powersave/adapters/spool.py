@@ -5,6 +5,7 @@ Nothing in it is trusted: what is not a whole request of ours is told once and k
 
 import base64
 import binascii
+import errno
 import os
 import re
 import stat
@@ -27,6 +28,8 @@ MANY = 1000
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_NEVER_OURS = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES)
+"""A symbolic link, a socket, a directory, a file of somebody else."""
 _KEYS = frozenset({"id", "mode", "time", "job_id", "argc", "argv", "resume_file"})
 
 
@@ -176,7 +179,10 @@ class SpoolIntake:
                 requests.append((name, parse_named(name, self._read(name))))
             except FileNotFoundError:
                 continue
-            except (ConfigError, OSError) as error:
+            except OSError as error:  # may pass: the next call tries again
+                self._error = f"{self._new / name} can't be read: {error.strerror}"
+                continue
+            except ConfigError as error:
                 odd.append((name, f"{self._new / name}: {error}"))
                 self._odd.add(name)
             self._given.add(name)
@@ -217,15 +223,23 @@ class SpoolIntake:
             self._error = f"{self._new} can't be read: {error.strerror}"
             return set()
         if self._error.startswith(f"{self._new} "):
-            self._error = ""
+            self._error = ""  # it is back
         return names
 
     def _read(self, name: str) -> bytes:
         if not is_request_id(name):
             raise ConfigError("not a request of our hooks", why="the name is not the id of a request")
-        # A symbolic link could lead to any file that we may read; a FIFO would hang.
-        descriptor = os.open(self._new / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError("not a request of our hooks", why="not a regular file")
-            return file.read(LARGEST + 1)
+        try:
+            with open(self._new / name, "rb", opener=_open_safely) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ConfigError("not a request of our hooks", why="not a regular file")
+                return file.read(LARGEST + 1)
+        except OSError as error:
+            if error.errno in _NEVER_OURS:
+                raise ConfigError("not a request of our hooks", why=error.strerror or "") from None
+            raise
+
+
+def _open_safely(path: str, flags: int) -> int:
+    """Open what a stranger may have put there: a link could lead to any file of ours, a FIFO hang."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -25,6 +25,7 @@ from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Request
 
 _LOG = logging.getLogger(__name__)
+_READER = "slurm-powersave reader:"
 _REMEMBERED = 10_000
 """Acknowledged ids that are known here; for older ones the journal knows that they came before."""
 
@@ -146,7 +147,7 @@ class StreamIntake:
             self._poker.send(b"!")
 
     def _run(self) -> None:
-        pause = self._backoff
+        pause, told = self._backoff, ""
         while not self._stop.is_set():
             why = self._hold()
             with self._lock:
@@ -154,14 +155,19 @@ class StreamIntake:
                 self._down.clear()
             if self._stop.is_set():
                 return
-            pause = self._backoff if greeted else min(pause * 2, self._longest_backoff)
-            _LOG.warning("intake not connected, next attempt in at most %.1f s: %s", pause, why)
+            if greeted:
+                pause, told = self._backoff, ""
+            else:
+                pause = min(pause * 2, self._longest_backoff)
+            if why != told:  # once, however long it lasts
+                _LOG.warning("intake not connected: %s", why)
+            told = why
             self._stop.wait(pause * random.uniform(0.5, 1.0))
 
     def _hold(self) -> str:
         """Hold one connection to its end; return why it ended."""
         try:
-            link = Link(self._argv, self._poked, self._silence)
+            link = Link(self._argv, self._poked, self._silence, _complaint)
         except OSError as error:
             return f"{self._argv[0]} can't be run: {error.strerror}"
         began = time.monotonic()
@@ -218,6 +224,11 @@ class StreamIntake:
             self._came.append((request_id, str(error)))
             self._pending[request_id] = "refuse"
         self.wake.set()
+
+
+def _complaint(line: str) -> None:
+    """Log what the other side says beside the stream: the reader's words; ssh's come with its end."""
+    _LOG.log(logging.WARNING if line.startswith(_READER) else logging.DEBUG, "%s", line)
 
 
 def _decoded(content: str) -> bytes:

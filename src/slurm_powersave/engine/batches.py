@@ -35,6 +35,8 @@ SHARD_NODES = 64
 _PLAN_SECONDS = 300.0
 _GRACE = 60.0
 """From SIGINT to SIGKILL: a provider that still creates is waited for, so that the state knows it."""
+_PAUSE = 60.0
+"""Seconds after which an init or a tidying that failed is tried again."""
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
 
@@ -67,6 +69,8 @@ class Batches:
         self._batches: list[Batch] = []
         self.by_id: set[str] = set()
         """Deletes that Terraform could not do: they are done by server id."""
+        self._not_before: dict[str, float] = {}
+        """Cloud or shard -> when an init or a tidying that failed is tried again."""
 
     @property
     def running(self) -> bool:
@@ -115,10 +119,20 @@ class Batches:
 
     def tidy(self, shard: str) -> None:
         """Remove from a shard's state the servers that went without Terraform."""
+        if self._world.now() < self._not_before.get(shard, 0.0):
+            return
         known = self._map(shard)
+        try:
+            held = self._world.terraform.servers(shard)
+        except TerraformError as error:
+            log.error("%s", error)
+            self._not_before[shard] = self._world.now() + _PAUSE
+            return
+        if any(op.phase == phases.RECOVERING and op.shard == shard for op in self._ops):
+            return  # it has yet to say whose the servers are
         stale = {
             name: Expected(TerraformNode(self._world.desired(name), ""), server.id)
-            for name, server in self._world.terraform.servers(shard).items()
+            for name, server in held.items()
             if name not in known
         }
         self._world.terraform.write_nodes(shard, known)
@@ -149,6 +163,8 @@ class Batches:
 
     def _new_shard(self, cloud: str) -> None:
         shards = self._world.terraform.shards(cloud)
+        if self._world.now() < self._not_before.get(cloud, 0.0):
+            return
         if any(batch.stage == "init" and batch.shard in shards for batch in self._batches):
             return
         waiting = [s for s in shards if not self._world.terraform.initialised(s)]
@@ -183,6 +199,25 @@ class Batches:
         deadline = self._world.now() + _PLAN_SECONDS
         self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, deadline, stale or {}))
 
+    def restore_maps(self) -> None:
+        """Take out of the maps what a killed engine wrote for creates that never began.
+
+        A person's `terraform plan` would propose them. What a state holds is never taken out.
+        """
+        for cloud in self._world.cluster.clouds:
+            for shard in self._world.terraform.shards(cloud):
+                if not self._world.terraform.initialised(shard) or self.busy(shard):
+                    continue
+                try:
+                    written = self._world.terraform.nodes(shard)
+                    keep = {*self._world.terraform.servers(shard), *self._map(shard)}
+                    if not keep.issuperset(written):
+                        self._world.terraform.write_nodes(
+                            shard, {name: entry for name, entry in written.items() if name in keep}
+                        )
+                except TerraformError as error:
+                    log.error("%s", error)
+
     # Driving
 
     def adopt(self, saved: ShardRun) -> None:
@@ -196,11 +231,12 @@ class Batches:
     def poll(self) -> None:
         """Go on with each batch whose process has news."""
         for batch in list(self._batches):
+            # In this order: what Terraform says last, each node's own reason, is read before its end counts.
+            result = batch.run.poll()
             if batch.stage == "apply":
                 for news in batch.run.progress():
                     self._news(batch, news)
                 self._unexplained(batch)
-            result = batch.run.poll()
             if result is None:
                 self._bound(batch)
                 continue
@@ -222,12 +258,35 @@ class Batches:
         elif not result.ok:
             if batch.stage == "init":
                 log.error("terraform init failed in %s: %s", batch.shard, result.text)
+                self._init_failed(batch, result)
             self._give_up(batch, f"terraform {batch.stage}: {result.text}", result.failure)
         elif batch.stage == "plan":
             self._planned(batch)
 
+    def _init_failed(self, batch: Batch, result: RunResult) -> None:
+        """Without a shard nothing can be created: those that wait for one fail with the reason."""
+        cloud = batch.shard.rpartition("/")[0]
+        self._not_before[cloud] = self._world.now() + _PAUSE
+        for op in self._ops.in_phase(phases.QUEUED):
+            if self._world.desired(op.node).cloud == cloud:
+                self._ops.fail(op, Failure(result.failure, f"terraform init: {result.text}"))
+
+    def _still_wanted(self, batch: Batch) -> bool:
+        """Look at Slurm once more before servers go; what is in use by now is let go by `Steps.may_delete`."""
+        for op in self._ops.of(batch.operations):
+            node = self._world.slurm_view.node(op.node, op.since)
+            if node is None or (node.in_use and (op.failure is None or node.up)):
+                return False
+        return True
+
     def _planned(self, batch: Batch) -> None:
         terraform = self._world.terraform
+        if batch.mode is PlanMode.DELETE and not self._still_wanted(batch):
+            for op in self._ops.of(batch.operations):
+                self._ops.move(op, phases.DELETE_QUEUED)
+            terraform.forget(batch.run.record)
+            terraform.write_nodes(batch.shard, self._map(batch.shard))
+            return
         expected = dict(batch.stale)
         written = terraform.nodes(batch.shard)
         for op in self._ops.of(batch.operations):
@@ -290,7 +349,6 @@ class Batches:
             self._ops.fail(op, Failure(classify(text), text))
 
     def _applied(self, batch: Batch, result: RunResult) -> None:
-        self._world.journal.drop_run(batch.run.record.id)
         servers = self._world.terraform.servers(batch.shard)
         for op in self._ops.of(batch.operations):
             held = servers.get(op.node)
@@ -314,6 +372,8 @@ class Batches:
             if not batch.operations and result.ok:
                 self._world.journal.set_dirty(batch.shard, False)
         self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))
+        # Last: an engine that is killed before adopts the run and does all of this again.
+        self._world.journal.drop_run(batch.run.record.id)
 
     def _align(self, batch: Batch, servers: Mapping[str, StateServer]) -> None:
         """Make the records say of each node what the shard's state says: it is here, or it is not.
@@ -330,13 +390,22 @@ class Batches:
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         for op in self._ops.of(batch.operations):
-            if batch.mode is PlanMode.CREATE:
+            if op.phase not in phases.IN_BATCH:
+                continue  # it has gone on, or failed for a reason of its own
+            if batch.stage == "apply":
+                # What it did is not known: state and cloud are read before anything else is done.
+                log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
+                self._ops.move(op, phases.RECOVERING)
+            elif batch.mode is PlanMode.CREATE:
                 self._ops.fail(op, Failure(failure or classify(text), text))
             else:
                 # The deletion was asked for by Slurm all the same: by id, and the state is refreshed later.
                 log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
                 self.by_id.add(op.id)
                 self._ops.move(op, phases.DELETE_QUEUED)
+        self._world.journal.drop_run(batch.run.record.id)
+        if not batch.operations:
+            self._not_before[batch.shard] = self._world.now() + _PAUSE
         if batch.stage == "plan":
             try:
                 self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))

@@ -63,6 +63,7 @@ class Engine:
                 self.operations.move(op, _RESTART[op.phase])
             elif op.phase in _LOST_RUN and op.id not in adopted:
                 self.operations.move(op, _LOST_RUN[op.phase])
+        self._batches.restore_maps()
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
@@ -78,14 +79,18 @@ class Engine:
 
     def _read(self) -> None:
         due = self._reconciler.due
-        slurm = due or self._failures.needs_slurm
+        nodes = {hold.node for hold in self._failures.due()}
+        jobs = self._failures.requeued
         clouds = set(self._world.cloud_views) if due else set()
         for op in self.operations:
-            slurm |= op.phase in phases.NEEDS_SLURM
+            if op.phase in phases.NEEDS_SLURM:
+                nodes.add(op.node)
             if op.phase in phases.NEEDS_CLOUD or op.phase == phases.APPLYING:
                 clouds.add(self._world.desired(op.node).cloud)
-        if slurm:
+        if due:
             self._world.slurm_view.refresh()
+        elif nodes or jobs:
+            self._world.slurm_view.refresh(sorted(nodes), jobs)
         for name in clouds & set(self._world.cloud_views):
             self._world.cloud_views[name].refresh()
 

@@ -43,9 +43,9 @@ class Failures:
         self._let_go: dict[int, int] = {}
 
     @property
-    def needs_slurm(self) -> bool:
-        """Whether Slurm must be read for a requeued job or an ended rest."""
-        return bool(self._requeued) or bool(self._due())
+    def requeued(self) -> list[int]:
+        """The jobs that are expected back in the queue."""
+        return list(self._requeued)
 
     def step(self) -> None:
         """Go on with all failing operations, requeued jobs and rests."""
@@ -134,12 +134,13 @@ class Failures:
             elif self._world.now() > waiting.until:
                 del self._requeued[waiting.job]
 
-    def _due(self) -> list[Hold]:
+    def due(self) -> list[Hold]:
+        """Return the rests that are over."""
         now = self._world.now()
         return [hold for hold in self._world.journal.holds().values() if hold.until <= now]
 
     def _end_rests(self) -> None:
-        for hold in self._due():
+        for hold in self.due():
             node = self._world.slurm_view.node(hold.node, hold.until)
             if node is None or self._ops.queue(hold.node):
                 continue

@@ -99,4 +99,10 @@ class Operations:
         )  # fmt: skip
         queue = self.queue(op.node)
         if queue and queue[0].phase == phases.WAITING:
-            self.move(queue[0], phases.CHECKING)
+            self.begin(queue[0])
+
+    def begin(self, op: Operation) -> None:
+        """Let an operation that waited have its turn: an operator's asks Slurm first."""
+        request = self._journal.request(op.request)
+        asks = request is not None and request.source == "operator"
+        self.move(op, phases.ASKING if asks else phases.CHECKING)

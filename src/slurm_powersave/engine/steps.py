@@ -66,7 +66,7 @@ class Steps:
 
     def _waiting(self, op: Operation) -> None:
         if self._ops.queue(op.node)[0].id == op.id:
-            self._ops.move(op, phases.CHECKING)
+            self._ops.begin(op)
 
     def _asking(self, op: Operation) -> None:
         node = self._world.slurm_view.node(op.node, op.since)
@@ -231,7 +231,8 @@ class Steps:
         node = self._world.slurm_view.node(op.node, max(op.since, self._world.now() - _FRESH))
         if node is None:
             return False
-        if node.in_use:
+        # A failed create's node may still be COMPLETING its job, though it never registered.
+        if node.in_use and (op.failure is None or node.up):
             outcome = phases.FAILED if op.failure else phases.REFUSED
             self._ops.finish(op, outcome, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
             return False

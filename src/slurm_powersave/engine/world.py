@@ -1,7 +1,7 @@
 """What the engine's parts share: the outside systems, and readings of them that are not older than needed."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm_powersave.adapters.journal import SqliteJournal
@@ -78,13 +78,13 @@ class SlurmView:
         self._snapshot: SlurmSnapshot | None = None
         self.error = ""
 
-    def refresh(self, *, force: bool = False) -> None:
-        """Read Slurm, unless it was read or failed a moment ago."""
+    def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
+        """Read these nodes and jobs (all, if none are named), unless that was done or failed a moment ago."""
         now = self._clock.now()
-        if now < self._backoff.next_try and not (force and not self.error):
+        if now < self._backoff.next_try:
             return
         try:
-            self._snapshot = self._slurm.snapshot()
+            self._snapshot = self._slurm.snapshot(nodes, jobs)
         except SlurmError as error:
             if not self.error:
                 log.warning("slurm unreadable: %s", error)

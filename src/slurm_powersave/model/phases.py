@@ -25,9 +25,7 @@ RELEASING = "releasing"
 RECOVERING = "recovering"
 """The engine died while Terraform worked: state and cloud are read before anything is done."""
 
-NEEDS_SLURM = frozenset(
-    {ASKING, CHECKING, REGISTERING, FAILING, DELETE_QUEUED, DELETE_PLANNING, RELEASING}
-)
+NEEDS_SLURM = frozenset({ASKING, CHECKING, REGISTERING, FAILING, DELETE_QUEUED, DELETE_PLANNING, RELEASING})
 NEEDS_CLOUD = frozenset({CHECKING, QUEUED, BOOTING, DELETE_QUEUED, VERIFYING, RECOVERING})
 NOT_BEGUN = frozenset({WAITING, ASKING, CHECKING, QUEUED})
 """A create in one of these has touched nothing yet."""

@@ -30,6 +30,8 @@ class MemorySlurm:
     suspend_timeout: float = 20.0
     resume_timeout: float = 600.0
     unreachable: str = ""
+    read: int = 0
+    """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
     comments: dict[int, dict[str, str]] = field(default_factory=dict)
     """What was written to a job: field -> text."""
@@ -101,10 +103,18 @@ class MemorySlurm:
 
     # ports.Slurm
 
-    def snapshot(self) -> SlurmSnapshot:
-        """Read all nodes and jobs."""
+    def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
+        """Read these nodes and the jobs on them; all if none are named."""
         self._check()
-        return SlurmSnapshot(self.clock.now(), dict(self._nodes), tuple(self.jobs.values()))
+        self.read += len(nodes) or len(self._nodes)
+        every = not nodes and not jobs
+        wanted = dict(self._nodes) if every else {name: self._nodes[name] for name in nodes}
+        found = [
+            job
+            for job in self.jobs.values()
+            if every or job.id in jobs or not wanted.keys().isdisjoint(job.nodes)
+        ]
+        return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
 
     def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
         """Do what scontrol update does to nodes."""

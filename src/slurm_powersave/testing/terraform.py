@@ -90,6 +90,8 @@ class MemoryTerraform:
     """If set, states can't be read, with this text."""
     broken_shards: set[str] = field(default_factory=set)
     """Shards whose state can't be read."""
+    locked: set[str] = field(default_factory=set)
+    """Shards whose state somebody else has locked."""
     init_fault: str = ""
     """If set, `terraform init` fails with this text."""
 
@@ -128,8 +130,8 @@ class MemoryTerraform:
         return dict(self.states.get(shard, {}))
 
     def busy(self, shard: str) -> bool:
-        """Tell whether an apply runs there."""
-        return any(
+        """Tell whether an apply runs there, or somebody else holds the lock."""
+        return shard in self.locked or any(
             run.plan and run.plan[0] == shard and run.record.kind == "apply" and run.poll() is None
             for run in self.runs.values()
         )

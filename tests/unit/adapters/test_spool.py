@@ -1,6 +1,7 @@
 """Request files: what is read, what is refused, and that nothing else can happen."""
 
 import base64
+import errno
 import os
 import time
 from pathlib import Path
@@ -185,6 +186,20 @@ def test_what_is_no_request_is_told_once_and_kept(spool: Path) -> None:
         intake.acknowledge(name)
     assert {path.name for path in (spool / "refused").iterdir()} == set(found)
     assert [path.name for path in new.iterdir()] == [good]
+
+
+def test_a_file_that_cannot_be_read_at_present_is_tried_again(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(spool, 1)
+    intake = SpoolIntake(spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files"))
+        )
+        assert intake.receive() == []
+    assert "Too many open files" in intake.state()
+    assert len(intake.receive()) == 1
 
 
 def test_only_what_was_given_out_can_be_acknowledged(spool: Path) -> None:

@@ -309,7 +309,7 @@ def test_a_plan_with_something_else_in_it_is_refused_and_says_so(world: MemoryWo
     world.slurm.submit("n1")
     world.settle(60)
     assert sum(run.record.kind == "apply" for run in world.terraform.runs.values()) == applies
-    assert 'node["n2"]' in world.slurm.node("n1").reason
+    assert "node[ n2 ]: delete/create of something" in world.slurm.node("n1").reason
     assert world.slurm.node("n2").up and set(servers(world)) == {"n2"}
 
 

@@ -1,0 +1,69 @@
+"""`python -m tests.bench [PART...]`: measure, write build/bench.json, print a table.
+
+Parts: hook, journal, resume, slow-start, together, idle; without names all of them. A cluster of its
+own is made for them and removed at the end; it needs root.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.bench import hook
+from tests.bench.cluster import Bench
+from tests.bench.table import print_table
+from tests.e2e.harness import CHECKOUT
+
+RESULT = CHECKOUT / "build" / "bench.json"
+
+
+def main(words: list[str]) -> int:
+    """Measure the parts named, or all."""
+    with_cluster: dict[str, Callable[[Bench], dict[str, Any]]] = {
+        "idle": Bench.idle,
+        "journal": Bench.journal,
+        "resume": Bench.resume,
+        "together": Bench.together,
+        "slow-start": Bench.slow_start,
+    }
+    known = ["hook", *with_cluster]
+    if unknown := sorted(set(words) - set(known)):
+        print(f"bench: no such part: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    parts = words or known
+    if os.geteuid() != 0 and set(parts) - {"hook"}:
+        print("bench: containers need root: sudo make bench, or: python -m tests.bench hook", file=sys.stderr)
+        return 2
+    found: dict[str, Any] = {
+        "machine": {
+            "cores": os.cpu_count(),
+            "kernel": platform.release(),
+            "load_before": os.getloadavg()[0],
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+    }
+    if "hook" in parts:
+        _say("hook: 1,000 calls")
+        found["hook"] = hook.measure(1000)
+    if set(parts) & set(with_cluster):
+        with Bench(_say) as bench:
+            for name, measure in with_cluster.items():
+                if name in parts:
+                    _say(name)
+                    found[name] = measure(bench)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    print_table(found)
+    _say(f"written to {RESULT.relative_to(CHECKOUT)}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

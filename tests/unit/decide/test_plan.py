@@ -1,0 +1,81 @@
+"""What becomes of a request for one node: tests/cases/plan.yml."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_powersave.decide.plan import verdict
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import TABLE, Mode
+from slurm_powersave.model.nodes import Hold, Operation
+
+CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/plan.yml").read_text())
+NOW = 1000.0
+OUTCOMES = {phases.DONE, phases.FAILED, phases.REFUSED, phases.CANCELLED, phases.JOINED}
+
+
+def operation(number: int, mode: str, phase: str, word: str = "") -> tuple[Operation, float]:
+    """An open operation and the time of its request."""
+    failure = FailureClass.QUOTA if word == "failed" else None
+    op = Operation(f"op{number}", "r", "n1", Mode(mode), phase, 900, 900, failure=failure)
+    return op, NOW + 1 if word == "later" else 900.0
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_verdict(case: dict[str, Any]) -> None:
+    holds = {"rests": NOW + 60, "over": NOW}
+    hold = Hold("n1", "op0", FailureClass.QUOTA, "r", holds[case["hold"]]) if "hold" in case else None
+    decided = verdict(
+        Mode(case["mode"]),
+        source=case.get("source", "hook"),
+        time=NOW,
+        open_operations=[operation(number, *words) for number, words in enumerate(case.get("open", []))],
+        has_server=case.get("server", False),
+        hold=hold,
+        now=NOW,
+    )
+    assert (decided.outcome or decided.phase) == case["becomes"]
+    assert len(decided.cancels) == case.get("cancels", 0)
+
+
+_PHASES = st.sampled_from(
+    [phases.WAITING, phases.ASKING, phases.CHECKING, phases.QUEUED, phases.APPLYING, phases.VERIFYING]
+)
+
+
+@given(
+    mode=st.sampled_from(Mode),
+    source=st.sampled_from(["hook", "operator", "reconcile"]),
+    queue=st.lists(
+        st.tuples(st.sampled_from(list(TABLE)), _PHASES, st.sampled_from(["", "failed", "later"])), max_size=4
+    ),
+    server=st.booleans(),
+    rests=st.sampled_from([None, NOW - 1, NOW + 1]),
+)
+def test_any_queue_gives_a_phase_or_an_outcome_and_never_cancels_what_has_begun(
+    mode: Mode, source: str, queue: list[tuple[Mode, str, str]], server: bool, rests: float | None
+) -> None:
+    operations = [operation(number, *words) for number, words in enumerate(queue)]
+    decided = verdict(
+        mode,
+        source=source,
+        time=NOW,
+        open_operations=operations,
+        has_server=server,
+        hold=Hold("n1", "x", FailureClass.QUOTA, "r", rests) if rests else None,
+        now=NOW,
+    )
+    assert bool(decided.phase) != bool(decided.outcome)
+    assert not decided.outcome or decided.outcome in OUTCOMES
+    by_id = {op.id: op for op, _ in operations}
+    for cancelled in decided.cancels:
+        assert by_id[cancelled].mode is Mode.RESUME and by_id[cancelled].phase in phases.NOT_BEGUN
+        assert mode is not Mode.RESUME
+    left = [op for op, _ in operations if op.id not in decided.cancels]
+    # Nothing starts beside something that runs.
+    assert decided.phase in ("", phases.WAITING) or not left

@@ -1,0 +1,88 @@
+"""Differences between Slurm, cloud and journal that no request explains."""
+
+import pytest
+
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.testing.world import MemoryWorld
+from tests.unit.engine.checks import assert_at_rest, outcomes, servers
+from tests.unit.engine.test_lifecycle import up
+
+
+def test_a_lost_resume_is_made_up_for() -> None:
+    world = MemoryWorld.of(2)
+    world.run(60)
+    world.slurm.hook = lambda mode, nodes: None
+    world.slurm.submit("n1")
+    world.slurm.hook = world._hook
+    world.run(60)
+    world.settle(60)
+    assert world.slurm.node("n1").up
+    assert_at_rest(world)
+
+
+def test_a_difference_counts_only_when_it_was_seen_twice() -> None:
+    world = MemoryWorld.of(2)
+    world.run(40)
+    before = len(world.journal.history())
+    # For one reading the node looks as if it came up without a request.
+    while world.engine._reconciler._before == {}:
+        world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERING_UP")
+        world.run(0.1)
+    world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
+    world.run(90)
+    assert len(world.journal.history()) == before and world.cloud.created == 0
+
+
+def test_a_forgotten_server_is_deleted() -> None:
+    world = MemoryWorld.of(2)
+    job = up(world, "n1")
+    world.slurm.hook = lambda mode, nodes: None
+    world.slurm.end(job)
+    world.slurm.suspend("n1")
+    world.slurm.hook = world._hook
+    world.run(20)
+    assert set(servers(world)) == {"n1"}
+    world.run(70)
+    world.settle(60)
+    assert servers(world) == {}
+    assert outcomes(world, "n1")[-1] == ("suspend", "done")
+    assert_at_rest(world)
+
+
+def test_a_forgotten_server_of_a_node_in_use_stays() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    world.slurm.set_flags("n1", "ALLOCATED", "CLOUD", "POWERED_DOWN")
+    world.run(120)
+    assert set(servers(world)) == {"n1"}
+
+
+def test_nothing_is_compared_while_one_side_is_unreadable(caplog: pytest.LogCaptureFixture) -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
+    world.cloud.unreachable = "503"
+    world.run(120)
+    world.cloud.unreachable = ""
+    world.slurm.unreachable = "no answer"
+    world.run(120)
+    assert set(servers(world)) == {"n1"}
+
+
+def test_two_servers_of_one_name_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    entry = world.terraform.maps[world.journal.node_records()["n1"].shard]["n1"]
+    world.cloud.create(entry, frozenset({"slurm-powersave", "cluster=test", "node=n1"}))
+    world.run(90)
+    assert "double node=n1" in caplog.text
+    assert caplog.text.count("double node=n1") == 1, "said once"
+
+
+def test_a_request_during_the_rest_is_not_made_by_us() -> None:
+    world = MemoryWorld.of(2)
+    world.cloud.create_faults["n1"] = "Quota exceeded"
+    world.slurm.submit("n1")
+    world.settle(60)
+    world.run(200)
+    assert [mode for mode, _ in outcomes(world, "n1")].count(Mode.RESUME.value) == 1

@@ -1,0 +1,216 @@
+"""Anything may happen in any order: the invariants hold all the way, and at rest all are of one mind.
+
+`make test` runs sixty short stories, the same every time; `make test-all` many new ones.
+"""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.testing.world import MemoryWorld
+from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, servers
+
+NAMES = ("n1", "n2", "n3")
+NODES = st.sampled_from(NAMES)
+REST = {"quota": 20, "capacity": 20, "node-local": 20, "unknown": 20, "config": 20, "auth": 20}
+
+
+def coarsely(world: MemoryWorld, seconds: float) -> None:
+    """`world.run` in steps of half a second."""
+    end = world.clock.now() + seconds
+    while world.clock.now() < end:
+        world.slurm.tick()
+        world.engine.step()
+        world.clock.advance(0.5)
+
+
+class Cluster(RuleBasedStateMachine):
+    """Three nodes, their users, operators, a cloud with moods, and a mortal engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = MemoryWorld.of(
+            len(NAMES), failure={"rest": REST, "boot_timeout": 15, "registration_timeout": 15}
+        )
+        self.world.slurm.resume_timeout = 90.0
+        self.wrong: list[str] = []
+        self.gone: set[str] = set()
+        self._watch()
+
+    def _watch(self) -> None:
+        cloud, slurm = self.world.cloud, self.world.slurm
+        create, delete = cloud.create, cloud.delete
+
+        def watched_create(entry, tags):  # type: ignore[no-untyped-def]
+            if servers(self.world).get(entry.node.name):
+                self.wrong.append(f"a second server for {entry.node.name}")
+            return create(entry, tags)
+
+        def watched_delete(server_id: str) -> None:
+            held = cloud._servers.get(server_id)
+            if held and cloud._alive(held):
+                node = slurm.node(held.server.name)
+                if node.in_use and node.up:
+                    self.wrong.append(f"{node.name} deleted in use: {sorted(node.flags)}")
+                if slurm.unreachable and held.gone_at is None:
+                    self.blind.append(server_id)
+            delete(server_id)
+
+        self.blind: list[str] = []
+        cloud.create = watched_create  # type: ignore[method-assign]
+        cloud.delete = watched_delete  # type: ignore[method-assign]
+
+    # Users and Slurm
+
+    @rule(nodes=st.sets(NODES, min_size=1))
+    def submit(self, nodes: set[str]) -> None:
+        free = [
+            name
+            for name in sorted(nodes)
+            if self.world.slurm.node(name).has("IDLE")
+            and not self.world.slurm.node(name).has("DRAIN", "POWERING_UP", "POWER_DOWN", "POWERING_DOWN")
+        ]
+        if free:
+            self.world.slurm.submit(*free)
+
+    @precondition(lambda self: self.world.slurm.jobs)
+    @rule(choice=st.integers(0, 20))
+    def end(self, choice: int) -> None:
+        jobs = sorted(self.world.slurm.jobs)
+        self.world.slurm.end(jobs[choice % len(jobs)])
+
+    @rule(nodes=st.sets(NODES, min_size=1))
+    def suspend(self, nodes: set[str]) -> None:
+        idle = [
+            name
+            for name in sorted(nodes)
+            if self.world.slurm.node(name).up and not self.world.slurm.node(name).in_use
+        ]
+        if idle:
+            self.world.slurm.suspend(*idle)
+
+    @rule(node=NODES)
+    def power_down_while_coming_up(self, node: str) -> None:
+        if self.world.slurm.node(node).powering_up:
+            self.world.slurm._requeue(node)
+            self.world.slurm.suspend(node)
+
+    # Operators, and hooks that say it twice or too late
+
+    @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND]), node=NODES)
+    def operator(self, mode: Mode, node: str) -> None:
+        self.world.request(mode, node, source="operator")
+
+    @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND, Mode.RESUME_FAIL]), nodes=st.sets(NODES))
+    def stray_hook(self, mode: Mode, nodes: set[str]) -> None:
+        self.world.request(mode, ",".join([*sorted(nodes), "x9"]))
+
+    # Time and death
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule()
+    def crash(self) -> None:
+        self.world.crash()
+
+    # Faults
+
+    @rule(node=NODES, text=st.sampled_from(["Quota exceeded for cores", "No valid host was found", ""]))
+    def create_fault(self, node: str, text: str) -> None:
+        self.world.cloud.create_faults.pop(node, None)
+        if text:
+            self.world.cloud.create_faults[node] = text
+
+    @rule(node=NODES, on=st.booleans())
+    def error_fault(self, node: str, on: bool) -> None:
+        self.world.cloud.error_faults.pop(node, None)
+        if on:
+            self.world.cloud.error_faults[node] = "Build of instance aborted"
+
+    @rule(node=NODES, on=st.booleans())
+    def boot_fault(self, node: str, on: bool) -> None:
+        (self.world.cloud.never_boots.add if on else self.world.cloud.never_boots.discard)(node)
+
+    @rule(on=st.booleans())
+    def slurm_unreachable(self, on: bool) -> None:
+        self.world.slurm.unreachable = "Unable to contact slurm controller" if on else ""
+
+    @rule(on=st.booleans())
+    def cloud_unreachable(self, on: bool) -> None:
+        self.world.cloud.unreachable = "503 Service Unavailable" if on else ""
+
+    @rule(shard=st.sampled_from(["mem/nodes-001", "mem/nodes-002"]), on=st.booleans())
+    def state_locked(self, shard: str, on: bool) -> None:
+        (self.world.terraform.locked.add if on else self.world.terraform.locked.discard)(shard)
+
+    @rule(shard=st.sampled_from(["mem/nodes-001", "mem/nodes-002"]), on=st.booleans())
+    def state_unreadable(self, shard: str, on: bool) -> None:
+        broken = self.world.terraform.broken_shards
+        (broken.add if on else broken.discard)(shard)
+
+    @rule(node=NODES)
+    def server_vanishes(self, node: str) -> None:
+        for server_id in servers(self.world).get(node, []):
+            self.world.cloud.vanish(server_id)
+            self.gone.add(node)
+
+    # What must hold
+
+    @invariant()
+    def no_invariant_was_broken(self) -> None:
+        assert not self.wrong, self.wrong
+        assert all(len(ids) == 1 for ids in servers(self.world).values())
+
+    @invariant()
+    def every_planned_request_has_one_operation_a_node(self) -> None:
+        pairs = [(op.request, op.node) for op in self.world.journal.history(limit=1000)]
+        assert len(pairs) == len(set(pairs))
+
+    def teardown(self) -> None:
+        world = self.world
+        world.cloud.create_faults.clear()
+        world.cloud.error_faults.clear()
+        world.cloud.never_boots.clear()
+        world.cloud.unreachable = world.slurm.unreachable = ""
+        world.terraform.locked.clear()
+        world.terraform.broken_shards.clear()
+        coarsely(world, 350)  # longer than any rest, and than two rounds of comparing
+        for node in self.gone:
+            # slurmctld would have found it not responding, and its administrator powers it down.
+            if world.slurm.node(node).up and not servers(world).get(node):
+                world.slurm._requeue(node)
+                world.slurm.suspend(node)
+        coarsely(world, 60)
+        world.settle(400)
+        assert not self.wrong, self.wrong
+        assert_one_outcome_each(world)
+        assert_agreed(world)
+        assert not world.journal.holds()
+
+
+_FEW = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+_MANY = settings(
+    max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+TestCluster = Cluster.TestCase
+TestCluster.settings = _FEW
+
+
+class Thorough(Cluster):
+    """The same, more of it."""
+
+
+TestThorough = pytest.mark.slow(Thorough.TestCase)
+TestThorough.settings = _MANY
