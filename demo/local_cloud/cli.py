@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from local_cloud import faults
+from local_cloud import faults, network
 from local_cloud.clean import clean
 from local_cloud.cloud import Cloud
 from local_cloud.errors import CloudFault
@@ -126,12 +126,12 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
 
 def _network(cloud: Cloud, args: argparse.Namespace) -> Any:
     if args.action == "delete":
-        cloud.delete_network()
+        network.remove(cloud.store)
         return None
     if args.action == "show":
-        return cloud.network()
+        return network.current(cloud.store)
     images = dict(entry.split("=", 1) for entry in args.image if "=" in entry)
-    return cloud.configure(args.bridge, args.subnet, images)
+    return network.configure(cloud.store, args.bridge, args.subnet, images)
 
 
 def _fault(cloud: Cloud, args: argparse.Namespace) -> Any:

@@ -13,7 +13,7 @@ from local_cloud import faults, network
 from local_cloud.claim import claim
 from local_cloud.errors import CloudFault
 from local_cloud.guest import Guest
-from local_cloud.store import Store, read_json, write_json
+from local_cloud.store import Store
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HOST_KEY_TIMEOUT = 20.0
@@ -28,39 +28,6 @@ class Cloud:
     def __init__(self, root: Path, images: dict[str, str] | None = None) -> None:
         """`images`: aliases besides those of the settings; values are paths or names in the cache."""
         self.store = Store(root, images or {})
-
-    # -- network and settings ------------------------------------------------------------------
-
-    def configure(self, bridge: str, subnet: str, images: dict[str, str]) -> dict[str, Any]:
-        """Record the settings (images are added to those known) and make the network."""
-        self.store.prepare()
-        with self.store.lock("network"):
-            old = read_json(self.store.root / "cloud.json", {})
-            if old and (old["bridge"], old["subnet"]) != (bridge, subnet):
-                raise CloudFault(
-                    "conflict", f"this cloud has the network {old['bridge']} {old['subnet']} already"
-                )
-            new = {"bridge": bridge, "subnet": subnet, "images": {**old.get("images", {}), **images}}
-            if new != old:
-                write_json(self.store.root / "cloud.json", new)
-            network.ensure(self.store.root, bridge, subnet)
-        return new
-
-    def network(self) -> dict[str, Any] | None:
-        """Return the settings if the network is up, else None."""
-        settings = read_json(self.store.root / "cloud.json")
-        return dict(settings) if settings and network.find(settings["bridge"]) else None
-
-    def delete_network(self) -> None:
-        """Remove the bridge; refused while there are servers."""
-        settings = read_json(self.store.root / "cloud.json")
-        if settings is None:
-            return
-        if self.store.server_ids():
-            raise CloudFault("conflict", f"network {settings['bridge']} is in use by servers")
-        with self.store.lock("network"):
-            network.delete(self.store.root, settings["bridge"])
-            (self.store.root / "cloud.json").unlink(missing_ok=True)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -128,8 +95,6 @@ class Cloud:
             raise CloudFault("config", f"{name!r} is no host name")
         if address == str(subnet[1]) or ipaddress.ip_address(address) not in subnet:
             raise CloudFault("config", f"address {address} is not free in {subnet}")
-        with self.store.lock("network"):
-            network.ensure(self.store.root, settings["bridge"], settings["subnet"])
         wanted = {
             "name": name,
             "image": image,
@@ -169,6 +134,7 @@ class Cloud:
         slow = faults.take(self.store, faults.SLOW_BOOT, record["name"])
         dead = faults.take(self.store, faults.BOOT, record["name"])
         vanish = faults.take(self.store, faults.VANISH, record["name"])
+        network.ensure(self.store)  # it may be gone since the machine was rebooted
         self.store.write(record)  # the supervisor reads image and flavor there
         try:
             guest.launch(

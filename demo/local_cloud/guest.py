@@ -88,7 +88,7 @@ class Guest:
                 "--quiet",
                 "--collect",
                 unit,
-                "--slice=slurm-powersave.slice",
+                "--slice=slurmpowersave.slice",
                 "--property=Delegate=yes",
             ]
             options += [f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.errors import CloudFault
+from local_cloud.store import Store, read_json, write_json
 
 INTERFACES = Path("/sys/class/net")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -36,7 +37,48 @@ def _mark(root: Path) -> str:
     return f"slurm-powersave {root}"[:255]
 
 
-def ensure(root: Path, bridge: str, subnet: str) -> None:
+def configure(store: Store, bridge: str, subnet: str, images: dict[str, str]) -> dict[str, Any]:
+    """Record a cloud's settings (images are added to those known) and make its network."""
+    store.prepare()
+    with store.lock("network"):
+        old = read_json(store.root / "cloud.json", {})
+        if old and (old["bridge"], old["subnet"]) != (bridge, subnet):
+            raise CloudFault(
+                "conflict", f"this cloud has the network {old['bridge']} {old['subnet']} already"
+            )
+        new = {"bridge": bridge, "subnet": subnet, "images": {**old.get("images", {}), **images}}
+        make(store.root, bridge, subnet)
+        if new != old:  # what was refused is not recorded
+            write_json(store.root / "cloud.json", new)
+    return new
+
+
+def current(store: Store) -> dict[str, Any] | None:
+    """Return a cloud's settings if its network is up, else None."""
+    settings = read_json(store.root / "cloud.json")
+    return dict(settings) if settings and find(settings["bridge"]) else None
+
+
+def remove(store: Store) -> None:
+    """Remove a cloud's network; refused while there are servers."""
+    settings = read_json(store.root / "cloud.json")
+    if settings is None:
+        return
+    if store.server_ids():
+        raise CloudFault("conflict", f"network {settings['bridge']} is in use by servers")
+    with store.lock("network"):
+        delete(store.root, settings["bridge"])
+        (store.root / "cloud.json").unlink(missing_ok=True)
+
+
+def ensure(store: Store) -> None:
+    """Make a cloud's bridge if it is not there."""
+    settings = store.settings()
+    with store.lock("network"):
+        make(store.root, settings["bridge"], settings["subnet"])
+
+
+def make(root: Path, bridge: str, subnet: str) -> None:
     """Make the bridge with the subnet's first address, unless it is there.
 
     Raises CloudFault when the name or a part of the subnet belongs to somebody else.

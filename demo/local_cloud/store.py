@@ -147,7 +147,7 @@ class Store:
 
     def read(self, server_id: str) -> dict[str, Any] | None:
         """Read a server's record; None if it is gone."""
-        if not server_id or "/" in server_id:
+        if server_id in ("", ".", "..") or "/" in server_id:
             return None
         record = read_json(self.servers / server_id / "server.json")
         return None if record is None else dict(record)

@@ -49,6 +49,11 @@ def _call(what: str, result: int) -> None:
         raise OSError(code, f"{what}: {os.strerror(code)}")
 
 
+def first_moment(requested: float) -> float:
+    """When a boot may begin that was asked for at `requested`; both in seconds since the epoch."""
+    return int(requested) + 1 + TICK
+
+
 class Supervisor:
     """One server's guest."""
 
@@ -90,7 +95,7 @@ class Supervisor:
             )
             asked = self._sleep(None)
         while not asked:
-            asked = self._sleep(max(0.0, int(not_before) + 1 + TICK - time.time())) or self._boot()
+            asked = self._sleep(max(0.0, first_moment(not_before) - time.time())) or self._boot()
             not_before = time.time()
         self.cgroups.kill()
         self.cgroups.remove()

@@ -33,7 +33,9 @@ LAST_CALL = 600.0
 
 def socket_path() -> Path:
     """Return a socket's path in a directory that only we can enter, and sweep dead ones."""
-    directory = Path(os.environ.get("TMPDIR", "/tmp"), f"slurm-powersave-provider-{os.getuid()}")
+    name = f"slurm-powersave-provider-{os.getuid()}"
+    place = os.environ.get("TMPDIR", "/tmp")
+    directory = Path(place if len(place) < 60 else "/tmp", name)  # sun_path has 108 bytes (unix(7))
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or directory.is_symlink():
@@ -57,7 +59,7 @@ def main() -> None:
     for name in UNUSED:
         sys.modules[name] = types.ModuleType(name)
     import grpc
-    from localcloud_provider.resources import LocalCloud
+    from localcloud_provider.provider import LocalCloud
     from localcloud_provider.servicer import Servicer
     from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 

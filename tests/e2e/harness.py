@@ -40,6 +40,8 @@ node_pools:
     image: default
     image_user: root
     flavors: [small]
+    features: [container]
+    gres: disk:2
     addresses: {network}.1.1-{network}.1.6
 partitions:
   - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
@@ -47,7 +49,11 @@ power_save:
   {{suspend_time: {suspend_time}, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
 failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
 fast_start: {fast_start}
+# With NodeName, as on a GPU site: only then slurmctld knows what a node has before it first registers.
+gres_conf: |
+  NodeName={name}-[1-6] Name=disk Count=2
 slurm_conf_extra:
+  GresTypes: disk
   AuthInfo: cred_expire=10
   SchedulerParameters: batch_sched_delay=0,sched_interval=1
   ProctrackType: proctrack/linuxproc

@@ -8,7 +8,8 @@ from tests.e2e.harness import OFF, Live
 
 
 def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(live: Live) -> None:
-    job = live.sbatch("-N3", "srun hostname")
+    # Features and Gres of nodes that have never been up count as well.
+    job = live.sbatch("-N3 -C container --gres=disk:1", "srun hostname")
     live.job_done(job, 60)
     assert sorted(live.login(f"cat /mnt/ohpc/{job}.out").split()) == ["e2e-1", "e2e-2", "e2e-3"]
     assert sorted(live.servers()) == ["e2e-1", "e2e-2", "e2e-3"]

@@ -11,7 +11,7 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer, read_dynamic_value
 from tf.utils import Diagnostics
 
-from localcloud_provider.resources import LocalCloud
+from localcloud_provider.provider import LocalCloud
 
 
 class Flights:

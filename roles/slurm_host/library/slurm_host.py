@@ -16,7 +16,7 @@ module: slurm_host
 short_description: Make a host a member of a Slurm cluster
 description:
   - Writes the munge key, C(/etc/hosts), the host name, C(slurm.conf), C(gres.conf) and C(cgroup.conf), and
-    starts munged. On a compute node it then starts slurmd, last of all.
+    starts munged. On a compute node it then starts slurmd, last of all. Only on other hosts munged is enabled.
   - A daemon whose files change is stopped before they are written and started afterwards. A run that is
     interrupted in between leaves it stopped, and the next run starts it.
 options:
@@ -290,7 +290,8 @@ class Host:
                 self.systemctl("stop", "munge")
                 running = False
             self.put(path, key, 0o400, (user.pw_uid, grp.getgrnam("munge").gr_gid), secret=True)
-        if self.units["munge"].get("UnitFileState") == "disabled":
+        # On a compute node this module runs after each boot, before slurmd; enabling costs it 0.3 s.
+        if self.units["munge"].get("UnitFileState") == "disabled" and not self.wanted["slurmd"]:
             self.systemctl("enable", "munge")
         if not running:
             self.systemctl("start", "munge")

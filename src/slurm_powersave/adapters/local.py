@@ -41,7 +41,8 @@ class LocalCloud:
             )
         checkout = Path(__file__).resolve().parents[3]
         cli = Path(settings.get("cli") or checkout / "demo/local_cloud/cli.py")
-        self._argv = [sys.executable, str(cli), "--root", str(settings["root"])]
+        # -I -S: it needs the standard library only, and a third of its time would be site-packages.
+        self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
 
     def servers(self) -> Sequence[Server]:

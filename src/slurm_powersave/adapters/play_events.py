@@ -4,11 +4,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from slurm_powersave.model.errors import FailureClass
+
 Line = dict[str, Any]
 MODULE = "slurm_host"
 LONGEST = 400
 """Characters of a failure's text: it goes into Slurm's Reason."""
 
+# How ansible-core 2.18 and 2.19 begin what failed before a module ran.
+_CONTROL_HOST = re.compile(r"^Task failed: |undefined variable|^Could not find or access|^The task includes")
+_BEGINNING = re.compile(
+    r"^(Task failed: )?((Module failed: )|"
+    r"(Data could not be sent to remote host \"[^\"]*\"\. |Failed to connect to the host via ssh: )"
+    r"(Make sure this host can be reached over ssh: )?)?"
+)
 _COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! |fatal: )(.+)$", re.MULTILINE)
 
@@ -26,9 +35,8 @@ class Group:
         self._more_follows = more_follows
         self._say = say
         self._configured: set[str] = set()
-        self._words: dict[str, tuple[str, str]] = {}
-        self.ok = True
-        self.failure = "node-local"
+        self._words: dict[str, tuple[FailureClass, str]] = {}
+        self.failed: dict[str, FailureClass] = {}
         self.heard = False
         """Whether the play got as far as a host."""
 
@@ -48,21 +56,25 @@ class Group:
                 self._failed(host, *self._words[host])
         elif kind == "runner_on_unreachable":
             self.heard = True
-            self._failed(host, "node-local", f"unreachable: {_text(data.get('res') or {})}")
+            self._failed(host, FailureClass.NODE_LOCAL, f"unreachable: {_text(data.get('res') or {})}")
         elif kind == "playbook_on_stats":
             self._stats(data)
 
     def _stats(self, data: Mapping[str, Any]) -> None:
         bad = {**(data.get("failures") or {}), **(data.get("dark") or {})}
+        silent = (FailureClass.NODE_LOCAL, "a task failed without a message")
         for host in list(self._waiting):
             if host in bad:
-                self._failed(host, *self._words.get(host, ("node-local", "a task failed without a message")))
+                self._failed(host, *self._words.get(host, silent))
             elif host in self._configured:
                 self._done(host)
             elif host not in (data.get("processed") or {}):
-                self._failed(host, "config", "it took no part in the play: is it in the inventory?")
+                # Ansible ends well when --limit names hosts that it does not know.
+                self._failed(
+                    host, FailureClass.CONFIG, "it took no part in the play: is it in the inventory?"
+                )
 
-    def finish(self, failure: str, text: str) -> None:
+    def finish(self, failure: FailureClass, text: str) -> None:
         """The run has ended: whoever is still waiting failed for that reason."""
         for host in list(self._waiting):
             self._failed(host, failure, text or "the play ended before this node was configured")
@@ -72,38 +84,43 @@ class Group:
             del self._waiting[host]
             self._say({"node": host, "ok": True, "text": ""})
 
-    def _failed(self, host: str, failure: str, text: str) -> None:
+    def _failed(self, host: str, failure: FailureClass, text: str) -> None:
         if host in self._waiting:
             del self._waiting[host]
-            self.failure = failure if self.ok else self.failure
-            self.ok = False
+            self.failed[host] = failure
             self._say({"node": host, "ok": False, "failure": failure, "text": text[:LONGEST]})
 
 
-def failure_of(data: Mapping[str, Any]) -> tuple[str, str]:
+def failure_of(data: Mapping[str, Any]) -> tuple[FailureClass, str]:
     """Return class and text of a failed task.
 
     A result that no module made failed on the control host, before anything reached the node: an
-    undefined variable, a template, a missing file. That fails in the same way everywhere.
+    undefined variable, a template, a missing file. That fails in the same way everywhere. A site's
+    playbook may also fail on purpose (ansible.builtin.fail), which is about the node.
     """
     result = data.get("res") or {}
-    here = not {"invocation", "module_stdout", "rc", "exception", "ansible_facts"} & set(result)
     text = _text(result)
-    task = str(data.get("task") or "").rpartition(" : ")[2]
-    return ("config" if here else "node-local"), text if _is_ours(data) else f"{task}: {text}"
+    if not _is_ours(data):
+        task = str(data.get("task") or "").rpartition(" : ")[2]
+        text = f"{task}: {text}"
+    reached = {"invocation", "module_stdout", "rc"} & set(result)
+    on_purpose = not _is_ours(data) and not _CONTROL_HOST.search(str(result.get("msg", "")))
+    return (FailureClass.NODE_LOCAL if reached or on_purpose else FailureClass.CONFIG), text
 
 
-def play_failure(status: str, rc: int | None, words: str, timeout: float, heard: bool) -> tuple[str, str]:
-    """Return class and text of a run that ended; ("unknown", "") if it ended well or its hosts tell why."""
+def play_failure(
+    status: str, rc: int | None, words: str, timeout: float, heard: bool
+) -> tuple[FailureClass, str]:
+    """Return class and text of a run that has ended; no text if it ended well or its hosts have told why."""
     if status == "timeout":
-        return "node-local", f"the play was stopped after {timeout:g} s"
+        return FailureClass.NODE_LOCAL, f"the play was stopped after {timeout:g} s"
     if status == "canceled":
-        return "unknown", "the play was interrupted"
+        return FailureClass.UNKNOWN, "the play was interrupted"
     if rc == 0 or heard:
-        return "unknown", ""
+        return FailureClass.UNKNOWN, ""
     found = _ERROR.search(_COLOR.sub("", words))
     why = found[1].strip() if found else words.strip()[-LONGEST:]
-    return "config", f"ansible-playbook ended with {rc}: {why}"[:LONGEST]
+    return FailureClass.CONFIG, f"ansible-playbook ended with {rc}: {why}"[:LONGEST]
 
 
 def _is_ours(data: Mapping[str, Any]) -> bool:
@@ -111,6 +128,11 @@ def _is_ours(data: Mapping[str, Any]) -> bool:
 
 
 def _text(result: Mapping[str, Any]) -> str:
+    """Return a result's message in one line, without what every such message begins with."""
     words = str(result.get("msg") or "").strip() or "no message"
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" in words:
+        return "its SSH host key is not the one that the cloud handed out"
     more = str(result.get("stderr") or result.get("module_stderr") or "").strip()
-    return " ".join(f"{words}: {more}".split() if more else words.split())
+    if more:
+        words += f": {more}"
+    return " ".join(_BEGINNING.sub("", words).split())

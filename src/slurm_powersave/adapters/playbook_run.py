@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters.play_events import Group, Line, play_failure
+from slurm_powersave.model.errors import FailureClass
 
 POLL_SECONDS = 1.0
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(line), flush=True)
 
     for name, why in plan["refused"].items():
-        say({"node": name, "ok": False, "failure": "node-local", "text": why})
+        say({"node": name, "ok": False, "failure": FailureClass.NODE_LOCAL, "text": why})
     groups = [Group(group["nodes"], bool(group["after"]), say) for group in plan["groups"]]
     with ThreadPoolExecutor(max(1, len(groups))) as pool:
         texts = list(
@@ -43,11 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 [(number, plan["groups"][number], group) for number, group in enumerate(groups)],
             )
         )
-    ok = not plan["refused"] and all(group.ok for group in groups)
-    failed = [group for group in groups if not group.ok]
-    failure = failed[0].failure if failed else "node-local"
-    say({"ok": ok, "text": next((text for text in texts if text), ""), "failure": failure})
-    return 0 if ok else 1
+    failed = [failure for group in groups for failure in group.failed.values()]
+    failed += [FailureClass.NODE_LOCAL] * len(plan["refused"])
+    text = next((text for text in texts if text), "")
+    if failed and not text:
+        text = f"{len(failed)} of {len(plan['nodes'])} nodes failed"
+    say({"ok": not failed, "text": text, "failure": failed[0] if failed else FailureClass.UNKNOWN})
+    return 1 if failed else 0
 
 
 def _run(
@@ -93,12 +96,7 @@ def _run_in(
         playbook=str(_playbook(directory, plan["playbook"], hooks)),
         inventory=plan["inventory"],
         limit=f"@{directory / 'limit'}",
-        envvars={
-            "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
-            # A master would outlive its server and hold up the next one at that address. Hooks of a site
-            # have many tasks, so they may share a connection for a moment.
-            "ANSIBLE_SSH_ARGS": "-C -o ControlMaster=no -o ControlPath=none",
-        },
+        envvars={"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")},
         forks=min(50, max(5, len(hooks["nodes"]))),
         timeout=int(plan["timeout"]),
         quiet=True,
@@ -107,8 +105,9 @@ def _run_in(
         cancel_callback=stopped,
     )
     if errors:
-        group.finish("unknown", f"the play's events could not be read: {errors[0]}")
-        return f"the play's events could not be read: {errors[0]}"
+        text = f"the play's events could not be read: {errors[0]}"
+        group.finish(FailureClass.UNKNOWN, text)
+        return text
     failure, text = play_failure(runner.status, runner.rc, _words(directory), plan["timeout"], group.heard)
     group.finish(failure, text)
     return text

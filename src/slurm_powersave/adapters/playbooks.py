@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import known_hosts
-from slurm_powersave.adapters.process import Tail, alive, exit_code, signal_group, signal_run, start_detached
-from slurm_powersave.model.errors import ConfigError, FailureClass, MissingToolError
-from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
+from slurm_powersave.adapters.process import start_detached
+from slurm_powersave.model.errors import ConfigError, MissingToolError
+from slurm_powersave.model.nodes import DesiredNode, RunRecord
 
 SSH_PORT = 22
 BANNER_SECONDS = 0.3
-RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class AnsiblePlaybooks:
         self._hooks = hooks or {}
         self._timeout = timeout
 
-    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> "ConfigureRun":
+    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> ConfigureRun:
         """Record the host keys, then start node.yml for these nodes.
 
         A node that has no key, now or from before, is not tried: it fails with that reason.
@@ -134,7 +133,7 @@ class AnsiblePlaybooks:
                 refused[node.name] = "the cloud handed out no SSH host key for this server"
         return refused
 
-    def adopt(self, record: RunRecord) -> "ConfigureRun":
+    def adopt(self, record: RunRecord) -> ConfigureRun:
         """Take up a run that an earlier engine started; its news come again from the first."""
         return ConfigureRun(record)
 
@@ -149,101 +148,6 @@ class AnsiblePlaybooks:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
-
-
-class ConfigureRun:
-    """One detached run of node.yml; implements ports.Run."""
-
-    def __init__(self, record: RunRecord) -> None:
-        self._record = record
-        self._tail = Tail(Path(record.directory) / "stdout.jsonl")
-        self._silent: set[str] | None = None
-        self._end: dict[str, Any] = {}
-
-    @property
-    def record(self) -> RunRecord:
-        """What must be journalled to adopt this run later."""
-        return self._record
-
-    def progress(self) -> Sequence[NodeProgress]:
-        """Return the nodes that were done or failed since the last call.
-
-        When the run has ended, a node about which it never said anything has failed.
-        """
-        if self._silent is None:
-            self._silent = set(self._requested())
-        ended = exit_code(self._record) is not None  # before the lines are read: the last ones count
-        news = []
-        for line in self._tail.lines():
-            found = parse(line)
-            if isinstance(found, NodeProgress):
-                if found.node in self._silent:
-                    self._silent.remove(found.node)
-                    news.append(found)
-            elif found:
-                self._end = found
-        if ended:
-            result = self._result()
-            text = result.text or "the play ended without a word about this node"
-            news += [
-                NodeProgress(node, False, failure=Failure(result.failure, text))
-                for node in sorted(self._silent)
-            ]
-            self._silent = set()
-        return news
-
-    def poll(self) -> RunResult | None:
-        """Return None while it runs."""
-        if exit_code(self._record) is None:
-            return None
-        if not self._end:
-            for line in Tail(Path(self._record.directory) / "stdout.jsonl").lines():
-                found = parse(line)
-                if isinstance(found, dict):
-                    self._end = found
-        return self._result()
-
-    def interrupt(self) -> None:
-        """Ask it to end: the play's processes are stopped, what they have said is kept."""
-        if alive(self._record):
-            signal_run(self._record, signal.SIGINT)
-
-    def kill(self) -> None:
-        """Kill it. ansible-playbook runs in a session of its own (ansible-runner gives it a terminal)."""
-        if alive(self._record):
-            groups = _groups_below(self._record.pid)
-            signal_run(self._record, signal.SIGKILL)
-            for group in groups:
-                signal_group(group, signal.SIGKILL)
-
-    def _requested(self) -> Sequence[str]:
-        try:
-            return [
-                str(name) for name in json.loads((Path(self._record.directory) / RUN).read_text())["nodes"]
-            ]
-        except (OSError, ValueError, KeyError):
-            return []
-
-    def _result(self) -> RunResult:
-        if self._end:
-            return RunResult(
-                bool(self._end["ok"]),
-                str(self._end["text"]),
-                FailureClass(self._end.get("failure", "unknown")),
-            )
-        return RunResult(False, "the play was killed before its end", FailureClass.UNKNOWN)
-
-
-def parse(line: str) -> NodeProgress | dict[str, Any] | None:
-    """Read a line of playbook_run: a node's news, or how the run ended; None for anything else."""
-    try:
-        found = json.loads(line)
-        if "node" in found:
-            failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
-            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure)
-        return found if isinstance(found, dict) and "ok" in found else None
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def run_playbook(
@@ -266,21 +170,3 @@ def run_playbook(
     if extra:
         argv += ["--extra-vars", json.dumps(dict(extra))]
     return subprocess.run([*argv, str(site.playbooks / name)], env=env, check=False).returncode
-
-
-def _groups_below(pid: int) -> set[int]:
-    """Return the process groups of all descendants, from /proc/PID/stat (proc(5): ppid, pgrp)."""
-    parents: dict[int, tuple[int, int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = (int(fields[1]), int(fields[2]))
-    below = {pid}
-    while True:
-        more = {child for child, (parent, _) in parents.items() if parent in below} - below
-        if not more:
-            return {parents[child][1] for child in below if child in parents} - {os.getpgrp()}
-        below |= more

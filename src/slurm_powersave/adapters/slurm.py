@@ -92,19 +92,19 @@ def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int]) -> str:
 
 def parse_node(line: str) -> SlurmNode | None:
     """Read a line of `scontrol -o show node`; None for a line that is none."""
-    fields = {}
-    found = list(_FIELD.finditer(line))
-    for this, following in zip(found, [*found[1:], None], strict=True):
-        fields[this.group(1)] = line[this.end() : following.start() if following else len(line)].strip()
+    fields: dict[str, str] = {}
+    for match in _FIELD.finditer(line):
+        # The first of a name counts: what people wrote (Reason, Comment, Extra) stands behind the state.
+        fields.setdefault(match.group(1), line[match.end() :].strip())
     if "NodeName" not in fields or "State" not in fields:
         return None
     # Behind the state of Slurm >= 23.11 may stand more words; the marks of `sinfo` (~ # *) do not occur here.
-    flags = frozenset(fields["State"].split()[0].split("+"))
+    flags = frozenset(fields["State"].partition(" ")[0].split("+"))
     # The field behind Reason on the same line would be Comment, which scontrol prints last.
     reason = _REASON_WHO.sub(
         "", re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
     )
-    return SlurmNode(fields["NodeName"].split()[0], flags, reason, _boot_time(fields.get("BootTime", "None")))
+    return SlurmNode(fields["NodeName"].partition(" ")[0], flags, reason, _boot_time(fields.get("BootTime", "None")))
 
 
 def _boot_time(text: str) -> float | None:

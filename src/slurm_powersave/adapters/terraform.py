@@ -162,7 +162,8 @@ class ShardedTerraform:
         The file is parsed, not asked of `terraform show`: 20 ms instead of 330 at 1,000 nodes.
         """
         path = self.directory(shard) / "terraform.tfstate"
-        if not path.exists():
+        if not path.exists() or (path.stat().st_size == 0 and self.busy(shard)):
+            # Terraform makes the file empty to lock it, and writes it when it knows something.
             return {}
         found = {}
         for resource in _read_json(path).get("resources", []):
@@ -233,13 +234,19 @@ class _Run:
         self._record = record
         self._tail = Tail(Path(record.directory) / "stdout.jsonl")
         self._errors: list[str] = []
+        self._unread: list[NodeProgress] = []
 
     @property
     def record(self) -> RunRecord:
         return self._record
 
     def progress(self) -> Sequence[NodeProgress]:
-        news = []
+        self._read()
+        news, self._unread = self._unread, []
+        return news
+
+    def _read(self) -> None:
+        news = self._unread
         lines = self._tail.lines()
         for line in lines:
             event = parse_line(line)
@@ -254,7 +261,6 @@ class _Run:
             if key := _KEY.search(address):
                 news.append(NodeProgress(key.group(1), False, failure=failure_of(text)))
             self._errors.append(text)
-        return news
 
     def poll(self) -> RunResult | None:
         rc = exit_code(self._record)
@@ -262,7 +268,7 @@ class _Run:
             return None
         if rc == 0:
             return RunResult(True)
-        self.progress()
+        self._read()
         stderr = Path(self._record.directory) / "stderr"
         text = "; ".join(self._errors)
         if not text and stderr.exists():

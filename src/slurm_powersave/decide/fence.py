@@ -77,9 +77,11 @@ def check(
     """Return all that is wrong with a plan; an empty list lets it through."""
     wrong = _whole(plan)
     seen: dict[str, int] = {}
-    for change in plan.get("resource_changes", []):
+    for change in plan.get("resource_changes") or []:
         address = str(change.get("address", "?"))
         actions = tuple(change.get("change", {}).get("actions", ["?"]))
+        if change.get("previous_address"):
+            wrong.append(Violation(address, f"moved here from {change['previous_address']}"))
         if actions == ("no-op",) or (change.get("mode") == "data" and actions == ("read",)):
             continue
         node = _node_of(address, contract, expected)
@@ -181,7 +183,7 @@ def _delete(
             )
         )
     carried = frozenset(_at(before, contract.attributes.get("tags", "tags")) or ())
-    if carried and f"cluster={cluster}" not in carried:
+    if f"cluster={cluster}" not in carried:
         wrong.append(Violation(address, "the server does not carry our cluster's tag"))
     name = _at(before, contract.attributes.get("name", "name"))
     if name not in (None, "", expected.entry.node.name):
@@ -192,7 +194,7 @@ def _delete(
 def _drifted_away(plan: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         str(drift.get("address"))
-        for drift in plan.get("resource_drift", [])
+        for drift in plan.get("resource_drift") or []
         if drift.get("change", {}).get("actions") == ["delete"]
     )
 

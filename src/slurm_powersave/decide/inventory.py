@@ -61,6 +61,8 @@ def inventory(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mappi
         for pool in cluster.node_pools
     }
     login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
+    if cluster.login.connection == "local":
+        login["ansible_connection"] = "local"
     hosts = {
         "all": {
             "children": {

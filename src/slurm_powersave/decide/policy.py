@@ -52,7 +52,7 @@ def classify(text: str) -> FailureClass:
 
 def rest_seconds(rests: Mapping[FailureClass, float], failure: FailureClass, failures: int) -> float:
     """Return how long a node rests after its `failures`-th failure in a row (1 is the first)."""
-    return rests[failure] * min(2.0 ** max(failures - 1, 0), _LONGEST_REST)
+    return rests[failure] * min(1 << max(failures - 1, 0), _LONGEST_REST)
 
 
 def reason(failure: FailureClass, text: str, operation: str, until: float | None = None) -> str:

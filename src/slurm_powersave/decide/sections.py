@@ -1,6 +1,6 @@
 """The parts of the cluster file as frozen models; the descriptions are the settings reference."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -52,6 +52,11 @@ class Login(Section):
     image: str = Field(min_length=1, description="Its image.")
     flavor: str = Field(min_length=1, description="Its flavor.")
     user: fields.Argument = Field("root", description="SSH login user; uses `sudo -n` if not root.")
+    connection: Literal["ssh", "local"] = Field(
+        "ssh",
+        description="local: slurmctld runs on the engine's own host, which is there already; "
+        "the spool is read directly.",
+    )
 
 
 class Pool(Section):

@@ -406,6 +406,8 @@ class Batches:
         self._world.journal.drop_run(batch.run.record.id)
         if not batch.operations:
             self._not_before[batch.shard] = self._world.now() + _PAUSE
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
         if batch.stage == "plan":
             try:
                 self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))

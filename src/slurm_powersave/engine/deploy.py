@@ -6,6 +6,7 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -53,9 +54,31 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
     connect.command(cluster).check()
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
-        talk.say("Nothing is there yet: keys, network, login node and Slurm would be made.")
-        return True
+        with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
+            return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), talk, dry_run)
+    return _deploy(cluster, talk, dry_run)
+
+
+def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
     prepare(cluster)
+    if cluster.login.connection == "ssh" and not _deploy_base(cluster, talk, dry_run):
+        return dry_run
+    if dry_run:
+        talk.say(f"Ansible would run deploy.yml on {cluster.login.name}.")
+        return True
+    write_inventory(cluster)
+    talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
+    if rc := run_playbook(connect.site(cluster), "deploy.yml"):
+        raise PlaybookError(
+            f"deploy.yml failed with exit code {rc}",
+            where=cluster.login.name,
+            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
+        )
+    return True
+
+
+def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
+    """Apply the base state and wait for the login node's SSH; return False if nothing was applied."""
     state = _base(cluster)
     talk.say("terraform plan of the network and the login node")
     planned = state.plan()
@@ -63,7 +86,7 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
         talk.show(planned.text)
     if dry_run:
         state.forget(planned)
-        talk.say(f"Terraform: {_word(planned)}. Ansible would then run deploy.yml on {cluster.login.name}.")
+        talk.say(f"Terraform would do: {_word(planned)}.")
         return True
     if planned.actions:
         if not talk.ask("Apply this plan?"):
@@ -73,14 +96,6 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     state.apply(planned)
     _trust_login(cluster, state, talk)
-    write_inventory(cluster)
-    talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
-    if rc := run_playbook(connect.site(cluster), "deploy.yml"):
-        raise PlaybookError(
-            f"deploy.yml failed with exit code {rc}",
-            where=cluster.login.name,
-            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
-        )
     return True
 
 

@@ -140,7 +140,7 @@ class SlurmNode:
     @property
     def up(self) -> bool:
         """The node's slurmd has registered since the last resume and answers."""
-        return not self.has("POWERING_UP", "NOT_RESPONDING", "DOWN", *_GOING)
+        return not self.has("POWERING_UP", "NOT_RESPONDING", "DOWN", "UNKNOWN", "FUTURE", *_GOING)
 
     @property
     def in_use(self) -> bool:

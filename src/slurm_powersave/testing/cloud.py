@@ -29,9 +29,14 @@ class _Held:
 
 @dataclass
 class MemoryCloud:
-    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud."""
+    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud.
+
+    What it knows of clouds is what the contract test shows on the local one (tests/contract/cloud_cases.py).
+    """
 
     clock: MemoryClock
+    cluster: str
+    """The cluster whose tag a server carries to be seen."""
     delete_seconds: float = 1.0
     unreachable: str = ""
     """If set, every call fails with this text."""
@@ -75,21 +80,26 @@ class MemoryCloud:
     def _alive(self, held: _Held) -> bool:
         return held.gone_at is None or self.clock.now() < held.gone_at
 
+    def _ours(self, held: _Held) -> bool:
+        return f"cluster={self.cluster}" in held.server.tags
+
     def servers(self) -> list[Server]:
-        """List what exists."""
+        """List what exists and is our cluster's."""
         self._check()
-        return [held.server for held in self._servers.values() if self._alive(held)]
+        return [held.server for held in self._servers.values() if self._alive(held) and self._ours(held)]
 
     def server(self, server_id: str) -> Server | None:
-        """Read one server."""
+        """Read one server; None if it is gone or another cluster's."""
         self._check()
         held = self._servers.get(server_id)
-        return held.server if held and self._alive(held) else None
+        return held.server if held and self._alive(held) and self._ours(held) else None
 
     def delete(self, server_id: str) -> None:
-        """Begin a deletion."""
+        """Begin a deletion; refused for a server of another cluster."""
         self._check()
         held = self._servers.get(server_id)
+        if held and self._alive(held) and not self._ours(held):
+            raise CloudError(f"server {server_id} is not ours")
         if held and held.gone_at is None:
             held.gone_at = self.clock.now() + self.delete_seconds
 

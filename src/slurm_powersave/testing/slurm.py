@@ -1,6 +1,6 @@
 """A Slurm in memory: node states, power saving and its hooks, as measured on 22.05.8.
 
-What it knows of Slurm is what the contract test shows on the real one (tests/contract/test_slurm.py).
+What it knows of Slurm is what the contract test shows on the real one (tests/contract/slurm_cases.py).
 """
 
 import itertools
@@ -119,6 +119,8 @@ class MemorySlurm:
     def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
         """Do what scontrol update does to nodes."""
         self._check()
+        if unknown := [name for name in nodes if name not in self._nodes]:
+            raise SlurmError(f"Invalid node name specified: {unknown[0]}")
         for name in nodes:
             node = self._nodes[name]
             if state == "POWER_UP" and node.has("POWERED_DOWN"):
@@ -135,7 +137,11 @@ class MemorySlurm:
     def update_job(self, job: int, **fields: str) -> None:
         """Do what scontrol update does to a job."""
         self._check()
+        if job not in self.jobs:
+            raise SlurmError("Invalid job id specified")
         self.comments.setdefault(job, {}).update(fields)
+        if fields.get("StartTime") == "now" and self.jobs[job].reason == "BeginTime":
+            self.jobs[job] = replace(self.jobs[job], reason="Resources")
 
     def _check(self) -> None:
         if self.unreachable:

@@ -80,6 +80,8 @@ class MemoryTerraform:
     cloud: MemoryCloud
     cluster: str
     create_seconds: float = 3.0
+    delete_seconds: float = 1.0
+    """Until Terraform counts a server as deleted; the cloud may need longer."""
     plan_seconds: float = 1.0
     spoil_plan: Callable[[dict[str, Any]], None] | None = None
     """Changes a plan's JSON, to see whether the fence holds."""
@@ -155,7 +157,11 @@ class MemoryTerraform:
             if refresh and name in held and self.cloud.server(held[name].id) is None:
                 drift.append({"address": address, "change": {"actions": ["delete"]}})
             elif name in wanted and name in held and held[name].tainted:
-                change = {"actions": ["delete", "create"], "before": {"id": held[name].id}, "after": {}}
+                change: dict[str, Any] = {
+                    "actions": ["delete", "create"],
+                    "before": {"id": held[name].id},
+                    "after": {},
+                }
                 changes.append(
                     {
                         "address": address,
@@ -204,7 +210,9 @@ class MemoryTerraform:
             else:
                 server = self.states[shard].pop(name)
                 self.cloud.delete(server.id)
-                run.events.append((self.clock.now() + self.cloud.delete_seconds, NodeProgress(name, True)))
+                at = self.clock.now() + self.delete_seconds
+                run.events.append((at, NodeProgress(name, True)))
+                run.ends = max(run.ends, at + 0.2)
         text = "; ".join(texts)
         run.at_end = lambda: RunResult(not texts, text, classify(text) if texts else FailureClass.UNKNOWN)
         return run

@@ -58,7 +58,7 @@ class MemoryWorld:
     journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
 
     def __post_init__(self) -> None:
-        self.cloud = MemoryCloud(self.clock)
+        self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook)
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
         self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots)

@@ -11,32 +11,41 @@ from slurm_powersave.model.errors import FailureClass
 TEXTS = {
     FailureClass.QUOTA: [
         "Quota exceeded for cores, ram: Requested 8, 16384, but already used 40, 81920 of 40 cores",
-        'Error creating openstack_compute_instance_v2: Expected HTTP response code [200 202] but got 403 instead: '
+        "Error creating openstack_compute_instance_v2: Expected HTTP response code [200 202] but got 403 instead: "
         '{"forbidden": {"code": 403, "message": "Quota exceeded for instances: Requested 1"}}',
-        "VolumeSizeExceedsAvailableQuota", "OverLimit Retry...",
+        "VolumeSizeExceedsAvailableQuota",
+        "OverLimit Retry...",
     ],
     FailureClass.CAPACITY: [
         "No valid host was found. There are not enough hosts available.",
         "Insufficient compute resources: Requested instance NUMA topology cannot fit",
     ],
     FailureClass.AUTH: [
-        "Authentication failed", "The request you have made requires authentication. (HTTP 401)",
-        "got 401 instead: Unauthorized", "Policy doesn't allow os_compute_api:servers:create to be performed: "
-        "not allowed by policy",
+        "Authentication failed",
+        "The request you have made requires authentication. (HTTP 401)",
+        "got 401 instead: Unauthorized",
+        "Policy doesn't allow os_compute_api:servers:create to be performed: not allowed by policy",
     ],
     FailureClass.CONFIG: [
-        "Image 7f could not be found.", "Flavor m9.huge could not be found", "400 Bad Request: Invalid key_name",
-        "Unable to find network with name or id 'nope'", "Unsupported argument: An argument named \"x\"",
+        "Image 7f could not be found.",
+        "Flavor m9.huge could not be found",
+        "400 Bad Request: Invalid key_name",
+        "Unable to find network with name or id 'nope'",
+        'Unsupported argument: An argument named "x"',
     ],
     FailureClass.NODE_LOCAL: [
-        "Failed to connect to the host via ssh: Connection timed out", "/mnt/ohpc is not a mount point",
-        "did not boot: no SSH within 600 s", "slurmd is running but did not register within 120 s",
+        "Failed to connect to the host via ssh: Connection timed out",
+        "/mnt/ohpc is not a mount point",
+        "did not boot: no SSH within 600 s",
+        "slurmd is running but did not register within 120 s",
     ],
     FailureClass.UNKNOWN: ["", "500 Internal Server Error", "kaputt"],
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("failure", "text"), [(kind, text) for kind, texts in TEXTS.items() for text in texts])
+@pytest.mark.parametrize(
+    ("failure", "text"), [(kind, text) for kind, texts in TEXTS.items() for text in texts]
+)
 def test_classes(failure: FailureClass, text: str) -> None:
     assert policy.classify(text) is failure
 
@@ -69,6 +78,8 @@ def test_a_reason_is_not_put_into_a_reason() -> None:
     assert again.count("slurm-powersave") == 1 and "cores (64) are gone;" in again
 
 
-@pytest.mark.parametrize("reason", ["", "bad DIMM", "see slurm-powersave: docs", "Slurm-powersave: x", "slurm-powersave"])
+@pytest.mark.parametrize(
+    "reason", ["", "bad DIMM", "see slurm-powersave: docs", "Slurm-powersave: x", "slurm-powersave"]
+)
 def test_what_others_wrote_is_not_ours(reason: str) -> None:
     assert not policy.is_ours(reason)

@@ -20,9 +20,14 @@ def test_differences(case: dict[str, Any]) -> None:
         if state != "not there"
     }
     servers = [
-        Server(f"id-{number}", name, "ACTIVE", tags=frozenset({"role=login"} if name == "login" else {f"node={name}"}))
+        Server(
+            f"id-{number}",
+            name,
+            "ACTIVE",
+            tags=frozenset({"role=login"} if name == "login" else {f"node={name}"}),
+        )
         for number, name in enumerate(case.get("servers", []))
-    ]  # fmt: skip
+    ]
     found = differences(
         list(case["nodes"]), SlurmSnapshot(0.0, nodes), servers, case.get("busy", []), case.get("held", [])
     )

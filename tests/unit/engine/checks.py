@@ -73,9 +73,16 @@ class Killed(BaseException):
 
 
 _EFFECTS = {
-    "journal": (
-        "plan_request save_operation save_nodes save_hold drop_hold save_run drop_run set_dirty".split()
-    ),
+    "journal": [
+        "plan_request",
+        "save_operation",
+        "save_nodes",
+        "save_hold",
+        "drop_hold",
+        "save_run",
+        "drop_run",
+        "set_dirty",
+    ],
     "slurm": ["update_nodes", "update_job"],
     "terraform": ["init", "write_nodes", "plan", "apply"],
     "playbooks": ["configure"],

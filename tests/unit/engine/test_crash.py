@@ -55,7 +55,7 @@ def failing(world: MemoryWorld) -> None:
     assert not world.journal.holds()
     node = world.slurm.node("n1")
     assert node.has("POWERED_DOWN") and not node.has("DRAIN")
-    assert [op.outcome for op in operations(world, "n1") if op.mode is Mode.RESUME][0] == "failed"
+    assert next(op.outcome for op in operations(world, "n1") if op.mode is Mode.RESUME) == "failed"
 
 
 def tainted(world: MemoryWorld) -> None:
@@ -98,7 +98,8 @@ def test_killed_at_every_step(scenario: Callable[[MemoryWorld], None]) -> None:
             assert_agreed(world)
             assert not twice, twice
         except AssertionError as error:
-            wrong.append(f"killed after effect {at} ({fuse.last}): {(str(error) or repr(error)).splitlines()[0]}")
+            why = (str(error) or repr(error)).splitlines()[0]
+            wrong.append(f"killed after effect {at} ({fuse.last}): {why}")
     assert not wrong, "\n".join(wrong)
 
 

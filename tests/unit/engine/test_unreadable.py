@@ -93,6 +93,19 @@ def test_a_state_that_cannot_be_read_after_an_apply_loses_no_server() -> None:
     assert_at_rest(world)
 
 
+def test_a_create_that_failed_under_an_unreadable_state_leaves_no_entry_in_the_map() -> None:
+    world = MemoryWorld.of(2, failure={"rest": {"quota": 20}})
+    world.run(2)
+    world.cloud.create_faults["n1"] = "Quota exceeded for cores"
+    world.terraform.broken_shards.add("mem/nodes-001")
+    world.slurm.submit("n1")
+    world.run(60)
+    world.terraform.broken_shards.clear()
+    world.run(120)
+    world.settle(60)
+    assert_at_rest(world)
+
+
 def test_a_node_with_a_job_is_never_deleted_whatever_the_hook_says() -> None:
     world = MemoryWorld.of(2)
     up(world, "n1")
@@ -179,4 +192,4 @@ def test_a_server_without_our_tag_is_never_touched() -> None:
     world.slurm.suspend("n1")
     world.settle(60)
     world.run(120)
-    assert [server.id for server in world.cloud.servers()] == ["foreign"]
+    assert world.cloud._alive(world.cloud._servers["foreign"])

@@ -88,7 +88,7 @@ def test_it_leaves_as_soon_as_all_nodes_are_ready(hooks: HookScripts, slurm: Fak
         up(hooks, "c2")
         began = time.monotonic()
         assert prolog.wait(5) == 0
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 2.0  # by itself it asks Slurm every 3 s
     assert len(slurm.calls("scontrol")) == 1
 
 

@@ -1,151 +1,22 @@
-"""localcloud_server and localcloud_network: what Terraform may ask of the local cloud."""
+"""localcloud_server: a container, with the attribute names of openstack_compute_instance_v2."""
 
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local_cloud.errors import CloudFault
 from tf.schema import Attribute, Block, Schema
-from tf.types import Map, Set, String, Unknown
+from tf.types import Set, String, Unknown
 from tf.utils import Diagnostics
 
 from localcloud_provider.blocks import ListNestedBlock
-
-if TYPE_CHECKING:
-    from local_cloud.cloud import Cloud
-
-State = dict[str, Any]
+from localcloud_provider.resource import Resource, State
 
 POWER = {"SHUTOFF": "shutoff", "ERROR": "error"}
 """power_state by status; every other status counts as active."""
 PATHS = {"image": "image_id", "flavor": "flavor_id", "address": "network"}
 """Which attribute an error text speaks of, by its first word."""
-
-
-class LocalCloud:
-    """The provider itself."""
-
-    def __init__(self) -> None:
-        self.root = ""
-        self.images: dict[str, str] = {}
-
-    def get_model_prefix(self) -> str:
-        """Return what all resource types begin with."""
-        return "localcloud_"
-
-    def full_name(self) -> str:
-        """Return the provider's source address."""
-        return "slurm-powersave.internal/demo/localcloud"
-
-    def get_provider_schema(self, diags: Diagnostics) -> Schema:
-        """Describe the provider block."""
-        return Schema(
-            attributes=[
-                Attribute("root", String(), "The cloud's directory", required=True),
-                Attribute("images", Map(String()), "Image aliases: name to path", optional=True),
-            ]
-        )
-
-    def validate_config(self, diags: Diagnostics, config: State) -> None:
-        """Check what is known at validation."""
-        root = config.get("root")
-        if isinstance(root, str) and not root.startswith("/"):
-            diags.add_error("The local cloud's root must be an absolute path", root, path=["root"])
-
-    def configure_provider(self, diags: Diagnostics, config: State) -> None:
-        """Remember where the cloud is; changes nothing there."""
-        self.images = dict(config.get("images") or {})
-        self.root = config["root"]
-
-    def get_data_sources(self) -> list[Any]:
-        """There are none."""
-        return []
-
-    def get_functions(self) -> list[Any]:
-        """There are none."""
-        return []
-
-    def get_resources(self) -> list[Any]:
-        """Return the resource types."""
-        return [Server, Network]
-
-    def new_resource(self, kind: Any) -> Any:
-        """Make a resource's object; one per call."""
-        return kind(self)
-
-    def the_cloud(self) -> "Cloud":
-        """Return the configured cloud."""
-        from local_cloud.cloud import Cloud  # late: two of three starts only tell or check the schema
-
-        if not self.root:
-            raise CloudFault("config", "the provider is not configured")
-        return Cloud(Path(self.root), self.images)
-
-
-class Resource:
-    """What both resource types share."""
-
-    def __init__(self, provider: LocalCloud) -> None:
-        self.provider = provider
-
-    def validate(self, diags: Diagnostics, type_name: str, config: State) -> None:
-        """Terraform has checked the schema already."""
-
-    def upgrade(self, ctx: Any, version: int, old: State) -> State:
-        """There is one version of each schema."""
-        return old
-
-    def plan(self, ctx: Any, current: State, planned: State) -> State:
-        """Nothing to add to the plan of an update."""
-        return planned
-
-
-class Network(Resource):
-    """The bridge; also where the cloud's directory is made."""
-
-    @classmethod
-    def get_name(cls) -> str:
-        """Return the type's name without the prefix."""
-        return "network"
-
-    @classmethod
-    def get_schema(cls) -> Schema:
-        """Describe the attributes."""
-        return Schema(
-            version=0,
-            attributes=[
-                Attribute("id", String(), "The bridge's name", computed=True),
-                Attribute("name", String(), "The bridge: at most 15 characters", required=True, requires_replace=True),
-                Attribute("cidr", String(), "The subnet; its first address is the host's", required=True,
-                          requires_replace=True),
-            ],
-        )  # fmt: skip
-
-    def create(self, ctx: Any, planned: State) -> State:
-        """Make the bridge."""
-        self.provider.the_cloud().configure(planned["name"], planned["cidr"], self.provider.images)
-        return {**planned, "id": planned["name"]}
-
-    def read(self, ctx: Any, current: State) -> State | None:
-        """Look whether it is there."""
-        found = self.provider.the_cloud().network()
-        if found is None:
-            return None
-        return {"id": found["bridge"], "name": found["bridge"], "cidr": found["subnet"]}
-
-    def update(self, ctx: Any, current: State, planned: State) -> State:
-        """Never planned: every attribute forces a replacement."""
-        return planned
-
-    def delete(self, ctx: Any, current: State) -> None:
-        """Remove it."""
-        self.provider.the_cloud().delete_network()
-
-    def import_(self, ctx: Any, id: str) -> State | None:
-        """Import by the bridge's name."""
-        found = self.read(ctx, {})
-        return found if found and found["id"] == id else None
 
 
 class Server(Resource):

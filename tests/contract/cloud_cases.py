@@ -1,0 +1,92 @@
+"""What the engine relies on in a cloud adapter, as cases that the fake and the real one both have to pass."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import pytest
+
+from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.nodes import Server
+from slurm_powersave.ports import Cloud
+
+CLUSTER = "contract"
+OURS = frozenset({"slurm-powersave", f"cluster={CLUSTER}", "pool=c", "node=c-1", "operation=1a2b"})
+
+
+class Subject(Protocol):
+    """A cloud to be tried, by the adapter of the cluster `contract`."""
+
+    cloud: Cloud
+
+    def create(self, name: str, tags: frozenset[str]) -> str:
+        """Make a server of flavor `small` past the adapter; return its id."""
+
+    def let_pass(self, seconds: float) -> None:
+        """Let some time go by."""
+
+
+def until(subject: Subject, true: Callable[[], bool]) -> None:
+    """Let up to 20 s pass until something is so."""
+    for _ in range(100):
+        if true():
+            return
+        subject.let_pass(0.2)
+    pytest.fail("not so after 20 s")
+
+
+def ids(subject: Subject) -> set[str]:
+    """The ids of our servers."""
+    return {server.id for server in subject.cloud.servers()}
+
+
+def a_server_is_told_as_it_is(subject: Subject) -> None:
+    server_id = subject.create("c-1", OURS)
+    (listed,) = subject.cloud.servers()
+    assert isinstance(listed, Server)
+    assert (listed.id, listed.name, listed.status) == (server_id, "c-1", "ACTIVE")
+    assert listed.flavor == "small" and listed.address.count(".") == 3 and listed.image and not listed.fault
+    assert listed.tags == OURS
+
+    def has_key() -> bool:
+        found = subject.cloud.server(server_id)
+        return bool(found and found.host_key.startswith("ssh-ed25519 "))
+
+    until(subject, has_key)
+
+
+def a_deleted_server_is_gone_and_may_be_deleted_again(subject: Subject) -> None:
+    server_id = subject.create("c-1", OURS)
+    assert ids(subject) == {server_id}
+    subject.cloud.delete(server_id)
+    subject.cloud.delete(server_id)
+    until(subject, lambda: subject.cloud.server(server_id) is None)
+    assert ids(subject) == set()
+    subject.cloud.delete(server_id)
+
+
+def an_unknown_id_is_no_server_and_no_error(subject: Subject) -> None:
+    assert subject.cloud.server("no-such-id") is None
+    subject.cloud.delete("no-such-id")
+
+
+def a_server_of_somebody_else_is_not_seen_nor_deleted(subject: Subject) -> None:
+    other = subject.create("c-1", frozenset({"slurm-powersave", "cluster=other", "node=c-1"}))
+    ours = subject.create("c-2", OURS)
+    assert ids(subject) == {ours}
+    assert subject.cloud.server(other) is None
+    with pytest.raises(CloudError, match="not ours"):
+        subject.cloud.delete(other)
+
+
+def flavors_have_sizes(subject: Subject) -> None:
+    small = subject.cloud.flavors()["small"]
+    assert small.name == "small" and small.vcpus >= 1 and small.ram >= 256
+
+
+CASES: Sequence[Callable[[Subject], None]] = (
+    a_server_is_told_as_it_is,
+    a_deleted_server_is_gone_and_may_be_deleted_again,
+    an_unknown_id_is_no_server_and_no_error,
+    a_server_of_somebody_else_is_not_seen_nor_deleted,
+    flavors_have_sizes,
+)

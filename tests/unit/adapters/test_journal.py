@@ -1,0 +1,168 @@
+"""The journal: what is in it survives, is there once, and never changes its mind."""
+
+import multiprocessing
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
+
+
+def request(request_id: str = "r1") -> Request:
+    """A request with all that one can have."""
+    return Request(request_id, Mode.RESUME, "n[1-2]", 5.5, "hook", 7, "gpu", '{"jobs": []}')
+
+
+def planned(journal: SqliteJournal, node: str = "n1", request_id: str = "r1") -> Operation:
+    """Record a request with one operation."""
+    journal.add_request(request(request_id), 6.0)
+    op = journal.new_operation(request_id, node, Mode.RESUME, "checking", 7.0)
+    journal.plan_request(request_id, [op], [("x9", "not configured")], 7.0)
+    return op
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "journal.db"
+
+
+def test_everything_is_there_after_reopening(path: Path) -> None:
+    journal = SqliteJournal(path)
+    op = planned(journal)
+    record = NodeRecord(
+        DesiredNode("n1", "compute", "mem", "img", "small", "az1", "10.0.1.1", 3), "mem/nodes-001", "id-1", 2
+    )
+    journal.save_node(record)
+    hold = Hold("n1", op.id, FailureClass.QUOTA, "why; \"quoted\" 'ß'", 99.0, True)
+    journal.save_hold(hold)
+    run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"), 600.0)
+    journal.save_run(run)
+    journal.set_dirty("mem/nodes-001", True)
+    journal.close()
+
+    again = SqliteJournal(path)
+    assert again.request("r1") == request() and again.received("r1") == 6.0
+    assert again.unplanned_requests() == []
+    assert again.refusals("r1") == [("x9", "not configured")]
+    assert again.open_operations() == [op]
+    assert again.node_records() == {"n1": record}
+    assert again.holds() == {"n1": hold}
+    assert again.runs() == [run]
+    assert again.dirty_shards() == {"mem/nodes-001"}
+
+
+def test_a_request_counts_once(path: Path) -> None:
+    journal = SqliteJournal(path)
+    assert journal.add_request(request(), 6.0)
+    assert not journal.add_request(request(), 8.0)
+    assert journal.received("r1") == 6.0
+    assert [one.id for one in journal.unplanned_requests()] == ["r1"]
+
+
+def test_a_request_is_planned_whole_or_not_at_all(path: Path) -> None:
+    journal = SqliteJournal(path)
+    journal.add_request(request(), 6.0)
+    op = journal.new_operation("r1", "n1", Mode.RESUME, "checking", 7.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.plan_request("r1", [op, op], [], 7.0)
+    assert journal.open_operations() == [] and len(journal.unplanned_requests()) == 1
+    journal.plan_request("r1", [op], [], 8.0)
+    assert journal.open_operations() == [op]
+
+
+def test_one_operation_a_node_and_request(path: Path) -> None:
+    journal = SqliteJournal(path)
+    planned(journal)
+    second = journal.new_operation("r1", "n1", Mode.RESUME, "checking", 7.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.plan_request("r1", [second], [], 7.0)
+
+
+def test_an_outcome_is_recorded_once(path: Path) -> None:
+    from dataclasses import replace
+
+    journal = SqliteJournal(path)
+    op = planned(journal)
+    done = replace(op, outcome="done", since=9.0)
+    journal.save_operation(done)
+    with pytest.raises(AssertionError, match="has ended: done"):
+        journal.save_operation(replace(op, outcome="failed"))
+    stored = journal.operation(op.id)
+    assert stored and stored.outcome == "done"
+    assert [phase.phase for phase in stored.phases] == ["checking", "done"]
+
+
+def test_it_is_readable_by_its_owner_only(path: Path) -> None:
+    journal = SqliteJournal(path)
+    planned(journal)
+    for file in path.parent.glob("journal.db*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_a_file_that_is_none_is_refused_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"this is not a database, but long enough to look like one" * 20)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="not a journal"):
+        SqliteJournal(path)
+    assert path.read_bytes() == before
+
+
+def test_a_later_version_is_refused(path: Path) -> None:
+    SqliteJournal(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(ConfigError, match="version 99"):
+        SqliteJournal(path)
+
+
+def test_a_truncated_journal_is_refused(path: Path) -> None:
+    journal = SqliteJournal(path)
+    for number in range(50):
+        planned(journal, request_id=f"r{number}")
+    journal.close()
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ConfigError, match="journal"):
+        SqliteJournal(path).unplanned_requests()
+
+
+def _add(path: str, first: int, count: int) -> None:
+    journal = SqliteJournal(Path(path))
+    for number in range(first, first + count):
+        journal.add_request(request(f"r{number}"), 6.0)
+    journal.close()
+
+
+def test_processes_that_make_and_write_it_at_once_lose_nothing(path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_add, args=(str(path), first, 60)) for first in (0, 30, 60)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(60)
+    assert [one.exitcode for one in processes] == [0, 0, 0]
+    journal = SqliteJournal(path)
+    assert {one.id for one in journal.unplanned_requests()} == {f"r{number}" for number in range(120)}
+
+
+def test_another_process_sees_what_was_written(path: Path) -> None:
+    engine, command = SqliteJournal(path), SqliteJournal(path)
+    op = planned(engine)
+    assert command.open_operations() == [op]
+    command.add_request(request("r2"), 9.0)
+    assert [one.id for one in engine.unplanned_requests()] == ["r2"]
+
+
+def test_a_write_that_failed_does_not_block_the_next(path: Path, tmp_path: Path) -> None:
+    journal = SqliteJournal(path)
+    with pytest.raises(sqlite3.ProgrammingError):
+        journal.save_run(
+            ShardRun(RunRecord("x", "apply", "d", object(), 1), "s", (), 1.0)  # type: ignore[arg-type]
+        )
+    assert journal.add_request(request(), 6.0)

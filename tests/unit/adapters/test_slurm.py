@@ -1,0 +1,161 @@
+"""What scontrol and squeue print, and what they are told."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_powersave.adapters.process import Completed
+from slurm_powersave.adapters.slurm import ScontrolSlurm, parse_job, parse_node, ssh_shell
+from slurm_powersave.model.errors import SlurmError
+
+# 22.05.8, `scontrol -o show node`, as printed.
+LINE = (
+    "NodeName=c1 Arch=x86_64 CoresPerSocket=1 CPUAlloc=0 CPUEfctv=2 CPUTot=2 CPULoad=0.12 "
+    "AvailableFeatures=(null) ActiveFeatures=(null) Gres=(null) NodeAddr=10.79.1.1 NodeHostName=c1 "
+    "Version=22.05.8 OS=Linux 6.1.0-13-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29) "
+    "RealMemory=1000 AllocMem=0 FreeMem=512 Sockets=2 Boards=1 State={state} ThreadsPerCore=1 TmpDisk=0 "
+    "Weight=1 Owner=N/A MCS_label=N/A Partitions=main BootTime={boot} SlurmdStartTime=2026-11-21T01:00:02 "
+    "LastBusyTime=2026-11-21T01:00:03 CfgTRES=cpu=2,mem=1000M,billing=2 AllocTRES= CapWatts=n/a "
+    "CurrentWatts=0 AveWatts=0 ExtSensorsJoules=n/s ExtSensorsWatts=0 ExtSensorsTemp=n/s{end}"
+)
+
+
+def line(state: str = "IDLE+CLOUD", boot: str = "2026-11-21T01:00:01", end: str = " ") -> str:
+    """A node's line."""
+    return LINE.format(state=state, boot=boot, end=end)
+
+
+def test_a_node_as_printed() -> None:
+    node = parse_node(line())
+    assert node and node.name == "c1" and node.flags == {"IDLE", "CLOUD"} and node.reason == ""
+    assert node.boot_time == time.mktime((2026, 11, 21, 1, 0, 1, 0, 0, -1))
+
+
+def test_a_node_that_never_booted() -> None:
+    node = parse_node(line("IDLE+CLOUD+POWERED_DOWN", boot="None"))
+    assert node and node.boot_time is None and node.going_down
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (" Reason=bad DIMM [root@2026-11-21T01:02:03]", "bad DIMM"),
+        (" Reason=bad [slot 3] DIMM [root@2026-11-21T01:02:03]", "bad [slot 3] DIMM"),
+        (" Reason=slurm-powersave: (quota) x; rests until 14:05:00 [op 1a2b] [slurm@2026-11-21T01:02:03]",
+         "slurm-powersave: (quota) x; rests until 14:05:00 [op 1a2b]"),
+        (" Reason=slurm-powersave: (quota) x [op 1a2b]", "slurm-powersave: (quota) x [op 1a2b]"),
+        (" Reason=bad DIMM [root@2026-11-21T01:02:03] Comment=ask Ann", "bad DIMM"),
+        (" Reason=bad DIMM [root@2026-11-21T01:02:03] Comment=a Extra=b InstanceId=i-1", "bad DIMM"),
+        (" Reason=ResumeTimeout reached [slurm@2026-11-21T01:02:03] ", "ResumeTimeout reached"),
+        (" Reason=a=b c=d [root@2026-11-21T01:02:03]", "a=b c=d"),
+        (" Reason=server is State=BUILD, NodeName=c9 [root@2026-11-21T01:02:03]",
+         "server is State=BUILD, NodeName=c9"),
+        (" Comment=ask Ann", ""),
+    ],
+)  # fmt: skip
+def test_reasons(end: str, reason: str) -> None:
+    node = parse_node(line("IDLE+CLOUD+DRAIN", end=end))
+    assert node and node.reason == reason and node.flags == {"IDLE", "CLOUD", "DRAIN"}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        " Reason=see State=IDLE NodeName=c9 BootTime=None [root@2026-11-21T01:02:03]",
+        " Comment=was State=DOWN",
+        " Reason=x [root@2026-11-21T01:02:03] Comment=State=DOWN NodeName=c9",
+    ],
+)
+def test_words_of_people_are_no_state(end: str) -> None:
+    node = parse_node(line("ALLOCATED+CLOUD", end=end))
+    assert node and node.name == "c1" and node.flags == {"ALLOCATED", "CLOUD"} and node.boot_time
+
+
+@given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), max_size=60))
+def test_any_reason_leaves_the_state_as_it_is(text: str) -> None:
+    node = parse_node(line("ALLOCATED+CLOUD", end=f" Reason={text} [root@2026-11-21T01:02:03]"))
+    assert node and node.flags == {"ALLOCATED", "CLOUD"} and node.name == "c1"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "NodeName=", "No nodes in the system", "slurm_load_node error", "State=IDLE"]
+)
+def test_a_line_that_is_no_node(text: str) -> None:
+    assert parse_node(text) is None
+
+
+def test_jobs() -> None:
+    job = parse_job("17|PENDING||BeginTime")
+    assert job and (job.id, job.state, job.nodes, job.reason) == (17, "PENDING", (), "BeginTime")
+    job = parse_job("18|CONFIGURING|c[1-2],d7|None")
+    assert job and job.nodes == ("c1", "c2", "d7")
+    assert parse_job("") is None and parse_job("JOBID|STATE|NODES|REASON") is None
+
+
+class Shell:
+    """Answers with what it is given, and notes what it was asked."""
+
+    def __init__(self, *answers: Completed) -> None:
+        self.answers, self.asked = list(answers), list[Sequence[str]]()
+
+    def __call__(self, argv: Sequence[str], timeout: float) -> Completed:
+        self.asked.append(argv)
+        return self.answers.pop(0)
+
+
+def test_a_snapshot() -> None:
+    out = f"{line()}\n{line('DOWN+CLOUD').replace('c1', 'c2')}\n==jobs==\n5|RUNNING|c1|None\n==jobs==\n"
+    snapshot = ScontrolSlurm(Shell(Completed(0, out, ""))).snapshot()
+    assert set(snapshot.nodes) == {"c1", "c2"} and [job.id for job in snapshot.jobs] == [5]
+    assert abs(snapshot.taken - time.time()) < 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Completed(None, "", "no answer within 10 s"),
+        Completed(1, "", "slurm_load_node error: Unable to contact slurm controller (connect failure)"),
+        Completed(255, "", "ssh: connect to host 10.79.0.10 port 22: No route to host"),
+        Completed(0, "", ""),
+        Completed(0, f"{line()}\n", ""),
+        Completed(0, f"{line()}\n==jobs==\n5|RUNNING|c1|None\n", ""),
+    ],
+)
+def test_half_an_answer_is_none(answer: Completed) -> None:
+    with pytest.raises(SlurmError):
+        ScontrolSlurm(Shell(answer)).snapshot()
+
+
+def test_nodes_are_told_in_one_hostlist() -> None:
+    shell = Shell(Completed(0, "", ""))
+    ScontrolSlurm(shell).update_nodes(["c1", "c2", "c4"], state="DRAIN", reason="slurm-powersave: x y")
+    assert shell.asked == [
+        ["scontrol", "update", "nodename=c[1-2,4]", "state=DRAIN", "reason=slurm-powersave: x y"]
+    ]
+
+
+def test_a_refusal_is_told_in_slurms_words() -> None:
+    shell = Shell(Completed(1, "", "slurm_update error: Invalid node state specified\n"))
+    with pytest.raises(SlurmError, match="Invalid node state specified"):
+        ScontrolSlurm(shell).update_nodes(["c1"], state="RESUME")
+
+
+def test_a_refusal_with_exit_code_0_is_one() -> None:
+    shell = Shell(Completed(0, "", "slurm_update error: Invalid job id specified\n"))
+    with pytest.raises(SlurmError):
+        ScontrolSlurm(shell).update_job(7, StartTime="now")
+
+
+def test_nothing_is_left_to_the_remote_shell() -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], *, timeout: float) -> Completed:
+        asked.append(argv)
+        return Completed(0, "", "")
+
+    ScontrolSlurm(ssh_shell(run, ["ssh", "login"], "sudo -n")).update_job(7, AdminComment="a'; rm -rf / #")
+    assert asked[0][:3] == ["ssh", "login", "--"]
+    assert asked[0][3] == "sudo -n scontrol update jobid=7 'AdminComment=a'\"'\"'; rm -rf / #'"
