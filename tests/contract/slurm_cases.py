@@ -99,7 +99,8 @@ def power_down_force_requeues_and_suspends(subject: Subject) -> None:
     assert node(subject, name).has("POWER_DOWN", "POWERING_DOWN")
     until(subject, "POWERING_DOWN", lambda: node(subject, name).has("POWERING_DOWN"))
     until(subject, "the hook is called", lambda: ("suspend", name) in subject.hooks())
-    assert not node(subject, name).has("POWERING_UP", "ALLOCATED", "DOWN", "DRAIN")
+    found = node(subject, name)
+    assert not found.has("POWERING_UP", "ALLOCATED", "DRAIN") and found.going_down and not found.in_use, found
     until(subject, "the job waits again", lambda: job_of(subject, job).state == "PENDING")
     assert job_of(subject, job).reason == "BeginTime" and not job_of(subject, job).nodes
 
@@ -190,6 +191,16 @@ def a_requeued_job_is_let_go(subject: Subject) -> None:
     assert job_of(subject, job).state == "PENDING"
 
 
+def a_reading_may_be_of_some_nodes_only(subject: Subject) -> None:
+    first, second = subject.nodes[:2]
+    ours, other = subject.submit(first), subject.submit(second)
+    snapshot = subject.slurm.snapshot([first])
+    assert set(snapshot.nodes) == {first} and [job.id for job in snapshot.jobs] == [ours]
+    # A requeued job has no node: it is read by its number.
+    snapshot = subject.slurm.snapshot([first], [other])
+    assert {job.id for job in snapshot.jobs} == {ours, other}
+
+
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
         subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
@@ -211,5 +222,6 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_powered_down_node_can_be_suspended_again,
     a_job_carries_what_we_say,
     a_requeued_job_is_let_go,
+    a_reading_may_be_of_some_nodes_only,
     what_does_not_exist_is_an_error,
 )

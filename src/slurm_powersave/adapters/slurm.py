@@ -104,7 +104,8 @@ def parse_node(line: str) -> SlurmNode | None:
     reason = _REASON_WHO.sub(
         "", re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
     )
-    return SlurmNode(fields["NodeName"].partition(" ")[0], flags, reason, _boot_time(fields.get("BootTime", "None")))
+    name = fields["NodeName"].partition(" ")[0]
+    return SlurmNode(name, flags, reason, _boot_time(fields.get("BootTime", "None")))
 
 
 def _boot_time(text: str) -> float | None:

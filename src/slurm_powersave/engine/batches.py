@@ -5,13 +5,14 @@ at a time; a create takes an idle shard or a new one, so that it never waits for
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, PowersaveError, TerraformError
@@ -23,15 +24,12 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     RunResult,
     ShardRun,
-    StateServer,
     TerraformNode,
 )
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
 
-SHARD_NODES = 64
-"""Nodes in one state at most: a one-node plan takes 0.1 s at 64 nodes and 0.6 s at 1,000 (measured)."""
 _PLAN_SECONDS = 300.0
 _GRACE = 60.0
 """From SIGINT to SIGKILL: a provider that still creates is waited for, so that the state knows it."""
@@ -67,6 +65,7 @@ class Batches:
     def __init__(self, world: World, operations: Operations) -> None:
         self._world, self._ops = world, operations
         self._batches: list[Batch] = []
+        self.shards = Shards(world, self.busy)
         self.by_id: set[str] = set()
         """Deletes that Terraform could not do: they are done by server id."""
         self._not_before: dict[str, float] = {}
@@ -87,14 +86,14 @@ class Batches:
         """Start batches for creates; those that find no initialised shard stay queued until the next call."""
         room = list(ops)
         while room:
-            shard = self._idle_shard(cloud, len(room))
+            shard = self.shards.idle(cloud, len(room))
             if shard is None:
                 self._new_shard(cloud)
                 return
-            free = SHARD_NODES - self._count(shard)
+            free = self.shards.room(shard)
             chosen, room = room[:free], room[free:]
             entries = {op.node: TerraformNode(self._renewed(op.node), op.id) for op in chosen}
-            self._world.terraform.write_nodes(shard, self._map(shard) | entries)
+            self._world.terraform.write_nodes(shard, self.shards.entries(shard) | entries)
             for op in chosen:
                 self._ops.move(op, phases.PLANNING, shard=shard)
             self._plan(shard, PlanMode.CREATE, [op.id for op in chosen], [op.node for op in chosen])
@@ -111,7 +110,7 @@ class Batches:
     def delete(self, shard: str, ops: Sequence[Operation]) -> None:
         """Start a batch that deletes nodes of one idle shard."""
         gone = {op.node for op in ops}
-        entries = {name: entry for name, entry in self._map(shard).items() if name not in gone}
+        entries = {name: entry for name, entry in self.shards.entries(shard).items() if name not in gone}
         self._world.terraform.write_nodes(shard, entries)
         for op in ops:
             self._ops.move(op, phases.DELETE_PLANNING, shard=shard)
@@ -121,7 +120,7 @@ class Batches:
         """Remove from a shard's state the servers that went without Terraform."""
         if self._world.now() < self._not_before.get(shard, 0.0):
             return
-        known = self._map(shard)
+        known = self.shards.entries(shard)
         try:
             held = self._world.terraform.servers(shard)
         except TerraformError as error:
@@ -143,23 +142,8 @@ class Batches:
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
-        if self._idle_shard(cloud, 1) is None:
+        if self.shards.idle(cloud, 1) is None:
             self._new_shard(cloud)
-
-    def _idle_shard(self, cloud: str, wanted: int) -> str | None:
-        dirty = self._world.journal.dirty_shards()
-        idle = [
-            shard
-            for shard in self._world.terraform.shards(cloud)
-            if not self.busy(shard)
-            and shard not in dirty
-            and self._world.terraform.initialised(shard)
-            and self._count(shard) < SHARD_NODES
-            and not self._world.terraform.busy(shard)
-        ]
-        # One shard for all of them if one has the room: then one apply serves them.
-        fitting = [shard for shard in idle if self._count(shard) + wanted <= SHARD_NODES]
-        return next(iter(fitting or idle), None)
 
     def _new_shard(self, cloud: str) -> None:
         shards = self._world.terraform.shards(cloud)
@@ -167,25 +151,11 @@ class Batches:
             return
         if any(batch.stage == "init" and batch.shard in shards for batch in self._batches):
             return
-        waiting = [s for s in shards if not self._world.terraform.initialised(s)]
-        number = 1 + max((int(shard.rpartition("-")[2]) for shard in shards), default=0)
-        shard = waiting[0] if waiting else f"{cloud}/nodes-{number:03d}"
+        shard = self.shards.vacant(cloud)
         run = self._world.terraform.init(cloud, shard)
         self._batches.append(
             Batch(shard, PlanMode.CREATE, (), "init", run, self._world.now() + _PLAN_SECONDS)
         )
-
-    def _map(self, shard: str) -> dict[str, TerraformNode]:
-        """The shard's nodes as the journal knows them, with the entries that made their servers."""
-        written = self._world.terraform.nodes(shard) if self._world.terraform.initialised(shard) else {}
-        return {
-            name: written.get(name) or TerraformNode(record.node, "")
-            for name, record in self._world.records.items()
-            if record.shard == shard
-        }
-
-    def _count(self, shard: str) -> int:
-        return sum(record.shard == shard for record in self._world.records.values())
 
     def _plan(
         self,
@@ -198,25 +168,6 @@ class Batches:
         run = self._world.terraform.plan(shard, nodes, refresh=bool(stale))
         deadline = self._world.now() + _PLAN_SECONDS
         self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, deadline, stale or {}))
-
-    def restore_maps(self) -> None:
-        """Take out of the maps what a killed engine wrote for creates that never began.
-
-        A person's `terraform plan` would propose them. What a state holds is never taken out.
-        """
-        for cloud in self._world.cluster.clouds:
-            for shard in self._world.terraform.shards(cloud):
-                if not self._world.terraform.initialised(shard) or self.busy(shard):
-                    continue
-                try:
-                    written = self._world.terraform.nodes(shard)
-                    keep = {*self._world.terraform.servers(shard), *self._map(shard)}
-                    if not keep.issuperset(written):
-                        self._world.terraform.write_nodes(
-                            shard, {name: entry for name, entry in written.items() if name in keep}
-                        )
-                except TerraformError as error:
-                    log.error("%s", error)
 
     # Driving
 
@@ -272,7 +223,7 @@ class Batches:
                 self._ops.fail(op, Failure(result.failure, f"terraform init: {result.text}"))
 
     def _still_wanted(self, batch: Batch) -> bool:
-        """Look at Slurm once more before servers go; what is in use by now is let go by `Steps.may_delete`."""
+        """Look at Slurm once more before servers go; `Steps.may_delete` lets go what is in use by now."""
         for op in self._ops.of(batch.operations):
             node = self._world.slurm_view.node(op.node, op.since)
             if node is None or (node.in_use and (op.failure is None or node.up)):
@@ -285,7 +236,7 @@ class Batches:
             for op in self._ops.of(batch.operations):
                 self._ops.move(op, phases.DELETE_QUEUED)
             terraform.forget(batch.run.record)
-            terraform.write_nodes(batch.shard, self._map(batch.shard))
+            self.shards.write(batch.shard)
             return
         expected = dict(batch.stale)
         written = terraform.nodes(batch.shard)
@@ -365,28 +316,15 @@ class Batches:
                 if not result.ok:
                     log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
                     self.by_id.add(op.id)
-        self._align(batch, servers)
+        self.shards.align(batch.shard, servers, {op.node for op in self._ops.of(batch.operations)})
         if batch.mode is PlanMode.DELETE:
             for name in set(batch.stale) - set(servers):
                 log.info("node=%s removed from the state of %s", name, batch.shard)
             if not batch.operations and result.ok:
                 self._world.journal.set_dirty(batch.shard, False)
-        self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))
+        self.shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.
         self._world.journal.drop_run(batch.run.record.id)
-
-    def _align(self, batch: Batch, servers: Mapping[str, StateServer]) -> None:
-        """Make the records say of each node what the shard's state says: it is here, or it is not.
-
-        A tainted entry, or a failed create's server, belongs to the shard until it is deleted. An entry
-        whose server went by its id is left to `tidy`.
-        """
-        ours = {op.node for op in self._ops.of(batch.operations)}
-        for name, record in list(self._world.records.items()):
-            if record.shard == batch.shard and name not in servers:
-                self._world.save(replace(record, shard=""))
-            elif not record.shard and name in servers and name in ours:
-                self._world.save(replace(record, shard=batch.shard, server_id=servers[name].id))
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         for op in self._ops.of(batch.operations):
@@ -410,7 +348,7 @@ class Batches:
             self._world.journal.set_dirty(batch.shard, True)
         if batch.stage == "plan":
             try:
-                self._world.terraform.write_nodes(batch.shard, self._map(batch.shard))
+                self.shards.write(batch.shard)
             except TerraformError as error:
                 log.error("%s", error)
 

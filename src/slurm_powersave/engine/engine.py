@@ -63,7 +63,7 @@ class Engine:
                 self.operations.move(op, _RESTART[op.phase])
             elif op.phase in _LOST_RUN and op.id not in adopted:
                 self.operations.move(op, _LOST_RUN[op.phase])
-        self._batches.restore_maps()
+        self._batches.shards.restore()
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
@@ -105,9 +105,10 @@ class Engine:
             if op.id not in self._batches.by_id and (shard := self._steps.shard_of(op)):
                 deletes[shard].append(op)
         for shard, ops in deletes.items():
-            if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
-                if allowed := [op for op in ops if self._steps.may_delete(op)]:
-                    self._batches.delete(shard, allowed)
+            if self._batches.busy(shard) or self._world.terraform.busy(shard):
+                continue
+            if allowed := [op for op in ops if self._steps.may_delete(op)]:
+                self._batches.delete(shard, allowed)
         for cloud, ops in creates.items():
             if now - min(op.created for op in ops) >= COLLECT:
                 self._batches.create(cloud, ops)

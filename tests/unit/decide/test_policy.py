@@ -11,7 +11,7 @@ from slurm_powersave.model.errors import FailureClass
 TEXTS = {
     FailureClass.QUOTA: [
         "Quota exceeded for cores, ram: Requested 8, 16384, but already used 40, 81920 of 40 cores",
-        "Error creating openstack_compute_instance_v2: Expected HTTP response code [200 202] but got 403 instead: "
+        "Error creating server: Expected HTTP response code [200 202] but got 403 instead: "
         '{"forbidden": {"code": 403, "message": "Quota exceeded for instances: Requested 1"}}',
         "VolumeSizeExceedsAvailableQuota",
         "OverLimit Retry...",

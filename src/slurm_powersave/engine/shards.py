@@ -1,0 +1,98 @@
+"""The shards' maps: which nodes stand in which Terraform state, as the journal knows it."""
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.model.nodes import StateServer, TerraformNode
+
+log = logging.getLogger("slurm_powersave")
+
+SHARD_NODES = 64
+"""Nodes in one state at most: a one-node plan takes 0.1 s at 64 nodes and 0.6 s at 1,000 (measured)."""
+
+
+class Shards:
+    """Keeps each shard's variables file and the journal's records of one mind."""
+
+    def __init__(self, world: World, busy: Callable[[str], bool]) -> None:
+        """`busy` tells whether a run of ours works in a shard."""
+        self._world, self._busy = world, busy
+
+    def entries(self, shard: str) -> dict[str, TerraformNode]:
+        """Return the nodes whose records name the shard, with the entries that made their servers."""
+        written = self._world.terraform.nodes(shard) if self._world.terraform.initialised(shard) else {}
+        return {
+            name: written.get(name) or TerraformNode(record.node, "")
+            for name, record in self._world.records.items()
+            if record.shard == shard
+        }
+
+    def write(self, shard: str) -> None:
+        """Write the map that follows from the records.
+
+        Raises:
+            TerraformError: the map there is can't be read.
+        """
+        self._world.terraform.write_nodes(shard, self.entries(shard))
+
+    def room(self, shard: str) -> int:
+        """Return how many more nodes the shard may take."""
+        return SHARD_NODES - sum(record.shard == shard for record in self._world.records.values())
+
+    def idle(self, cloud: str, wanted: int) -> str | None:
+        """Choose a shard that can take a create at once: with room for all `wanted` nodes if there is one."""
+        dirty = self._world.journal.dirty_shards()
+        found = [
+            shard
+            for shard in self._world.terraform.shards(cloud)
+            if not self._busy(shard)
+            and shard not in dirty
+            and self._world.terraform.initialised(shard)
+            and self.room(shard) > 0
+            and not self._world.terraform.busy(shard)
+        ]
+        fitting = [shard for shard in found if self.room(shard) >= wanted]
+        return next(iter(fitting or found), None)
+
+    def vacant(self, cloud: str) -> str:
+        """Name a shard that is to be initialised: one that never was, or the next number."""
+        shards = self._world.terraform.shards(cloud)
+        waiting = [shard for shard in shards if not self._world.terraform.initialised(shard)]
+        number = 1 + max((int(shard.rpartition("-")[2]) for shard in shards), default=0)
+        return waiting[0] if waiting else f"{cloud}/nodes-{number:03d}"
+
+    def restore(self) -> None:
+        """Take out of the maps what a killed engine wrote for creates that never began.
+
+        A person's `terraform plan` would propose them. What a state holds is never taken out.
+        """
+        for cloud in self._world.cluster.clouds:
+            for shard in self._world.terraform.shards(cloud):
+                if not self._world.terraform.initialised(shard) or self._busy(shard):
+                    continue
+                try:
+                    written = self._world.terraform.nodes(shard)
+                    keep = {*self._world.terraform.servers(shard), *self.entries(shard)}
+                    if not keep.issuperset(written):
+                        kept = {name: entry for name, entry in written.items() if name in keep}
+                        self._world.terraform.write_nodes(shard, kept)
+                except TerraformError as error:
+                    log.error("%s", error)
+
+    def align(self, shard: str, servers: Mapping[str, StateServer], ours: Collection[str]) -> None:
+        """Make the records say of each node what the shard's state says: it is here, or it is not.
+
+        Args:
+            shard: where an apply has ended.
+            servers: what its state holds now.
+            ours: the nodes of that apply. A tainted entry, or a failed create's server, belongs to the
+                shard until it is deleted; an entry whose server went by its id is left to be tidied.
+        """
+        for name, record in list(self._world.records.items()):
+            if record.shard == shard and name not in servers:
+                self._world.save(replace(record, shard=""))
+            elif not record.shard and name in servers and name in ours:
+                self._world.save(replace(record, shard=shard, server_id=servers[name].id))

@@ -1,0 +1,221 @@
+"""Configuring nodes: what is started, what is read of a run, and what a run is spared to know."""
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from slurm_powersave.adapters import playbooks
+from slurm_powersave.adapters.configure_run import RUN, ConfigureRun, parse
+from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
+from slurm_powersave.adapters.process import start_detached
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
+OK = {"node": "n1", "ok": True, "text": ""}
+BAD = {"node": "n2", "ok": False, "failure": "node-local", "text": "not mounted"}
+
+
+def until(what: Callable[[], object], seconds: float = 10) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A site without anything in it."""
+    return Site(
+        tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "keys/id_ed25519"
+    )
+
+
+def run_of(directory: Path, script: str, nodes: Sequence[str] = ("n1", "n2")) -> ConfigureRun:
+    """Start a run whose playbook_run is a script."""
+    directory.mkdir(exist_ok=True)
+    (directory / RUN).write_text(json.dumps({"nodes": list(nodes)}))
+    return ConfigureRun(
+        start_detached([sys.executable, "-c", script], directory, run_id="r1", kind="configure")
+    )
+
+
+def says(*lines: Mapping[str, object], then: str = "") -> str:
+    """Make a script that says these lines."""
+    texts = [json.dumps(line) for line in lines]
+    return f"import sys, time\nfor line in {texts!r}: print(line, flush=True)\n{then}"
+
+
+def all_of(run: ConfigureRun) -> tuple[list[NodeProgress], RunResult]:
+    """Follow a run to its end."""
+    news: list[NodeProgress] = []
+    until(lambda: news.extend(run.progress()) or run.poll())
+    news += run.progress()
+    result = run.poll()
+    assert result
+    return news, result
+
+
+def test_each_node_is_told_once_and_the_end_is_read(tmp_path: Path) -> None:
+    end = {"ok": False, "failure": "node-local", "text": "1 of 2 nodes failed"}
+    run = run_of(tmp_path / "run", says(OK, OK, BAD, end, then="sys.exit(1)"))
+    news, result = all_of(run)
+    failure = Failure(FailureClass.NODE_LOCAL, "not mounted")
+    assert news == [NodeProgress("n1", True), NodeProgress("n2", False, failure=failure)]
+    assert result == RunResult(False, "1 of 2 nodes failed", FailureClass.NODE_LOCAL)
+
+
+def test_an_adopted_run_tells_everything_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", says(OK, BAD, {"ok": False, "failure": "node-local", "text": "1 of 2"}))
+    first = all_of(run)
+    assert all_of(ConfigureRun(run.record)) == first
+
+
+def test_the_end_is_known_without_reading_the_news(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", says(OK, {"ok": True, "failure": "unknown", "text": ""}))
+    until(run.poll)
+    assert run.poll() == RunResult(True)
+
+
+def test_a_killed_run_leaves_no_node_without_an_outcome(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", says(OK, then="time.sleep(60)"))
+    news: list[NodeProgress] = []
+    until(lambda: news.extend(run.progress()) or news)
+    assert run.poll() is None
+    run.kill()
+    more, result = all_of(run)
+    assert [(one.node, one.ok) for one in news + more] == [("n1", True), ("n2", False)]
+    assert not result.ok
+
+
+def test_kill_reaches_a_play_in_a_session_of_its_own(tmp_path: Path) -> None:
+    # As ansible-playbook is: ansible-runner gives it a terminal.
+    child = "subprocess.Popen(['sleep', '60'], start_new_session=True).pid"
+    run = run_of(tmp_path / "run", f"import subprocess, time\nprint({child}, flush=True)\ntime.sleep(60)")
+    out = tmp_path / "run/stdout.jsonl"
+    until(lambda: out.read_text().endswith("\n"))
+    run.kill()
+    stat = Path(f"/proc/{out.read_text().strip()}/stat")
+    until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_interrupt_asks_and_waits(tmp_path: Path) -> None:
+    end = json.dumps({"ok": False, "failure": "unknown", "text": "the play was interrupted"})
+    script = (
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (print({end!r}, flush=True), sys.exit(1)))\n"
+        "print('{}', flush=True)\ntime.sleep(60)\n"
+    )
+    run = run_of(tmp_path / "run", script)
+    until(lambda: (tmp_path / "run/stdout.jsonl").read_text())
+    run.interrupt()
+    news, result = all_of(run)
+    assert result.text == "the play was interrupted"
+    assert [one.failure.text for one in news if one.failure] == [result.text, result.text]
+
+
+def test_a_run_whose_directory_is_gone_has_ended(tmp_path: Path) -> None:
+    run = ConfigureRun(RunRecord("r1", "configure", str(tmp_path / "gone"), 2**22 + 1, 1))
+    assert run.progress() == []
+    result = run.poll()
+    assert result and not result.ok
+
+
+@pytest.mark.parametrize("line", ["", "x", "[]", "3", "{}", '{"node": "n1"}', '{"node": "n1", "ok": false}'])
+def test_a_line_that_is_none_of_ours_is_passed_over(line: str) -> None:
+    assert parse(line) is None
+
+
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], Path, Mapping[str, str]]]:
+    """Catch what would be started."""
+    calls: list[tuple[Sequence[str], Path, Mapping[str, str]]] = []
+
+    def start(
+        argv: Sequence[str], directory: Path, *, env: Mapping[str, str], run_id: str, kind: str, cwd: Path
+    ) -> RunRecord:
+        calls.append((argv, directory, env))
+        return RunRecord(run_id, kind, str(directory), 1, 1)
+
+    monkeypatch.setattr(playbooks, "start_detached", start)
+    return calls
+
+
+def node(number: int, pool: str = "cpu") -> DesiredNode:
+    """Make a node."""
+    return DesiredNode(f"n{number}", pool, "local", "image", "small", "", f"127.0.0.{number}")
+
+
+def test_nodes_are_grouped_by_the_playbooks_of_their_site(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = started(monkeypatch)
+    made = AnsiblePlaybooks(tmp_path, site, {"gpu": Hooks(before=Path("/s/b.yml"))}, timeout=60)
+    nodes = [node(1), node(2, "gpu"), node(3)]
+    made.configure(nodes, {one.name: KEY for one in nodes})
+    ((argv, directory, _),) = calls
+    plan = json.loads((directory / RUN).read_text())
+    assert argv[1:] == ["-m", "slurm_powersave.adapters.playbook_run", str(directory)]
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert plan["groups"] == [
+        {"nodes": ["n1", "n3"], "before": None, "after": None},
+        {"nodes": ["n2"], "before": "/s/b.yml", "after": None},
+    ]
+    assert (plan["nodes"], plan["refused"], plan["timeout"]) == (["n1", "n2", "n3"], {}, 60)
+
+
+def test_a_node_that_can_not_be_trusted_fails_alone(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = started(monkeypatch)
+    made = AnsiblePlaybooks(tmp_path, site)
+    made.configure([node(4)], {"n4": KEY})
+    made.configure([node(1), node(2), node(3), node(4)], {"n1": KEY, "n2": "", "n3": "no key"})
+    plan = json.loads((calls[1][1] / RUN).read_text())
+    assert [group["nodes"] for group in plan["groups"]] == [["n1", "n4"]], "n4's key is known from before"
+    assert "no SSH host key" in plan["refused"]["n2"]
+    assert "'no key'" in plan["refused"]["n3"]
+    assert site.known_hosts.read_text().splitlines() == [f"n4,127.0.0.4 {KEY}", f"n1,127.0.0.1 {KEY}"]
+
+
+def test_no_secret_of_ours_gets_into_ansible_and_no_host_key_goes_unchecked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "hunter2")
+    monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
+    env = environment(site)
+    assert "hunter2" not in json.dumps(env)
+    assert env["ANSIBLE_HOST_KEY_CHECKING"] == "True", "ansible-runner says False where nothing is said"
+    assert "StrictHostKeyChecking=yes" in env["ANSIBLE_SSH_COMMON_ARGS"]
+    assert env["PATH"].split(":")[0] == os.path.dirname(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("banner", "up"), [(b"SSH-2.0-x\r\n", True), (b"HTTP/1.1 200\r\n", False), (b"", False)]
+)
+def test_a_node_is_reachable_when_sshd_says_so(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, banner: bytes, up: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(playbooks, "SSH_PORT", server.getsockname()[1])
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(banner)
+                if not banner:
+                    time.sleep(0.5)  # accepts and says nothing, as a host does that is still booting
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        began = time.monotonic()
+        assert AnsiblePlaybooks(tmp_path, site).reachable(node(1)) is up
+        assert time.monotonic() - began < 2
+        thread.join()
+    assert AnsiblePlaybooks(tmp_path, site).reachable(node(1)) is False
