@@ -80,8 +80,7 @@ class Supervisor:
         """Boot the guest, again and again if it reboots; return when it is off."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD})
         try:
-            flavor = self.store.flavor(self.record["flavor"])
-            self.limits = self.cgroups.make(flavor["vcpus"], flavor["ram"])
+            self._make_cgroups()
             self._mount()
         except Exception as error:
             self.say(error=str(error))
@@ -101,6 +100,12 @@ class Supervisor:
         self.cgroups.remove()
         if asked == "vanish":
             self._vanish()
+
+    def _make_cgroups(self) -> None:
+        """Anew for each boot: on cgroup v2 the last one left inner nodes, which nobody may enter."""
+        flavor = self.store.flavor(self.record["flavor"])
+        self.cgroups.remove()
+        self.limits = self.cgroups.make(flavor["vcpus"], flavor["ram"])
 
     def _mount(self) -> None:
         _call("unshare", libc.unshare(CLONE_NEWNS))
@@ -134,6 +139,7 @@ class Supervisor:
     def _boot(self) -> str:
         """One boot of the guest; "" when it rebooted itself."""
         self.boots += 1
+        self._make_cgroups()
         _call("unshare", libc.unshare(CLONE_NEWTIME))
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         offset, rest = divmod(-now, 1_000_000_000)

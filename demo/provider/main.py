@@ -23,6 +23,7 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 WORKERS = 64
 UNUSED = ("asyncio", "grpc.aio", "google.protobuf.internal.python_message")
@@ -48,43 +49,20 @@ def socket_path() -> Path:
     return directory / f"{os.getpid()}.sock"
 
 
-def main() -> None:
-    """Serve until Terraform says Shutdown or is gone."""
-    parent = os.getppid()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A handler and not SIG_IGN: the guests that we start would inherit that.
-        signal.signal(number, lambda *_: None)
-    certificate = json.loads(Path(sys.argv[1]).read_text())
-    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
-    sys.path += sys.argv[2:]
-
-    if ALL_MODULES not in os.environ:
-        sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
-    try:
-        import grpc
-        from localcloud_provider.provider import LocalCloud
-        from localcloud_provider.servicer import Servicer
-        from tf.gen import (
-            grpc_controller_pb2,
-            grpc_controller_pb2_grpc,
-            grpc_stdio_pb2_grpc,
-            tfplugin_pb2_grpc,
-        )
-    except (AttributeError, ImportError):
-        if ALL_MODULES in os.environ:
-            raise
-        os.environ[ALL_MODULES] = "1"  # other versions of grpc or protobuf may want them after all
-        os.execv(sys.executable, sys.orig_argv)
-
-    done = threading.Event()
+def start(done: threading.Event, path: Path) -> tuple[Any, Any]:
+    """Start the server on a socket; return it and the servicer. Shutdown sets `done`."""
+    import grpc
+    from localcloud_provider.provider import LocalCloud
+    from localcloud_provider.servicer import Servicer
+    from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 
     class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):
-        def Shutdown(self, request, context):  # type: ignore[no-untyped-def]
+        def Shutdown(self, request: Any, context: Any) -> Any:
             done.set()
             return grpc_controller_pb2.Empty()
 
     class Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):
-        def StreamStdio(self, request, context):  # type: ignore[no-untyped-def]
+        def StreamStdio(self, request: Any, context: Any) -> Any:
             return iter(())
 
     servicer = Servicer(LocalCloud())
@@ -92,11 +70,33 @@ def main() -> None:
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(Stdio(), server)
-    path = socket_path()
+    certificate = json.loads(Path(sys.argv[1]).read_text())
     pair = (certificate["key"].encode(), certificate["certificate"].encode())
     server.add_secure_port(f"unix://{path}", grpc.ssl_server_credentials([pair]))
     server.start()
     print(f"1|6|unix|{path}|grpc|{certificate['der'].rstrip('=')}", flush=True)
+    return server, servicer
+
+
+def main() -> None:
+    """Serve until Terraform says Shutdown or is gone."""
+    parent = os.getppid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler and not SIG_IGN: the guests that we start would inherit that.
+        signal.signal(number, lambda *_: None)
+    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+    sys.path += sys.argv[2:]
+    if ALL_MODULES not in os.environ:
+        sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
+    done = threading.Event()
+    path = socket_path()
+    try:
+        server, servicer = start(done, path)
+    except (AttributeError, ImportError):
+        if ALL_MODULES in os.environ:
+            raise
+        os.environ[ALL_MODULES] = "1"  # other versions of grpc or protobuf may want them after all
+        os.execv(sys.executable, sys.orig_argv)
 
     def watch_parent() -> None:
         try:

@@ -74,9 +74,8 @@ def deploy() -> None:
     """Make network and login node, Slurm on it, and the first node."""
     title("Deploy: one file becomes a cluster")
     say(f"$ slurm-powersave --cluster {CLUSTER.relative_to(CHECKOUT)} deploy")
+    call(ours("deploy", "--yes"))
     with Follow():
-        STATE.mkdir(parents=True, exist_ok=True)
-        call(ours("deploy", "--yes"))
         start_engine()
         wait_for("demo-1 is up", lambda: up("demo-1"), 90)
     call(ours("status"))
@@ -161,7 +160,7 @@ def shrink() -> None:
 
 
 def failure() -> None:
-    """A node that can't be created: the reason is in Slurm, the job is requeued, the node rests, then all is well."""
+    """A node that can't be created: Slurm shows why, the job is requeued, the node rests, all is well."""
     title("A node that can't be created")
     cloud = [sys.executable, str(CHECKOUT / "demo/local_cloud/cli.py"), "--root", str(CLOUD)]
     call([*cloud, "fault", "add", "create-fails", "--match", "demo-3", "--times", "1"], quiet=True)

@@ -55,7 +55,7 @@ def ssh(*words: str, terminal: bool = False) -> list[str]:
 
 
 def call(argv: Sequence[str], *, quiet: bool = False) -> str:
-    """Run a command; its output goes on, and is returned if it is not to be shown. Ends the demo on failure."""
+    """Run a command; its output is shown, or returned if it is to be quiet. Ends the demo on failure."""
     done = subprocess.run(argv, stdout=subprocess.PIPE if quiet else None, text=True, check=False)
     if done.returncode:
         stop(

@@ -71,9 +71,13 @@ def site(tmp_path: Path) -> Site:
         "ansible_python_interpreter": sys.executable,
         "done": str(tmp_path / "done"),
     }
-    inventory = {"nodes": {"hosts": hosts, "vars": variables}}
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
-    return Site(tmp_path / "playbooks", tmp_path / "hosts.json", tmp_path / "known_hosts", tmp_path / "key")
+    children = {"login": {"hosts": {"login": {}}}, "nodes": {"hosts": hosts}}
+    group_vars = tmp_path / "inventory/group_vars/all"
+    group_vars.mkdir(parents=True)
+    # JSON is YAML.
+    (tmp_path / "inventory/hosts.yml").write_text(json.dumps({"all": {"children": children}}))
+    (group_vars / "slurm_powersave.yml").write_text(json.dumps(variables))
+    return Site(tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "key")
 
 
 def configure(

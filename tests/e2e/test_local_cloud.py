@@ -68,7 +68,7 @@ class Shard:
     """The nodes' root module in a directory."""
 
     def __init__(self, directory: Path, lab: "Lab") -> None:
-        self.directory, self.lab = directory, lab
+        self.directory, self.lab, self.plan = directory, lab, directory / "plan"
         shutil.copytree(DEMO / "nodes", directory)
         self.want({})
         self.run("init", "-input=false")
@@ -84,6 +84,7 @@ class Shard:
             "nodes": {name: {**usual, "address": f"10.88.{rest}"} for name, rest in nodes.items()},
         }
         (self.directory / "nodes.auto.tfvars.json").write_text(json.dumps(values))
+        self.plan.unlink(missing_ok=True)
 
     def start(self, *argv: str) -> "subprocess.Popen[str]":
         """Start terraform in a process group of its own, as the engine does."""
@@ -106,8 +107,11 @@ class Shard:
         return out
 
     def apply(self, rc: int = 0) -> str:
-        """Make it so."""
-        return self.run("apply", "-auto-approve", "-json", "-parallelism=20", rc=rc)
+        """Make it so: what `actions` has planned, if it has."""
+        planned = [self.plan.name] if self.plan.exists() else []
+        out = self.run("apply", "-auto-approve", "-json", "-parallelism=20", *planned, rc=rc)
+        self.plan.unlink(missing_ok=True)
+        return out
 
     def assert_no_changes(self) -> None:
         """A full plan, with refresh, finds nothing to do."""
@@ -115,8 +119,8 @@ class Shard:
 
     def actions(self) -> dict[str, list[str]]:
         """Plan, and return the actions by node name."""
-        self.run("plan", "-out=plan")
-        plan = json.loads(self.run("show", "-json", "plan"))
+        self.run("plan", f"-out={self.plan.name}")
+        plan = json.loads(self.run("show", "-json", self.plan.name))
         changes = {change["index"]: change["change"]["actions"] for change in plan["resource_changes"]}
         return {name: actions for name, actions in changes.items() if actions != ["no-op"]}
 

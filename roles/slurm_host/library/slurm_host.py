@@ -16,7 +16,7 @@ module: slurm_host
 short_description: Make a host a member of a Slurm cluster
 description:
   - Writes the munge key, C(/etc/hosts), the host name, C(slurm.conf), C(gres.conf) and C(cgroup.conf), and
-    starts munged. On a compute node it then starts slurmd, last of all. Only on other hosts munged is enabled.
+    starts munged. On a compute node it then starts slurmd, last of all; on others munged is enabled, too.
   - A daemon whose files change is stopped before they are written and started afterwards. A run that is
     interrupted in between leaves it stopped, and the next run starts it.
 options:
@@ -28,13 +28,9 @@ options:
     type: str
     required: true
   hosts:
-    description: All hosts of the cluster, for C(/etc/hosts). Lines of other hosts are kept.
-    type: list
-    elements: dict
+    description: All hosts of the cluster as lines of C(/etc/hosts). Lines there of other hosts are kept.
+    type: str
     required: true
-    suboptions:
-      name: {description: Host name., type: str, required: true}
-      address: {description: IP address., type: str, required: true}
   slurm_conf:
     description: The text of C(slurm.conf).
     type: str
@@ -83,7 +79,7 @@ EXAMPLES = r"""
   slurm_host:
     hostname: "{{ inventory_hostname }}"
     munge_key: "{{ lookup('ansible.builtin.pipe', 'base64 --wrap=0 /etc/munge/munge.key') }}"
-    hosts: [{name: demo-1, address: 10.79.1.1}]
+    hosts: "10.79.1.1 demo-1"
     slurm_conf: "{{ slurm_powersave.slurm_conf }}"
     mounts: [/mnt/ohpc]
     slurmd: true
@@ -148,12 +144,12 @@ def write(path, content, mode=0o644, owner=None):
         raise
 
 
-def hosts_text(old, hosts):
+def hosts_text(old, lines):
     """Return /etc/hosts: the old lines that name none of our hosts, then ours.
 
     Images carry `127.0.1.1 NAME`, by which MPI and slurmd would find themselves on the loopback only.
     """
-    ours = {host["name"] for host in hosts}
+    ours = {name for line in lines.splitlines() for name in line.split()[1:]}
     kept, inside = [], False
     for line in old.splitlines():
         if line in (HOSTS_BEGIN, HOSTS_END):
@@ -162,8 +158,7 @@ def hosts_text(old, hosts):
             kept.append(line)
     if not any("localhost" in line.split("#")[0].split()[1:] for line in kept):
         kept.insert(0, "127.0.0.1 localhost")
-    block = ["{} {}".format(host["address"], host["name"]) for host in hosts]
-    return "\n".join([*kept, HOSTS_BEGIN, *block, HOSTS_END]) + "\n"
+    return "\n".join([*kept, HOSTS_BEGIN, lines.rstrip("\n"), HOSTS_END]) + "\n"
 
 
 def slurmd_port(slurm_conf):
@@ -379,15 +374,7 @@ def main():
         argument_spec={
             "hostname": {"type": "str"},
             "munge_key": {"type": "str", "required": True, "no_log": True},
-            "hosts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
-                },
-            },
+            "hosts": {"type": "str", "required": True},
             "slurm_conf": {"type": "str", "required": True},
             "gres_conf": {"type": "str", "default": ""},
             "cgroup_conf": {"type": "str", "default": ""},

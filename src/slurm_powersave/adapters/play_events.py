@@ -19,7 +19,7 @@ _BEGINNING = re.compile(
     r"(Make sure this host can be reached over ssh: )?)?"
 )
 _COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! |fatal: )(.+)$", re.MULTILINE)
+_ERROR = re.compile(r"^(?:\[ERROR\]: |ERROR! )(.+)", re.MULTILINE | re.DOTALL)
 
 
 class Group:
@@ -119,7 +119,7 @@ def play_failure(
     if rc == 0 or heard:
         return FailureClass.UNKNOWN, ""
     found = _ERROR.search(_COLOR.sub("", words))
-    why = found[1].strip() if found else words.strip()[-LONGEST:]
+    why = " ".join((found[1] if found else words[-LONGEST:]).split())
     return FailureClass.CONFIG, f"ansible-playbook ended with {rc}: {why}"[:LONGEST]
 
 

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 [(number, plan["groups"][number], group) for number, group in enumerate(groups)],
             )
         )
+    shutil.rmtree(plan["inventory"], ignore_errors=True)  # may hold what a site calls secret
     failed = [failure for group in groups for failure in group.failed.values()]
     failed += [FailureClass.NODE_LOCAL] * len(plan["refused"])
     text = next((text for text in texts if text), "")

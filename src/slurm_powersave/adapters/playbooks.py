@@ -15,6 +15,7 @@ from typing import Any
 from slurm_powersave.adapters import known_hosts
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
+from slurm_powersave.adapters.run_inventory import RunInventory
 from slurm_powersave.model.errors import ConfigError, MissingToolError
 from slurm_powersave.model.nodes import DesiredNode, RunRecord
 
@@ -75,6 +76,7 @@ class AnsiblePlaybooks:
         """`hooks` are by pool name; `timeout` is for a whole play, in seconds."""
         self._runs = state_dir / "runs"
         self._site = site
+        self._inventory = RunInventory(site.inventory)
         self._hooks = hooks or {}
         self._timeout = timeout
 
@@ -82,6 +84,9 @@ class AnsiblePlaybooks:
         """Record the host keys, then start node.yml for these nodes.
 
         A node that has no key, now or from before, is not tried: it fails with that reason.
+
+        Raises:
+            ConfigError: there is no inventory, or it can't be read.
         """
         refused = self._record_keys(nodes, host_keys)
         groups: dict[Hooks, list[str]] = {}
@@ -104,9 +109,10 @@ class AnsiblePlaybooks:
                 for hooks, names in groups.items()
             ],
             "playbook": str(self._site.playbooks / "node.yml"),
-            "inventory": str(self._site.inventory),
+            "inventory": str(directory / "inventory"),
             "timeout": self._timeout,
         }
+        self._inventory.write(directory / "inventory", [node.name for node in nodes])
         (directory / RUN).write_text(json.dumps(plan, indent=1) + "\n")
         argv = [sys.executable, "-m", "slurm_powersave.adapters.playbook_run", str(directory)]
         record = start_detached(

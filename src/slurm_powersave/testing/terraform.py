@@ -145,7 +145,11 @@ class MemoryTerraform:
     def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> MemoryRun:
         """Plan for the targets: what the map has and the state has not, and the other way round."""
         run = self._start("plan", self.plan_seconds)
-        run.plan = (shard, self._plan_json(shard, targets, refresh))
+        try:
+            run.plan = (shard, self._plan_json(shard, targets, refresh))
+        except CloudError as error:
+            failed = RunResult(False, str(error), classify(str(error)))
+            run.at_end = lambda: failed
         return run
 
     def _plan_json(self, shard: str, targets: Sequence[str], refresh: bool) -> dict[str, Any]:
@@ -208,8 +212,12 @@ class MemoryTerraform:
                 run.events.append((at, self._create(shard, name, texts)))
                 run.ends = max(run.ends, at + 0.2)
             else:
-                server = self.states[shard].pop(name)
-                self.cloud.delete(server.id)
+                try:
+                    self.cloud.delete(self.states[shard][name].id)
+                except CloudError as error:
+                    texts.append(str(error))
+                    continue
+                del self.states[shard][name]
                 at = self.clock.now() + self.delete_seconds
                 run.events.append((at, NodeProgress(name, True)))
                 run.ends = max(run.ends, at + 0.2)

@@ -87,7 +87,7 @@ class MemoryWorld:
             self.slurm.register(node.name)
 
     def _boots(self, node: DesiredNode) -> bool:
-        return any(s.address == node.address and s.host_key for s in self.cloud.servers())
+        return any(s.address == node.address and s.host_key for s in self.cloud.alive())
 
     def _hook(self, mode: Mode, hostlist: str) -> None:
         self.request(mode, hostlist)

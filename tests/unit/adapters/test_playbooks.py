@@ -15,7 +15,7 @@ from slurm_powersave.adapters import playbooks
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun, parse
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
 from slurm_powersave.adapters.process import start_detached
-from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.errors import ConfigError, FailureClass
 from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
@@ -33,7 +33,16 @@ def until(what: Callable[[], object], seconds: float = 10) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A site without anything in it."""
+    """A site with an inventory of five nodes, and nothing else."""
+    (tmp_path / "inventory/group_vars/all").mkdir(parents=True)
+    hosts = {f"n{number}": {"ansible_host": f"127.0.0.{number}"} for number in range(1, 6)}
+    children = {
+        "login": {"hosts": {"login": {"ansible_host": "127.0.0.10"}}},
+        "nodes": {"children": {"pool_cpu": {"hosts": hosts, "vars": {"ansible_user": "root"}}}},
+    }
+    # JSON is YAML.
+    (tmp_path / "inventory/hosts.yml").write_text(json.dumps({"all": {"children": children}}))
+    (tmp_path / "inventory/group_vars/all/slurm_powersave.yml").write_text('{"mounts": ["/mnt/ohpc"]}')
     return Site(
         tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "keys/id_ed25519"
     )
@@ -169,6 +178,49 @@ def test_nodes_are_grouped_by_the_playbooks_of_their_site(
         {"nodes": ["n2"], "before": "/s/b.yml", "after": None},
     ]
     assert (plan["nodes"], plan["refused"], plan["timeout"]) == (["n1", "n2", "n3"], {}, 60)
+
+
+def test_a_run_has_an_inventory_of_its_own_nodes_and_of_what_the_site_laid_beside(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = started(monkeypatch)
+    (site.inventory / "host_vars").mkdir()
+    (site.inventory / "group_vars/all/site.yml").write_text("site_licence: x\n")
+    (site.inventory / "group_vars/pool_cpu.yml").write_text("site_gpu: false\n")
+    AnsiblePlaybooks(tmp_path, site).configure([node(2), node(4)], {"n2": KEY, "n4": KEY})
+    directory = calls[0][1] / "inventory"
+    children = json.loads((directory / "hosts.json").read_text())["all"]["children"]
+    assert set(children["nodes"]["children"]["pool_cpu"]["hosts"]) == {"n2", "n4"}
+    assert children["nodes"]["children"]["pool_cpu"]["vars"] == {"ansible_user": "root"}
+    assert set(children["login"]["hosts"]) == {"login"}
+    assert json.loads((directory / "group_vars/all/slurm_powersave.json").read_text()) == {
+        "mounts": ["/mnt/ohpc"]
+    }
+    assert (directory / "group_vars/all/site.yml").read_text() == "site_licence: x\n"
+    assert (directory / "group_vars/pool_cpu.yml").exists()
+    assert (directory / "host_vars").is_dir()
+
+
+def test_a_changed_inventory_is_read_again_and_a_broken_one_is_named(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = started(monkeypatch)
+    made = AnsiblePlaybooks(tmp_path, site)
+    made.configure([node(2)], {"n2": KEY})
+    variables = site.inventory / "group_vars/all/slurm_powersave.yml"
+    variables.write_text("mounts: []\n")
+    os.utime(variables, (1, 1))
+    made.configure([node(2)], {})
+    assert json.loads((calls[1][1] / "inventory/group_vars/all/slurm_powersave.json").read_text()) == {
+        "mounts": []
+    }
+    variables.write_text("mounts: [\n")
+    with pytest.raises(ConfigError, match=r"(?s)slurm_powersave\.yml: .*deploy") as raised:
+        made.configure([node(2)], {})
+    variables.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        made.configure([node(2)], {})
+    assert raised.value.exit_code == 2
 
 
 def test_a_node_that_can_not_be_trusted_fails_alone(

@@ -88,9 +88,8 @@ def test_ansible_sees_groups_hosts_and_variables(made: Inventory, tmp_path: Path
 
 def test_computed_variables(made: Inventory, cluster: Cluster) -> None:
     computed = made.variables["slurm_powersave"]
-    assert computed["hosts"][0] == {"name": "demo-login", "address": "10.79.0.10"}
-    assert computed["hosts"][-1] == {"name": "demo-big-mem-1", "address": "10.79.2.9"}
-    assert len(computed["hosts"]) == 7
+    hosts = computed["etc_hosts"].splitlines()
+    assert (hosts[0], hosts[-1], len(hosts)) == ("10.79.0.10 demo-login", "10.79.2.9 demo-big-mem-1", 7)
     assert computed["slurm_conf"] == slurm_conf(cluster, FACTS, assign(cluster, {}))
     assert computed["suspend_exc_nodes"] == "demo-1"
     assert computed["spool"] == "/var/spool/slurm-powersave"
