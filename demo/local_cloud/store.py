@@ -112,7 +112,8 @@ class Store:
     def image(self, name: str) -> Path:
         """Return an image's directory: an alias of the settings, a hash, or a path."""
         given = str({**self.settings().get("images", {}), **self.images}.get(name, name))
-        path = Path(given) if given.startswith("/") else default_images() / given
+        # Resolved: a disk belongs to the very tree that it was laid over, not to where a link points now.
+        path = (Path(given) if given.startswith("/") else default_images() / given).resolve()
         if "/" in given.lstrip("/") and not given.startswith("/"):
             raise CloudFault("config", f"image {name}: {given} is neither an absolute path nor a name")
         if not (path / "etc/slurm-powersave-image").exists():
@@ -122,10 +123,6 @@ class Store:
         if any(char in str(path) for char in ":,\\"):
             raise CloudFault("config", f"image {name}: an overlay can't have {path} as its lower directory")
         return path
-
-    def exists(self) -> bool:
-        """Tell whether there is a cloud at this root."""
-        return (self.root / "flavors.json").exists()
 
     def locked(self, name: str) -> bool:
         """Tell whether somebody holds a lock."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     Hold,
@@ -40,6 +40,7 @@ class SqliteJournal:
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         self._lock = threading.RLock()
+        self._path = str(path)
         self._given: set[str] = set()
         """Ids of operations that were handed out and may not be recorded yet."""
         try:
@@ -66,7 +67,7 @@ class SqliteJournal:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, self._told():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -77,8 +78,21 @@ class SqliteJournal:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what SQLite says as an error of ours, so that who called can wait and try again."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise JournalError(
+                "the journal could not be read or written",
+                where=self._path,
+                why=str(error),
+                todo="Is the disk full? Nothing is lost: what is not journalled stays in the spool.",
+            ) from error
+
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
+        with self._lock, self._told():
             return self._db.execute(sql, values).fetchall()
 
     # Requests

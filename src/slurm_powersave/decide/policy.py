@@ -36,6 +36,8 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = (
     ),
 )
 
+FOREVER = 32503680000.0
+"""The year 3000, in seconds since the epoch: when a rest ends that only an operator ends."""
 # At most this much of the outside's text goes into a Slurm reason: one line of `sinfo -R`.
 _REASON_TEXT = 160
 _LONGEST_REST = 8
@@ -64,7 +66,12 @@ def reason(failure: FailureClass, text: str, operation: str, until: float | None
     clean = " ".join(clean.split())
     if len(clean) > _REASON_TEXT:
         clean = clean[: _REASON_TEXT - 3] + "..."
-    rests = time.strftime("; rests until %H:%M:%S", time.localtime(until)) if until else ""
+    rests = ""
+    if until is not None:
+        endless = until == FOREVER
+        rests = "; rests until " + (
+            "it is resumed by hand" if endless else time.strftime("%H:%M:%S", time.localtime(until))
+        )
     return f"{REASON_PREFIX} ({failure}) {clean}{rests} [op {operation}]"
 
 

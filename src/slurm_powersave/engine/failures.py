@@ -54,6 +54,9 @@ class Failures:
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
                 self._failing(op, node, snapshot)
+            elif snapshot and snapshot.taken - op.since > _REQUEUE:
+                # Slurm does not know the node any more: nobody is to be told, but its server is to go.
+                self._ops.move(op, phases.DELETE_QUEUED)
         self._release_jobs()
         self._end_rests()
 
@@ -106,8 +109,10 @@ class Failures:
     def _new_hold(self, op: Operation, reason: str | None = None) -> Hold:
         failure = op.failure or FailureClass.UNKNOWN
         failures = max(self._world.record(op.node).failures, 1)
-        rest = policy.rest_seconds(self._world.cluster.failure.rest, failure, failures)
-        until = self._world.now() + rest
+        settings = self._world.cluster.failure
+        until = self._world.now() + policy.rest_seconds(settings.rest, failure, failures)
+        if failures >= settings.attempts:
+            until = policy.FOREVER
         if reason is None:
             reason = policy.reason(failure, op.text, op.id, until)
         return Hold(op.node, op.id, failure, reason, until)

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from slurm_powersave.adapters.journal import SqliteJournal
@@ -9,17 +10,32 @@ from slurm_powersave.decide.plan import verdict
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
+from slurm_powersave.model.errors import JournalError
 from slurm_powersave.model.hostlist import split
 from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.ports import Clock, Intake
 
+_PAUSE = 5.0
+"""Seconds after which a journal that failed is tried again."""
 log = logging.getLogger("slurm_powersave")
 
 
-def pump(intake: Intake, journal: SqliteJournal, clock: Clock) -> int:
-    """Journal what has come, then acknowledge it; return how many requests were new."""
+def pump(intake: Intake, journal: SqliteJournal, clock: Clock, left: deque[tuple[str, Request | str]]) -> int:
+    """Journal what has come, then acknowledge it; return how many requests were new.
+
+    Args:
+        intake: gives each request once in a process's life.
+        journal: where the requests go.
+        clock: tells when they came.
+        left: what has come and is not journalled yet; it stays here if the journal fails.
+
+    Raises:
+        JournalError: the journal can't be written; call again later.
+    """
     new = 0
-    for request_id, request in intake.receive():
+    left.extend(intake.receive())
+    while left:
+        request_id, request = left[0]
         if isinstance(request, str):
             # Not a request: the spool keeps it aside and has told why.
             log.error("spool: %s refused: %s", request_id, request)
@@ -27,12 +43,10 @@ def pump(intake: Intake, journal: SqliteJournal, clock: Clock) -> int:
             new += 1
             log.info(
                 "request=%s mode=%s nodes=%s source=%s",
-                request.id,
-                request.mode,
-                request.hostlist[:200],
-                request.source,
-            )
+                request.id, request.mode, request.hostlist[:200], request.source,
+            )  # fmt: skip
         intake.acknowledge(request_id)
+        left.popleft()
     return new
 
 
@@ -52,6 +66,7 @@ class Pump(threading.Thread):
         super().__init__(name="intake", daemon=True)
         self._intake, self._arrived, self._journal = intake, arrived, journal
         self._clock, self._wake, self._looked = clock, wake, looked
+        self._left: deque[tuple[str, Request | str]] = deque()
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -59,8 +74,12 @@ class Pump(threading.Thread):
         while not self._stop_asked.is_set():
             self._arrived.wait(1.0)
             self._arrived.clear()
-            if pump(self._intake, self._journal, self._clock):
-                self._wake.set()
+            try:
+                if pump(self._intake, self._journal, self._clock, self._left):
+                    self._wake.set()
+            except JournalError as error:
+                log.error("%s", error)
+                self._stop_asked.wait(_PAUSE)
             self._looked()
 
     def stop(self) -> None:

@@ -14,6 +14,8 @@ log = logging.getLogger("slurm_powersave")
 
 _GATHER = 0.3
 """Seconds that a ready node waits for others: a play for four costs twice one for one, not four times."""
+_PROBING = 0.6
+"""Seconds that a step may spend on nodes that do not answer; each may take 0.3 s."""
 _PLAYS = 4
 """Plays at once at most: each is bound by the processor of the control host."""
 
@@ -33,6 +35,8 @@ class Plays:
         self._plays: list[_Play] = []
         self._ready: dict[str, float] = {}
         """Operation -> when its node answered."""
+        self._probed: dict[str, float] = {}
+        """Operation -> when its node was last asked: who waited longest comes first."""
 
     @property
     def running(self) -> bool:
@@ -48,13 +52,17 @@ class Plays:
         """Start a play for the nodes that are ready, if it is time."""
         now = self._world.now()
         keys: dict[str, str] = {}
-        for op in self._ops.in_phase(phases.BOOTING):
+        booting = self._ops.in_phase(phases.BOOTING)
+        self._probed = {op.id: self._probed.get(op.id, 0.0) for op in booting}
+        for op in sorted(booting, key=lambda op: self._probed[op.id]):
             key = self._host_key(op)
             if key is None:
                 continue
             keys[op.id] = key
-            if op.id not in self._ready and self._world.playbooks.reachable(self._world.desired(op.node)):
-                self._ready[op.id] = self._world.now()
+            if op.id not in self._ready and self._world.now() - now < _PROBING:
+                self._probed[op.id] = now
+                if self._world.playbooks.reachable(self._world.desired(op.node)):
+                    self._ready[op.id] = self._world.now()
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
         if not self._ready or len(self._plays) >= _PLAYS:
             return

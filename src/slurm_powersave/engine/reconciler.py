@@ -43,6 +43,14 @@ class Reconciler:
             if found is not None:
                 read.add(name)
                 servers += found
+        for name in set(self._world.cluster.clouds) - set(self._world.cloud_views):
+            # No adapter, so nobody but the journal tells which servers there are.
+            read.add(name)
+            servers += [
+                Server(record.server_id, node, "ACTIVE", tags=frozenset({f"node={node}"}))
+                for node, record in self._world.records.items()
+                if record.server_id and record.node.cloud == name
+            ]
         if snapshot is None or not read:
             return
         nodes = [name for name in self._world.cluster.nodes() if self._world.desired(name).cloud in read]

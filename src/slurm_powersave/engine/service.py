@@ -1,8 +1,10 @@
 """`engine run`: the lock, the journal, the intake and the loop, until somebody ends it."""
 
 import logging
+import shutil
 import threading
 import time
+from pathlib import Path
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
@@ -14,6 +16,14 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 
 log = logging.getLogger("slurm_powersave")
+
+
+def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
+    """Remove the directories of runs that a killed engine left and nobody adopts: plans hold user data."""
+    kept = {Path(run.record.directory) for run in journal.runs()}
+    for directory in cluster.layout.runs.glob("*"):
+        if directory not in kept:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 class WallClock:
@@ -52,6 +62,7 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
             clock,
         )
         engine = Engine(world)
+        _sweep(cluster, journal)
         with connect.intake(cluster) as intake:
             pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
             pump.start()

@@ -21,6 +21,8 @@ log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
+_COMPLETING = 60.0
+"""Seconds that a node which is powering down may take to complete its last job."""
 _BUSY_SHARD = 60.0
 """Seconds that a delete waits for another run in its shard before it acts by server id."""
 _FRESH = 5.0
@@ -115,6 +117,8 @@ class Steps:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif late:
                 self._ops.finish(op, phases.CANCELLED, f"Slurm no longer waits for it ({flags})")
+        elif node and node.going_down and node.has("COMPLETING") and snapshot.taken - op.since < _COMPLETING:
+            return
         elif node and node.in_use:
             self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {flags}")
         elif node and (node.going_down or node.powering_up):
@@ -131,6 +135,8 @@ class Steps:
         return view.of_node(op.node, op.since)
 
     def _recovering(self, op: Operation) -> None:
+        if self._world.now() - op.since < _GRACE:
+            return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
         state = self._state(op.shard)

@@ -46,6 +46,10 @@ class HostlistError(ConfigError):
     """A hostlist expression is malformed, too large or names nodes that are not configured."""
 
 
+class JournalError(PowersaveError):
+    """The journal could not be read or written: a full disk, a lock that nobody gives back."""
+
+
 class LockedError(PowersaveError):
     """Another engine or command holds the cluster."""
 

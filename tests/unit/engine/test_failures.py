@@ -130,6 +130,23 @@ def test_the_rest_doubles_with_each_failure_in_a_row(world: MemoryWorld) -> None
     assert [round(rest / 60) for rest in rests] == [1, 2, 4]
 
 
+def test_after_so_many_failures_in_a_row_only_a_person_ends_the_rest() -> None:
+    world = MemoryWorld.of(2, failure={"rest": {"quota": 5}, "attempts": 2})
+    world.cloud.create_faults["n1"] = "Quota exceeded"
+    world.slurm.submit("n1")
+    world.settle(60)
+    world.run(10)
+    world.slurm.submit("n1")
+    world.settle(60)
+    assert "rests until it is resumed by hand" in world.slurm.node("n1").reason
+    world.run(3600)
+    assert world.slurm.node("n1").has("DRAIN")
+    world.cloud.create_faults.clear()
+    world.request(Mode.RESUME, "n1", source="operator")
+    world.settle(120)
+    assert world.slurm.node("n1").up
+
+
 def test_a_failure_right_after_a_rest_makes_a_new_rest(world: MemoryWorld) -> None:
     """The hold of an earlier failure may still be in the journal when its time is over."""
     world.cloud.create_faults["n1"] = QUOTA

@@ -1,5 +1,7 @@
 """Nodes come and go on the in-memory world: one node's way, and requests that meet each other."""
 
+from collections import deque
+
 import pytest
 
 from slurm_powersave.engine.intake import pump
@@ -263,8 +265,8 @@ def test_a_request_that_comes_twice_counts_once() -> None:
             self.acknowledged.append(request_id)
 
     intake = Twice()
-    assert pump(intake, world.journal, world.clock) == 1
-    assert pump(intake, world.journal, world.clock) == 0
+    assert pump(intake, world.journal, world.clock, deque()) == 1
+    assert pump(intake, world.journal, world.clock, deque()) == 0
     assert intake.acknowledged == ["one", "bad", "one"] * 2
     world.settle(60)
     assert len(operations(world, "n1")) == 1
