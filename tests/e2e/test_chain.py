@@ -3,6 +3,8 @@
 import re
 import time
 
+import pytest
+
 from slurm_powersave.model.errors import FailureClass
 from tests.e2e.harness import OFF, Live
 
@@ -163,3 +165,24 @@ def test_unknown_nodes_are_refused_and_the_good_ones_served(live: Live) -> None:
 def test_deploy_again_changes_nothing(live: Live) -> None:
     text = live.command("deploy", "--yes", timeout=180)
     assert re.search(r"changed=0 ", text), text[-2000:]
+
+
+def test_login_host_that_can_not_be_reached_is_told(live: Live) -> None:
+    live.cut_network(True)
+    try:
+        text = live.command("status", timeout=60)
+        assert "slurm could not be read" in text and "?" in text
+    finally:
+        live.cut_network(False)
+    live.wait("the engine is connected again", lambda: "connected since" in live.command("status"), 60)
+
+
+@pytest.mark.slow
+def test_node_that_never_came_is_brought_back_after_resume_timeout(live: Live) -> None:
+    """The engine is down for all of ResumeTimeout: Slurm gives the node up and calls ResumeFailProgram."""
+    live.stop_engine()
+    job = live.sbatch("-w e2e-1")
+    live.wait("Slurm gives the node up", lambda: "ResumeTimeout" in live.node("e2e-1").reason, 120)
+    live.start_engine()
+    live.wait("it is back in service", lambda: not live.node("e2e-1").has("DOWN"), 60)
+    live.job_done(job, 180)
