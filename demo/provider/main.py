@@ -1,8 +1,7 @@
 """The provider's process: main.py CERTIFICATE SITE-PACKAGES...
 
-Started by Terraform through the launcher that `mirror` writes, with `-I -S`: no site, no .pth
-files, since Terraform starts a provider once or twice for each of its commands and waits for it.
-What tf's own runner does differently, and why we don't use it:
+Started through `launch.py`, with `-I -S`: no site, no .pth files, since Terraform starts a provider
+up to three times for each of its commands and waits for it. What tf's own runner does differently:
 - it has 10 workers, so an eleventh create would wait: 64;
 - its StopProvider handler stops the server at once, and running creates would never reach the
   state: StopProvider does nothing here, and INT and TERM neither (a terminal sends INT to
@@ -19,12 +18,13 @@ import json
 import os
 import select
 import signal
+import stat
 import sys
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 WORKERS = 64
 UNUSED = ("asyncio", "grpc.aio", "google.protobuf.internal.python_message")
@@ -35,22 +35,42 @@ LAST_CALL = 600.0
 """Seconds that an orphaned provider waits for the creates under way."""
 
 
-def socket_path() -> Path:
-    """Return a socket's path in a directory that only we can enter, and sweep dead ones."""
-    name = f"slurm-powersave-provider-{os.getuid()}"
-    place = os.environ.get("TMPDIR", "/tmp")
-    directory = Path(place if len(place) < 60 else "/tmp", name)  # sun_path has 108 bytes (unix(7))
+def private_directory() -> Path:
+    """Return a directory for sockets that only we can enter."""
+    # Not below TMPDIR: a socket's path has 108 bytes at most (unix(7)).
+    directory = Path(f"/tmp/slurm-powersave-provider-{os.getuid()}")
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077 or directory.is_symlink():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         sys.exit(f"{directory} is not ours alone: remove it")
+    return directory
+
+
+def socket_path() -> Path:
+    """Return a path for our socket, and sweep those of the dead."""
+    directory = private_directory()
     for path in directory.iterdir():
         if path.stem.isdigit() and not Path("/proc", path.stem).exists():
             path.unlink(missing_ok=True)
     return directory / f"{os.getpid()}.sock"
 
 
-def start(done: threading.Event, path: Path) -> tuple[Any, Any]:
+def find_modules() -> None:
+    """Set sys.path from our arguments, and leave out what takes long and is not used."""
+    here = Path(__file__).resolve().parent
+    sys.path[:0] = [str(here), str(here.parent)]
+    sys.path += sys.argv[2:]
+    if ALL_MODULES not in os.environ:
+        sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
+
+
+def import_all() -> None:
+    """Import what `start` wants, without starting anything: no thread, so that one may fork after it."""
+    import grpc  # noqa: F401
+    from tf.gen import grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc  # noqa: F401
+
+
+def start(done: threading.Event, path: Path, terraform: int) -> tuple[Any, Any]:
     """Start the server on a socket; return it and the servicer. Shutdown sets `done`."""
     import grpc
     from localcloud_provider.provider import LocalCloud
@@ -66,7 +86,7 @@ def start(done: threading.Event, path: Path) -> tuple[Any, Any]:
         def StreamStdio(self, request: Any, context: Any) -> Any:
             return iter(())
 
-    servicer = Servicer(LocalCloud())
+    servicer = Servicer(LocalCloud(terraform))
     server = grpc.server(ThreadPoolExecutor(WORKERS))
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
@@ -79,44 +99,50 @@ def start(done: threading.Event, path: Path) -> tuple[Any, Any]:
     return server, servicer
 
 
-def main() -> None:
-    """Serve until Terraform says Shutdown or is gone."""
-    gc.disable()  # until the server runs: collections are a tenth of the time of a start
-    parent = os.getppid()
+def serve(terraform: int, caller: Any = None) -> NoReturn:
+    """Serve until Terraform says Shutdown or is gone.
+
+    `terraform` is its pid; `caller` a socket whose end means the same as Terraform's.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         # A handler and not SIG_IGN: the guests that we start would inherit that.
         signal.signal(number, lambda *_: None)
-    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
-    sys.path += sys.argv[2:]
-    if ALL_MODULES not in os.environ:
-        sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
     done = threading.Event()
     path = socket_path()
-    try:
-        server, servicer = start(done, path)
-    except (AttributeError, ImportError):
-        if ALL_MODULES in os.environ:
-            raise
-        os.environ[ALL_MODULES] = "1"  # other versions of grpc or protobuf may want them after all
-        os.execv(sys.executable, sys.orig_argv)
+    server, servicer = start(done, path, terraform)
 
-    def watch_parent() -> None:
+    def watch() -> None:
+        watched = select.poll()
         try:
-            watched = select.poll()
-            watched.register(os.pidfd_open(parent), select.POLLIN)
-            if os.getppid() == parent:
-                watched.poll()
+            watched.register(os.pidfd_open(terraform), select.POLLIN)
+            if caller is not None:
+                watched.register(caller, select.POLLIN)
+            watched.poll()
         except ProcessLookupError:
             pass
         servicer.flights.wait_for_none(LAST_CALL)
         done.set()
 
     gc.enable()
-    threading.Thread(target=watch_parent, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
     done.wait()
     server.stop(0.5).wait()  # the answer to Shutdown goes out first
     path.unlink(missing_ok=True)
     os._exit(0)  # Terraform waits for our end; tearing grpc down takes longer than all of the above
 
 
-main()
+def main() -> None:
+    """Serve the process that started us."""
+    gc.disable()  # until the server runs: collections are a tenth of the time of a start
+    find_modules()
+    try:
+        serve(os.getppid())
+    except (AttributeError, ImportError):
+        if ALL_MODULES in os.environ:
+            raise
+        os.environ[ALL_MODULES] = "1"  # other versions of grpc or protobuf may want them after all
+        os.execv(sys.executable, sys.orig_argv)
+
+
+if __name__ == "__main__":
+    main()

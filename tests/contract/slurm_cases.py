@@ -101,8 +101,8 @@ def power_down_force_requeues_and_suspends(subject: Subject) -> None:
     until(subject, "the hook is called", lambda: ("suspend", name) in subject.hooks())
     found = node(subject, name)
     assert not found.has("POWERING_UP", "ALLOCATED", "DRAIN") and found.going_down and not found.in_use, found
-    until(subject, "the job waits again", lambda: job_of(subject, job).state == "PENDING")
-    assert job_of(subject, job).reason == "BeginTime" and not job_of(subject, job).nodes
+    until(subject, "the job waits again", lambda: job_of(subject, job).reason == "BeginTime")
+    assert job_of(subject, job).state == "PENDING" and not job_of(subject, job).nodes
 
 
 def a_drain_while_powering_down_stays(subject: Subject) -> None:

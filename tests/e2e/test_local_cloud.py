@@ -20,6 +20,16 @@ DEMO = CHECKOUT / "demo"
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 
 
+def processes(directory: Path) -> list[int]:
+    """Every process that has a path below a directory on its command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and f"{directory}/" in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
 class Cloud:
     """A cloud below a directory, by its command."""
 
@@ -53,15 +63,6 @@ class Cloud:
         """Return the one server of a name."""
         (found,) = [server for server in self("list") if server["name"] == name]
         return dict(found)
-
-    def processes(self) -> list[int]:
-        """Every process that has this cloud's directory on its command line."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"{self.root}/" in (entry / "cmdline").read_text():
-                    found.append(int(entry.name))
-        return [pid for pid in found if pid != os.getpid()]
 
 
 class Shard:
@@ -373,8 +374,10 @@ def test_a_creator_that_was_killed_leaves_a_server_that_can_be_finished(lab: Lab
     shard.want({"n1": "1.1"})
     process = shard.start("apply", "-auto-approve", "-json")
     until(lambda: len(lab.cloud("list")) == 1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    for pid in processes(lab.directory / "mirror"):  # the provider and what stands for it
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
     until(lambda: lab.cloud.node("n1")["status"] == "ERROR")
     shard.apply()
     assert shard.ids() == {"n1": lab.cloud.node("n1")["id"]}
@@ -424,6 +427,20 @@ def test_an_unknown_image_or_flavor_is_said_with_the_address(lab: Lab, shard: Sh
     assert lab.cloud("list") == []
 
 
+def test_the_warm_process_ends_when_its_mirror_is_gone(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    subprocess.run([sys.executable, str(DEMO / "provider/mirror"), str(mirror)], check=True)
+    for _ in range(2):  # the first by itself, the second most likely forked
+        process = subprocess.Popen([mirror / "launch"], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("1|6|unix|/")
+        process.kill()
+        process.communicate()
+        until(lambda: any("warm.py" in Path(f"/proc/{pid}/cmdline").read_text() for pid in processes(mirror)))
+    shutil.rmtree(mirror)
+    until(lambda: processes(mirror) == [])
+
+
 def test_clean_removes_everything_whatever_was_killed(lab: Lab) -> None:
     cloud = lab.second
     cloud.network()
@@ -437,7 +454,7 @@ def test_clean_removes_everything_whatever_was_killed(lab: Lab) -> None:
     shutil.rmtree(cloud.root / "servers" / second["id"])
     cloud("clean")
     assert not cloud.root.exists()
-    assert cloud.processes() == []
+    assert processes(cloud.root) == []
     assert not Path("/sys/class/net", cloud.bridge).exists()
     assert f"{cloud.root}/" not in Path("/proc/mounts").read_text()
     assert cloud("clean") == []

@@ -20,7 +20,9 @@ State = dict[str, Any]
 class LocalCloud:
     """The provider itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, terraform: int) -> None:
+        self.terraform = terraform
+        """The pid of the terraform that we serve."""
         self.root = ""
         self.images: dict[str, str] = {}
 

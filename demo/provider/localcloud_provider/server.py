@@ -74,7 +74,7 @@ class Server(Resource):
                 key_pair=planned.get("key_pair") or "",
                 zone=planned.get("availability_zone") or "",
                 tags=frozenset(planned.get("tags") or ()),
-                requested=_terraform_started(),
+                requested=_started(self.provider.terraform),
             )
         except CloudFault as error:
             _report(ctx.diagnostics, f"Server {planned['name']} could not be created", error)
@@ -98,7 +98,7 @@ class Server(Resource):
     def update(self, ctx: Any, current: State, planned: State) -> State | None:
         """Resize, rebuild, retag, power on: whatever differs."""
         cloud = self.provider.the_cloud()
-        server_id, requested = current["id"], _terraform_started()
+        server_id, requested = current["id"], _started(self.provider.terraform)
         try:
             if planned["flavor_id"] != current["flavor_id"]:
                 cloud.resize(server_id, planned["flavor_id"], requested)
@@ -149,14 +149,14 @@ def _report(diags: Diagnostics, what: str, error: CloudFault) -> None:
     diags.add_error(what, error.text, path=[path])
 
 
-def _terraform_started() -> float:
-    """When the terraform that called us started, in seconds since the epoch.
+def _started(pid: int) -> float:
+    """When a process, the terraform that we serve, was started, in seconds since the epoch.
 
     Whatever asked for this server asked before that; so a guest whose boot begins in a later second
     is never older than the request (see supervisor.py), and the time in between counts as waiting.
     """
     try:
-        stat = Path(f"/proc/{os.getppid()}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return time.time()
     started = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")

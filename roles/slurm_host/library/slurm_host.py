@@ -167,6 +167,17 @@ def slurmd_port(slurm_conf):
     return int(found.group(1)) if found else 6818
 
 
+def mounted(path):
+    """Tell whether a path is a mount point, a bind mount of the same file system included (ismount is not)."""
+    wanted = os.path.realpath(path).encode()
+    for line in (read("/proc/self/mountinfo") or b"").splitlines():
+        # proc(5): field 5, with blanks and backslashes as three octal digits.
+        place = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), line.split()[4])
+        if place == wanted:
+            return True
+    return False
+
+
 def listens(port):
     """Tell whether anything listens on a TCP port, without connecting: slurmd logs each empty connection."""
     suffix = f":{port:04X}"
@@ -321,7 +332,7 @@ class Host:
         """Wait until each of the wanted directories is a mount point."""
         deadline = time.monotonic() + self.wanted["mounts_wait"]
         while True:
-            missing = [path for path in self.wanted["mounts"] if not os.path.ismount(path)]
+            missing = [path for path in self.wanted["mounts"] if not mounted(path)]
             if not missing or self.check:
                 return
             if time.monotonic() > deadline:

@@ -68,6 +68,7 @@ class Batches:
         self.shards = Shards(world, self.busy)
         self.by_id: set[str] = set()
         """Deletes that Terraform could not do: they are done by server id."""
+        self._retried: set[str] = set()
         self._not_before: dict[str, float] = {}
         """Cloud or shard -> when an init or a tidying that failed is tried again."""
 
@@ -334,6 +335,10 @@ class Batches:
                 # What it did is not known: state and cloud are read before anything else is done.
                 log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
                 self._ops.move(op, phases.RECOVERING)
+            elif (
+                batch.mode is PlanMode.CREATE and batch.stage == "plan" and self._may_retry(op, failure, text)
+            ):
+                self._ops.move(op, phases.QUEUED)
             elif batch.mode is PlanMode.CREATE:
                 self._ops.fail(op, Failure(failure or classify(text), text))
             else:
@@ -351,6 +356,14 @@ class Batches:
                 self.shards.write(batch.shard)
             except TerraformError as error:
                 log.error("%s", error)
+
+    def _may_retry(self, op: Operation, failure: FailureClass | None, text: str) -> bool:
+        """A plan that failed for no known reason has touched nothing: it is made once more."""
+        if (failure or classify(text)) is not FailureClass.UNKNOWN or op.id in self._retried:
+            return False
+        self._retried.add(op.id)
+        log.warning("op=%s node=%s plan failed, tried once more: %s", op.id, op.node, text)
+        return True
 
     def _bound(self, batch: Batch) -> None:
         late = self._world.now() - batch.deadline
