@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/sh
 
-.PHONY: help setup lock demo demo-shell demo-clean test test-all lint format docs bench clean
+.PHONY: help setup setup-image lock demo demo-shell demo-clean test test-all lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -14,10 +14,13 @@ help: ## Show this list
 setup: ## Install missing Debian packages and the pinned Python packages (.venv)
 	@tools/setup.sh
 
+setup-image:
+	@tools/setup.sh --image
+
 lock: ## Pin the newest Python packages anew (requirements.lock)
 	tools/lock.sh
 
-demo: setup ## A real Slurm that grows and shrinks a cluster of containers on this machine (root)
+demo: setup-image ## A real Slurm that grows and shrinks a cluster of containers on this machine (root)
 	@demo/run demo
 
 demo-shell: ## A shell on the demo's login node
@@ -26,10 +29,10 @@ demo-shell: ## A shell on the demo's login node
 demo-clean: ## Remove everything that the demo made
 	@demo/run clean
 
-test: setup ## Lint, unit, contract and end-to-end tests; says where the time went
+test: setup-image ## Lint, unit, contract and end-to-end tests; says where the time went
 	@$(BIN)/python tools/stages.py lint unit e2e
 
-test-all: setup ## The same, with the slow tests
+test-all: setup-image ## The same, with the slow tests
 	@$(BIN)/python tools/stages.py --slow lint unit e2e
 
 lint: setup ## ruff, mypy, ansible-lint, terraform, shellcheck
@@ -43,7 +46,7 @@ format: setup ## Format Python and Terraform
 docs: setup ## Write the generated references (docs/reference) anew
 	$(BIN)/python tools/reference.py
 
-bench: setup ## Measure; JSON and a table (root)
+bench: setup-image ## Measure; JSON and a table (root)
 	$(BIN)/python -m tests.bench
 
 clean: ## Remove what make made here, except the demo (make demo-clean)

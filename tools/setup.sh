@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what this checkout needs: missing Debian packages (as root), and .venv with the pinned Python packages.
 # Says what it does; quick when there is nothing to do.
+#
+#   setup.sh [--image]     with --image also the guest image of the local cloud, meanwhile (as root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -40,9 +42,20 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
     exit 9
 fi
 
+image=
+if [ "${1:-}" = --image ] && [ "$(id -u)" = 0 ]; then
+    # Each takes about a minute of one core: at the same time.
+    demo/guests/build >/dev/null &
+    image=$!
+fi
+finish() {
+    [ -z "$image" ] || wait "$image"
+}
+
 stamp=.venv/pinned
 wanted=$(cat requirements.lock pyproject.toml | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+    finish
     exit 0
 fi
 if ! .venv/bin/python -c '' 2>/dev/null; then
@@ -56,4 +69,5 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 .venv/bin/python -m pip check
 printf '%s\n' "$wanted" >"$stamp"
+finish
 say "done"

@@ -31,6 +31,8 @@ UNUSED = ("asyncio", "grpc.aio", "google.protobuf.internal.python_message")
 """What grpc imports for asyncio, and protobuf for use without its C extension: 90 of 200 ms."""
 ALL_MODULES = "SLURM_POWERSAVE_PROVIDER_ALL_MODULES"
 """Environment variable that leaves nothing out."""
+FIRST_CALL = 60.0
+"""Seconds without any call after which there is no Terraform: it was killed before we could look at it."""
 LAST_CALL = 600.0
 """Seconds that an orphaned provider waits for the creates under way."""
 
@@ -64,13 +66,25 @@ def find_modules() -> None:
         sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
 
 
+class Calls:
+    """An interceptor of grpc that notes whether anybody has called."""
+
+    def __init__(self) -> None:
+        self.any = threading.Event()
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Note the call and let it through."""
+        self.any.set()
+        return continuation(details)
+
+
 def import_all() -> None:
     """Import what `start` wants, without starting anything: no thread, so that one may fork after it."""
     import grpc  # noqa: F401
     from tf.gen import grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc  # noqa: F401
 
 
-def start(done: threading.Event, path: Path, terraform: int) -> tuple[Any, Any]:
+def start(done: threading.Event, calls: Calls, path: Path, terraform: int) -> tuple[Any, Any]:
     """Start the server on a socket; return it and the servicer. Shutdown sets `done`."""
     import grpc
     from localcloud_provider.provider import LocalCloud
@@ -87,7 +101,7 @@ def start(done: threading.Event, path: Path, terraform: int) -> tuple[Any, Any]:
             return iter(())
 
     servicer = Servicer(LocalCloud(terraform))
-    server = grpc.server(ThreadPoolExecutor(WORKERS))
+    server = grpc.server(ThreadPoolExecutor(WORKERS), interceptors=[calls])
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(Stdio(), server)
@@ -107,9 +121,9 @@ def serve(terraform: int, caller: Any = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         # A handler and not SIG_IGN: the guests that we start would inherit that.
         signal.signal(number, lambda *_: None)
-    done = threading.Event()
+    done, calls = threading.Event(), Calls()
     path = socket_path()
-    server, servicer = start(done, path, terraform)
+    server, servicer = start(done, calls, path, terraform)
 
     def watch() -> None:
         watched = select.poll()
@@ -117,7 +131,8 @@ def serve(terraform: int, caller: Any = None) -> NoReturn:
             watched.register(os.pidfd_open(terraform), select.POLLIN)
             if caller is not None:
                 watched.register(caller, select.POLLIN)
-            watched.poll()
+            if not watched.poll(FIRST_CALL * 1000) and calls.any.is_set():
+                watched.poll()
         except ProcessLookupError:
             pass
         servicer.flights.wait_for_none(LAST_CALL)

@@ -122,6 +122,7 @@ def run() -> None:
                 wait(listener, lock)
             finally:
                 path.unlink(missing_ok=True)
+                path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 SOCKET = "SLURM_POWERSAVE_PROVIDER_SOCKET"

@@ -195,13 +195,12 @@ class Bench:
             journal.close()
 
     def _all_off(self) -> None:
-        names = self.live.cluster.nodes()
-
         def off() -> bool:
-            on = [name for name in names if self.live.node(name).up and not self.live.node(name).in_use]
+            nodes = self.live.nodes()
+            on = [name for name, node in nodes.items() if node.up and not node.in_use]
             if on:
                 self.live.login(f"scontrol update nodename={','.join(on)} state=POWER_DOWN")
-            return not on and all(OFF in self.live.node(name).flags for name in names)
+            return not on and all(OFF in node.flags for node in nodes.values())
 
         self.live.wait("all nodes are off", off, 120)
         self.live.wait("nothing is under way", lambda: not self.live.open_operations(), 30)

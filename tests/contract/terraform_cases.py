@@ -27,17 +27,20 @@ class Subject(Protocol):
         """Let some time go by."""
 
     def fail_creates(self, name: str) -> None:
-        """Let the cloud refuse a server: no valid host."""
+        """Let the server of a name end in ERROR: no valid host."""
 
     def restart(self) -> None:
         """Drop the object, as a killed engine does, and make another for the same states."""
 
 
-def end(subject: Subject, run: Run) -> tuple[RunResult, list[NodeProgress]]:
-    """Let a run end; return its result and its news."""
+def end(
+    subject: Subject, run: Run, look: Callable[[], object] = lambda: None
+) -> tuple[RunResult, list[NodeProgress]]:
+    """Let a run end, and look at something meanwhile; return its result and its news."""
     news: list[NodeProgress] = []
     for _ in range(600):
         news += run.progress()
+        look()
         if result := run.poll():
             return result, news + list(run.progress())
         subject.let_pass(0.1)
@@ -86,9 +89,10 @@ def created(subject: Subject, name: str, *nodes: str) -> dict[str, str]:
     )
     assert not wrong
     run = subject.terraform.apply(name, plan, len(nodes))
-    assert subject.terraform.busy(name) or run.poll()
-    result, news = end(subject, run)
+    busy: list[bool] = []
+    result, news = end(subject, run, lambda: busy.append(subject.terraform.busy(name)))
     assert result.ok, result
+    assert any(busy), "the state was not locked while Terraform worked"
     subject.terraform.forget(plan)
     subject.terraform.forget(run.record)
     assert {one.node for one in news} == set(nodes) and all(one.ok for one in news)
@@ -160,7 +164,10 @@ def a_create_that_fails_says_why(subject: Subject) -> None:
     assert [one.server_id != "" for one in news if one.node == "c-2" and one.ok] == [True]
     why = [one.failure for one in news if one.node == "c-1" and one.failure]
     assert len(why) == 1 and why[0].failure is FailureClass.CAPACITY and "No valid host" in why[0].text
-    assert set(subject.terraform.servers(name)) == {"c-2"}
+    # The server is there, in ERROR; it is in the state, as tainted, to be deleted.
+    held = subject.terraform.servers(name)
+    assert {node: server.tainted for node, server in held.items()} == {"c-1": True, "c-2": False}
+    assert {server.id: server.status for server in subject.cloud.servers()}[held["c-1"].id] == "ERROR"
 
 
 def an_apply_outlives_its_engine(subject: Subject) -> None:

@@ -22,7 +22,7 @@ class Memory:
         self._clock.advance(seconds)
 
     def fail_creates(self, name: str) -> None:
-        self.cloud.create_faults[name] = "No valid host was found."
+        self.cloud.error_faults[name] = "No valid host was found."
 
     def restart(self) -> None:
         """What it holds is the outside world, which goes on."""

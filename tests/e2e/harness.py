@@ -223,6 +223,11 @@ class Live:
         assert found
         return found
 
+    def nodes(self) -> dict[str, SlurmNode]:
+        """Read all nodes of the cluster."""
+        found = map(parse_node, self.login("scontrol -o show node").splitlines())
+        return {node.name: node for node in found if node}
+
     # The cloud and the journal
 
     def cloud(self, *words: str) -> Any:
@@ -294,7 +299,7 @@ class Live:
         self.login("scancel -u root", check=False)
 
         def quiet() -> bool:
-            states = {name: self.node(name) for name in self.cluster.nodes()}
+            states = self.nodes()
             idle = [n for n, node in states.items() if node.up and not node.in_use]
             if idle:
                 self.login(f"scontrol update nodename={','.join(idle)} state=POWER_DOWN", check=False)

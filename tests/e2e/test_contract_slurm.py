@@ -62,10 +62,9 @@ def real(alone: Live) -> Iterator[Real]:
     subject = Real(alone)
     yield subject
     alone.login("scancel -u root", check=False)
-    names = subject.nodes
 
     def off() -> bool:
-        states = {name: alone.node(name) for name in names}
+        states = alone.nodes()
         for name, node in states.items():
             if node.powering_up:
                 alone.login(f"scontrol update nodename={name} state=POWER_DOWN_FORCE", check=False)
@@ -73,7 +72,7 @@ def real(alone: Live) -> Iterator[Real]:
                 alone.login(f"scontrol update nodename={name} state=RESUME", check=False)
         return all(OFF in node.flags and not node.has("DRAIN") for node in states.values())
 
-    alone.wait("all nodes are off", off, 30)
+    alone.wait("all nodes are off", off, 60)
     alone.login(f"rm -f {SPOOL}/*")
 
 

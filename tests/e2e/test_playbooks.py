@@ -287,7 +287,10 @@ def test_a_new_setting_is_read_in_place(lab: Lab) -> None:
 def test_a_new_node_count_is_taken_by_a_restart_that_keeps_jobs(lab: Lab) -> None:
     job = lab.on("play-login", "sbatch --parsable --begin=now+1hour --wrap true")
     before, slurmd = lab.pid("play-login", "slurmctld"), lab.pid("play-1", "slurmd")
-    lab.describe(nodes=3, fast_start=True)
+    prolog, site_prolog = lab.root / "prolog", lab.root / "prolog-slurmctld"
+    prolog.write_text("#!/bin/sh\ntouch /run/prolog\n")
+    site_prolog.write_text("#!/bin/sh\ntouch /tmp/site-prolog\n")
+    lab.describe(nodes=3, fast_start=True, prolog=str(prolog), prolog_slurmctld=str(site_prolog))
     # A deploy that was killed between writing slurm.conf and telling slurmctld is finished by the next one.
     half = lab.root / "half.yml"
     half.write_text("[{hosts: login, gather_facts: false, roles: [slurm_host]}]")
@@ -304,6 +307,8 @@ def test_a_new_node_count_is_taken_by_a_restart_that_keeps_jobs(lab: Lab) -> Non
     assert result.ok, news
     assert lab.pid("play-1", "slurmd") != slurmd, "its slurm.conf is another one"
     assert lab.on("play-login", "srun --nodes=2 hostname | sort") == "play-1\nplay-2"
+    lab.on("play-1", "test -e /run/prolog")
+    lab.on("play-login", "test -e /tmp/site-prolog")
 
     lab.describe()
     lab.play("deploy.yml")

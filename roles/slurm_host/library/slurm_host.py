@@ -98,95 +98,21 @@ import binascii
 import grp
 import os
 import pwd
-import re
 import socket
 import subprocess
-import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slurm_host_files import hosts_text, listens, mounted, read, slurmd_port, write
 
 MARK = b"# Written by slurm-powersave"
 """How the files of slurm.conf's kind begin, as the inventory has them."""
-HOSTS_BEGIN = "# slurm-powersave: begin"
-HOSTS_END = "# slurm-powersave: end"
 SLURMD_WAIT = 10.0
 """Seconds for slurmd to listen: 0.1 to 0.5 is usual."""
 
 
 class Problem(Exception):
     """Why the host can't become a member; its text is what the operator reads."""
-
-
-def read(path):
-    """Return a file's bytes, None when it is absent."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write(path, content, mode=0o644, owner=None):
-    """Replace a file atomically; a symbolic link is replaced, not followed."""
-    directory = os.path.dirname(path)
-    os.makedirs(directory, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".slurm-powersave-", dir=directory)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), mode)
-            if owner is not None:
-                os.fchown(file.fileno(), *owner)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-
-
-def hosts_text(old, lines):
-    """Return /etc/hosts: the old lines that name none of our hosts, then ours.
-
-    Images carry `127.0.1.1 NAME`, by which MPI and slurmd would find themselves on the loopback only.
-    """
-    ours = {name for line in lines.splitlines() for name in line.split()[1:]}
-    kept, inside = [], False
-    for line in old.splitlines():
-        if line in (HOSTS_BEGIN, HOSTS_END):
-            inside = line == HOSTS_BEGIN
-        elif not inside and ours.isdisjoint(line.split("#")[0].split()[1:]):
-            kept.append(line)
-    if not any("localhost" in line.split("#")[0].split()[1:] for line in kept):
-        kept.insert(0, "127.0.0.1 localhost")
-    return "\n".join([*kept, HOSTS_BEGIN, lines.rstrip("\n"), HOSTS_END]) + "\n"
-
-
-def slurmd_port(slurm_conf):
-    """Return the port that slurmd listens on (slurm.conf(5): 6818 by default)."""
-    found = re.search(r"(?im)^\s*SlurmdPort\s*=\s*(\d+)", slurm_conf)
-    return int(found.group(1)) if found else 6818
-
-
-def mounted(path):
-    """Tell whether a path is a mount point, a bind mount of the same file system included (ismount is not)."""
-    wanted = os.path.realpath(path).encode()
-    for line in (read("/proc/self/mountinfo") or b"").splitlines():
-        # proc(5): field 5, with blanks and backslashes as three octal digits.
-        place = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), line.split()[4])
-        if place == wanted:
-            return True
-    return False
-
-
-def listens(port):
-    """Tell whether anything listens on a TCP port, without connecting: slurmd logs each empty connection."""
-    suffix = f":{port:04X}"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (read(table) or b"").decode("ascii").splitlines()[1:]:
-            fields = line.split()
-            if fields[1].endswith(suffix) and fields[3] == "0A":
-                return True
-    return False
 
 
 class Host:

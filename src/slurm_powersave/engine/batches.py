@@ -77,6 +77,11 @@ class Batches:
         """Whether a Terraform process of ours runs."""
         return bool(self._batches)
 
+    @property
+    def unexplained(self) -> frozenset[str]:
+        """Nodes whose creation has failed and whose reason the cloud may know before Terraform tells it."""
+        return frozenset(node for batch in self._batches for node in batch.errored)
+
     def busy(self, shard: str) -> bool:
         """Tell whether a batch works in the shard."""
         return any(batch.shard == shard for batch in self._batches)

@@ -82,10 +82,13 @@ class Engine:
         nodes = {hold.node for hold in self._failures.due()}
         jobs = self._failures.requeued
         clouds = set(self._world.cloud_views) if due else set()
+        # Not while an apply goes well: a listing takes a good part of a core from it, and one made a moment
+        # before the server is complete would put off the next one.
+        unexplained = self._batches.unexplained
         for op in self.operations:
             if op.phase in phases.NEEDS_SLURM:
                 nodes.add(op.node)
-            if op.phase in phases.NEEDS_CLOUD or op.phase == phases.APPLYING:
+            if op.phase in phases.NEEDS_CLOUD or op.node in unexplained:
                 clouds.add(self._world.desired(op.node).cloud)
         if due:
             self._world.slurm_view.refresh()
