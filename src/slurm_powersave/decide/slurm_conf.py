@@ -49,6 +49,10 @@ def node_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapp
     ]
 
 
+_NEVER = 365 * 24 * 3600
+"""Seconds; with INFINITE everywhere Slurm switches power saving off, and POWER_UP with it (22.05)."""
+
+
 def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> list[str]:
     """Write the PartitionName lines.
 
@@ -60,8 +64,8 @@ def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> list[st
     memory = "_memory" in parameters(cluster).get("SelectTypeParameters").lower()
     for partition in cluster.partitions:
         options: dict[str, tuple[str, str]] = {"state": ("State", "UP")}
-        if cluster.power_save.suspend_time is not None:
-            options["suspendtime"] = ("SuspendTime", str(cluster.power_save.suspend_time))
+        idle = cluster.power_save.suspend_time or _NEVER
+        options["suspendtime"] = ("SuspendTime", str(idle))
         given = {key.lower() for key in partition.options}
         if memory and not given & {"defmempercpu", "defmempernode"}:
             options["defmempercpu"] = ("DefMemPerCPU", str(_memory_per_cpu(cluster, partition, facts)))

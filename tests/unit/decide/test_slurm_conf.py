@@ -130,7 +130,10 @@ def test_timing(make: Make) -> None:
 
 
 def test_nodes_may_stay_for_ever(make: Make) -> None:
-    assert "SuspendTime" not in " ".join(partition_lines(make({"power_save": {"suspend_time": None}}), FACTS))
+    # INFINITE in all places would switch power saving off, and POWER_UP with it.
+    assert "SuspendTime=31536000" in " ".join(
+        partition_lines(make({"power_save": {"suspend_time": None}}), FACTS)
+    )
 
 
 def test_min_nodes_are_excluded_lowest_first(make: Make) -> None:
