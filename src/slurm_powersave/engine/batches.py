@@ -69,6 +69,7 @@ class Batches:
         self.by_id: set[str] = set()
         """Deletes that Terraform could not do: they are done by server id."""
         self._retried: set[str] = set()
+        """Creates whose plan has been made once more already."""
         self._not_before: dict[str, float] = {}
         """Cloud or shard -> when an init or a tidying that failed is tried again."""
 
@@ -267,7 +268,8 @@ class Batches:
         phase = phases.APPLYING if batch.mode is PlanMode.CREATE else phases.DELETING
         for op in self._ops.of(batch.operations):
             self._ops.move(op, phase)
-        # terraform.busy(): an engine killed between these two lines finds the state's lock held.
+        # An engine that is killed between these two lines leaves a run that no record names: RECOVERING then
+        # waits some seconds and for the state's lock before it judges.
         run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1))
         deadline = self._world.now() + self._world.cluster.terraform.apply_timeout
         self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations, deadline))
