@@ -8,6 +8,7 @@ output and the text on standard error; 2 wrong usage.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -50,16 +51,12 @@ def parser() -> argparse.ArgumentParser:
         ("show", "one server"),
         ("delete", "delete a server; gone already is fine"),
         ("stop", "power off"),
-        ("reboot", "power off and on: same disk"),
         ("console", "print the console (plain text)"),
     ):
         verbs.add_parser(name, help=text).add_argument("id")
-    rebuild = verbs.add_parser("rebuild", help="fresh disk from an image")
-    rebuild.add_argument("id")
-    rebuild.add_argument("--image", required=True)
-    resize = verbs.add_parser("resize", help="another flavor, same disk")
-    resize.add_argument("id")
-    resize.add_argument("--flavor", required=True)
+    _changes(verbs)
+    begin = verbs.add_parser("begin", help="start one of these, and return when it is under way")
+    _changes(begin.add_subparsers(dest="change", required=True))
 
     verbs.add_parser("images", help="aliases and what is in the image cache")
     verbs.add_parser("flavors", help="sizes: vcpus, ram in MiB, disk in GiB")
@@ -79,9 +76,51 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _changes(verbs: Any) -> None:
+    verbs.add_parser("reboot", help="power off and on: same disk").add_argument("id")
+    rebuild = verbs.add_parser("rebuild", help="fresh disk from an image")
+    rebuild.add_argument("id")
+    rebuild.add_argument("--image", required=True)
+    resize = verbs.add_parser("resize", help="another flavor, same disk")
+    resize.add_argument("id")
+    resize.add_argument("--flavor", required=True)
+
+
+def begin(args: argparse.Namespace) -> Any:
+    """Fork; the child does the work in a session of its own, and we leave when the server's status says so.
+
+    What the child says before that moment, an error, is ours to tell.
+    """
+    heard, says = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(null, number)
+        answer = b""
+        try:
+            cloud = Cloud(args.root, accepted=lambda: os.close(says))
+            run(cloud, argparse.Namespace(**{**vars(args), "verb": args.change}))
+        except CloudFault as error:
+            answer = json.dumps([error.kind, error.text, error.server_id]).encode()
+        except Exception as error:
+            answer = json.dumps(["host", repr(error), args.id]).encode()
+        with contextlib.suppress(OSError):  # closed: the server's status tells it
+            os.write(says, answer)
+        os._exit(0)
+    os.close(says)
+    with open(heard, "rb") as pipe:
+        answer = pipe.read()
+    if answer:
+        raise CloudFault(*json.loads(answer))
+    return Cloud(args.root).show(args.id)
+
+
 def run(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Do what was asked; the result is printed as JSON."""
     match args.verb:
+        case "begin":
+            return begin(args)
         case "network":
             return _network(cloud, args)
         case "create":

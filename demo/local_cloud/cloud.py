@@ -25,9 +25,19 @@ _IN_WORK = ("BUILD", "REBOOT", "REBUILD", "RESIZE", "DELETING")
 class Cloud:
     """The servers below one root directory."""
 
-    def __init__(self, root: Path, images: dict[str, str] | None = None) -> None:
-        """`images`: aliases besides those of the settings; values are paths or names in the cache."""
+    def __init__(
+        self,
+        root: Path,
+        images: dict[str, str] | None = None,
+        accepted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the cloud.
+
+        `images`: aliases besides those of the settings; values are paths or names in the cache. `accepted`
+        is called when a reboot, rebuild or resize is under way: the server's status says so.
+        """
         self.store = Store(root, images or {})
+        self._accepted = accepted
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -216,9 +226,15 @@ class Cloud:
         with self.store.lock(server_id):
             self._known(server_id)
             record = self.store.read(server_id) or {}
+            if refused := faults.take(self.store, faults.CHANGE, record["name"]):
+                raise CloudFault(refused["class"], refused["text"], server_id)
             guest = Guest(self.store, server_id)
             self.store.write({**record, "status": status})
+            self._accepted()
             guest.stop(orderly=status != "REBUILD")
+            if broken := faults.take(self.store, faults.BROKEN_CHANGE, record["name"]):
+                self.store.write({**record, "status": "ERROR", "fault": broken["text"]})
+                raise CloudFault(broken["class"], broken["text"], server_id)
             self._start(guest, {**step(guest, record), "status": status}, requested)
         return self._known(server_id)
 

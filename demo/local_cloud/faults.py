@@ -7,15 +7,18 @@ from typing import Any
 from local_cloud.errors import CloudFault
 from local_cloud.store import Store, read_json, write_json
 
-CREATE, SLOW_CREATE, SLOW_BOOT, BOOT, VANISH, DELETE = (
+CREATE, SLOW_CREATE, SLOW_BOOT, BOOT, VANISH, DELETE, CHANGE, BROKEN_CHANGE = (
     "create-fails",
     "slow-create",
     "slow-boot",
     "boot-fails",
     "vanish",
     "delete-fails",
+    "change-refused",
+    "change-fails",
 )
-KINDS = (CREATE, SLOW_CREATE, SLOW_BOOT, BOOT, VANISH, DELETE)
+"""A change is a reboot, rebuild or resize: refused before the server is touched, or failing half way."""
+KINDS = (CREATE, SLOW_CREATE, SLOW_BOOT, BOOT, VANISH, DELETE, CHANGE, BROKEN_CHANGE)
 TEXTS = {
     "capacity": "No valid host was found. There are not enough hosts available.",
     "quota": "Quota exceeded for cores: Requested 2, but already used 20 of 20 cores",

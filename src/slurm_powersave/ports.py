@@ -55,8 +55,15 @@ class Slurm(Protocol):
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named."""
 
-    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
-        """Run `scontrol update nodename=... state=... [reason=...]`."""
+    def update_nodes(
+        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+    ) -> None:
+        """Run `scontrol update nodename=... [state=...] [reason=...] [comment=...]`."""
+
+    def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
+        """Run `scontrol reboot ASAP nextstate=RESUME reason=...`; without a reason the plain `scontrol
+        reboot`, which keeps a DRAIN.
+        """
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
@@ -108,8 +115,17 @@ class Terraform(Protocol):
 class Playbooks(Protocol):
     """What configures nodes."""
 
-    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> Run:
-        """Start the play for new nodes, limited to these; record the host keys first."""
+    def configure(
+        self,
+        nodes: Sequence[DesiredNode],
+        host_keys: Mapping[str, str],
+        boot_ids: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Start the play for new nodes, limited to these; record the host keys first.
+
+        A node that is still in the boot of `boot_ids`, or that says that it runs another image, fails
+        before anything is changed in it.
+        """
 
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""
@@ -135,6 +151,21 @@ class Cloud(Protocol):
 
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
+
+    def images(self) -> frozenset[str]:
+        """Read the images' names."""
+
+    # Each of these returns when the cloud has accepted; until it is done, or has failed (ERROR), the
+    # server's status is REBOOT, REBUILD or RESIZE. Refused for a server without our cluster's tag.
+
+    def reboot(self, server_id: str) -> None:
+        """Boot a server again."""
+
+    def rebuild(self, server_id: str, image: str) -> None:
+        """Give a server a fresh disk: same id, name and address."""
+
+    def resize(self, server_id: str, flavor: str) -> None:
+        """Give a server another flavor: same id, name, address and disk."""
 
 
 class Intake(Protocol):

@@ -168,7 +168,10 @@ def test_an_interrupted_play_ends_and_leaves_nothing(site: Site) -> None:
     assert result
     assert "interrupted" in result.text
     assert not (directory / "group-0").exists()
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _mentions(pid, str(directory))]
+    # Its workers were told to end; on a busy machine the last of them needs a moment to do so.
+    while left := [pid for pid in os.listdir("/proc") if pid.isdigit() and _mentions(pid, str(directory))]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 def _mentions(pid: str, directory: str) -> bool:

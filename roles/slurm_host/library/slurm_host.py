@@ -65,6 +65,18 @@ options:
     suboptions:
       path: {description: Where it is to be., type: path, required: true}
       text: {description: The whole script., type: str, default: ""}
+  expected:
+    description: What the node was booted for. Otherwise the module fails before it changes anything.
+    type: dict
+    default: {}
+    suboptions:
+      image:
+        description: The image. It counts where the image says its own name, in
+          C(/usr/lib/slurm-powersave/image.json) (written by C(slurm-powersave image build)).
+        type: str
+      not_boot_id:
+        description: The boot that is to be over.
+        type: str
   slurmd:
     description: Whether slurmd runs here. It is started but not enabled, so that a host that boots does not
       register before its storage was checked.
@@ -91,11 +103,16 @@ changes:
   returned: always
   type: list
   elements: str
+boot_id:
+  description: The present boot, from /proc/sys/kernel/random/boot_id.
+  returned: always
+  type: str
 """
 
 import base64
 import binascii
 import grp
+import json
 import os
 import pwd
 import socket
@@ -107,6 +124,8 @@ from ansible.module_utils.slurm_host_files import hosts_text, listens, mounted, 
 
 MARK = b"# Written by slurm-powersave"
 """How the files of slurm.conf's kind begin, as the inventory has them."""
+PROVENANCE = "/usr/lib/slurm-powersave/image.json"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 SLURMD_WAIT = 10.0
 """Seconds for slurmd to listen: 0.1 to 0.5 is usual."""
 
@@ -125,6 +144,7 @@ class Host:
         self.changes = []
         self.diffs = []
         self.units = {}
+        self.boot_id = (read(BOOT_ID) or b"").decode().strip()
 
     def run(self, *argv):
         """Run a command of this host; return (rc, output)."""
@@ -181,6 +201,18 @@ class Host:
             write(path, text, mode, owner)
         else:
             os.unlink(path)
+
+    def verify(self):
+        """See that this is the boot and the image that were asked for; a cloud's API may say so too early."""
+        expected = self.wanted["expected"]
+        if expected.get("not_boot_id") == self.boot_id:
+            raise Problem(f"it has not booted anew: its boot is still {self.boot_id}")
+        try:
+            image = json.loads(read(PROVENANCE) or b"{}").get("name")
+        except ValueError as error:
+            raise Problem(f"{PROVENANCE} is not JSON: {error}") from error
+        if image and expected.get("image") and image != expected["image"]:
+            raise Problem("it runs the image {}, asked for was {}".format(image, expected["image"]))
 
     def identity(self):
         """Write the host name, /etc/hosts and resolv.conf.
@@ -291,6 +323,7 @@ class Host:
     def configure(self):
         """Do it all; the order matters, see the methods."""
         wants_slurmd = self.wanted["slurmd"]
+        self.verify()
         self.read_units(["munge", "slurmd"] if wants_slurmd else ["munge"])
         self.identity()
         self.munge()
@@ -327,6 +360,11 @@ def main():
                     "text": {"type": "str", "default": ""},
                 },
             },
+            "expected": {
+                "type": "dict",
+                "default": {},
+                "options": {"image": {"type": "str"}, "not_boot_id": {"type": "str"}},
+            },
             "slurmd": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -336,8 +374,8 @@ def main():
         host.configure()
     except (Problem, OSError, KeyError) as error:
         text = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
-        module.fail_json(msg=text, changed=bool(host.changes), changes=host.changes)
-    module.exit_json(changed=bool(host.changes), changes=host.changes, diff=host.diffs)
+        module.fail_json(msg=text, changed=bool(host.changes), changes=host.changes, boot_id=host.boot_id)
+    module.exit_json(changed=bool(host.changes), changes=host.changes, diff=host.diffs, boot_id=host.boot_id)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
         found = json.loads(line)
         if "node" in found:
             failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
-            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure)
+            boot_id = str(found.get("boot_id") or "")
+            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id)
         return found if isinstance(found, dict) and "ok" in found else None
     except (ValueError, KeyError, TypeError):
         return None

@@ -1,21 +1,19 @@
-"""The journal: SQLite in WAL mode with synchronous=FULL, so that what was accepted survives a crash.
+"""The journal: requests, operations, what each node is to be, and what is under way.
 
-One connection guarded by a lock serves the threads of a process; other processes (the command
-line) open the same file.
+One table per kind of thing; how a row becomes a value stands in journal_rows.py.
 """
 
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
-from slurm_powersave.model.errors import ConfigError, JournalError
+from slurm_powersave.adapters.journal_db import Database
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
+    Aside,
     Hold,
     NodeRecord,
     Operation,
@@ -25,75 +23,18 @@ from slurm_powersave.model.nodes import (
 )
 
 
-class SqliteJournal:
+class SqliteJournal(Database):
     """Requests, operations, phases, what each node is to be, holds and running processes."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the journal.
 
         Raises:
-            ConfigError: the file is not a journal of this version.
+            ConfigError: the file is not a journal, or one of a later version.
         """
-        if path != ":memory:":
-            # Created with the right mode at once: the journal names jobs and users' reasons.
-            Path(path).touch(mode=0o600, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
-        self._lock = threading.RLock()
-        self._path = str(path)
+        super().__init__(path)
         self._given: set[str] = set()
         """Ids of operations that were handed out and may not be recorded yet."""
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            raise ConfigError("not a journal", where=str(path), why=str(error)) from error
-        if version not in (0, journal_rows.SCHEMA_VERSION):
-            raise ConfigError(
-                f"journal of version {version}, this program writes version {journal_rows.SCHEMA_VERSION}",
-                where=str(path),
-                todo="Use the version of slurm-powersave that made it.",
-            )
-        if version == 0:
-            self._db.executescript(
-                journal_rows.SCHEMA + f"PRAGMA user_version={journal_rows.SCHEMA_VERSION};"
-            )
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._told():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                # A full disk may have ended the transaction already.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell what SQLite says as an error of ours, so that who called can wait and try again."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise JournalError(
-                "the journal could not be read or written",
-                where=self._path,
-                why=str(error),
-                todo="Is the disk full? Nothing is lost: what is not journalled stays in the spool.",
-            ) from error
-
-    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock, self._told():
-            return self._db.execute(sql, values).fetchall()
 
     # Requests
 
@@ -175,7 +116,7 @@ class SqliteJournal:
     def _insert(self, db: sqlite3.Connection, operation: Operation) -> None:
         db.execute(
             "INSERT INTO operations (id, request, node, mode, phase, created, since, outcome, failure, text,"
-            " shard, server_id, jobs) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " shard, server_id, jobs, action, target) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 operation.id,
                 operation.request,
@@ -190,6 +131,8 @@ class SqliteJournal:
                 operation.shard,
                 operation.server_id,
                 journal_rows.jobs(operation),
+                operation.action,
+                operation.target,
             ),
         )
         db.execute(
@@ -208,7 +151,7 @@ class SqliteJournal:
                 raise AssertionError(f"operation {operation.id} has ended: {old['outcome']}")
             db.execute(
                 "UPDATE operations SET phase = ?, since = ?, outcome = ?, failure = ?, text = ?, shard = ?,"
-                " server_id = ?, jobs = ? WHERE id = ?",
+                " server_id = ?, jobs = ?, action = ?, target = ? WHERE id = ?",
                 (
                     operation.phase,
                     operation.since,
@@ -218,6 +161,8 @@ class SqliteJournal:
                     operation.shard,
                     operation.server_id,
                     journal_rows.jobs(operation),
+                    operation.action,
+                    operation.target,
                     operation.id,
                 ),
             )
@@ -277,7 +222,7 @@ class SqliteJournal:
         """Write nodes' records in one transaction."""
         with self._write() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         record.node.name,
@@ -291,6 +236,7 @@ class SqliteJournal:
                         record.shard,
                         record.server_id,
                         record.failures,
+                        record.boot_id,
                     )
                     for record in records
                 ],
@@ -314,6 +260,21 @@ class SqliteJournal:
         """Forget a node's rest."""
         with self._write() as db:
             db.execute("DELETE FROM holds WHERE node = ?", (node,))
+
+    # What somebody else has set aside
+
+    def asides(self) -> dict[str, Aside]:
+        """Return the nodes that somebody else had drained or set down when they were last read."""
+        return {row["node"]: Aside(*row) for row in self._rows("SELECT * FROM asides")}
+
+    def save_asides(self, found: Iterable[Aside], gone: Iterable[str]) -> None:
+        """Record what was seen, and forget what is no longer so."""
+        with self._write() as db:
+            db.executemany("DELETE FROM asides WHERE node = ?", [(node,) for node in gone])
+            db.executemany(
+                "INSERT OR REPLACE INTO asides VALUES (?,?,?,?)",
+                [(aside.node, aside.state, aside.reason, aside.at) for aside in found],
+            )
 
     # Detached processes and shards
 

@@ -6,10 +6,9 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA = f"""
-PRAGMA user_version = {SCHEMA_VERSION};
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
   id TEXT PRIMARY KEY, mode TEXT NOT NULL, hostlist TEXT NOT NULL, time REAL NOT NULL,
   source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
@@ -22,7 +21,8 @@ CREATE TABLE IF NOT EXISTS operations (
   node TEXT NOT NULL, mode TEXT NOT NULL, phase TEXT NOT NULL, created REAL NOT NULL,
   since REAL NOT NULL, outcome TEXT NOT NULL DEFAULT '', failure TEXT, text TEXT NOT NULL DEFAULT '',
   shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '',
-  jobs TEXT NOT NULL DEFAULT '', UNIQUE (request, node));
+  jobs TEXT NOT NULL DEFAULT '', action TEXT NOT NULL DEFAULT '', target TEXT NOT NULL DEFAULT '',
+  UNIQUE (request, node));
 CREATE INDEX IF NOT EXISTS operations_open ON operations (outcome) WHERE outcome = '';
 CREATE INDEX IF NOT EXISTS operations_node ON operations (node);
 CREATE TABLE IF NOT EXISTS phases (
@@ -31,7 +31,8 @@ CREATE INDEX IF NOT EXISTS phases_operation ON phases (operation);
 CREATE TABLE IF NOT EXISTS nodes (
   name TEXT PRIMARY KEY, pool TEXT NOT NULL, cloud TEXT NOT NULL, image TEXT NOT NULL,
   flavor TEXT NOT NULL, zone TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
-  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0);
+  shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
+  boot_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS holds (
   node TEXT PRIMARY KEY, operation TEXT NOT NULL, failure TEXT NOT NULL, reason TEXT NOT NULL,
   until REAL NOT NULL, told INTEGER NOT NULL DEFAULT 0);
@@ -39,7 +40,18 @@ CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
   start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS asides (
+  node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
 """
+
+UPGRADES = {
+    1: """
+ALTER TABLE operations ADD COLUMN action TEXT NOT NULL DEFAULT '';
+ALTER TABLE operations ADD COLUMN target TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
+""",
+}
+"""From a version to the next one; tables that are new are made by SCHEMA."""
 
 
 def request(row: sqlite3.Row) -> Request:
@@ -72,6 +84,8 @@ def operation(row: sqlite3.Row) -> Operation:
         shard=row["shard"],
         server_id=row["server_id"],
         jobs=tuple(int(job) for job in row["jobs"].split()),
+        action=row["action"],
+        target=row["target"],
     )
 
 
@@ -92,7 +106,7 @@ def node_record(row: sqlite3.Row) -> NodeRecord:
         row["address"],
         row["generation"],
     )
-    return NodeRecord(node, row["shard"], row["server_id"], row["failures"])
+    return NodeRecord(node, row["shard"], row["server_id"], row["failures"], row["boot_id"])
 
 
 def hold(row: sqlite3.Row) -> Hold:

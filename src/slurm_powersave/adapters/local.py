@@ -56,16 +56,8 @@ class LocalCloud:
 
     def delete(self, server_id: str) -> None:
         """Delete by id and return when it is gone; refused for a server without our cluster's tag."""
-        found = self._ask(READ_TIMEOUT, "show", server_id)
-        if found is None:
-            return
-        if self._tag not in found["tags"]:
-            raise CloudError(
-                f"server {server_id} is not ours",
-                failure=FailureClass.CONFIG,
-                why=f"it does not carry the tag {self._tag}",
-            )
-        self._ask(CHANGE_TIMEOUT, "delete", server_id)
+        if self._ours(server_id):
+            self._ask(CHANGE_TIMEOUT, "delete", server_id)
 
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
@@ -74,6 +66,38 @@ class LocalCloud:
             name: Flavor(name, int(size["vcpus"]), int(size["ram"]), int(size.get("disk", 0)))
             for name, size in found.items()
         }
+
+    def images(self) -> frozenset[str]:
+        """Read the names of the images: the cluster file's, and those in the image cache."""
+        return frozenset(self._ask(READ_TIMEOUT, "images"))
+
+    def reboot(self, server_id: str) -> None:
+        """Boot a server again: same disk."""
+        self._begin(server_id, "reboot", server_id)
+
+    def rebuild(self, server_id: str, image: str) -> None:
+        """Give a server a fresh disk of an image."""
+        self._begin(server_id, "rebuild", server_id, "--image", image)
+
+    def resize(self, server_id: str, flavor: str) -> None:
+        """Boot a server with another flavor's limits: same disk."""
+        self._begin(server_id, "resize", server_id, "--flavor", flavor)
+
+    def _begin(self, server_id: str, *verb: str) -> None:
+        """Start a verb that takes seconds; it goes on when we are gone, the server's status tells how far."""
+        self._ours(server_id)
+        self._ask(READ_TIMEOUT, "begin", *verb)
+
+    def _ours(self, server_id: str) -> bool:
+        """Tell whether a server exists; one that is not our cluster's is never touched."""
+        found = self._ask(READ_TIMEOUT, "show", server_id)
+        if found is not None and self._tag not in found["tags"]:
+            raise CloudError(
+                f"server {server_id} is not ours",
+                failure=FailureClass.CONFIG,
+                why=f"it does not carry the tag {self._tag}",
+            )
+        return found is not None
 
     def _ask(self, timeout: float, *verb: str) -> Any:
         done = process.run([*self._argv, *verb], timeout=timeout)

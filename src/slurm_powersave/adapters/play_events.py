@@ -35,6 +35,8 @@ class Group:
         self._more_follows = more_follows
         self._say = say
         self._configured: set[str] = set()
+        self._boots: dict[str, str] = {}
+        """Host -> the boot_id that our module found."""
         self._words: dict[str, tuple[FailureClass, str]] = {}
         self.failed: dict[str, FailureClass] = {}
         self.heard = False
@@ -44,6 +46,8 @@ class Group:
         """Take one event in."""
         data = event.get("event_data") or {}
         host, kind = data.get("host", ""), event.get("event", "")
+        if _is_ours(data) and (boot := (data.get("res") or {}).get("boot_id")):
+            self._boots[host] = str(boot)
         if kind == "runner_on_ok" and _is_ours(data):
             self.heard = True
             self._configured.add(host)
@@ -82,13 +86,18 @@ class Group:
     def _done(self, host: str) -> None:
         if host in self._waiting:
             del self._waiting[host]
-            self._say({"node": host, "ok": True, "text": ""})
+            self._say({"node": host, "ok": True, "text": "", **self._boot(host)})
 
     def _failed(self, host: str, failure: FailureClass, text: str) -> None:
         if host in self._waiting:
             del self._waiting[host]
             self.failed[host] = failure
-            self._say({"node": host, "ok": False, "failure": failure, "text": text[:LONGEST]})
+            self._say(
+                {"node": host, "ok": False, "failure": failure, "text": text[:LONGEST], **self._boot(host)}
+            )
+
+    def _boot(self, host: str) -> Line:
+        return {"boot_id": self._boots[host]} if host in self._boots else {}
 
 
 def failure_of(data: Mapping[str, Any]) -> tuple[FailureClass, str]:

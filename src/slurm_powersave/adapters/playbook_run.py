@@ -97,6 +97,7 @@ def _run_in(
         playbook=str(_playbook(directory, plan["playbook"], hooks)),
         inventory=plan["inventory"],
         limit=f"@{directory / 'limit'}",
+        extravars={"slurm_host_expected": plan["expected"]},
         envvars={"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")},
         forks=min(50, max(5, len(hooks["nodes"]))),
         timeout=int(plan["timeout"]),

@@ -80,10 +80,16 @@ class AnsiblePlaybooks:
         self._hooks = hooks or {}
         self._timeout = timeout
 
-    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> ConfigureRun:
+    def configure(
+        self,
+        nodes: Sequence[DesiredNode],
+        host_keys: Mapping[str, str],
+        boot_ids: Mapping[str, str] | None = None,
+    ) -> ConfigureRun:
         """Record the host keys, then start node.yml for these nodes.
 
-        A node that has no key, now or from before, is not tried: it fails with that reason.
+        A node that has no key, now or from before, is not tried: it fails with that reason. One that is
+        still in the boot of `boot_ids`, or runs another image, fails before anything in it is changed.
 
         Raises:
             ConfigError: there is no inventory, or it can't be read.
@@ -109,6 +115,10 @@ class AnsiblePlaybooks:
                 for hooks, names in groups.items()
             ],
             "playbook": str(self._site.playbooks / "node.yml"),
+            "expected": {
+                node.name: {"image": node.image, "not_boot_id": (boot_ids or {}).get(node.name, "")}
+                for node in nodes
+            },
             "inventory": str(directory / "inventory"),
             "timeout": self._timeout,
         }

@@ -19,8 +19,8 @@ Shell = Callable[[Sequence[str], float], Completed]
 
 _MARK = "==jobs=="
 _SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
-_FIELD = re.compile(r"(?:^| )(NodeName|State|BootTime|Reason)=")
-_REASON_WHO = re.compile(r" \[[^\]@]*@[^\]]*\]$")
+_FIELD = re.compile(r"(?:^| )(NodeName|State|BootTime|Reason|Comment)=")
+_REASON_WHO = re.compile(r" \[([^\]@]*)@[^\]]*\]$")
 
 
 class ScontrolSlurm:
@@ -47,10 +47,18 @@ class ScontrolSlurm:
         queue = {job.id: job for job in map(parse_job, parts[1].splitlines()) if job}
         return SlurmSnapshot(taken, found, tuple(queue.values()))
 
-    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
+    def update_nodes(
+        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+    ) -> None:
         """Run `scontrol update` for nodes, folded into one hostlist."""
-        argv = ["scontrol", "update", f"nodename={fold(nodes)}", f"state={state}"]
-        self._run(argv + ([f"reason={reason}"] if reason else []), f"set {state}")
+        fields = {"state": state or None, "reason": reason or None, "comment": comment}
+        given = [f"{key}={value}" for key, value in fields.items() if value is not None]
+        self._run(["scontrol", "update", f"nodename={fold(nodes)}", *given], f"set {' '.join(given)}")
+
+    def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
+        """Run `scontrol reboot`: with ASAP, nextstate=RESUME and a reason, or plain, which keeps a DRAIN."""
+        words = ["ASAP", "nextstate=RESUME", f"reason={reason}"] if reason else []
+        self._run(["scontrol", "reboot", *words, fold(nodes)], "ask for a reboot")
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""
@@ -101,11 +109,16 @@ def parse_node(line: str) -> SlurmNode | None:
     # Behind the state of Slurm >= 23.11 may stand more words; the marks of `sinfo` (~ # *) do not occur here.
     flags = frozenset(fields["State"].partition(" ")[0].split("+"))
     # The field behind Reason on the same line would be Comment, which scontrol prints last.
-    reason = _REASON_WHO.sub(
-        "", re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
+    reason = re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
+    who = _REASON_WHO.search(reason)
+    return SlurmNode(
+        fields["NodeName"].partition(" ")[0],
+        flags,
+        reason[: who.start()] if who else reason,
+        who.group(1) if who else "",
+        _boot_time(fields.get("BootTime", "None")),
+        fields.get("Comment", ""),
     )
-    name = fields["NodeName"].partition(" ")[0]
-    return SlurmNode(name, flags, reason, _boot_time(fields.get("BootTime", "None")))
 
 
 def _boot_time(text: str) -> float | None:

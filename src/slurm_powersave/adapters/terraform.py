@@ -9,9 +9,10 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def read_contract(module: Path) -> Contract:
     path = module / "contract.json"
     try:
         content = json.loads(path.read_text())
-        return Contract(content["resource"], content["attributes"])
+        return Contract(
+            content["resource"], content["attributes"], frozenset(content.get("computed_by_update", ()))
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TerraformError(
             "no contract of a nodes' root module",
@@ -175,27 +178,17 @@ class ShardedTerraform:
         return found
 
     def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> Run:
-        """Start `terraform plan` for these nodes, and `terraform show -json` of it when it has ended."""
+        """Start `terraform plan` for these nodes, and `terraform show -json` of it after it."""
         resource = self.contract(shard).resource
         directory = self.directory(shard)
         run_id = secrets.token_hex(4)
         out = self._runs / run_id / "tfplan"
-        argv = self._command.plan(out, [f'{resource}["{name}"]' for name in targets], refresh=refresh)
-        planning = self._start(argv, "plan", directory, run_id)
-        return _PlanRun(planning, lambda: self._show(planning.record, directory))
-
-    def _show(self, plan: RunRecord, directory: Path) -> "_Run":
-        return _Run(
-            start_detached(
-                self._command.show(Path(plan.directory) / "tfplan"),
-                Path(plan.directory) / "show",
-                run_id=plan.id,
-                kind="plan",
-                env=self._command.env(),
-                cwd=directory,
-                stdout="plan.json",
-            )
-        )
+        targeted = [f'{resource}["{name}"]' for name in targets]
+        plan = shlex.join(self._command.plan(out, targeted, refresh=refresh))
+        show = shlex.join(self._command.show(out))
+        # One process for both: the engine would see the end of the first only at its next look.
+        script = f"umask 077; {plan} && exec {show} >{shlex.quote(str(out.with_name('plan.json')))}"
+        return self._start(["/bin/sh", "-c", script], "plan", directory, run_id)
 
     def contract(self, shard: str) -> Contract:
         """Read what the shard's root module promises to the fence."""
@@ -203,7 +196,7 @@ class ShardedTerraform:
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
         """Read what `terraform show -json` said of the plan."""
-        plan_json: Mapping[str, Any] = _read_json(Path(plan.directory) / "show" / "plan.json")
+        plan_json: Mapping[str, Any] = _read_json(Path(plan.directory) / "plan.json")
         return plan_json
 
     def apply(self, shard: str, plan: RunRecord, parallelism: int) -> Run:
@@ -282,36 +275,6 @@ class _Run:
 
     def kill(self) -> None:
         signal_run(self._record, signal.SIGKILL)
-
-
-class _PlanRun:
-    """`terraform plan`, then `terraform show -json`."""
-
-    def __init__(self, planning: _Run, show: Callable[[], _Run]) -> None:
-        self._planning = planning
-        self._show = show
-        self._showing: _Run | None = None
-
-    @property
-    def record(self) -> RunRecord:
-        return self._planning.record
-
-    def progress(self) -> Sequence[NodeProgress]:
-        return ()
-
-    def poll(self) -> RunResult | None:
-        if self._showing is None:
-            result = self._planning.poll()
-            if result is None or not result.ok:
-                return result
-            self._showing = self._show()
-        return self._showing.poll()
-
-    def interrupt(self) -> None:
-        (self._showing or self._planning).interrupt()
-
-    def kill(self) -> None:
-        (self._showing or self._planning).kill()
 
 
 def write_synced(path: Path, text: str) -> None:

@@ -19,6 +19,8 @@ class PlanMode(StrEnum):
 
     CREATE = "create"
     DELETE = "delete"
+    UPDATE = "update"
+    """In place: image or flavor of the nodes, and nothing else of them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Contract:
     """For example openstack_compute_instance_v2.node; its for_each keys are the node names."""
     attributes: Mapping[str, str]
     """Our word (name, image, flavor, zone, address, tags) -> dotted path in the resource."""
+    computed: frozenset[str] = frozenset()
+    """Attributes that follow from image or flavor: an update in place may leave them unknown until then."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Expected:
 
     entry: TerraformNode
     server_id: str = ""
-    """The server that is to be deleted; empty where it is not known (a failed create)."""
+    """The server that is to be deleted or changed; empty where it is not known (a failed create)."""
+    update: str = ""
+    """For an update: image or flavor, the one attribute that may change."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,8 @@ def check(
                 contract,
                 tags(cluster, shard, expected[node].entry),
             )
+        elif mode is PlanMode.UPDATE:
+            wrong += _update(address, change["change"], expected[node], contract, cluster)
         else:
             wrong += _delete(address, change["change"], expected[node], contract, cluster)
     gone = _drifted_away(plan) if mode is PlanMode.DELETE else frozenset()
@@ -171,16 +179,47 @@ def _create(
     return wrong
 
 
+def _update(
+    address: str, change: Mapping[str, Any], expected: Expected, contract: Contract, cluster: str
+) -> list[Violation]:
+    before, after = change.get("before") or {}, change.get("after") or {}
+    unknown = change.get("after_unknown") or {}
+    wrong = _ours(address, "changes", before, expected, contract, cluster)
+    path = contract.attributes.get(expected.update, "?")
+    want = getattr(expected.entry.node, expected.update)
+    if _at(after, path) != want or _at(unknown, path):
+        wrong.append(
+            Violation(address, f"{path} becomes {_show(_at(after, path))} where {_show(want)} was asked for")
+        )
+    for key in sorted({*before, *after, *unknown} - {path} - contract.computed):
+        if unknown.get(key) not in (None, False, [], {}) and not _known(unknown[key]):
+            wrong.append(Violation(address, f"{key} is not known before the apply; it was not to change"))
+        elif before.get(key) != after.get(key):
+            text = f"{key} changes from {_show(before.get(key))} to {_show(after.get(key))}"
+            wrong.append(Violation(address, f"{text}; only {path} was to change"))
+    return wrong
+
+
+def _known(unknown: Any) -> bool:
+    """Tell whether a nested `after_unknown` marks nothing as unknown."""
+    if isinstance(unknown, Mapping):
+        return all(map(_known, unknown.values()))
+    return all(map(_known, unknown)) if isinstance(unknown, list) else not unknown
+
+
 def _delete(
     address: str, change: Mapping[str, Any], expected: Expected, contract: Contract, cluster: str
 ) -> list[Violation]:
-    before = change.get("before") or {}
+    return _ours(address, "deletes", change.get("before") or {}, expected, contract, cluster)
+
+
+def _ours(
+    address: str, verb: str, before: Mapping[str, Any], expected: Expected, contract: Contract, cluster: str
+) -> list[Violation]:
     wrong = []
     if expected.server_id and before.get("id") != expected.server_id:
         wrong.append(
-            Violation(
-                address, f"deletes the server {before.get('id')}, not {expected.server_id} as asked for"
-            )
+            Violation(address, f"{verb} the server {before.get('id')}, not {expected.server_id} as asked for")
         )
     carried = frozenset(_at(before, contract.attributes.get("tags", "tags")) or ())
     if f"cluster={cluster}" not in carried:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slurm_powersave.model import phases
-from slurm_powersave.model.modes import TABLE, Mode
+from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, Operation
 
 
@@ -22,6 +22,8 @@ class Verdict:
     text: str = ""
     cancels: tuple[str, ...] = ()
     """Operations that have not begun and need not."""
+    wakes: str = ""
+    """The operation that has waited for this."""
 
 
 def verdict(
@@ -46,10 +48,8 @@ def verdict(
         hold: the node's rest after a failure, if it rests.
         now: seconds since the epoch.
     """
-    if mode not in TABLE:
-        return Verdict(
-            outcome=phases.REFUSED, text=f"{mode} requests are not served: nothing was done to the node"
-        )
+    if mode is Mode.REBOOT:
+        return _reboot(source, [operation for operation, _ in open_operations])
     if mode is Mode.RESUME:
         return _resume(source, [operation for operation, _ in open_operations], hold, now)
     return _delete(mode, source, time, list(open_operations), has_server)
@@ -68,13 +68,23 @@ def _resume(source: str, queue: list[Operation], hold: Hold | None, now: float) 
     return Verdict(phases.WAITING)
 
 
+def _reboot(source: str, queue: list[Operation]) -> Verdict:
+    if not queue:
+        return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)
+    last = queue[-1]
+    if last.mode is Mode.REBOOT and last.phase in phases.NOT_BEGUN and source != "operator":
+        # What our own command asked Slurm for: this is Slurm's answer to it.
+        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} does it", wakes=last.id)
+    return Verdict(phases.WAITING)
+
+
 def _delete(
     mode: Mode, source: str, time: float, queue: list[tuple[Operation, float]], has_server: bool
 ) -> Verdict:
     cancels: list[str] = []
     while queue:
         last, last_time = queue[-1]
-        if last.mode is not Mode.RESUME:
+        if not last.mode.brings_up:
             if last.mode is mode or mode is Mode.SUSPEND:
                 return Verdict(
                     outcome=phases.JOINED,

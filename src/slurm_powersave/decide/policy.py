@@ -62,10 +62,7 @@ def reason(failure: FailureClass, text: str, operation: str, until: float | None
     if is_ours(text):
         # A create that was not tried because the node rests: the first reason, not one around it.
         text = text.removeprefix(REASON_PREFIX).partition(") ")[2].partition("; rests until")[0]
-    clean = re.sub(r"[^ -~]|[\"'\\]", " ", text)
-    clean = " ".join(clean.split())
-    if len(clean) > _REASON_TEXT:
-        clean = clean[: _REASON_TEXT - 3] + "..."
+    clean = plain(text, _REASON_TEXT)
     rests = ""
     if until is not None:
         endless = until == FOREVER
@@ -78,3 +75,9 @@ def reason(failure: FailureClass, text: str, operation: str, until: float | None
 def is_ours(reason_in_slurm: str) -> bool:
     """Tell whether a reason in Slurm was set by us; only such are ever changed."""
     return reason_in_slurm.startswith(REASON_PREFIX)
+
+
+def plain(text: str, longest: int) -> str:
+    """Cut a text to one line of ASCII without the quotes that scontrol would eat."""
+    clean = " ".join(re.sub(r"[^ -~]|[\"'\\]", " ", text).split())
+    return clean if len(clean) <= longest else clean[: longest - 3] + "..."

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 
@@ -45,10 +46,15 @@ def differences(
         seen = snapshot.nodes.get(node)
         if node in busy or seen is None:
             continue
+        aside = set_aside(seen)
         if names[node] > 1:
             found.append(Finding("double", node, f"has {names[node]} servers"))
         if seen.powering_up and node not in held:
             found.append(Finding("lost-request", node, "POWERING_UP without an operation", Mode.RESUME))
+        elif seen.has("REBOOT_ISSUED"):
+            found.append(Finding("lost-reboot", node, "REBOOT_ISSUED without an operation", Mode.REBOOT))
+        elif aside and names[node] and seen.going_down:
+            found.append(Finding("kept-server", node, f"its server is kept: {aside} ({seen.reason})"))
         elif seen.has("POWERED_DOWN") and names[node] and not seen.in_use:
             found.append(
                 Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)

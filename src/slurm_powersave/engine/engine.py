@@ -25,9 +25,14 @@ _IDLE_PAUSE = 1.0
 _ERROR_PAUSE = 5.0
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
-_RESTART = {phases.PLANNING: phases.QUEUED, phases.DELETE_PLANNING: phases.DELETE_QUEUED}
+_RESTART = {
+    phases.PLANNING: phases.QUEUED,
+    phases.UPDATE_PLANNING: phases.UPDATE_QUEUED,
+    phases.DELETE_PLANNING: phases.DELETE_QUEUED,
+}
 _LOST_RUN = {
     phases.APPLYING: phases.RECOVERING,
+    phases.UPDATING: phases.RECOVERING,
     phases.DELETING: phases.RECOVERING,
     phases.CONFIGURING: phases.BOOTING,
 }
@@ -103,15 +108,7 @@ class Engine:
         creates: dict[str, list[Operation]] = defaultdict(list)
         for op in self.operations.in_phase(phases.QUEUED):
             creates[self._world.desired(op.node).cloud].append(op)
-        deletes: dict[str, list[Operation]] = defaultdict(list)
-        for op in self.operations.in_phase(phases.DELETE_QUEUED):
-            if op.id not in self._batches.by_id and (shard := self._steps.shard_of(op)):
-                deletes[shard].append(op)
-        for shard, ops in deletes.items():
-            if self._batches.busy(shard) or self._world.terraform.busy(shard):
-                continue
-            if allowed := [op for op in ops if self._steps.may_delete(op)]:
-                self._batches.delete(shard, allowed)
+        self._changes(now)
         for cloud, ops in creates.items():
             if now - min(op.created for op in ops) >= COLLECT:
                 self._batches.create(cloud, ops)
@@ -120,6 +117,26 @@ class Engine:
                 self._batches.tidy(shard)
         for cloud in self._world.cluster.clouds:
             self._batches.spare(cloud)
+
+    def _changes(self, now: float) -> None:
+        """Deletions and changes in place, for each shard that nobody works in."""
+        deletes: dict[str, list[Operation]] = defaultdict(list)
+        for op in self.operations.in_phase(phases.DELETE_QUEUED):
+            if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
+                deletes[shard].append(op)
+        updates: dict[str, list[Operation]] = defaultdict(list)
+        for op in self.operations.in_phase(phases.UPDATE_QUEUED):
+            if now - op.since >= COLLECT and (shard := self._steps.reboots.batched(op)):
+                updates[shard].append(op)
+        for found, allowed, start in (
+            (deletes, self._steps.may_delete, self._batches.delete),
+            (updates, self._steps.reboots.may_update, self._batches.update),
+        ):
+            for shard, ops in found.items():
+                if self._batches.busy(shard) or self._world.terraform.busy(shard):
+                    continue
+                if chosen := [op for op in ops if allowed(op)]:
+                    start(shard, chosen)
 
     def run(self, wake: threading.Event, stop: threading.Event) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early."""

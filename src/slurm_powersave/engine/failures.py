@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slurm_powersave.decide import policy
+from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -73,7 +74,7 @@ class Failures:
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
             self._explain(op, jobs)
-            if node.has("DRAIN") and not policy.is_ours(node.reason):
+            if set_aside(node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
                 self._world.journal.save_hold(self._new_hold(op, reason=node.reason))
             if self._try(partial(self._world.slurm.update_nodes, [op.node], state="POWER_DOWN_FORCE"), op):
@@ -93,8 +94,7 @@ class Failures:
             self._world.save(replace(record, failures=record.failures + 1))
             hold = self._new_hold(op)
             self._world.journal.save_hold(hold)
-        foreign = node.has("DRAIN") and not policy.is_ours(node.reason)
-        if not foreign and not self._try(
+        if not set_aside(node) and not self._try(
             partial(self._world.slurm.update_nodes, [op.node], state="DRAIN", reason=hold.reason), op
         ):
             return

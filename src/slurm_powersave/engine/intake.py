@@ -103,6 +103,7 @@ def _plan(world: World, operations: Operations, request: Request) -> None:
     holds = world.journal.holds()
     new: list[Operation] = []
     cancels: list[tuple[str, str]] = []
+    wakes: list[str] = []
     for node in expansion.nodes:
         queue = operations.queue(node)
         decided = verdict(
@@ -125,6 +126,8 @@ def _plan(world: World, operations: Operations, request: Request) -> None:
         )  # fmt: skip
         new.append(op)
         cancels += [(cancelled, op.id) for cancelled in decided.cancels]
+        if decided.wakes:
+            wakes.append(decided.wakes)
     refusals = [(refusal.part, refusal.why) for refusal in expansion.refused]
     for part, why in refusals:
         log.error("request=%s refused %r: %s", request.id, part[:200], why)
@@ -133,6 +136,9 @@ def _plan(world: World, operations: Operations, request: Request) -> None:
     for cancelled, by in cancels:
         if op_cancelled := operations.get(cancelled):
             operations.finish(op_cancelled, phases.CANCELLED, f"cancelled by operation {by}")
+    for woken in wakes:
+        if (waiting := operations.get(woken)) and waiting.phase == phases.DRAINING:
+            operations.move(waiting, phases.CHECKING)
 
 
 def _time(world: World, op: Operation) -> float:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.model import phases
-from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, Operation
 
 log = logging.getLogger("slurm_powersave")
@@ -56,12 +55,12 @@ class Operations:
         return [op for op in self._open.values() if op.phase in wanted]
 
     def superseded(self, op: Operation) -> Operation | None:
-        """Return the delete that waits behind a create, if there is one."""
-        if op.mode is not Mode.RESUME or op.failure is not None:
+        """Return the delete that waits behind what brings the node up, if there is one."""
+        if not op.mode.brings_up or op.failure is not None:
             return None
         queue = self.queue(op.node)
         behind = queue[queue.index(op) + 1 :]
-        return next((other for other in behind if other.mode is not Mode.RESUME), None)
+        return next((other for other in behind if not other.mode.brings_up), None)
 
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""

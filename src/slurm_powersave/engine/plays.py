@@ -1,7 +1,7 @@
 """Ansible runs: a node is configured as soon as its sshd answers, with those that are ready with it."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
@@ -37,6 +37,8 @@ class Plays:
         """Operation -> when its node answered."""
         self._probed: dict[str, float] = {}
         """Operation -> when its node was last asked: who waited longest comes first."""
+        self._first_seen: dict[str, float] = {}
+        """Operation -> when its node was found in its old boot for the first time."""
 
     @property
     def running(self) -> bool:
@@ -72,7 +74,8 @@ class Plays:
         ops = self._ops.of(self._ready)
         nodes = [self._world.desired(op.node) for op in ops]
         try:
-            run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops})
+            boots = {op.node: self._world.record(op.node).boot_id for op in ops}
+            run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots)
         except PowersaveError as error:
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, str(error)))
@@ -89,7 +92,13 @@ class Plays:
         if view is None:
             return ""
         servers = view.of_node(op.node, op.since) or ()
-        return next((s.host_key for s in servers if s.id == op.server_id and s.host_key), None)
+        found = (s.host_key for s in servers if s.id == op.server_id and s.status == "ACTIVE")
+        return next(found, None) or None
+
+    def _may_still_boot(self, op: Operation) -> bool:
+        """A node that reboots itself (slurmd's RebootProgram), or a slow cloud: the old boot may answer."""
+        first = self._first_seen.setdefault(op.id, self._world.now())
+        return self._world.now() - first < self._world.cluster.failure.boot_timeout
 
     def poll(self) -> None:
         """Take the news of each play."""
@@ -99,8 +108,12 @@ class Plays:
                 op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
                 if op is None or op.phase != phases.CONFIGURING:
                     continue
+                record = self._world.record(op.node)
                 if news.ok:
+                    self._world.save(replace(record, boot_id=news.boot_id))
                     self._ops.move(op, phases.REGISTERING)
+                elif news.boot_id and news.boot_id == record.boot_id and self._may_still_boot(op):
+                    self._ops.move(op, phases.BOOTING)
                 else:
                     self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))
             if result is None:

@@ -3,12 +3,13 @@
 import logging
 import uuid
 
+from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Request, Server
+from slurm_powersave.model.nodes import Aside, Request, Server, SlurmSnapshot
 
 log = logging.getLogger("slurm_powersave")
 
@@ -19,8 +20,10 @@ _CONFIRM = 5.0
 class Reconciler:
     """Turns differences that were seen twice into requests, or says them once."""
 
-    def __init__(self, world: World, operations: Operations, interval: float = 30.0) -> None:
-        self._world, self._ops, self._interval = world, operations, interval
+    def __init__(self, world: World, operations: Operations, interval: float | None = None) -> None:
+        """Without an interval one is chosen: where slurmd runs RebootProgram only Slurm's state tells."""
+        self._world, self._ops = world, operations
+        self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
         self._due = world.now() + _CONFIRM
         self._before: dict[tuple[str, str], float] = {}
         self._said: set[tuple[str, str]] = set()
@@ -53,6 +56,7 @@ class Reconciler:
             ]
         if snapshot is None or not read:
             return
+        self._remember_asides(snapshot)
         nodes = [name for name in self._world.cluster.nodes() if self._world.desired(name).cloud in read]
         findings = differences(
             nodes,
@@ -66,10 +70,29 @@ class Reconciler:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
         self._said = {(finding.kind, finding.node) for finding in sure}
-        for mode in (Mode.RESUME, Mode.SUSPEND):
+        for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode], now)
         self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}
         self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+
+    def _remember_asides(self, snapshot: SlurmSnapshot) -> None:
+        """Keep what others have set: a reboot with ASAP nextstate=RESUME takes it away (22.05.8)."""
+        known = self._world.journal.asides()
+        found, gone = [], []
+        for name in self._world.cluster.nodes():
+            node = snapshot.nodes.get(name)
+            if node is None or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
+                continue
+            if any(op.mode is Mode.REBOOT for op in self._ops.queue(name)):
+                continue
+            state = set_aside(node)
+            old = known.get(name)
+            if state and (old is None or (old.state, old.reason) != (state, node.reason)):
+                found.append(Aside(name, state, node.reason, snapshot.taken))
+            elif old and not state:
+                gone.append(name)
+        if found or gone:
+            self._world.journal.save_asides(found, gone)
 
     def _request(self, mode: Mode, nodes: list[str], now: float) -> None:
         if nodes:

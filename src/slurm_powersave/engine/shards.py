@@ -25,7 +25,7 @@ class Shards:
         """Return the nodes whose records name the shard, with the entries that made their servers."""
         written = self._world.terraform.nodes(shard) if self._world.terraform.initialised(shard) else {}
         return {
-            name: written.get(name) or TerraformNode(record.node, "")
+            name: TerraformNode(record.node, written[name].operation if name in written else "")
             for name, record in self._world.records.items()
             if record.shard == shard
         }
@@ -76,8 +76,9 @@ class Shards:
                 try:
                     written = self._world.terraform.nodes(shard)
                     keep = {*self._world.terraform.servers(shard), *self.entries(shard)}
-                    if not keep.issuperset(written):
-                        kept = {name: entry for name, entry in written.items() if name in keep}
+                    kept = {name: entry for name, entry in written.items() if name in keep}
+                    kept |= self.entries(shard)  # without what an update would have changed
+                    if kept != written:
                         self._world.terraform.write_nodes(shard, kept)
                 except TerraformError as error:
                     log.error("%s", error)

@@ -5,17 +5,20 @@ that was killed goes on where the journal says.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide import policy
+from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.reboots import Reboots
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError, TerraformError
-from slurm_powersave.model.modes import TABLE, Mode
-from slurm_powersave.model.nodes import Failure, Operation, Server, StateServer
+from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Failure, Operation, Server
 
 log = logging.getLogger("slurm_powersave")
 
@@ -38,12 +41,12 @@ class Steps:
 
     def __init__(self, world: World, operations: Operations, batches: Batches) -> None:
         self._world, self._ops, self._batches = world, operations, batches
+        self._outside = Outside(world)
+        self.reboots = Reboots(world, operations, self._outside)
         self._asked: dict[str, float] = {}
         """Server id -> when its deletion by id was last asked for."""
         self._refused: dict[str, float] = {}
         """Operation -> when Slurm last refused to take its node back."""
-        self._unreadable: set[str] = set()
-        """Shards whose state could not be read, so that it is said once."""
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -63,8 +66,12 @@ class Steps:
                 continue  # an earlier one's step has changed it
             if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
                 self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
-            elif handler := self._handlers.get(op.phase):
+            elif handler := self._handler(op):
                 handler(op)
+
+    def _handler(self, op: Operation) -> Callable[[Operation], None] | None:
+        own = self.reboots.handlers if op.mode is Mode.REBOOT else {}
+        return own.get(op.phase) or self._handlers.get(op.phase)
 
     def _waiting(self, op: Operation) -> None:
         if self._ops.queue(op.node)[0].id == op.id:
@@ -81,9 +88,9 @@ class Steps:
                 if hold := self._world.journal.holds().get(op.node):
                     # An operator's word ends the rest; a DRAIN that somebody else set stays.
                     if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
-                        self._tell([op.node], "RESUME")
+                        self._outside.tell(op, "RESUME")
                     self._world.journal.drop_hold(hold.node)
-                self._tell([op.node], "POWER_UP")
+                self._outside.tell(op, "POWER_UP")
                 self._ops.move(op, phases.CHECKING)
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
@@ -95,22 +102,24 @@ class Steps:
         elif node.going_down or node.powering_up:
             self._ops.move(op, phases.CHECKING)
         else:
-            self._tell([op.node], "POWER_DOWN")
+            self._outside.tell(op, "POWER_DOWN")
             self._ops.move(op, phases.CHECKING)
 
     def _checking(self, op: Operation) -> None:
-        servers = self._servers(op)
+        servers = self._outside.servers(op)
         snapshot = self._world.slurm_view.snapshot(op.since)
         if snapshot is None or servers is None:
             return
         if not servers:
-            self._forget_server(op)
+            self._outside.forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = "+".join(sorted(node.flags)) if node else "no such node"
         late = snapshot.taken - op.since > _GRACE
         if op.mode is Mode.RESUME:
             if (hold := self._world.journal.holds().get(op.node)) and self._world.now() < hold.until:
                 self._ops.fail(op, Failure(hold.failure, hold.reason))
+            elif node and node.powering_up and self._boots_again(op, servers):
+                return
             elif node and node.powering_up:
                 self._ops.move(op, phases.DELETE_QUEUED if servers else phases.QUEUED)
             elif node and node.up:
@@ -121,35 +130,48 @@ class Steps:
             return
         elif node and node.in_use:
             self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {flags}")
+        elif node and (aside := set_aside(node)):
+            who = node.reason_by or "somebody else"
+            text = f"its server is kept: {aside} was set by {who} ({node.reason})"
+            self._ops.finish(op, phases.REFUSED, text)
         elif node and (node.going_down or node.powering_up):
             self._ops.move(op, phases.DELETE_QUEUED if servers else phases.RELEASING)
         elif late:
             self._ops.finish(op, phases.REFUSED, f"Slurm does not power it down ({flags})")
 
-    def _servers(self, op: Operation) -> tuple[Server, ...] | None:
-        """The node's servers as the cloud lists them, read since the operation's phase began."""
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
-        if view is None:
-            held = self._world.record(op.node)
-            return (Server(held.server_id, op.node, "ACTIVE"),) if held.server_id else ()
-        return view.of_node(op.node, op.since)
+    def _boots_again(self, op: Operation, servers: tuple[Server, ...]) -> bool:
+        """`sbatch --reboot` calls ResumeProgram for a node that is up (with a job id and no resume file)."""
+        request = self._world.journal.request(op.request)
+        server_id = self._world.record(op.node).server_id
+        cloud = self._outside.cloud(op)
+        if not request or request.job_id is None or request.resume_file or cloud is None:
+            return False
+        if [(server.id, server.status) for server in servers] != [(server_id, "ACTIVE")]:
+            return False
+        log.info("op=%s node=%s a job asked for a reboot", op.id, op.node)
+        if not self._outside.say(op, "reboot", lambda: cloud.reboot(server_id)):
+            return False
+        self._ops.move(op, phases.BOOTING, server_id=server_id)
+        return True
 
     def _recovering(self, op: Operation) -> None:
         if self._world.now() - op.since < _GRACE:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
-        state = self._state(op.shard)
+        state = self._outside.state(op.shard)
         if state is None:
             return
         held = state.get(op.node)
-        servers = self._servers(op)
+        servers = self._outside.servers(op)
         if servers is None:
             return
-        creating = op.mode is Mode.RESUME and op.failure is None
+        creating = op.mode.brings_up and op.failure is None
         alive = [server for server in servers if held and server.id == held.id]
         record = self._world.record(op.node)
-        if creating and held and not held.tainted and alive and alive[0].status == "ACTIVE":
+        if creating and op.row.update:
+            self._updated_or_not(op, alive)
+        elif creating and held and not held.tainted and alive and alive[0].status == "ACTIVE":
             node = replace(record.node, generation=record.node.generation + 1)
             self._world.save(replace(record, node=node, shard=op.shard, server_id=held.id))
             self._ops.move(op, phases.BOOTING, server_id=held.id)
@@ -160,12 +182,21 @@ class Steps:
         else:
             self._ops.move(op, phases.QUEUED if creating else phases.VERIFYING)
 
+    def _updated_or_not(self, op: Operation, alive: list[Server]) -> None:
+        """Terraform's change in place ended unseen: the cloud tells what the server is now."""
+        if alive and alive[0].status in ("REBUILD", "RESIZE"):
+            return
+        if alive and alive[0].status == "ACTIVE" and getattr(alive[0], op.row.update) == op.target:
+            self._batches.results.updated(op)
+        else:
+            self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} was interrupted")
+
     def _booting(self, op: Operation) -> None:
         limit = self._world.cluster.failure.boot_timeout
         if self._world.now() - op.since > limit:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
             return
-        servers = self._servers(op)
+        servers = self._outside.servers(op)
         for server in servers or ():
             if server.status in ("ERROR", "SHUTOFF"):
                 text = server.fault or f"the server is {server.status}"
@@ -192,12 +223,12 @@ class Steps:
 
     def _delete_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self.shard_of(op)
+        shard = self._outside.shard_of(op)
         if shard is None or not self.may_delete(op):
             return
-        if shard and op.id not in self._batches.by_id and self._world.now() - op.since <= _BUSY_SHARD:
+        if shard and op.id not in self._batches.results.by_id and self._world.now() - op.since <= _BUSY_SHARD:
             return
-        servers = self._servers(op)
+        servers = self._outside.servers(op)
         if servers is None:
             return
         record = self._world.record(op.node)
@@ -212,22 +243,7 @@ class Steps:
 
     def shard_of(self, op: Operation) -> str | None:
         """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
-        shard = self._world.record(op.node).shard
-        if not shard:
-            return ""
-        state = self._state(shard)
-        return None if state is None else shard if op.node in state else ""
-
-    def _state(self, shard: str) -> Mapping[str, StateServer] | None:
-        try:
-            state = self._world.terraform.servers(shard)
-        except TerraformError as error:
-            if shard not in self._unreadable:
-                log.error("%s", error)
-            self._unreadable.add(shard)
-            return None
-        self._unreadable.discard(shard)
-        return state
+        return self._outside.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
         """Look once more, just before: Slurm may have changed its mind while the operation waited.
@@ -237,20 +253,15 @@ class Steps:
         node = self._world.slurm_view.node(op.node, max(op.since, self._world.now() - _FRESH))
         if node is None:
             return False
+        if op.failure is None and not op.mode.brings_up and (aside := set_aside(node)):
+            self._ops.finish(op, phases.REFUSED, f"its server is kept: {aside} ({node.reason})")
+            return False
         # A failed create's node may still be COMPLETING its job, though it never registered.
         if node.in_use and (op.failure is None or node.up):
             outcome = phases.FAILED if op.failure else phases.REFUSED
             self._ops.finish(op, outcome, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
             return False
         return True
-
-    def _forget_server(self, op: Operation) -> None:
-        """The cloud has no server of this name: neither has the journal, and the state is told by `tidy`."""
-        record = self._world.record(op.node)
-        if record.shard:
-            self._world.journal.set_dirty(record.shard, True)
-        if record.shard or record.server_id:
-            self._world.save(replace(record, shard="", server_id=""))
 
     def _delete_by_id(self, op: Operation, server_id: str) -> bool:
         self._asked[server_id] = self._world.now()
@@ -262,7 +273,7 @@ class Steps:
         return True
 
     def _verifying(self, op: Operation) -> None:
-        servers = self._servers(op) if self._world.desired(op.node).cloud in self._world.clouds else ()
+        servers = self._outside.servers(op) if self._outside.cloud(op) else ()
         if servers is None:
             return
         if servers:
@@ -271,11 +282,11 @@ class Steps:
                     log.warning("op=%s node=%s server %s is still there", op.id, op.node, server.id)
                     self._delete_by_id(op, server.id)
             return
-        self._batches.by_id.discard(op.id)
-        self._forget_server(op)
+        self._batches.results.by_id.discard(op.id)
+        self._outside.forget_server(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
-        elif TABLE[op.mode].create:
+        elif op.row.create:
             self._ops.move(op, phases.QUEUED)
         else:
             self._ops.move(op, phases.RELEASING)
@@ -298,16 +309,8 @@ class Steps:
     def _give_back(self, op: Operation, wanted: bool) -> None:
         if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
             return
-        if wanted and not self._tell([op.node], "RESUME"):
+        if wanted and not self._outside.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()
             return
         self._refused.pop(op.id, None)
         self._ops.finish(op, phases.DONE)
-
-    def _tell(self, nodes: list[str], state: str) -> bool:
-        try:
-            self._world.slurm.update_nodes(nodes, state=state)
-        except SlurmError as error:
-            log.warning("nodes=%s state=%s: %s", ",".join(nodes), state, error)
-            return False
-        return True

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class NodeProgress:
     ok: bool
     server_id: str = ""
     failure: Failure | None = None
+    boot_id: str = ""
+    """/proc/sys/kernel/random/boot_id as the node itself told it; empty if it did not."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,11 @@ class SlurmNode:
     flags: frozenset[str]
     """Base state and flags, for example {"IDLE", "CLOUD", "POWERED_DOWN"}."""
     reason: str = ""
+    reason_by: str = ""
+    """The user who set the reason; empty if Slurm does not tell."""
     boot_time: float | None = None
     """When slurmd says that the node booted; None before its first registration."""
+    comment: str = ""
 
     def has(self, *flags: str) -> bool:
         """Tell whether any of the flags is set."""
@@ -211,6 +216,20 @@ class Operation:
     jobs: tuple[int, ...] = ()
     """Slurm's jobs that waited for the node when it failed."""
     phases: tuple[PhaseTime, ...] = field(default=())
+    action: str = ""
+    """What a reboot request comes to, a `Kind`; empty until that is decided, and for other modes."""
+    target: str = ""
+    """The image or flavor that the action asks for."""
+
+    @property
+    def kind(self) -> Kind:
+        """The operation's row of the mode table."""
+        return Kind(self.action or self.mode)
+
+    @property
+    def row(self) -> ModeRow:
+        """What is done to the node."""
+        return TABLE[self.kind]
 
 
 @dataclass(frozen=True)
@@ -223,6 +242,8 @@ class NodeRecord:
     server_id: str = ""
     failures: int = 0
     """Failed resumes in a row; a success sets it to 0."""
+    boot_id: str = ""
+    """The node's boot when it was last configured; a reboot or reimage must change it."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +266,18 @@ class Hold:
     until: float
     told: bool = False
     """Whether Slurm has the DRAIN."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A DRAIN or DOWN that somebody else has set on a node, as it was last seen."""
+
+    node: str
+    state: str
+    """DRAIN or DOWN."""
+    reason: str
+    at: float
+    """When it was seen, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ WAITING = "waiting"
 """Behind another operation of the same node."""
 ASKING = "asking"
 """An operator's request: Slurm is asked to power the node up or down."""
+DRAINING = "draining"
+"""Slurm was asked for a reboot; it waits for the node's jobs, however long they take."""
 CHECKING = "checking"
 """Slurm and the cloud are read: is this still wanted, and may it be done?"""
 QUEUED = "queued"
@@ -13,6 +15,14 @@ BOOTING = "booting"
 CONFIGURING = "configuring"
 REGISTERING = "registering"
 """Configured; Slurm has not counted it as up yet."""
+UPDATE_QUEUED = "update-queued"
+UPDATE_PLANNING = "update-planning"
+UPDATING = "updating"
+"""Image or flavor of the server is being changed in place."""
+RESTORING = "restoring"
+"""That failed: what is the server now?"""
+REFUSING = "refusing"
+"""Nothing was touched; Slurm is told why, and gets the node back as it was."""
 FAILING = "failing"
 """Failed; Slurm is being told."""
 DELETE_QUEUED = "delete-queued"
@@ -25,11 +35,16 @@ RELEASING = "releasing"
 RECOVERING = "recovering"
 """The engine died while Terraform worked: state and cloud are read before anything is done."""
 
-NEEDS_SLURM = frozenset({ASKING, CHECKING, REGISTERING, FAILING, DELETE_QUEUED, DELETE_PLANNING, RELEASING})
-NEEDS_CLOUD = frozenset({CHECKING, QUEUED, BOOTING, DELETE_QUEUED, VERIFYING, RECOVERING})
-NOT_BEGUN = frozenset({WAITING, ASKING, CHECKING, QUEUED})
-"""A create in one of these has touched nothing yet."""
-IN_BATCH = frozenset({PLANNING, APPLYING, DELETE_PLANNING, DELETING})
+NEEDS_SLURM = frozenset(
+    {ASKING, CHECKING, REGISTERING, FAILING, DELETE_QUEUED, DELETE_PLANNING, RELEASING, UPDATE_QUEUED}
+    | {UPDATE_PLANNING, REFUSING}
+)
+NEEDS_CLOUD = frozenset(
+    {CHECKING, QUEUED, BOOTING, DELETE_QUEUED, VERIFYING, RECOVERING, UPDATE_QUEUED, RESTORING}
+)
+NOT_BEGUN = frozenset({WAITING, ASKING, DRAINING, CHECKING, QUEUED, UPDATE_QUEUED})
+"""What brings a node up has touched nothing yet in one of these."""
+IN_BATCH = frozenset({PLANNING, APPLYING, DELETE_PLANNING, DELETING, UPDATE_PLANNING, UPDATING})
 """A Terraform run works on it; nothing else may."""
 CREATING = frozenset({PLANNING, APPLYING})
 

@@ -21,10 +21,16 @@ class MemoryClock:
         self._now += seconds
 
 
+_BUSY = ("REBOOT", "REBUILD", "RESIZE")
+
+
 @dataclass
 class _Held:
     server: Server
     gone_at: float | None = None
+    boots: int = 1
+    busy_until: float = 0.0
+    """When a reboot, rebuild or resize is done."""
 
 
 @dataclass
@@ -45,6 +51,16 @@ class MemoryCloud:
     error_faults: dict[str, str] = field(default_factory=dict)
     """Node -> why its server is made and ends in ERROR."""
     never_boots: set[str] = field(default_factory=set)
+    change_seconds: float = 2.0
+    """What a reboot, rebuild or resize takes."""
+    refused_changes: dict[str, str] = field(default_factory=dict)
+    """Node -> why its server is not changed; nothing happens to it."""
+    failed_changes: dict[str, str] = field(default_factory=dict)
+    """Node -> why its server ends in ERROR when it is changed."""
+    all_images: frozenset[str] = frozenset({"default", "other"})
+    sizes: dict[str, Flavor] = field(
+        default_factory=lambda: {"small": Flavor("small", 1, 1000), "large": Flavor("large", 2, 2000)}
+    )
     created: int = 0
     """How many servers were ever made."""
     _servers: dict[str, _Held] = field(default_factory=dict)
@@ -90,13 +106,17 @@ class MemoryCloud:
     def servers(self) -> list[Server]:
         """List what exists and is our cluster's."""
         self._check()
-        return [held.server for held in self._servers.values() if self._alive(held) and self._ours(held)]
+        return [self._told(held) for held in self._servers.values() if self._alive(held) and self._ours(held)]
+
+    def _told(self, held: _Held) -> Server:
+        done = self.clock.now() >= held.busy_until
+        return replace(held.server, status="ACTIVE") if done and held.server.status in _BUSY else held.server
 
     def server(self, server_id: str) -> Server | None:
         """Read one server; None if it is gone or another cluster's."""
         self._check()
         held = self._servers.get(server_id)
-        return held.server if held and self._alive(held) and self._ours(held) else None
+        return self._told(held) if held and self._alive(held) and self._ours(held) else None
 
     def delete(self, server_id: str) -> None:
         """Begin a deletion; refused for a server of another cluster."""
@@ -108,9 +128,47 @@ class MemoryCloud:
             held.gone_at = self.clock.now() + self.delete_seconds
 
     def flavors(self) -> dict[str, Flavor]:
-        """Return the one flavor there is."""
+        """Return the flavors there are."""
         self._check()
-        return {"small": Flavor("small", 1, 1000)}
+        return dict(self.sizes)
+
+    def images(self) -> frozenset[str]:
+        """Return the images there are."""
+        self._check()
+        return self.all_images
+
+    def reboot(self, server_id: str) -> None:
+        """Begin a reboot."""
+        self._change(server_id, "REBOOT")
+
+    def rebuild(self, server_id: str, image: str) -> None:
+        """Begin a rebuild."""
+        self._change(server_id, "REBUILD", image=image)
+
+    def resize(self, server_id: str, flavor: str) -> None:
+        """Begin a resize."""
+        self._change(server_id, "RESIZE", flavor=flavor)
+
+    def _change(self, server_id: str, status: str, **changes: str) -> None:
+        self._check()
+        held = self._servers.get(server_id)
+        if held is None or not self._alive(held):
+            raise CloudError(f"server {server_id} could not be found")
+        if not self._ours(held):
+            raise CloudError(f"server {server_id} is not ours")
+        if text := self.refused_changes.get(held.server.name):
+            raise CloudError(text)
+        if text := self.failed_changes.get(held.server.name):
+            held.server = replace(held.server, status="ERROR", fault=text)
+            return
+        held.server = replace(held.server, status=status, **changes)  # type: ignore[arg-type]  # image or flavor
+        held.busy_until = self.clock.now() + self.change_seconds
+        held.boots += 1
+
+    def boot_id(self, name: str) -> str:
+        """What the guest of a name would tell as its boot id; empty while there is none."""
+        found = [held for held in self._servers.values() if self._alive(held) and held.server.name == name]
+        return f"{found[0].server.id}-{found[0].boots}" if found else ""
 
     def vanish(self, server_id: str) -> None:
         """Take a server away behind everybody's back."""

@@ -68,6 +68,8 @@ class MemorySlurm:
 
     def register(self, name: str) -> None:
         """A slurmd has registered."""
+        if self._nodes[name].has("REBOOT_ISSUED"):
+            self._set(name, add={"IDLE"}, drop={"REBOOT_ISSUED", "DOWN", "DRAIN"})
         self._set(name, drop=_POWER)
 
     def node(self, name: str) -> SlurmNode:
@@ -81,7 +83,7 @@ class MemorySlurm:
     def tick(self) -> None:
         """Let the timers run out that have run out."""
         now = self.clock.now()
-        forced, failed = [], []
+        forced, failed, issued = [], [], []
         for name, node in list(self._nodes.items()):
             age = now - self._since.get(name, now)
             if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
@@ -91,15 +93,23 @@ class MemorySlurm:
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
+            elif node.has("REBOOT_REQUESTED") and not node.has("ALLOCATED", "MIXED", "COMPLETING"):
+                self._nodes[name] = replace(
+                    node, reason=f"{node.reason} : reboot issued", reason_by="slurm"
+                )
+                self._set(name, add={"DOWN", "REBOOT_ISSUED"}, drop={"REBOOT_REQUESTED", "IDLE"})
+                issued.append(name)
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
                 self._requeue(name)
-                self._nodes[name] = replace(node, reason="ResumeTimeout reached")
+                self._nodes[name] = replace(node, reason="ResumeTimeout reached", reason_by="slurm")
                 self._set(name, add={"DOWN", "POWERED_DOWN"}, drop={"POWERING_UP", "IDLE", "ALLOCATED"})
                 failed.append(name)
         if forced:
             self.hook(Mode.SUSPEND, ",".join(forced))
         if failed:
             self.hook(Mode.RESUME_FAIL, ",".join(failed))
+        if issued:
+            self.hook(Mode.REBOOT, ",".join(issued))
 
     # ports.Slurm
 
@@ -116,12 +126,27 @@ class MemorySlurm:
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
 
-    def update_nodes(self, nodes: Sequence[str], *, state: str, reason: str = "") -> None:
+    def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
+        """Do what scontrol reboot does."""
+        self._check()
+        for name in nodes:
+            node = self._nodes[name]
+            if node.has("POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
+                continue
+            add = {"REBOOT_REQUESTED"} | ({"DRAIN"} if reason else set())
+            self._nodes[name] = replace(node, reason=reason or node.reason)
+            self._set(name, add=add)
+
+    def update_nodes(
+        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+    ) -> None:
         """Do what scontrol update does to nodes."""
         self._check()
         if unknown := [name for name in nodes if name not in self._nodes]:
             raise SlurmError(f"Invalid node name specified: {unknown[0]}")
         for name in nodes:
+            if comment is not None:
+                self._nodes[name] = replace(self._nodes[name], comment=comment)
             node = self._nodes[name]
             if state == "POWER_UP" and node.has("POWERED_DOWN"):
                 self._power_up([name])
@@ -153,9 +178,9 @@ class MemorySlurm:
             raise SlurmError("Invalid node state specified")
         if node.has("POWERING_DOWN"):
             self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "DRAIN"})
-        elif node.has("DOWN", "DRAIN"):
+        elif node.has("DOWN", "DRAIN", "REBOOT_ISSUED"):
             extra = {"IDLE", "NOT_RESPONDING"} if node.has("POWERED_DOWN") else {"IDLE"}
-            self._set(name, add=extra, drop={"DOWN", "DRAIN"})
+            self._set(name, add=extra, drop={"DOWN", "DRAIN", "REBOOT_ISSUED"})
         self._nodes[name] = replace(self._nodes[name], reason="")
 
     def _power_up(self, names: Sequence[str]) -> None:

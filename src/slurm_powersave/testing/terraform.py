@@ -29,6 +29,7 @@ CONTRACT = Contract(
         "address": "network.0.fixed_ip_v4",
         "tags": "tags",
     },
+    frozenset({"host_key"}),
 )
 _numbers = itertools.count(1)
 
@@ -187,10 +188,26 @@ class MemoryTerraform:
                 before = {"id": held[name].id, "name": name, "tags": [f"cluster={self.cluster}"]}
                 change = {"actions": ["delete"], "before": before, "after": None}
                 changes.append({"address": address, "mode": "managed", "change": change})
+            elif name in wanted and name in held and (change := self._update(shard, name)):
+                changes.append({"address": address, "mode": "managed", "change": change})
         plan = {"format_version": "1.2", "resource_changes": changes, "resource_drift": drift}
         if self.spoil_plan:
             self.spoil_plan(plan)
         return plan
+
+    def _update(self, shard: str, name: str) -> dict[str, Any]:
+        """What an entry asks for and the server is not; empty if they agree."""
+        held, entry = self.states[shard][name], self.maps[shard][name]
+        server = self.cloud.server(held.id)
+        if server is None or (server.image, server.flavor) == (entry.node.image, entry.node.flavor):
+            return {}
+        before = _attributes(entry, server.tags) | {
+            "id": held.id,
+            "image_id": server.image,
+            "flavor_id": server.flavor,
+        }
+        after = before | {"image_id": entry.node.image, "flavor_id": entry.node.flavor}
+        return {"actions": ["update"], "before": before, "after": after, "after_unknown": {"host_key": True}}
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
         """Return a plan's JSON."""
@@ -210,6 +227,10 @@ class MemoryTerraform:
             if change["change"]["actions"] == ["create"]:
                 at = self.clock.now() + self.create_seconds
                 run.events.append((at, self._create(shard, name, texts)))
+                run.ends = max(run.ends, at + 0.2)
+            elif change["change"]["actions"] == ["update"]:
+                at = self.clock.now() + self.cloud.change_seconds
+                run.events.append((at, self._change(shard, name, texts)))
                 run.ends = max(run.ends, at + 0.2)
             else:
                 try:
@@ -240,6 +261,22 @@ class MemoryTerraform:
         self.states[shard][name] = StateServer(server_id)
         return NodeProgress(name, True, server_id=server_id)
 
+    def _change(self, shard: str, name: str, texts: list[str]) -> NodeProgress:
+        held, node = self.states[shard][name], self.maps[shard][name].node
+        try:
+            server = self.cloud.server(held.id)
+            if server and server.flavor != node.flavor:
+                self.cloud.resize(held.id, node.flavor)
+            if server and server.image != node.image:
+                self.cloud.rebuild(held.id, node.image)
+            text = self.cloud.failed_changes.get(name, "")
+        except CloudError as error:
+            text = str(error)
+        if text:
+            texts.append(text)
+            return NodeProgress(name, False, failure=Failure(classify(text), text))
+        return NodeProgress(name, True, server_id=held.id)
+
     def adopt(self, record: RunRecord) -> MemoryRun:
         """Take up a run; its events come again."""
         run = self.runs[record.id]
@@ -264,23 +301,34 @@ class MemoryPlaybooks:
     clock: MemoryClock
     register: Callable[[DesiredNode], None]
     boots: Callable[[DesiredNode], bool]
+    boot_id: Callable[[str], str] = lambda name: ""
     seconds: float = 2.0
     faults: dict[str, str] = field(default_factory=dict)
     """Node -> what Ansible says of it."""
     runs: dict[str, MemoryRun] = field(default_factory=dict)
 
-    def configure(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> MemoryRun:
+    def configure(
+        self,
+        nodes: Sequence[DesiredNode],
+        host_keys: Mapping[str, str],
+        boot_ids: Mapping[str, str] | None = None,
+    ) -> MemoryRun:
         """Configure the nodes, each in its own time."""
         run = MemoryRun(_record("configure"), self.clock, self.clock.now() + self.seconds)
+        good = []
         for node in nodes:
+            boot = self.boot_id(node.name)
             text = self.faults.get(node.name)
+            if boot and boot == (boot_ids or {}).get(node.name):
+                text = "it has not booted anew"
             failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
-            run.events.append((run.ends, NodeProgress(node.name, not text, failure=failure)))
+            good += [] if text else [node]
+            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot)
+            run.events.append((run.ends, news))
 
         def end() -> RunResult:
-            for node in nodes:
-                if node.name not in self.faults:
-                    self.register(node)
+            for node in good:
+                self.register(node)
             return RunResult(True)
 
         run.at_end = end

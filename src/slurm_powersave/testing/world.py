@@ -61,7 +61,7 @@ class MemoryWorld:
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook)
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
-        self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots)
+        self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots, self.cloud.boot_id)
         self.engine = self._engine()
 
     @classmethod
@@ -83,7 +83,7 @@ class MemoryWorld:
         )
 
     def _register(self, node: DesiredNode) -> None:
-        if self._boots(node) and self.slurm.node(node.name).has("POWERING_UP"):
+        if self._boots(node) and self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED"):
             self.slurm.register(node.name)
 
     def _boots(self, node: DesiredNode) -> bool:

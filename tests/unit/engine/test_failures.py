@@ -240,7 +240,9 @@ def test_a_foreign_drain_outlives_suspend_and_release(world: MemoryWorld) -> Non
     world.run(30)
     node = world.slurm.node("n1")
     assert node.has("DRAIN") and node.has("POWERED_DOWN") and node.reason == "bad DIMM"
-    assert servers(world) == {}
+    # Nor is its server touched: whoever drained the node may want to look at it.
+    assert servers(world) == {"n1": ["id-1"]}
+    assert world.newest("n1").outcome == phases.REFUSED and "bad DIMM" in world.newest("n1").text
 
 
 def test_a_server_that_never_boots_is_removed(world: MemoryWorld) -> None:

@@ -283,15 +283,6 @@ def test_unknown_nodes_are_refused_and_the_good_ones_served() -> None:
     assert_one_outcome_each(world)
 
 
-def test_reboot_requests_are_recorded_and_refused() -> None:
-    world = MemoryWorld.of(2)
-    up(world, "n1")
-    world.request(Mode.REBOOT, "n1")
-    world.settle(10)
-    assert outcomes(world, "n1")[-1] == ("reboot", "refused")
-    assert "n1" in servers(world)
-
-
 def test_a_large_request_uses_several_states() -> None:
     world = MemoryWorld.of(200)
     world.slurm.submit(*(f"n{number}" for number in range(1, 201)))

@@ -1,0 +1,100 @@
+"""The journal's file: SQLite in WAL mode with synchronous=FULL, so that what was accepted survives a crash.
+
+One connection guarded by a lock serves the threads of a process; other processes (the command
+line) open the same file.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slurm_powersave.adapters.journal_rows import SCHEMA, SCHEMA_VERSION, UPGRADES
+from slurm_powersave.model.errors import ConfigError, JournalError
+
+
+class Database:
+    """Opens the file, brings an older one up to date, and tells trouble as an error of ours."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the journal.
+
+        Raises:
+            ConfigError: the file is not a journal, or one of a later version.
+        """
+        if path != ":memory:":
+            # Created with the right mode at once: the journal names jobs and users' reasons.
+            Path(path).touch(mode=0o600, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._lock = threading.RLock()
+        self._path = str(path)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = self._version()
+        except sqlite3.DatabaseError as error:
+            raise ConfigError("not a journal", where=str(path), why=str(error)) from error
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"journal of version {version}, this program writes version {SCHEMA_VERSION}",
+                where=str(path),
+                todo="Use the version of slurm-powersave that made it.",
+            )
+        if version < SCHEMA_VERSION:
+            self._upgrade()
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _upgrade(self) -> None:
+        with self._write() as db:
+            version = self._version()  # another process may have been quicker
+            if 0 < version < SCHEMA_VERSION:
+                for step in range(version, SCHEMA_VERSION):
+                    _run(db, UPGRADES[step])
+            _run(db, SCHEMA)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                # A full disk may have ended the transaction already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what SQLite says as an error of ours, so that who called can wait and try again."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise JournalError(
+                "the journal could not be read or written",
+                where=self._path,
+                why=str(error),
+                todo="Is the disk full? Nothing is lost: what is not journalled stays in the spool.",
+            ) from error
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock, self._told():
+            return self._db.execute(sql, values).fetchall()
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Run statements inside of the caller's transaction; `executescript` would end it."""
+    for statement in script.split(";"):
+        if statement.strip():
+            db.execute(statement)

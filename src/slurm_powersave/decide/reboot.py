@@ -1,0 +1,130 @@
+"""What a reboot request comes to: the first word of the reason chooses. Pure.
+
+`scontrol reboot ASAP nextstate=RESUME reason="WORDS" NODES`, with WORDS one of
+
+    reboot                            a true reboot
+    reimage [image=NAME] [replace]    a fresh disk: the pool's image, or the one named
+    resize flavor=NAME                another flavor, the same disk
+
+or anything else: reimage if the node's image is not its pool's, otherwise a true reboot. Slurm adds
+" : reboot issued" to the reason (22.05.8), so the words can be read when it calls RebootProgram.
+"""
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from slurm_powersave.decide import policy
+from slurm_powersave.decide.flavors import NodeFacts
+from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.nodes import DesiredNode, Flavor, SlurmNode
+
+ISSUED = " : reboot issued"
+"""What Slurm 22.05 and 24.11 append to the reason."""
+_KEYS = {"reimage": "image", "resize": "flavor"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be done to a node, or why it can't be."""
+
+    kind: Kind = Kind.REBOOT
+    target: str = ""
+    """The image or flavor; empty for a reboot."""
+    refused: str = ""
+
+
+def words(reason: str) -> str:
+    """Return the operator's words of a reason."""
+    return reason.removesuffix(ISSUED).strip()
+
+
+def wish(
+    reason: str,
+    node: DesiredNode,
+    pool: DesiredNode,
+    *,
+    images: Collection[str] | None,
+    flavors: Mapping[str, Flavor] | None,
+    promised: NodeFacts | None,
+) -> Wish:
+    """Read a reason.
+
+    Args:
+        reason: as Slurm shows it, or an operator's words.
+        node: what the node's server is.
+        pool: what the cluster file wants of the node now.
+        images: the cloud's images by name; None if it can't tell.
+        flavors: the cloud's flavors; None if it can't tell.
+        promised: what slurm.conf says of the node; None if that is not known.
+    """
+    first, *more = words(reason).split() or [""]
+    command = first.rstrip(":,;").lower()
+    named, wrong = _named(command, more)
+    if wrong:
+        return Wish(refused=wrong)
+    if command == "reboot":
+        return Wish()
+    if command == "resize":
+        return _resize(named, node, flavors, promised)
+    if command == "reimage" or (command != "reboot" and node.image != pool.image):
+        kind = Kind.REPLACE if command == "reimage" and "replace" in more else Kind.REIMAGE
+        target = named or pool.image
+        if images is not None and target not in images:
+            return Wish(refused=_unknown("image", target, images))
+        return Wish(kind, target)
+    return Wish()
+
+
+def _named(command: str, more: Collection[str]) -> tuple[str, str]:
+    """Return the value of the command's own key, and what is wrong with the words."""
+    key = _KEYS.get(command)
+    if key is None:
+        return "", ""
+    found = [word.partition("=") for word in more if "=" in word]
+    for name, _, value in found:
+        if name != key:
+            return "", f"{command} knows {key}=NAME, not {name}={value}"
+        if not value:
+            return "", f"{key}= wants a name"
+    if len(found) > 1:
+        return "", f"{command} takes one {key}"
+    return (found[0][2] if found else ""), ""
+
+
+def _resize(
+    flavor: str, node: DesiredNode, flavors: Mapping[str, Flavor] | None, promised: NodeFacts | None
+) -> Wish:
+    if not flavor:
+        return Wish(refused="resize wants flavor=NAME")
+    if flavors is not None and flavor not in flavors:
+        return Wish(refused=_unknown("flavor", flavor, flavors))
+    if flavors is not None and promised is not None:
+        size = flavors[flavor]
+        if size.vcpus < promised.cpus or size.ram < promised.real_memory:
+            return Wish(
+                refused=f"flavor {flavor} has {size.vcpus} CPUs and {size.ram} MiB; slurm.conf promises"
+                f" {promised.cpus} and {promised.real_memory}"
+            )
+    if flavor == node.flavor:
+        return Wish()
+    return Wish(Kind.RESIZE, flavor)
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    right = f"did you mean {near[0]}?" if near else f"the cloud has {', '.join(sorted(known)[:8]) or 'none'}"
+    return f"the cloud has no {what} {name} ({right})"
+
+
+def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:
+    """Return DRAIN or DOWN if somebody else has set it, otherwise nothing.
+
+    Ours begin with our prefix. Slurm's own (`Not responding`, `ResumeTimeout reached`, a reboot's) are
+    set by SlurmUser; `scontrol reboot ASAP` drains as well, but that ends with the reboot.
+    """
+    if not node.reason or policy.is_ours(node.reason) or node.reason_by == slurm_user:
+        return ""
+    if node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
+        return ""
+    return next((state for state in ("DRAIN", "DOWN", "FAIL") if node.has(state)), "")

@@ -1,0 +1,75 @@
+"""What a step reads of, and says to, the outside about its node. Trouble is logged, and is None or False."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
+from slurm_powersave.model.nodes import Operation, Server, StateServer
+from slurm_powersave.ports import Cloud
+
+log = logging.getLogger("slurm_powersave")
+
+
+class Outside:
+    """Readings and commands that the steps of all modes share."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._unreadable: set[str] = set()
+        """Shards whose state could not be read, so that it is said once."""
+
+    def servers(self, op: Operation) -> tuple[Server, ...] | None:
+        """The node's servers as the cloud lists them, read since the operation's phase began."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        if view is None:
+            held = self._world.record(op.node)
+            return (Server(held.server_id, op.node, "ACTIVE"),) if held.server_id else ()
+        return view.of_node(op.node, op.since)
+
+    def cloud(self, op: Operation) -> Cloud | None:
+        """Return the adapter of the node's cloud, if it has one."""
+        return self._world.clouds.get(self._world.desired(op.node).cloud)
+
+    def shard_of(self, op: Operation) -> str | None:
+        """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
+        shard = self._world.record(op.node).shard
+        if not shard:
+            return ""
+        state = self.state(shard)
+        return None if state is None else shard if op.node in state else ""
+
+    def state(self, shard: str) -> Mapping[str, StateServer] | None:
+        """Read the servers of a shard's state."""
+        try:
+            state = self._world.terraform.servers(shard)
+        except TerraformError as error:
+            if shard not in self._unreadable:
+                log.error("%s", error)
+            self._unreadable.add(shard)
+            return None
+        self._unreadable.discard(shard)
+        return state
+
+    def forget_server(self, op: Operation) -> None:
+        """The cloud has no server of this name: neither has the journal, and the state is told by `tidy`."""
+        record = self._world.record(op.node)
+        if record.shard:
+            self._world.journal.set_dirty(record.shard, True)
+        if record.shard or record.server_id:
+            self._world.save(replace(record, shard="", server_id=""))
+
+    def say(self, op: Operation, what: str, command: Callable[[], None]) -> bool:
+        """Give Slurm or the cloud a command."""
+        try:
+            command()
+        except (SlurmError, CloudError) as error:
+            log.warning("op=%s node=%s %s: %s", op.id, op.node, what, error)
+            return False
+        return True
+
+    def tell(self, op: Operation, state: str, reason: str = "") -> bool:
+        """Set the node's state in Slurm."""
+        update = self._world.slurm.update_nodes
+        return self.say(op, state, lambda: update([op.node], state=state, reason=reason))

@@ -1,0 +1,309 @@
+"""Reboot requests: what the reason asks for, done to a node that Slurm has emptied and set down.
+
+Slurm drains the node (ASAP) and waits for its jobs; when it is idle it becomes DOWN+REBOOT_ISSUED and
+RebootProgram is called. Until then nothing is touched, and a refusal gives the node back as it was.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from slurm_powersave.decide import policy
+from slurm_powersave.decide import reboot as reasons
+from slurm_powersave.decide.flavors import facts
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
+from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
+
+log = logging.getLogger("slurm_powersave")
+
+_GRACE = 5.0
+"""Seconds in which Slurm's state may lag behind its own hook call."""
+_BUSY_SHARD = 60.0
+"""Seconds that a change waits for another run in its shard before it acts by server id."""
+_AGAIN = 5.0
+"""Seconds after which a command that was refused is given again."""
+_LONGEST_COMMENT = 200
+_REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
+
+
+class Reboots:
+    """The handlers of reboot requests; those that they share with other modes are in `Steps`."""
+
+    def __init__(self, world: World, operations: Operations, outside: Outside) -> None:
+        self._world, self._ops, self._outside = world, operations, outside
+        self._tried: dict[str, float] = {}
+        """Operation -> when a command of its was last refused."""
+        self.handlers: dict[str, Callable[[Operation], None]] = {
+            phases.ASKING: self._asking,
+            phases.DRAINING: self._draining,
+            phases.CHECKING: self._checking,
+            phases.REFUSING: self._refusing,
+            phases.UPDATE_QUEUED: self._update_queued,
+            phases.RESTORING: self._restoring,
+            phases.REGISTERING: self._registering,
+        }
+
+    # Before Slurm has emptied the node
+
+    def _asking(self, op: Operation) -> None:
+        """An operator's request: Slurm is asked, in the way that keeps what others have set."""
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None or not self._due(op):
+            return
+        flags = "+".join(sorted(node.flags))
+        request = self._world.journal.request(op.request)
+        words = request.features if request and request.features else "reboot"
+        try:
+            wish = self._wish(op, words)
+        except (CloudError, ConfigError) as error:
+            self._later(op, str(error))
+            return
+        aside = reasons.set_aside(node)
+        if wish.refused:
+            self._ops.finish(op, phases.REFUSED, wish.refused)
+        elif node.going_down:
+            image = self._world.cluster.desired(op.node).image
+            text = f"powered down: Slurm calls nothing for it; its next resume takes the image {image}"
+            self._ops.finish(op, phases.DONE, text)
+        elif node.has(*_REBOOT):
+            self._ops.move(op, phases.DRAINING)
+        elif node.powering_up:
+            self._ops.finish(op, phases.REFUSED, f"it is coming up ({flags}); try again when it is up")
+        elif node.has("RESERVED", "MAINTENANCE"):
+            text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
+            self._ops.finish(op, phases.REFUSED, text)
+        elif aside and wish.kind is not Kind.REBOOT:
+            self._ops.finish(op, phases.REFUSED, f"{aside} was set by {node.reason_by}: {node.reason}")
+        elif self._outside.say(
+            op,
+            "scontrol reboot",
+            # Without ASAP, nextstate and reason a DRAIN outlives the reboot (measured on 22.05.8).
+            lambda: self._world.slurm.reboot([op.node], reason="" if aside else words),
+        ):
+            self._ops.move(op, phases.DRAINING)
+        else:
+            self._later(op, "")
+
+    def _draining(self, op: Operation) -> None:
+        """Slurm waits for the node's jobs. Its hook call ends this; so does a look every half minute."""
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None:
+            return
+        if node.has("REBOOT_ISSUED"):
+            self._ops.move(op, phases.CHECKING)
+        elif not node.has(*_REBOOT) and self._world.now() - op.since > _GRACE:
+            flags = "+".join(sorted(node.flags))
+            self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
+
+    # When it has
+
+    def _checking(self, op: Operation) -> None:
+        servers = self._outside.servers(op)
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None or servers is None or not self._due(op):
+            return
+        if not node.has("REBOOT_ISSUED"):
+            if self._world.now() - op.since > _GRACE:
+                flags = "+".join(sorted(node.flags))
+                self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
+            return
+        try:
+            wish = self._wish(op, node.reason)
+        except (CloudError, ConfigError) as error:
+            self._later(op, str(error))
+            return
+        aside = self._world.journal.asides().get(op.node)
+        if wish.refused:
+            self._refuse(op, wish.refused)
+        elif aside and wish.kind is not Kind.REBOOT:
+            self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
+        else:
+            self._begin(self._ops.update(op, action=wish.kind, target=wish.target), servers)
+
+    def _wish(self, op: Operation, words: str) -> reasons.Wish:
+        cloud = self._outside.cloud(op)
+        cluster = self._world.cluster
+        pool = cluster.desired(op.node)
+        first = reasons.words(words).partition(" ")[0].lower()
+        flavors = cloud.flavors() if cloud and first.startswith("resize") else None
+        promised = facts(cluster, {pool.cloud: flavors})[pool.pool] if flavors is not None else None
+        return reasons.wish(
+            words,
+            self._world.record(op.node).node,
+            pool,
+            images=cloud.images() if cloud and first != "reboot" else None,
+            flavors=flavors,
+            promised=promised,
+        )
+
+    def _begin(self, op: Operation, servers: tuple[Server, ...]) -> None:
+        if not servers:
+            # Nothing is there to be rebooted: a new server is what the node needs.
+            self._outside.forget_server(op)
+            self._ops.move(op, phases.QUEUED, action=Kind.REPLACE)
+        elif op.kind is Kind.REPLACE:
+            self._ops.move(op, phases.DELETE_QUEUED)
+        elif op.kind is Kind.REBOOT:
+            self._reboot(op)
+        else:
+            self._ops.move(op, phases.UPDATE_QUEUED)
+
+    def _reboot(self, op: Operation) -> None:
+        """Boot the server again; where slurmd runs RebootProgram the node does that itself."""
+        cloud = self._outside.cloud(op)
+        server_id = self._world.record(op.node).server_id
+        own = not self._world.cluster.reboot_from_controller and not op.text
+        if cloud is None and not own:
+            self._refuse(op, "a cloud without an adapter can't reboot a server")
+        elif own or (cloud and self._outside.say(op, "reboot", lambda: cloud.reboot(server_id))):
+            self._ops.move(op, phases.BOOTING, server_id=server_id)
+        else:
+            self._later(op, "")
+
+    def _update_queued(self, op: Operation) -> None:
+        """Choose between Terraform (the engine's loop batches these) and the server's id."""
+        shard = self._outside.shard_of(op)
+        servers = self._outside.servers(op)
+        if shard is None or servers is None or not self.may_update(op):
+            return
+        if not servers:
+            self._begin(op, servers)
+            return
+        node = self._world.record(op.node).node
+        same = getattr(node, op.row.update) == op.target
+        if shard and not same and self._world.now() - op.since <= _BUSY_SHARD:
+            return
+        cloud = self._outside.cloud(op)
+        if cloud is None:
+            # Terraform sees no change in the same image, and there is nobody else to ask.
+            self._ops.move(op, phases.DELETE_QUEUED, action=Kind.REPLACE)
+            return
+        change = cloud.rebuild if op.kind is Kind.REIMAGE else cloud.resize
+        server_id = self._world.record(op.node).server_id
+        try:
+            change(server_id, op.target)
+        except CloudError as error:
+            self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
+            return
+        record = self._world.record(op.node)
+        self._world.save(replace(record, node=replace(node, **{op.row.update: op.target})))  # type: ignore[arg-type]
+        self._ops.move(op, phases.BOOTING, server_id=server_id)
+
+    def may_update(self, op: Operation) -> bool:
+        """Look once more, just before: only a node that Slurm has set down for its reboot is touched."""
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None:
+            return False
+        if not node.has("REBOOT_ISSUED") or node.in_use:
+            flags = "+".join(sorted(node.flags))
+            self._ops.finish(op, phases.CANCELLED, f"Slurm no longer reboots it ({flags})")
+            return False
+        return True
+
+    def batched(self, op: Operation) -> str:
+        """Return the shard in which Terraform is to change the node; empty if it is not to, or not yet."""
+        node = self._world.record(op.node).node
+        same = getattr(node, op.row.update) == op.target
+        return "" if same else self._outside.shard_of(op) or ""
+
+    def _restoring(self, op: Operation) -> None:
+        """A change failed: a server that is as it was boots again, so that Slurm gets its node back."""
+        servers = self._outside.servers(op)
+        if servers is None or not self._due(op):
+            return
+        record = self._world.record(op.node)
+        alive = next((server for server in servers if server.id == record.server_id), None)
+        if alive and alive.status in ("REBOOT", "REBUILD", "RESIZE"):
+            return
+        as_before = alive and (alive.image, alive.flavor) in {
+            (record.node.image, record.node.flavor),
+            ("", ""),
+        }
+        if alive and alive.status == "ACTIVE" and as_before:
+            self._reboot(self._ops.update(op, action=Kind.REBOOT, target=""))
+        else:
+            fault = alive.fault if alive else "the server has vanished"
+            failure = policy.classify(op.text)
+            self._ops.fail(op, Failure(failure, op.text if fault in op.text else f"{op.text}; {fault}"))
+
+    # Giving the node back
+
+    def _refuse(self, op: Operation, why: str) -> None:
+        log.warning("op=%s node=%s refused: %s", op.id, op.node, why)
+        self._ops.move(op, phases.REFUSING, text=why)
+
+    def _refusing(self, op: Operation) -> None:
+        """RESUME drops a reason that is given with it (22.05.8): the refusal is told in the Comment."""
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None or not self._due(op):
+            return
+        told = self._comment(op, f"refused: {op.text}")
+        if not told or (node.has("REBOOT_ISSUED") and not self._outside.tell(op, "RESUME")):
+            self._later(op, "")
+        else:
+            self._set_aside_again(op, replace(node, flags=node.flags - {"DRAIN", "DOWN", "REBOOT_ISSUED"}))
+            self._ops.finish(op, phases.REFUSED)
+
+    def _registering(self, op: Operation) -> None:
+        node = self._world.slurm_view.node(op.node, op.since)
+        limit = self._world.cluster.failure.registration_timeout
+        if node is None or not self._due(op):
+            return
+        late = self._world.now() - op.since > limit
+        if node.going_down:
+            self._ops.finish(op, phases.CANCELLED, "Slurm has given it up: " + "+".join(sorted(node.flags)))
+        elif node.has(*_REBOOT, "NOT_RESPONDING", "POWERING_UP"):
+            if late:
+                text = f"slurmd is running but did not register within {limit:g} s"
+                self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+        elif node.has("DOWN") and "reboot timed out" in node.reason:
+            # It came too late for Slurm's own patience, but it is there.
+            if not self._outside.tell(op, "RESUME"):
+                self._later(op, "")
+        else:
+            self._back(op, node)
+
+    def _back(self, op: Operation, node: SlurmNode) -> None:
+        record = self._world.record(op.node)
+        if record.failures:
+            self._world.save(replace(record, failures=0))
+        if not self._set_aside_again(op, node):
+            self._later(op, "")
+        elif op.text:
+            self._comment(op, op.text)
+            self._ops.finish(op, phases.FAILED)
+        else:
+            if policy.is_ours(node.comment):
+                self._outside.say(
+                    op, "comment", lambda: self._world.slurm.update_nodes([op.node], comment="")
+                )
+            self._ops.finish(op, phases.DONE)
+
+    def _set_aside_again(self, op: Operation, node: SlurmNode) -> bool:
+        """What somebody else had set, and the reboot took away, is put back; so is its reason."""
+        aside = self._world.journal.asides().get(op.node)
+        if aside and not node.has(aside.state):
+            return self._outside.tell(op, aside.state, aside.reason)
+        if aside and node.reason != aside.reason:
+            update = self._world.slurm.update_nodes
+            return self._outside.say(op, "reason", lambda: update([op.node], reason=aside.reason))
+        return True
+
+    def _comment(self, op: Operation, text: str) -> bool:
+        clean = policy.plain(text, _LONGEST_COMMENT)
+        comment = f"{policy.REASON_PREFIX} {clean} [op {op.id}]"
+        update = self._world.slurm.update_nodes
+        return self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
+
+    def _due(self, op: Operation) -> bool:
+        return self._world.now() - self._tried.get(op.id, 0.0) >= _AGAIN
+
+    def _later(self, op: Operation, why: str) -> None:
+        if why and op.id not in self._tried:
+            log.warning("op=%s node=%s %s: tried again", op.id, op.node, why)
+        self._tried[op.id] = self._world.now()

@@ -1,0 +1,166 @@
+"""What a Terraform run did to each of its nodes."""
+
+import logging
+from dataclasses import dataclass, field, replace
+
+from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.policy import classify
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.shards import Shards
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass, TerraformError
+from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
+from slurm_powersave.ports import Run
+
+log = logging.getLogger("slurm_powersave")
+
+_REASON_WAIT = 3.0
+"""Terraform tells a creation's error when the others have ended; that long we wait for it."""
+_UNDER_WAY = (phases.APPLYING, phases.UPDATING, phases.DELETING)
+
+
+@dataclass
+class Batch:
+    """One Terraform run for some operations."""
+
+    shard: str
+    mode: PlanMode
+    operations: tuple[str, ...]
+    stage: str
+    """init, plan or apply."""
+    run: Run
+    deadline: float
+    stale: dict[str, Expected] = field(default_factory=dict)
+    """Entries of the state whose servers are gone: this batch removes them."""
+    errored: dict[str, float] = field(default_factory=dict)
+    """Node -> when Terraform said that its creation or change failed, without a reason yet."""
+    interrupted: bool = False
+    plan: RunRecord | None = None
+    """The plan that an apply carries out."""
+
+
+class Results:
+    """Moves the operations of a batch on: node by node while it runs, and all that are left at its end."""
+
+    def __init__(self, world: World, operations: Operations, shards: Shards) -> None:
+        self._world, self._ops, self._shards = world, operations, shards
+        self.by_id: set[str] = set()
+        """Deletes that Terraform could not do: they are done by server id."""
+        self._retried: set[str] = set()
+        """Operations whose plan has been made once more already."""
+
+    def news(self, batch: Batch, news: NodeProgress) -> None:
+        """Take what Terraform says of one node."""
+        op = next((op for op in self._ops.of(batch.operations) if op.node == news.node), None)
+        if op is None or op.phase not in _UNDER_WAY:
+            return
+        if batch.mode is PlanMode.DELETE:
+            if news.ok:
+                self._ops.move(op, phases.VERIFYING)
+        elif news.ok:
+            self._done(op, batch.shard, news.server_id)
+        elif news.failure:
+            self._failed(op, news.failure)
+        else:
+            batch.errored.setdefault(news.node, self._world.now())
+
+    def _done(self, op: Operation, shard: str, server_id: str) -> None:
+        if op.phase == phases.UPDATING:
+            self.updated(op)
+            return
+        record = self._world.record(op.node)
+        node = replace(record.node, generation=record.node.generation + 1)
+        self._world.save(replace(record, node=node, shard=shard, server_id=server_id))
+        self._ops.move(op, phases.BOOTING, server_id=server_id)
+
+    def updated(self, op: Operation) -> None:
+        """The server has the image or flavor that was asked for: from now on the node is to have it."""
+        record = self._world.record(op.node)
+        node = replace(record.node, **{op.row.update: op.target})  # type: ignore[arg-type]  # image or flavor
+        self._world.save(replace(record, node=node))
+        self._ops.move(op, phases.BOOTING, server_id=record.server_id)
+
+    def _failed(self, op: Operation, failure: Failure) -> None:
+        if op.phase == phases.UPDATING:
+            log.warning("op=%s node=%s %s failed: %s", op.id, op.node, op.kind, failure.text)
+            self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {failure.text}")
+        else:
+            self._ops.fail(op, failure)
+
+    def unexplained(self, batch: Batch) -> None:
+        """Take the reason from the cloud where Terraform keeps it until slower nodes are done."""
+        for op in self._ops.of(batch.operations):
+            since = batch.errored.get(op.node)
+            waits = op.phase in (phases.APPLYING, phases.UPDATING)
+            if since is None or not waits or self._world.now() - since < _REASON_WAIT:
+                continue
+            view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+            servers = (view.of_node(op.node, since) if view else None) or ()
+            text = next((server.fault for server in servers if server.fault), "")
+            text = text or "it failed; Terraform tells why when the other nodes are done"
+            self._failed(op, Failure(classify(text), text))
+
+    def applied(self, batch: Batch, result: RunResult) -> None:
+        """An apply has ended: what it has not told is read from the state."""
+        servers = self._world.terraform.servers(batch.shard)
+        for op in self._ops.of(batch.operations):
+            held = servers.get(op.node)
+            killed = result.text == "terraform was killed"
+            if op.phase in (phases.APPLYING, phases.UPDATING):
+                if killed and not (held and op.phase == phases.APPLYING and not held.tainted):
+                    self._ops.move(op, phases.RECOVERING)
+                elif held and held.id and not held.tainted and (op.phase == phases.APPLYING or result.ok):
+                    self._done(op, batch.shard, held.id)
+                else:
+                    text = result.text or "Terraform ended well, but the node is not in its state"
+                    self._failed(op, Failure(result.failure, text))
+            elif op.phase == phases.DELETING:
+                self._ops.move(op, phases.VERIFYING)
+                if not result.ok:
+                    log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
+                    self.by_id.add(op.id)
+        self._shards.align(batch.shard, servers, {op.node for op in self._ops.of(batch.operations)})
+        if batch.mode is PlanMode.DELETE:
+            for name in set(batch.stale) - set(servers):
+                log.info("node=%s removed from the state of %s", name, batch.shard)
+            if not batch.operations and result.ok:
+                self._world.journal.set_dirty(batch.shard, False)
+        self._shards.write(batch.shard)
+        # Last: an engine that is killed before adopts the run and does all of this again.
+        self._world.journal.drop_run(batch.run.record.id)
+
+    def give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
+        """A run could not be made, or must not be: say what becomes of its operations."""
+        for op in self._ops.of(batch.operations):
+            if op.phase in phases.IN_BATCH:  # else it has gone on, or failed for a reason of its own
+                self._give_up(op, batch, text, failure or classify(text))
+        self._world.journal.drop_run(batch.run.record.id)
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
+        if batch.stage == "plan":
+            try:
+                self._shards.write(batch.shard)
+            except TerraformError as error:
+                log.error("%s", error)
+
+    def _give_up(self, op: Operation, batch: Batch, text: str, failure: FailureClass) -> None:
+        if batch.stage == "apply":
+            # What it did is not known: state and cloud are read before anything else is done.
+            log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
+            self._ops.move(op, phases.RECOVERING)
+        elif batch.mode is PlanMode.DELETE:
+            # The deletion was asked for by Slurm all the same: by id, and the state is refreshed later.
+            log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
+            self.by_id.add(op.id)
+            self._ops.move(op, phases.DELETE_QUEUED)
+        elif batch.stage == "plan" and failure is FailureClass.UNKNOWN and op.id not in self._retried:
+            # A plan that failed for no known reason has touched nothing: it is made once more.
+            self._retried.add(op.id)
+            log.warning("op=%s node=%s plan failed, tried once more: %s", op.id, op.node, text)
+            again = phases.QUEUED if batch.mode is PlanMode.CREATE else phases.UPDATE_QUEUED
+            self._ops.move(op, again)
+        elif batch.mode is PlanMode.UPDATE:
+            self._ops.move(op, phases.REFUSING, text=text)
+        else:
+            self._ops.fail(op, Failure(failure, text))

@@ -1,0 +1,306 @@
+"""Reboot requests on the in-memory world: reboot, reimage, resize, replace, refusals, failures."""
+
+from typing import Any
+
+import pytest
+
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Operation, Request
+from slurm_powersave.testing.world import MemoryWorld, cluster
+from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, operations, servers
+from tests.unit.engine.test_lifecycle import run_until, up
+
+ROOMY = {"real_memory": 500, "cpus": 1}
+
+
+def ready(nodes: int = 4, **pool: Any) -> MemoryWorld:
+    """A world whose nodes are up and idle; `pool` changes the pool."""
+    content = MemoryWorld.of(nodes).cluster.node_pools[0].model_dump(mode="json") | pool
+    world = MemoryWorld.of(nodes, node_pools=[content])
+    world.slurm.end(up(world, *world.cluster.nodes()))
+    return world
+
+
+def repool(world: MemoryWorld, **changes: Any) -> None:
+    """Edit the pool in the cluster file, and start the engine again with it."""
+    pool = world.cluster.node_pools[0].model_dump(mode="json") | changes
+    world.cluster = cluster(len(world.cluster.nodes()), node_pools=[pool])
+    world.crash()
+
+
+def ask(world: MemoryWorld, node: str, words: str) -> Operation:
+    """Do what `slurm-powersave reboot` does, and let it end."""
+    request = Request(
+        f"by-hand-{node}-{words}", Mode.REBOOT, node, world.clock.now(), "operator", features=words
+    )
+    world.journal.add_request(request, world.clock.now())
+    world.settle(200)
+    return world.journal.operations_of(request.id)[0]
+
+
+def boots(world: MemoryWorld) -> dict[str, str]:
+    """Every node's boot id."""
+    return {name: world.cloud.boot_id(name) for name in world.cluster.nodes()}
+
+
+def image(world: MemoryWorld, node: str) -> tuple[str, str]:
+    """Image and flavor of a node's server."""
+    (found,) = [server for server in world.cloud.alive() if server.name == node]
+    return found.image, found.flavor
+
+
+def test_a_true_reboot_boots_the_same_server_and_no_other() -> None:
+    world = ready()
+    before, ids = boots(world), servers(world)
+    world.slurm.reboot(["n1"], reason="reboot")
+    world.run(1)
+    world.settle(100)
+    op = operations(world, "n1")[-1]
+    assert (op.action, op.outcome) == ("reboot", phases.DONE)
+    assert servers(world) == ids
+    assert {name for name, boot in boots(world).items() if boot != before[name]} == {"n1"}
+    assert world.slurm.node("n1").up and not world.slurm.node("n1").has("DRAIN")
+    assert world.journal.node_records()["n1"].boot_id == world.cloud.boot_id("n1")
+    assert_at_rest(world)
+
+
+def test_a_reimage_keeps_id_and_address_and_moves_the_record() -> None:
+    world = ready()
+    ids = servers(world)
+    op = ask(world, "n2", "reimage image=other")
+    assert (op.action, op.target, op.outcome) == ("reimage", "other", phases.DONE)
+    assert [phase.phase for phase in op.phases] == [
+        "asking", "draining", "checking", "update-queued", "update-planning", "updating",
+        "booting", "configuring", "registering", "done",
+    ]  # fmt: skip
+    assert servers(world) == ids
+    assert image(world, "n2") == ("other", "small")
+    assert world.journal.node_records()["n2"].node.image == "other"
+    assert image(world, "n1") == ("default", "small")
+    assert_at_rest(world)
+
+
+def test_the_same_image_again_is_done_by_the_servers_id() -> None:
+    world = ready()
+    before = boots(world)["n1"]
+    op = ask(world, "n1", "reimage")
+    assert op.outcome == phases.DONE and "updating" not in [phase.phase for phase in op.phases]
+    assert boots(world)["n1"] != before
+    assert_at_rest(world)
+
+
+def test_a_new_image_of_the_pool_changes_nothing_until_a_node_is_rebooted() -> None:
+    world = ready()
+    before = boots(world)
+    repool(world, image="other")
+    world.slurm.submit("n1")
+    world.run(60)
+    assert boots(world) == before
+    assert ask(world, "n2", "patches").action == "reimage"
+    assert image(world, "n2") == ("other", "small")
+    assert {name for name, boot in boots(world).items() if boot != before[name]} == {"n2"}
+
+
+def test_a_resize_changes_the_flavor_until_the_node_is_made_anew() -> None:
+    world = ready(2, **ROOMY)
+    assert ask(world, "n1", "resize flavor=large").outcome == phases.DONE
+    assert image(world, "n1") == ("default", "large")
+    world.slurm.suspend("n1")
+    world.settle(60)
+    world.run(30)
+    up(world, "n1")
+    assert image(world, "n1") == ("default", "small")
+    assert_one_outcome_each(world)
+
+
+def test_replace_gives_a_new_server_with_the_same_address() -> None:
+    world = ready()
+    (old,) = servers(world)["n1"]
+    address = world.journal.node_records()["n1"].node.address
+    assert ask(world, "n1", "reimage image=other replace").outcome == phases.DONE
+    (new,) = servers(world)["n1"]
+    assert new != old and image(world, "n1") == ("other", "small")
+    assert world.journal.node_records()["n1"].node.address == address
+    assert_at_rest(world)
+
+
+@pytest.mark.parametrize("words", ["reimage image=none", "resize flavor=none", "resize"])
+def test_what_can_not_be_done_is_refused_before_anything_is_touched(words: str) -> None:
+    world = ready()
+    before = boots(world)
+    world.slurm.reboot(["n1"], reason=words)
+    world.run(1)
+    world.settle(60)
+    node, op = world.slurm.node("n1"), operations(world, "n1")[-1]
+    assert op.outcome == phases.REFUSED and op.text
+    assert node.up and not node.has("DRAIN", "REBOOT_ISSUED")
+    assert node.comment.startswith("slurm-powersave: refused") and op.id in node.comment
+    assert boots(world) == before
+    assert ask(world, "n1", words).outcome == phases.REFUSED
+    assert not world.slurm.node("n1").has("REBOOT_REQUESTED", "REBOOT_ISSUED")
+    assert ask(world, "n1", "reboot").outcome == phases.DONE
+    assert world.slurm.node("n1").comment == ""
+
+
+def test_a_node_with_a_job_waits_and_the_others_do_not() -> None:
+    world = ready(3)
+    job = world.slurm.submit("n2")
+    before = boots(world)
+    asked = world.request(Mode.REBOOT, "n1,n2,n3", "operator")
+    world.run(60)
+    found = world.journal.operations_of(asked)
+    assert [op.outcome for op in found] == ["done", "", "done"]
+    assert found[1].phase == phases.DRAINING
+    assert boots(world)["n2"] == before["n2"] and world.slurm.jobs[job].nodes == ("n2",)
+    world.slurm.end(job)
+    world.settle(60)
+    assert world.journal.operations_of(asked)[1].outcome == phases.DONE
+    assert boots(world)["n2"] != before["n2"]
+    assert_at_rest(world)
+
+
+def test_a_reboot_that_is_called_off_is_cancelled() -> None:
+    world = ready(2)
+    world.slurm.submit("n1")
+    world.request(Mode.REBOOT, "n1", "operator")
+    run_until(world, "n1", phases.DRAINING)
+    world.slurm.set_flags("n1", "ALLOCATED", "CLOUD")
+    world.run(60)
+    assert operations(world, "n1")[-1].outcome == phases.CANCELLED
+
+
+def test_a_powered_down_node_is_told_and_left() -> None:
+    world = MemoryWorld.of(2)
+    repool(world, image="other")
+    op = ask(world, "n1", "reimage")
+    assert op.outcome == phases.DONE and "next resume takes the image other" in op.text
+    assert not servers(world)
+
+
+def test_one_of_four_fails_and_rests_and_the_others_finish() -> None:
+    world = ready()
+    world.cloud.failed_changes["n3"] = "No valid host was found"
+    world.slurm.reboot(list(world.cluster.nodes()), reason="reimage image=other")
+    world.run(1)
+    world.settle(200)
+    found = {name: operations(world, name)[-1] for name in world.cluster.nodes()}
+    reimaged = {name: op for name, op in found.items() if op.mode is Mode.REBOOT}
+    assert {name for name, op in reimaged.items() if op.outcome == phases.DONE} == {"n1", "n2", "n4"}
+    failed = next(op for op in operations(world, "n3") if op.mode is Mode.REBOOT)
+    assert (failed.outcome, failed.failure) == (phases.FAILED, FailureClass.CAPACITY)
+    node = world.slurm.node("n3")
+    assert node.has("DRAIN") and "(capacity)" in node.reason and "n3" not in servers(world)
+
+
+def test_a_change_that_the_cloud_refuses_leaves_the_node_as_it_was() -> None:
+    world = ready(2, **ROOMY)
+    world.cloud.refused_changes["n1"] = "No valid host was found"
+    world.slurm.reboot(["n1"], reason="resize flavor=large")
+    run_until(world, "n1", phases.RESTORING)
+    world.cloud.refused_changes.clear()
+    world.settle(200)
+    op = operations(world, "n1")[-1]
+    assert op.outcome == phases.FAILED and "No valid host" in op.text and op.failure is None
+    assert image(world, "n1") == ("default", "small") and world.slurm.node("n1").up
+    assert "No valid host" in world.slurm.node("n1").comment
+    assert_at_rest(world)
+
+
+def test_what_somebody_else_drained_is_not_reimaged_and_stays_drained() -> None:
+    world = ready(2)
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.run(40)
+    before = boots(world)
+    world.slurm.reboot(["n1"], reason="reimage image=other")  # typed by hand: takes the reason away
+    world.run(1)
+    world.settle(60)
+    node = world.slurm.node("n1")
+    assert operations(world, "n1")[-1].outcome == phases.REFUSED
+    assert node.has("DRAIN") and node.reason == "bad DIMM"
+    assert boots(world) == before
+    assert ask(world, "n1", "reimage").outcome == phases.REFUSED
+    assert boots(world) == before
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_true_reboot_keeps_what_somebody_else_has_set(by_hand: bool) -> None:
+    world = ready(2)
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.run(40)
+    before = boots(world)["n1"]
+    if by_hand:
+        world.slurm.reboot(["n1"], reason="reboot")
+        world.run(1)
+        world.settle(60)
+    else:
+        ask(world, "n1", "reboot")
+    node = world.slurm.node("n1")
+    assert boots(world)["n1"] != before
+    assert node.has("DRAIN") and node.reason == "bad DIMM"
+
+
+def test_a_job_that_asks_for_a_reboot_gets_one() -> None:
+    world = ready(2)
+    ids, before = servers(world), boots(world)["n1"]
+    world.slurm.set_flags("n1", "ALLOCATED", "CLOUD", "POWERING_UP")
+    request = Request("r", Mode.RESUME, "n1", world.clock.now(), job_id=7)
+    world.journal.add_request(request, world.clock.now())
+    world.settle(60)
+    assert operations(world, "n1")[-1].outcome == phases.DONE
+    assert servers(world) == ids and boots(world)["n1"] != before
+
+
+def test_a_node_that_reboots_itself_is_waited_for() -> None:
+    world = MemoryWorld.of(2, reboot_from_controller=False)
+    world.slurm.end(up(world, "n1"))
+    world.slurm.hook = lambda mode, hostlist: None  # Slurm calls nobody here: slurmd does
+    world.slurm.reboot(["n1"], reason="reboot")
+    before = boots(world)["n1"]
+    run_until(world, "n1", phases.CONFIGURING)
+    world.run(10)
+    assert not operations(world, "n1")[-1].outcome and boots(world)["n1"] == before
+    world.cloud.reboot(servers(world)["n1"][0])
+    world.settle(60)
+    assert operations(world, "n1")[-1].outcome == phases.DONE
+
+
+def test_a_lost_reboot_hook_is_found_by_the_reconciler() -> None:
+    world = ready(2)
+    hook, world.slurm.hook = world.slurm.hook, lambda mode, hostlist: None
+    world.slurm.reboot(["n1"], reason="reboot")
+    world.run(1)
+    world.slurm.hook = hook
+    world.run(90)
+    assert operations(world, "n1")[-1].outcome == phases.DONE
+
+
+@pytest.mark.parametrize(
+    "phase", ["draining", "checking", "update-planning", "updating", "booting", "configuring", "registering"]
+)
+@pytest.mark.parametrize("words", ["reimage image=other", "reimage replace", "reboot"])
+def test_an_engine_that_is_killed_goes_on(phase: str, words: str) -> None:
+    world = ready(2)
+    request = Request("r", Mode.REBOOT, "n1", world.clock.now(), "operator", features=words)
+    world.journal.add_request(request, world.clock.now())
+    for _ in range(600):
+        if any(op.phase == phase for op in world.engine.operations):
+            break
+        world.run(0.1)
+    world.crash()
+    world.settle(200)
+    op = world.journal.operations_of("r")[0]
+    assert op.outcome == phases.DONE, op
+    assert image(world, "n1")[0] == ("other" if "other" in words else "default")
+    assert_at_rest(world)
+
+
+def test_a_suspend_behind_a_reimage_ends_it() -> None:
+    world = ready(2)
+    world.slurm.reboot(["n1"], reason="reimage image=other")
+    run_until(world, "n1", phases.CONFIGURING)
+    world.slurm.update_nodes(["n1"], state="POWER_DOWN_FORCE")
+    world.settle(100)
+    assert [op.outcome for op in operations(world, "n1")][-2:] == ["cancelled", "done"]
+    assert "n1" not in servers(world)
