@@ -21,6 +21,7 @@ from typing import Any
 from local_cloud.errors import CloudFault
 
 FLAVORS = {
+    "tiny": {"vcpus": 1, "ram": 512, "disk": 10},
     "small": {"vcpus": 1, "ram": 1024, "disk": 10},
     "medium": {"vcpus": 2, "ram": 2048, "disk": 20},
     "large": {"vcpus": 4, "ram": 4096, "disk": 40},

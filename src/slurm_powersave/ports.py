@@ -60,9 +60,10 @@ class Slurm(Protocol):
     ) -> None:
         """Run `scontrol update nodename=... [state=...] [reason=...] [comment=...]`."""
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
-        """Run `scontrol reboot ASAP nextstate=RESUME reason=...`; without a reason the plain `scontrol
-        reboot`, which keeps a DRAIN.
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
+        """Run `scontrol reboot`: ASAP nextstate=RESUME with this reason.
+
+        With `aside` (DRAIN or DOWN, set by somebody else for this reason) in the way that keeps it.
         """
 
     def update_job(self, job: int, **fields: str) -> None:

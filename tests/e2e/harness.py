@@ -30,14 +30,15 @@ clouds:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
-    settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16, images: {{default: {image}}}}}
+    settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16,
+      images: {{default: {image}, newer: {image}}}}}
 terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
 login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}
 node_pools:
   - name: compute
     nodes: {name}-[1-6]
     min_nodes: 0
-    image: default
+    image: {pool_image}
     image_user: root
     flavors: [small]
     features: [container]
@@ -90,8 +91,15 @@ class Live:
         self.command("deploy", "--yes", timeout=300)
         self.start_engine()
 
-    def write(self, *, fast_start: bool = True, suspend_time: int = 5, terraform: str = "terraform") -> None:
-        """Write the cluster file; what was deployed is not touched."""
+    def write(
+        self,
+        *,
+        fast_start: bool = True,
+        suspend_time: int = 5,
+        terraform: str = "terraform",
+        pool_image: str = "default",
+    ) -> None:
+        """Write the cluster file; what was deployed is not touched. The image `newer` is `default` again."""
         text = CLUSTER_FILE.format(
             checkout=CHECKOUT,
             image=self.image,
@@ -101,6 +109,7 @@ class Live:
             fast_start=str(fast_start).lower(),
             suspend_time=suspend_time,
             terraform=terraform,
+            pool_image=pool_image,
         )
         self.file.write_text(text)
 
@@ -228,6 +237,26 @@ class Live:
         found = map(parse_node, self.login("scontrol -o show node").splitlines())
         return {node.name: node for node in found if node}
 
+    def boots(self, *nodes: str) -> dict[str, str]:
+        """Return the boot ids of nodes, as they themselves tell them; the longest-lived proof of no touch."""
+        found = {}
+        for name in nodes:
+            address = f"{self.network}.1.{name.rpartition('-')[2]}"
+            found[name] = self.ssh(address, "cat /proc/sys/kernel/random/boot_id")
+        return found
+
+    def idle(self, *nodes: str) -> None:
+        """Bring nodes up and keep them: until `rest` they are not suspended."""
+        expression = ",".join(nodes)
+        self.except_from_suspend(expression)
+        self.command("resume", expression, "--wait", "--timeout", "60", timeout=70)
+        self.wait("Slurm counts them as up", lambda: self.up(*nodes), 20)
+
+    def except_from_suspend(self, expression: str) -> None:
+        """Set SuspendExcNodes; empty: none."""
+        line = f"echo SuspendExcNodes={expression} >>/etc/slurm/slurm.conf" if expression else ":"
+        self.login(f"sed -i '/^SuspendExcNodes=/d' /etc/slurm/slurm.conf; {line}; scontrol reconfigure")
+
     # The cloud and the journal
 
     def cloud(self, *words: str) -> Any:
@@ -300,10 +329,12 @@ class Live:
 
         def quiet() -> bool:
             states = self.nodes()
-            idle = [n for n, node in states.items() if node.up and not node.in_use]
+            # Released while it was off, a node is NOT_RESPONDING, and after a reconfigure no job gets it.
+            stuck = [n for n, node in states.items() if node.flags >= {OFF, "IDLE", "NOT_RESPONDING"}]
+            idle = [n for n, node in states.items() if node.up and not node.in_use] + stuck
             if idle:
                 self.login(f"scontrol update nodename={','.join(idle)} state=POWER_DOWN", check=False)
             off = all(OFF in node.flags and not node.has("DRAIN", "DOWN") for node in states.values())
-            return off and not self.servers() and not self.open_operations()
+            return off and not stuck and not self.servers() and not self.open_operations()
 
         self.wait("the cluster is at rest", quiet, 90)

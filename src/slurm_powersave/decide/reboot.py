@@ -11,6 +11,7 @@ or anything else: reimage if the node's image is not its pool's, otherwise a tru
 """
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ from slurm_powersave.model.nodes import DesiredNode, Flavor, SlurmNode
 
 ISSUED = " : reboot issued"
 """What Slurm 22.05 and 24.11 append to the reason."""
+# After `scontrol reconfigure` 22.05.8 shows root as the one who set them (measured): known by their words.
+_SLURMS = re.compile(
+    r"^(Not responding|ResumeTimeout reached|Node unexpectedly rebooted)"
+    r"| : reboot (issued|timed out|complete)$"
+)
 _KEYS = {"reimage": "image", "resize": "flavor"}
 
 
@@ -117,13 +123,20 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
     return f"the cloud has no {what} {name} ({right})"
 
 
+def is_command(reason: str) -> bool:
+    """Tell whether a reason begins with one of our words: then it is a reboot's, and nobody's DRAIN."""
+    return words(reason).partition(" ")[0].rstrip(":,;").lower() in {"reboot", *_KEYS}
+
+
 def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:
     """Return DRAIN or DOWN if somebody else has set it, otherwise nothing.
 
-    Ours begin with our prefix. Slurm's own (`Not responding`, `ResumeTimeout reached`, a reboot's) are
-    set by SlurmUser; `scontrol reboot ASAP` drains as well, but that ends with the reboot.
+    Ours begin with our prefix, Slurm's own are set by SlurmUser; `scontrol reboot ASAP` drains as well, but
+    that ends with the reboot.
     """
     if not node.reason or policy.is_ours(node.reason) or node.reason_by == slurm_user:
+        return ""
+    if _SLURMS.search(node.reason):
         return ""
     if node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
         return ""

@@ -12,6 +12,10 @@ from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 
+_STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
+"""What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
+job; POWER_DOWN heals it (both measured)."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,6 +26,8 @@ class Finding:
     text: str
     request: Mode | None = None
     """What is asked for on our own account; None for what is only said."""
+    state: str = ""
+    """What Slurm is told to make of the node; empty for nothing."""
 
 
 def differences(
@@ -59,6 +65,8 @@ def differences(
             found.append(
                 Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
             )
+        elif seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL") and node not in held:
+            found.append(Finding("stuck", node, "+".join(sorted(seen.flags)), state="POWER_DOWN"))
         elif seen.up and not names[node]:
             found.append(Finding("no-server", node, f"{'+'.join(sorted(seen.flags))}, and it has no server"))
     for server in servers:

@@ -56,8 +56,7 @@ class Reboots:
         if node is None or not self._due(op):
             return
         flags = "+".join(sorted(node.flags))
-        request = self._world.journal.request(op.request)
-        words = request.features if request and request.features else "reboot"
+        words = self._asked(op) or "reboot"
         try:
             wish = self._wish(op, words)
         except (CloudError, ConfigError) as error:
@@ -82,8 +81,7 @@ class Reboots:
         elif self._outside.say(
             op,
             "scontrol reboot",
-            # Without ASAP, nextstate and reason a DRAIN outlives the reboot (measured on 22.05.8).
-            lambda: self._world.slurm.reboot([op.node], reason="" if aside else words),
+            lambda: self._world.slurm.reboot([op.node], reason=node.reason if aside else words, aside=aside),
         ):
             self._ops.move(op, phases.DRAINING)
         else:
@@ -113,7 +111,7 @@ class Reboots:
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
         try:
-            wish = self._wish(op, node.reason)
+            wish = self._wish(op, self._asked(op) or node.reason)
         except (CloudError, ConfigError) as error:
             self._later(op, str(error))
             return
@@ -124,6 +122,11 @@ class Reboots:
             self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
         else:
             self._begin(self._ops.update(op, action=wish.kind, target=wish.target), servers)
+
+    def _asked(self, op: Operation) -> str:
+        """The words of an operator's request; a hook's are in Slurm's reason."""
+        request = self._world.journal.request(op.request)
+        return request.features if request and request.source == "operator" else ""
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
         cloud = self._outside.cloud(op)
@@ -292,6 +295,13 @@ class Reboots:
         if aside and node.reason != aside.reason:
             update = self._world.slurm.update_nodes
             return self._outside.say(op, "reason", lambda: update([op.node], reason=aside.reason))
+        if not aside and node.has("DRAIN") and node.reason.endswith(reasons.ISSUED):
+            # A reconfigure in between made Slurm forget nextstate=RESUME (22.05.8); or somebody drained the
+            # node too shortly before for us to have seen it.
+            if reasons.is_command(node.reason):
+                return self._outside.tell(op, "RESUME")
+            update, reason = self._world.slurm.update_nodes, reasons.words(node.reason)
+            return self._outside.say(op, "reason", lambda: update([op.node], reason=reason))
         return True
 
     def _comment(self, op: Operation, text: str) -> bool:

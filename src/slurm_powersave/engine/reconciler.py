@@ -70,6 +70,8 @@ class Reconciler:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
         self._said = {(finding.kind, finding.node) for finding in sure}
+        if stuck := [finding.node for finding in sure if finding.state]:
+            self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode], now)
         self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}

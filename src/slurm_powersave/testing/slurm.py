@@ -94,9 +94,7 @@ class MemorySlurm:
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
             elif node.has("REBOOT_REQUESTED") and not node.has("ALLOCATED", "MIXED", "COMPLETING"):
-                self._nodes[name] = replace(
-                    node, reason=f"{node.reason} : reboot issued", reason_by="slurm"
-                )
+                self._nodes[name] = replace(node, reason=f"{node.reason} : reboot issued", reason_by="slurm")
                 self._set(name, add={"DOWN", "REBOOT_ISSUED"}, drop={"REBOOT_REQUESTED", "IDLE"})
                 issued.append(name)
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
@@ -126,14 +124,14 @@ class MemorySlurm:
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
         """Do what scontrol reboot does."""
         self._check()
         for name in nodes:
             node = self._nodes[name]
             if node.has("POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
                 continue
-            add = {"REBOOT_REQUESTED"} | ({"DRAIN"} if reason else set())
+            add = {"REBOOT_REQUESTED"} | (set() if aside else {"DRAIN"})
             self._nodes[name] = replace(node, reason=reason or node.reason)
             self._set(name, add=add)
 

@@ -15,7 +15,7 @@ CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reconcile.yml")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_differences(case: dict[str, Any]) -> None:
     nodes = {
-        name: SlurmNode(name, frozenset(state.split("+")))
+        name: SlurmNode(name, frozenset(state.split("+")), case.get("reason", ""), "root")
         for name, state in case["nodes"].items()
         if state != "not there"
     }
@@ -31,7 +31,10 @@ def test_differences(case: dict[str, Any]) -> None:
     found = differences(
         list(case["nodes"]), SlurmSnapshot(0.0, nodes), servers, case.get("busy", []), case.get("held", [])
     )
-    asked = {f"{one.kind} {one.node}": one.request.value if one.request else "nothing" for one in found}
+    asked = {
+        f"{one.kind} {one.node}": one.request.value if one.request else one.state or "nothing"
+        for one in found
+    }
     assert asked == case.get("found", {})
 
 

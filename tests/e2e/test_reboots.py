@@ -1,0 +1,176 @@
+"""`scontrol reboot` on the real chain: reboot, reimage, resize of nodes, and what must not be touched."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from slurm_powersave.model.nodes import Operation
+from tests.e2e.harness import OFF, Live
+
+
+@pytest.fixture
+def kept(live: Live) -> Iterator[Live]:
+    """A cluster whose nodes are not suspended while a test looks at them."""
+    yield live
+    live.except_from_suspend("")
+
+
+def nodes(live: Live, *numbers: int) -> list[str]:
+    """Names by number."""
+    return [f"{live.name}-{number}" for number in numbers]
+
+
+def reboot(live: Live, names: list[str], reason: str) -> None:
+    """What an administrator types."""
+    live.login(f'scontrol reboot ASAP nextstate=RESUME reason="{reason}" {",".join(names)}')
+
+
+def ended(live: Live, name: str, seconds: float = 60) -> Operation:
+    """Wait for the end of a node's newest reboot."""
+    live.wait(f"{name} has been served", lambda: live.newest(name, "reboot").outcome, seconds)
+    return live.newest(name, "reboot")
+
+
+def newest_id(live: Live, name: str) -> str:
+    """The id of a node's newest reboot, empty if it never had one."""
+    try:
+        return live.newest(name, "reboot").id
+    except StopIteration:
+        return ""
+
+
+def asked(live: Live, names: list[str], reason: str) -> None:
+    """Ask for a reboot, and wait until the hook's request has become operations."""
+    before = {name: newest_id(live, name) for name in names}
+    reboot(live, names, reason)
+    live.wait("the hook has called", lambda: all(newest_id(live, n) != before[n] for n in names), 20)
+
+
+def test_a_reimage_waits_for_the_job_and_keeps_id_and_address(kept: Live) -> None:
+    one, two, three, other = names = nodes(kept, 1, 2, 3, 4)
+    kept.idle(*names)
+    before, ids = kept.boots(*names), kept.servers()
+    job = kept.sbatch(f"-w {two}", "while [ ! -e /mnt/ohpc/go ]; do sleep 0.2; done; rm /mnt/ohpc/go")
+    kept.wait("the job runs", lambda: kept.job(job).get("JobState") == "RUNNING", 20)
+    reboot(kept, [one, two, three], "reimage image=newer")
+    kept.wait("the idle ones are done", lambda: all(newest_id(kept, n) for n in (one, three)), 20)
+    assert {ended(kept, name).outcome for name in (one, three)} == {"done"}
+    assert kept.job(job)["JobState"] == "RUNNING" and kept.boots(two) == {two: before[two]}
+    assert kept.up(one, three) and not kept.node(one).has("DRAIN")
+    kept.login("touch /mnt/ohpc/go")
+    kept.job_done(job)
+    kept.wait("its turn has come", lambda: newest_id(kept, two), 30)
+    assert ended(kept, two).outcome == "done"
+    after = kept.boots(*names)
+    assert {name for name in names if after[name] != before[name]} == {one, two, three}
+    assert kept.servers() == ids
+    images = {
+        server["name"]: server["image"] for server in kept.cloud("list", "--tag", f"cluster={kept.name}")
+    }
+    assert [images[name] for name in names] == ["newer", "newer", "newer", "default"]
+    assert "No changes" in kept.command("terraform", "plan")
+    kept.job_done(kept.sbatch(f"-w {one},{other}", "srun hostname"))
+
+
+def test_a_true_reboot_and_a_failing_reimage_among_four(kept: Live) -> None:
+    names = nodes(kept, 1, 2, 3, 4)
+    kept.idle(*names)
+    before, ids = kept.boots(*names), kept.servers()
+    asked(kept, names[:1], "reboot")
+    assert (ended(kept, names[0]).action, ended(kept, names[0]).outcome) == ("reboot", "done")
+    assert kept.servers() == ids and kept.boots(*names)[names[0]] != before[names[0]]
+    assert kept.boots(*names[1:]) == {name: before[name] for name in names[1:]}
+    kept.fault("change-fails", names[2], text="No valid host was found.")
+    asked(kept, names, "reimage image=newer")
+    outcomes = [ended(kept, name, 90).outcome for name in names]
+    assert outcomes == ["done", "done", "failed", "done"]
+    failed = kept.node(names[2])
+    assert "DRAIN" in failed.flags and failed.reason.startswith("slurm-powersave: (capacity) ")
+    assert names[2] not in kept.servers()
+    kept.wait("the rest ends", lambda: not kept.node(names[2]).has("DRAIN"), 40)
+
+
+def test_a_resize_changes_the_limits_and_never_below_what_slurm_conf_promises(kept: Live) -> None:
+    one, two = names = nodes(kept, 1, 2)
+    kept.idle(*names)
+    before = kept.boots(*names)
+    asked(kept, [one], "resize flavor=tiny")
+    refused = ended(kept, one)
+    assert refused.outcome == "refused" and "slurm.conf promises" in refused.text
+    kept.wait("it is back", lambda: kept.up(one) and not kept.node(one).has("DRAIN", "NOT_RESPONDING"), 20)
+    assert (
+        refused.id in kept.login(f"scontrol show node {one} | grep Comment=") and kept.boots(*names) == before
+    )
+    asked(kept, [one], "resize flavor=medium")
+    assert ended(kept, one).outcome == "done"
+    limits = kept.cloud("show", kept.servers()[one])
+    assert limits["flavor"] == "medium" and limits["limits"]
+    assert "Comment=slurm-powersave" not in kept.login(f"scontrol show node {one}")
+    assert "CPUTot=1 " in kept.login(f"scontrol -o show node {one}")
+    assert kept.boots(two) == {two: before[two]}
+    # The override lasts as long as the server.
+    kept.login(f"scontrol update nodename={one} state=POWER_DOWN")
+    kept.wait("it is gone", lambda: one not in kept.servers() and OFF in kept.node(one).flags, 40)
+    kept.job_done(kept.sbatch(f"-w {one}"))
+    assert kept.cloud("show", kept.servers()[one])["flavor"] == "small"
+
+
+def test_what_somebody_else_has_set_outlives_reboot_suspend_and_reconfigure(kept: Live) -> None:
+    one, two, three = names = nodes(kept, 1, 2, 3)
+    kept.idle(*names)
+    before, ids = kept.boots(*names), kept.servers()
+    kept.login(f"scontrol update nodename={one},{three} state=DRAIN reason=disk")
+    kept.login(f"scontrol update nodename={two} state=DOWN reason=burnt")
+
+    def seen() -> bool:
+        journal = kept.journal()
+        try:
+            return set(journal.asides()) >= set(names)
+        finally:
+            journal.close()
+
+    kept.wait("the engine has seen it", seen, 45)
+    asked(kept, [one], "reimage image=newer")
+    assert ended(kept, one).outcome == "refused"
+    kept.wait(
+        "the DRAIN is back", lambda: kept.node(one).has("DRAIN") and kept.node(one).reason == "disk", 20
+    )
+    before_three = newest_id(kept, three)
+    kept.login(f"scontrol reboot {three}")
+    kept.wait("the hook has called", lambda: newest_id(kept, three) != before_three, 20)
+    assert ended(kept, three).outcome == "done"
+    kept.wait("its reason is back", lambda: kept.node(three).reason == "disk", 20)
+    assert kept.node(three).has("DRAIN") and kept.boots(three) != {three: before[three]}
+    # SuspendTime, with nobody excepted, and a reconfigure.
+    kept.except_from_suspend("")
+    kept.wait("Slurm suspends them", lambda: all(OFF in kept.node(n).flags for n in names), 60)
+    kept.login("scontrol reconfigure")
+    assert {n: kept.node(n).reason for n in names} == {one: "disk", two: "burnt", three: "disk"}
+    assert kept.node(one).has("DRAIN") and kept.node(two).has("DOWN") and kept.node(three).has("DRAIN")
+    assert kept.servers() == ids and kept.boots(one, two) == {n: before[n] for n in (one, two)}
+    # Released, the node is made anew by the next job.
+    kept.login(f"scontrol update nodename={','.join(names)} state=RESUME")
+    kept.job_done(kept.sbatch(f"-w {one}"), 60)
+    assert kept.servers()[one] != ids[one]
+
+
+def test_a_job_may_ask_for_a_reboot(kept: Live) -> None:
+    (one,) = names = nodes(kept, 1)
+    kept.idle(*names)
+    before, ids = kept.boots(one), kept.servers()
+    job = kept.sbatch(f"-w {one} --reboot", "cat /proc/sys/kernel/random/boot_id")
+    kept.job_done(job, 60)
+    assert kept.login(f"cat /mnt/ohpc/{job}.out") == kept.boots(one)[one] != before[one]
+    assert kept.servers() == ids
+
+
+def test_a_node_that_is_off_or_on_its_way_is_left_alone(kept: Live) -> None:
+    one, two = nodes(kept, 1, 2)
+    kept.idle(one)
+    reboot(kept, [two], "reimage")  # powered down: rc 0, and Slurm calls nothing
+    # Its suspend is due: POWER_DOWN wins.
+    kept.login(f"scontrol update nodename={one} state=POWER_DOWN")
+    reboot(kept, [one], "reimage")
+    kept.wait("it is gone", lambda: not kept.servers() and OFF in kept.node(one).flags, 60)
+    kept.wait("nothing is under way", lambda: not kept.open_operations(), 30)
+    kept.job_done(kept.sbatch(f"-w {one},{two}", "srun hostname"), 60)
