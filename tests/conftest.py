@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
+_FIRST = ("test_playbooks", "test_fast_start", "test_contract_slurm", "test_reboots")
+_SPREAD = ("test_chain", "test_reboots")
+"""Modules whose tests need nothing but a worker's cluster."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Everything under tests/e2e makes containers, so it is marked `root`; without root that is skipped."""
+    """Everything under tests/e2e makes containers, so it is marked `root`; without root that is skipped.
+
+    Tests that share a costly fixture of their module stay on one worker, and the longest modules come first.
+    """
+    items.sort(key=lambda item: _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST))
     for item in items:
         if item.path.is_relative_to(HERE / "e2e"):
             item.add_marker("root")
+            if item.path.stem not in _SPREAD:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: it makes containers and a bridge"))
 

@@ -50,6 +50,7 @@ power_save:
   {{suspend_time: {suspend_time}, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
 failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
 fast_start: {fast_start}
+reboot_from_controller: {reboot_from_controller}
 # With NodeName, as on a GPU site: only then slurmctld knows what a node has before it first registers.
 gres_conf: |
   NodeName={name}-[1-6] Name=disk Count=2
@@ -98,6 +99,7 @@ class Live:
         suspend_time: int = 5,
         terraform: str = "terraform",
         pool_image: str = "default",
+        reboot_from_controller: bool = True,
     ) -> None:
         """Write the cluster file; what was deployed is not touched. The image `newer` is `default` again."""
         text = CLUSTER_FILE.format(
@@ -110,6 +112,7 @@ class Live:
             suspend_time=suspend_time,
             terraform=terraform,
             pool_image=pool_image,
+            reboot_from_controller=str(reboot_from_controller).lower(),
         )
         self.file.write_text(text)
 

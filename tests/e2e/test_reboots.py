@@ -174,3 +174,30 @@ def test_a_node_that_is_off_or_on_its_way_is_left_alone(kept: Live) -> None:
     kept.wait("it is gone", lambda: not kept.servers() and OFF in kept.node(one).flags, 60)
     kept.wait("nothing is under way", lambda: not kept.open_operations(), 30)
     kept.job_done(kept.sbatch(f"-w {one},{two}", "srun hostname"), 60)
+
+
+def test_where_slurmd_runs_reboot_program_the_node_and_the_engine_share_the_work(kept: Live) -> None:
+    one, two = names = nodes(kept, 1, 2)
+    kept.stop_engine()
+    kept.write(reboot_from_controller=False)
+    try:
+        kept.command("deploy", "--yes", timeout=120)
+        kept.start_engine()
+        kept.idle(*names)
+        before, ids = kept.boots(*names), kept.servers()
+        kept.ssh(f"{kept.network}.1.1", "test -x /usr/lib/slurm-powersave/reboot")
+        reboot(kept, [one], "reboot")
+        reboot(kept, [two], "reimage image=newer")
+        kept.wait("the engine has seen them", lambda: all(newest_id(kept, name) for name in names), 40)
+        assert [(ended(kept, name).action, ended(kept, name).outcome) for name in names] == [
+            ("reboot", "done"),
+            ("reimage", "done"),
+        ]
+        after = kept.boots(*names)
+        assert all(after[name] != before[name] for name in names) and kept.servers() == ids
+        assert kept.cloud("show", ids[two])["image"] == "newer"
+    finally:
+        kept.stop_engine()
+        kept.write()
+        kept.command("deploy", "--yes", timeout=120)
+        kept.start_engine()

@@ -69,11 +69,11 @@ def wish(
     named, wrong = _named(command, more)
     if wrong:
         return Wish(refused=wrong)
-    if command == "reboot":
+    if is_reboot(reason):
         return Wish()
     if command == "resize":
         return _resize(named, node, flavors, promised)
-    if command == "reimage" or (command != "reboot" and node.image != pool.image):
+    if command == "reimage" or node.image != pool.image:
         kind = Kind.REPLACE if command == "reimage" and "replace" in more else Kind.REIMAGE
         target = named or pool.image
         if images is not None and target not in images:
@@ -121,6 +121,15 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     right = f"did you mean {near[0]}?" if near else f"the cloud has {', '.join(sorted(known)[:8]) or 'none'}"
     return f"the cloud has no {what} {name} ({right})"
+
+
+def is_reboot(reason: str) -> bool:
+    """Tell whether a reason asks for a true reboot, as slurmscripts/reboot-node.sh.j2 reads it.
+
+    Where nobody gave a reason Slurm writes "Reboot ASAP".
+    """
+    first, *more = words(reason).split() or [""]
+    return first.rstrip(":,;").lower() == "reboot" and more != ["ASAP"]
 
 
 def is_command(reason: str) -> bool:

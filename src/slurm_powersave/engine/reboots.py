@@ -121,7 +121,9 @@ class Reboots:
         elif aside and wish.kind is not Kind.REBOOT:
             self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
         else:
-            self._begin(self._ops.update(op, action=wish.kind, target=wish.target), servers)
+            # Where slurmd runs RebootProgram a node does what it was told by this word.
+            itself = not self._world.cluster.reboot_from_controller and reasons.is_reboot(node.reason)
+            self._begin(self._ops.update(op, action=wish.kind, target=wish.target), servers, itself=itself)
 
     def _asked(self, op: Operation) -> str:
         """The words of an operator's request; a hook's are in Slurm's reason."""
@@ -144,26 +146,26 @@ class Reboots:
             promised=promised,
         )
 
-    def _begin(self, op: Operation, servers: tuple[Server, ...]) -> None:
+    def _begin(self, op: Operation, servers: tuple[Server, ...], *, itself: bool = False) -> None:
         if not servers:
             # Nothing is there to be rebooted: a new server is what the node needs.
             self._outside.forget_server(op)
             self._ops.move(op, phases.QUEUED, action=Kind.REPLACE)
         elif op.kind is Kind.REPLACE:
             self._ops.move(op, phases.DELETE_QUEUED)
+        elif op.kind is Kind.REBOOT and itself:
+            self._ops.move(op, phases.BOOTING, server_id=self._world.record(op.node).server_id)
         elif op.kind is Kind.REBOOT:
             self._reboot(op)
         else:
             self._ops.move(op, phases.UPDATE_QUEUED)
 
     def _reboot(self, op: Operation) -> None:
-        """Boot the server again; where slurmd runs RebootProgram the node does that itself."""
         cloud = self._outside.cloud(op)
         server_id = self._world.record(op.node).server_id
-        own = not self._world.cluster.reboot_from_controller and not op.text
-        if cloud is None and not own:
+        if cloud is None:
             self._refuse(op, "a cloud without an adapter can't reboot a server")
-        elif own or (cloud and self._outside.say(op, "reboot", lambda: cloud.reboot(server_id))):
+        elif self._outside.say(op, "reboot", lambda: cloud.reboot(server_id)):
             self._ops.move(op, phases.BOOTING, server_id=server_id)
         else:
             self._later(op, "")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.spool import is_request_id
+from slurm_powersave.decide.reboot import is_reboot
 from slurm_powersave.model.modes import Mode
 from tests.hook_scripts import HookScripts
 
@@ -225,3 +226,28 @@ def test_hooks_killed_at_any_moment_leave_only_whole_requests(hooks: HookScripts
         hook.wait()
     assert all(is_request_id(path.name) for path in hooks.new.iterdir())
     assert all(len(request.hostlist) == 50_000 for request in hooks.requests())
+
+
+@pytest.mark.parametrize(
+    ("reason", "reboots"),
+    [
+        ("reboot", True),
+        ("reboot: new kernel : reboot issued [slurm@2026-11-21T05:00:00]", True),
+        ("Reboot : reboot issued [root@2026-11-21T05:00:00]", True),
+        ("Reboot ASAP : reboot issued [slurm@2026-11-21T05:00:00]", False),
+        ("reimage image=x : reboot issued [slurm@2026-11-21T05:00:00]", False),
+        ("rebooted : reboot issued [slurm@2026-11-21T05:00:00]", False),
+        ("", False),
+    ],
+)
+def test_a_node_reboots_itself_only_when_the_reason_says_so(
+    hooks: HookScripts, reason: str, reboots: bool
+) -> None:
+    node = f"NodeName=n1 State=DOWN+CLOUD+REBOOT_ISSUED {f'Reason={reason}' if reason else 'Owner=N/A'}"
+    hooks.program("scontrol", f"echo '{node}'")
+    hooks.program("systemctl", f'echo "$@" >{hooks.root}/done')
+    done = subprocess.run([hooks.root / "reboot-node.sh"], env={"PATH": "/nonexistent"}, check=False)
+    assert done.returncode == 0
+    assert (hooks.root / "done").exists() == reboots
+    assert is_reboot(reason.partition(" [")[0]) == reboots
+    assert not hooks.requests()
