@@ -1,6 +1,6 @@
 """`python -m tests.bench [PART...]`: measure, write build/bench.json, print a table.
 
-Parts: hook, journal, resume, slow-start, together, idle; without names all of them. A cluster of its
+Parts: hook, journal, resume, slow-start, together, changes, idle; without names all of them. A cluster of its
 own is made for them and removed at the end; it needs root.
 """
 
@@ -27,6 +27,7 @@ def main(words: list[str]) -> int:
         "journal": Bench.journal,
         "resume": Bench.resume,
         "together": Bench.together,
+        "changes": Bench.changes,
         "slow-start": Bench.slow_start,
     }
     known = ["hook", *with_cluster]

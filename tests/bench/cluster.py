@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.bench import changes
+from tests.bench.spread import spread
 from tests.bench.timeline import Life, Stopwatch
 from tests.e2e.harness import OFF, Live
 
@@ -19,16 +21,6 @@ PLACE = Path("/var/tmp/slurm-powersave-bench")
 HOOKS = "/usr/lib/slurm-powersave"
 ROUNDS = 5
 TOGETHER_ROUNDS = 3
-
-
-def spread(values: list[float], digits: int = 2) -> dict[str, float]:
-    """Return count, least, median and greatest of some seconds."""
-    return {
-        "n": len(values),
-        "min": round(min(values), digits),
-        "median": round(statistics.median(values), digits),
-        "max": round(max(values), digits),
-    }
 
 
 class Bench:
@@ -114,6 +106,12 @@ class Bench:
             "one_call_s": spread(fours),
             "ratio": round(ratio, 2),
         }
+
+    def changes(self) -> dict[str, Any]:
+        """Reimage, resize and reboot of nodes that are up."""
+        found = changes.measure(self.live)
+        self._all_off()
+        return found
 
     def _four(self, calls: str) -> float:
         # Slurm calls the hook, too, a second later at most; by then these nodes are under way.

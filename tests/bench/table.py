@@ -54,6 +54,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
         several("four nodes, four calls at once", together["four_calls_s"])
         several("four nodes, one call", together["one_call_s"])
         one("  ratio", together["ratio"], "", "1.3")
+    for what, times in found.get("changes", {}).items():
+        several(what, times["total_s"])
+        for name, seconds in times["phases_s"].items():
+            one(f"  phase {name}", seconds, "s")
     if idle := found.get("idle"):
         one("idle engine, with what it calls", idle["cpu_percent"], "% of a core", "1 %")
         one("idle engine, resident", idle["resident_mb"], "MB", "150 MB")

@@ -69,8 +69,10 @@ class Reconciler:
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
+        # Told once: what has not helped is not done again and again.
+        stuck = [f.node for f in sure if f.state and (f.kind, f.node) not in self._said]
         self._said = {(finding.kind, finding.node) for finding in sure}
-        if stuck := [finding.node for finding in sure if finding.state]:
+        if stuck:
             self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode], now)

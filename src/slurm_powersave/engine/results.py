@@ -124,7 +124,8 @@ class Results:
         if batch.mode is PlanMode.DELETE:
             for name in set(batch.stale) - set(servers):
                 log.info("node=%s removed from the state of %s", name, batch.shard)
-            if not batch.operations and result.ok:
+            # Another server may have gone by its id meanwhile: then it is tidied once more.
+            if not batch.operations and result.ok and set(servers) <= set(self._shards.entries(batch.shard)):
                 self._world.journal.set_dirty(batch.shard, False)
         self._shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.

@@ -75,9 +75,9 @@ class Shards:
                     continue
                 try:
                     written = self._world.terraform.nodes(shard)
-                    keep = {*self._world.terraform.servers(shard), *self.entries(shard)}
-                    kept = {name: entry for name, entry in written.items() if name in keep}
-                    kept |= self.entries(shard)  # without what an update would have changed
+                    entries = self.entries(shard)  # without what an update would have changed
+                    keep = {*self._world.terraform.servers(shard), *entries}
+                    kept = {name: entries.get(name, entry) for name, entry in written.items() if name in keep}
                     if kept != written:
                         self._world.terraform.write_nodes(shard, kept)
                 except TerraformError as error:

@@ -89,7 +89,8 @@ class MemorySlurm:
             if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
                 # A DRAIN that was set before this moment is wiped.
                 self._nodes[name] = replace(node, reason="")
-                self._set(name, add={"POWERING_DOWN"}, drop={"POWER_DOWN", "POWERING_UP", "DRAIN"})
+                gone = {"POWER_DOWN", "POWERING_UP", "POWERED_DOWN", "NOT_RESPONDING", "DRAIN"}
+                self._set(name, add={"POWERING_DOWN"}, drop=gone)
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})

@@ -46,7 +46,9 @@ def assert_agreed(world: MemoryWorld) -> None:
     assert all(len(ids) == 1 for ids in real.values()), real
     in_states: dict[str, str] = {}
     for shard, state in world.terraform.states.items():
-        assert set(state) == set(world.terraform.maps[shard]), f"{shard}: state and map differ"
+        assert set(state) == set(world.terraform.maps[shard]), (
+            f"{shard}: state {set(state)} and map {set(world.terraform.maps[shard])} differ"
+        )
         assert not any(server.tainted for server in state.values())
         for name, server in state.items():
             assert name not in in_states, f"{name} is in two states"
