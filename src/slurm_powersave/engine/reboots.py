@@ -11,6 +11,7 @@ from dataclasses import replace
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
 from slurm_powersave.decide.flavors import facts
+from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
@@ -191,7 +192,7 @@ class Reboots:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
-        self._world.save(replace(record, node=replace(node, **{op.row.update: op.target})))  # type: ignore[arg-type]
+        self._world.save(moved(record, op.row.update, op.target, self._world.cluster.desired(op.node)))
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 
     def may_update(self, op: Operation) -> bool:
