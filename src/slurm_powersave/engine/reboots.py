@@ -97,7 +97,8 @@ class Reboots:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._world.now() - op.since > _GRACE:
+        elif not node.has(*_REBOOT) and self._world.slurm_view.node(op.node, op.since + _GRACE):
+            # By a reading that is so new, not by the one from which Slurm was asked.
             flags = "+".join(sorted(node.flags))
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
