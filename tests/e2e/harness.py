@@ -30,14 +30,18 @@ clouds:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
-    settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16, images: {{default: {image}}}}}
+    settings:
+      root: ./cloud
+      bridge: {bridge}
+      subnet: {network}.0.0/16
+      images: {{default: {image}, newer: {image}}}
 terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
 login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}
 node_pools:
   - name: compute
     nodes: {name}-[1-6]
     min_nodes: 0
-    image: default
+    image: {pool_image}
     image_user: root
     flavors: [small]
     features: [container]
@@ -90,11 +94,22 @@ class Live:
         self.command("deploy", "--yes", timeout=300)
         self.start_engine()
 
-    def write(self, *, fast_start: bool = True, suspend_time: int = 5, terraform: str = "terraform") -> None:
-        """Write the cluster file; what was deployed is not touched."""
+    def write(
+        self,
+        *,
+        fast_start: bool = True,
+        suspend_time: int = 5,
+        terraform: str = "terraform",
+        image: str = "default",
+    ) -> None:
+        """Write the cluster file; what was deployed is not touched.
+
+        `image` is the pool's: default or newer, the same under two names.
+        """
         text = CLUSTER_FILE.format(
             checkout=CHECKOUT,
             image=self.image,
+            pool_image=image,
             name=self.name,
             bridge=self.bridge,
             network=self.network,

@@ -183,11 +183,11 @@ class Waves:
         for node in self._goal:
             # Those of a run before this one, and what others ask for: they are waited for, too.
             self.followed |= {op.id: op for op in operations[node] if op.mode is Mode.REBOOT}
-        self._news()
+        self.news()
 
     def step(self) -> None:
         """Take what has ended; if there is room, ask for the next nodes."""
-        ended = self._news()
+        ended = self.news()
         if not ended and self.clock.now() < self._due:
             return
         self.look()
@@ -214,7 +214,7 @@ class Waves:
         self._asked |= set(nodes)
         self._requests.append(request.id)
 
-    def _news(self) -> bool:
+    def news(self) -> bool:
         """Read the operations that are followed; tell whether one has ended."""
         ended = False
         for request in list(self._requests):

@@ -140,6 +140,7 @@ def _follow(waves: Waves, *, quiet: bool) -> None:
 def _interrupted(waves: Waves) -> None:
     from slurm_powersave.surfaces import wave_text
 
+    waves.news()
     for line in wave_text.left_lines(waves):
         render.note(line)
     render.note(f"Interrupted: {waves.progress().text()}. The same command again goes on with the rest.")
