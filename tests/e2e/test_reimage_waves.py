@@ -114,16 +114,23 @@ def test_a_new_image_reaches_a_pool_in_waves(live: Live, four: list[str]) -> Non
 
 
 def test_by_hand(live: Live, four: list[str]) -> None:
-    """One node gets an image by hand, one a reboot; one that is powered down is told."""
-    first, second, off = four[0], four[1], f"{live.name}-6"
+    """One node gets an image by hand, one a reboot, one is called off; one that is powered down is told."""
+    first, second, busy, off = four[0], four[1], four[2], f"{live.name}-6"
     before = boots(live, four)
+    job = live.sbatch(f"-w {busy}", "sleep 600")
+    live.wait("the job runs", lambda: live.job(job).get("JobState") == "RUNNING", 30)
+    live.command("reimage", busy)
+    live.wait("Slurm drains it", lambda: live.node(busy).has("REBOOT_REQUESTED"), 20)
+    live.login(f"scontrol cancel_reboot {busy}")
+    assert not live.node(busy).has("REBOOT_REQUESTED", "DRAIN")
     for more in ([], ["--wait"]):
         assert "resume takes the image default" in live.command("reimage", off, "--image", "newer", *more)
     assert "no image nwer (did you mean newer?)" in live.command("reimage", first, "--image", "nwer", rc=7)
     assert "can't be asked for" in live.command("reimage", first, "--image", "a;b", rc=2)
     live.command("reboot", second)
     live.command("reimage", first, "--image", "newer", "--wait", timeout=60)
-    live.wait("both are back", lambda: not live.open_operations() and live.up(first, second), 30)
+    live.wait("both are back", lambda: not live.open_operations() and live.up(first, second), 45)
+    assert live.newest(busy, "reboot").outcome == "cancelled" and live.job(job)["JobState"] == "RUNNING"
     assert "image newer (by hand) -> default" in live.command("status", "--outdated")
     after = boots(live, four)
     assert {node for node in four if after[node] != before[node]} == {first, second}

@@ -128,6 +128,13 @@ class Waves:
         """Nodes that are still to be reimaged and were not asked for."""
         return [one.node for one in self.of(Standing.IDLE, Standing.BUSY) if one.node not in self._asked]
 
+    @property
+    def unchanged(self) -> list[str]:
+        """Nodes whose reimage is done by the engine's account, and that still have another image."""
+        told = {op.node for op in (*self.failures, *self.called_off)} | set(self.refusals)
+        found = [one.node for one in self.of(Standing.IDLE, Standing.BUSY)]
+        return [node for node in found if node in self._asked and node not in told]
+
     def progress(self) -> Progress:
         """Count."""
         now = {one.node: one.standing for one in self.members}

@@ -152,9 +152,10 @@ def _end(waves: Waves, as_json: bool) -> None:
 
     if as_json:
         render.print_json(wave_text.end_value(waves))
-    for line in [*wave_text.left_lines(waves), *wave_text.end_lines(waves)]:
-        render.note(line)
-    if any(op.outcome == "failed" for op in waves.failures):
+    else:
+        for line in [*wave_text.left_lines(waves), *wave_text.end_lines(waves)]:
+            render.note(line)
+    if waves.unchanged or any(op.outcome == "failed" for op in waves.failures):
         raise typer.Exit(PowersaveError.exit_code)
     if waves.failures or waves.refusals:
         raise typer.Exit(RefusedError.exit_code)

@@ -80,6 +80,11 @@ def end_lines(waves: Waves) -> Iterator[str]:
         yield f"skipped: {one.node}: {one.why}"
     if off := waves.of(Standing.OFF):
         yield f"powered down: {_nodes(_names(off))}; the next resume takes the image"
+    if waves.unchanged:
+        yield (
+            f"still with another image: {fold(waves.unchanged)}; does the engine know the cluster file as it"
+            " is now?"
+        )
     if waves.stopping:
         failed = fold(sorted({op.node for op in waves.failures} | set(waves.refusals)))
         left = f"; not asked for: {fold(waves.left)}" if waves.left else ""
@@ -96,6 +101,7 @@ def end_value(waves: Waves) -> dict[str, Any]:
         "called_off": {op.node: op.text for op in waves.called_off},
         "waiting": sorted(waves.waiting),
         "left": waves.left,
+        "unchanged": waves.unchanged,
         "skipped": {one.node: one.why for one in waves.of(Standing.SKIPPED)},
         "off": _names(waves.of(Standing.OFF)),
     }

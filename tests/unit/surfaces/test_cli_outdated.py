@@ -66,7 +66,7 @@ class Outside:
             self.journal.save_node(moved(record, "image", "default", record.node))
         text = "No valid host" if outcome == "failed" else ""
         phase = "draining" if outcome == "draining" else "registering"
-        ended = "" if outcome in ("draining", "booting") else outcome
+        ended = {"draining": "", "booting": "", "unchanged": "done"}.get(outcome, outcome)
         self.journal.save_operation(replace(op, phase=phase, outcome=ended, text=text))  # type: ignore[type-var]
 
 
@@ -132,6 +132,7 @@ def test_all_of_them(command: Command, outside: Outside) -> None:
 
 def test_json_is_the_result_alone(command: Command, outside: Outside) -> None:
     result = command("reimage", "--outdated", "--yes", "--json", "--replace")
+    assert result.stderr == "slurm-powersave: no engine is running; the requests wait for one\n"
     value = json.loads(result.stdout)
     assert (value["total"], value["done"], value["failed"], value["left"]) == (4, 4, {}, [])
     first = outside.journal.request(outside.journal.history()[0].request)
@@ -150,6 +151,12 @@ def test_called_off_is_told(command: Command, outside: Outside) -> None:
     outside.outcomes["demo-1"] = "cancelled"
     code, text = go(command)
     assert code == 0 and "called off: demo-1" in text and "3 of 4 done" in text
+
+
+def test_an_engine_with_another_cluster_file_is_noticed(command: Command, outside: Outside) -> None:
+    outside.outcomes["demo-1"] = "unchanged"
+    code, text = go(command)
+    assert code == 1 and "still with another image: demo-1; does the engine know the cluster file" in text
 
 
 def test_an_interruption_says_what_goes_on(command: Command, outside: Outside) -> None:
