@@ -53,7 +53,7 @@ def exit_codes() -> str:
     for error in errors():
         sentence = re.sub(r"\s+", " ", (error.__doc__ or "").strip().split("\n\n")[0])
         if error is PowersaveError:
-            sentence = "Another failure; with `resume --wait` and `suspend --wait`: an operation failed."
+            sentence = "Another failure; with `--wait` and `reimage --outdated`: an operation failed."
         rows.setdefault(error.exit_code, []).append(sentence)
     lines = [GENERATED, "# Exit codes\n", "| code | meaning |", "|---|---|", "| 0 | Done. |"]
     lines += [f"| {code} | {' '.join(dict.fromkeys(rows[code]))} |" for code in sorted(rows)]

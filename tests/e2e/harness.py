@@ -30,8 +30,11 @@ clouds:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
-    settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16,
-      images: {{default: {image}, newer: {image}}}}}
+    settings:
+      root: ./cloud
+      bridge: {bridge}
+      subnet: {network}.0.0/16
+      images: {{default: {image}, newer: {image}}}
 terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
 login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}
 node_pools:
@@ -98,20 +101,23 @@ class Live:
         fast_start: bool = True,
         suspend_time: int = 5,
         terraform: str = "terraform",
-        pool_image: str = "default",
+        image: str = "default",
         reboot_from_controller: bool = True,
     ) -> None:
-        """Write the cluster file; what was deployed is not touched. The image `newer` is `default` again."""
+        """Write the cluster file; what was deployed is not touched.
+
+        `image` is the pool's: default or newer, the same under two names.
+        """
         text = CLUSTER_FILE.format(
             checkout=CHECKOUT,
             image=self.image,
+            pool_image=image,
             name=self.name,
             bridge=self.bridge,
             network=self.network,
             fast_start=str(fast_start).lower(),
             suspend_time=suspend_time,
             terraform=terraform,
-            pool_image=pool_image,
             reboot_from_controller=str(reboot_from_controller).lower(),
         )
         self.file.write_text(text)

@@ -222,7 +222,7 @@ class SqliteJournal(Database):
         """Write nodes' records in one transaction."""
         with self._write() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         record.node.name,
@@ -237,6 +237,7 @@ class SqliteJournal(Database):
                         record.server_id,
                         record.failures,
                         record.boot_id,
+                        " ".join(sorted(record.by_hand)),
                     )
                     for record in records
                 ],

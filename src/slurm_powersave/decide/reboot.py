@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.flavors import NodeFacts
+from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Flavor, SlurmNode
 
@@ -28,6 +29,7 @@ _SLURMS = re.compile(
     r"| : reboot (issued|timed out|complete)$"
 )
 _KEYS = {"reimage": "image", "resize": "flavor"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,32 @@ class Wish:
 def words(reason: str) -> str:
     """Return the operator's words of a reason."""
     return reason.removesuffix(ISSUED).strip()
+
+
+def asked(kind: Kind, target: str = "") -> str:
+    """Word an operator's request; `wish` reads it.
+
+    Raises:
+        ConfigError: the image or flavor has a name that can't stand in a reason.
+    """
+    if kind is Kind.REBOOT:
+        return "reboot"
+    command = "resize" if kind is Kind.RESIZE else "reimage"
+    key = _KEYS[command]
+    if target and not can_be_named(target):
+        raise ConfigError(
+            f"{target!r} can't be asked for",
+            where=f"--{key}",
+            why="it travels as one word in Slurm's Reason",
+            todo="Letters, digits and . _ + : - , beginning with a letter or digit.",
+        )
+    named = [f"{key}={target}"] if target else []
+    return " ".join([command, *named, *["replace"] * (kind is Kind.REPLACE)])
+
+
+def can_be_named(target: str) -> bool:
+    """Tell whether an image or flavor has a name that can stand in a reason."""
+    return bool(_NAME.fullmatch(target))
 
 
 def wish(

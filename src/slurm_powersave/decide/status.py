@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_powersave.decide.lag import Aspect, Lag, lag
+from slurm_powersave.decide.sections import Pool
 from slurm_powersave.model.nodes import Hold, NodeRecord, Operation, Server, SlurmNode
 
 UNKNOWN = "?"
@@ -29,6 +31,14 @@ class StatusRow:
     """Seconds since the epoch; None if nothing is running on the node."""
     text: str = ""
     """The reason in Slurm, or why the node rests."""
+    image: Aspect | None = None
+    flavor: Aspect | None = None
+    """What the server has and its pool wants; None for a name that is not configured."""
+
+    @property
+    def outdated(self) -> str:
+        """Say in what the server differs from its pool; empty if it does not."""
+        return Lag(self.image, self.flavor).text() if self.image and self.flavor else ""
 
 
 def slurm_state(node: SlurmNode | None) -> str:
@@ -47,6 +57,7 @@ def rows(
     operations: Sequence[Operation],
     records: Mapping[str, NodeRecord],
     holds: Mapping[str, Hold],
+    pools: Mapping[str, Pool],
 ) -> list[StatusRow]:
     """Return a row for each configured node, then one for each name that only the cloud knows.
 
@@ -58,6 +69,7 @@ def rows(
         operations: those without an outcome.
         records: what the journal holds of the nodes.
         holds: the nodes that rest after a failure.
+        pools: node -> its pool.
     """
     by_name: dict[str, list[Server]] = defaultdict(list)
     for server in servers:
@@ -69,15 +81,19 @@ def rows(
         state = slurm.get(name) if slurm is not None else None
         operation, hold, record = running.get(name), holds.get(name), records.get(name)
         since = operation.since if operation else None
+        seen = name not in unseen
+        behind = lag(record, by_name[name] if seen else None, pools[name]) if name in pools else None
         found.append(
             StatusRow(
                 node=name,
                 slurm=UNKNOWN if slurm is None else slurm_state(state) if name in known else "not configured",
-                server=_server(by_name[name], record, seen=name not in unseen),
+                server=_server(by_name[name], record, seen=seen),
                 operation=f"{operation.mode.value} {operation.id}" if operation else NONE,
                 phase=operation.phase if operation else "rests" if hold else NONE,
                 since=since,
                 text=hold.reason if hold else state.reason if state else "",
+                image=behind.image if behind else None,
+                flavor=behind.flavor if behind else None,
             )
         )
     return found

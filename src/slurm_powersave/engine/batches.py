@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.results import Batch, Results
 from slurm_powersave.engine.shards import Shards
@@ -84,10 +85,11 @@ class Batches:
         node = self._world.cluster.desired(
             op.node, address=record.node.address, generation=record.node.generation
         )
+        made = replace(record, node=node, by_hand=frozenset())
         if op.kind is Kind.REPLACE and op.target:
-            node = replace(node, image=op.target)
-        self._world.save(replace(record, node=node))
-        return node
+            made = moved(made, "image", op.target, node)
+        self._world.save(made)
+        return made.node
 
     def delete(self, shard: str, ops: Sequence[Operation]) -> None:
         """Start a batch that deletes nodes of one idle shard."""

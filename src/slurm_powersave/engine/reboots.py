@@ -11,6 +11,7 @@ from dataclasses import replace
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
 from slurm_powersave.decide.flavors import facts
+from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
@@ -94,7 +95,8 @@ class Reboots:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._world.now() - op.since > _GRACE:
+        elif not node.has(*_REBOOT) and self._world.slurm_view.node(op.node, op.since + _GRACE):
+            # By a reading that is so new, not by the one from which Slurm was asked.
             flags = "+".join(sorted(node.flags))
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
@@ -196,7 +198,7 @@ class Reboots:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
-        self._world.save(replace(record, node=replace(node, **{op.row.update: op.target})))  # type: ignore[arg-type]
+        self._world.save(moved(record, op.row.update, op.target, self._world.cluster.desired(op.node)))
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 
     def may_update(self, op: Operation) -> bool:

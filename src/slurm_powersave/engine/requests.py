@@ -8,14 +8,15 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 
 
-def operator_request(cluster: Cluster, mode: Mode, expression: str, now: float) -> Request:
+def operator_request(cluster: Cluster, mode: Mode, expression: str, now: float, words: str = "") -> Request:
     """Make a request for the nodes of a hostlist expression.
 
     A person's mistake is told at once and nothing is asked for; a hook's request is served in part
-    instead, because nobody is there to correct it.
+    instead, because nobody is there to correct it. `words` say what a reboot is to be
+    (`decide.reboot.asked`).
 
     Raises:
         HostlistError: a part of the expression is malformed or not configured.
     """
     nodes = hostlist.expand(expression, frozenset(cluster.nodes()))
-    return Request(str(uuid.uuid4()), mode, hostlist.fold(nodes), now, source="operator")
+    return Request(str(uuid.uuid4()), mode, hostlist.fold(nodes), now, source="operator", features=words)

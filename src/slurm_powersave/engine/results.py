@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.lag import moved
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.shards import Shards
@@ -77,8 +78,7 @@ class Results:
     def updated(self, op: Operation) -> None:
         """The server has the image or flavor that was asked for: from now on the node is to have it."""
         record = self._world.record(op.node)
-        node = replace(record.node, **{op.row.update: op.target})  # type: ignore[arg-type]  # image or flavor
-        self._world.save(replace(record, node=node))
+        self._world.save(moved(record, op.row.update, op.target, self._world.cluster.desired(op.node)))
         self._ops.move(op, phases.BOOTING, server_id=record.server_id)
 
     def _failed(self, op: Operation, failure: Failure) -> None:

@@ -244,6 +244,8 @@ class NodeRecord:
     """Failed resumes in a row; a success sets it to 0."""
     boot_id: str = ""
     """The node's boot when it was last configured; a reboot or reimage must change it."""
+    by_hand: frozenset[str] = frozenset()
+    """What of its server (image, flavor) somebody asked for that was not the pool's then."""
 
 
 @dataclass(frozen=True)

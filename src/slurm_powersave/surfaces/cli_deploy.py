@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.confirm import confirm
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -59,15 +60,7 @@ def _talk(yes: bool, *, quiet: bool) -> Talk:
         # Ansible and Terraform write to the same terminal: in order, so no buffering.
         typer.echo(text, err=quiet)
 
-    def ask(question: str) -> bool:
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            render.note(f"{question} There is no terminal to answer on; --yes answers yes.")
-            return False
-        return typer.confirm(question, err=True)
-
-    return Talk(say=say, show=say, ask=ask)
+    return Talk(say=say, show=say, ask=lambda question: confirm(question, yes))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
 from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +11,11 @@ import typer
 
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.ask import Timeout, Wait, ask
 from slurm_powersave.surfaces.session import Json, Nodes, session
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal import SqliteJournal
     from slurm_powersave.model.nodes import Operation
-
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until every node's operation has ended.")]
-Timeout = Annotated[
-    float | None,
-    typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait at most so long, else exit code 1."),
-]
 
 _WORTH_TELLING = 0.05
 """Seconds; shorter phases are left out of the table (not of the JSON)."""
@@ -40,69 +33,14 @@ def resume(
     ctx: typer.Context, nodes: Nodes, wait: Wait = False, timeout: Timeout = None, json: Json = False
 ) -> None:
     """Ask for nodes to be created, by the same queue as Slurm's hooks."""
-    _ask(ctx, Mode.RESUME, nodes, wait or timeout is not None, timeout, json)
+    ask(ctx, Mode.RESUME, nodes, wait, timeout, json)
 
 
 def suspend(
     ctx: typer.Context, nodes: Nodes, wait: Wait = False, timeout: Timeout = None, json: Json = False
 ) -> None:
     """Ask for nodes to be deleted, by the same queue as Slurm's hooks. A node in use is refused."""
-    _ask(ctx, Mode.SUSPEND, nodes, wait or timeout is not None, timeout, json)
-
-
-def _ask(
-    ctx: typer.Context, mode: Mode, expression: str, wait: bool, timeout: float | None, as_json: bool
-) -> None:
-    from slurm_powersave.adapters import lock
-    from slurm_powersave.engine.requests import operator_request
-    from slurm_powersave.surfaces import follow as following
-
-    current = session(ctx)
-    journal = current.journal()
-    request = operator_request(current.cluster(), mode, expression, time.time())
-    journal.add_request(request, time.time())
-    if lock.holder(current.cluster().layout.lock) is None:
-        render.note("no engine is running; the request waits for one")
-    if not wait:
-        _print_request(journal, request.id, as_json)
-        return
-
-    tell: Callable[[following.Event], None] = (
-        (lambda event: None) if as_json else (lambda event: render.print_lines([event.line()]))
-    )
-    operations = following.wait(journal, request.id, timeout, tell)
-    if as_json:
-        _print_request(journal, request.id, as_json)
-    for part, why in journal.refusals(request.id):
-        render.note(f"refused: {part}: {why}")
-    if operations is None:
-        render.note(f"request {request.id} has not ended yet; it goes on: slurm-powersave follow")
-        raise typer.Exit(1)
-    _leave(operations, refused=bool(journal.refusals(request.id)))
-
-
-def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
-    if as_json:
-        render.print_json(
-            {
-                "request": request_id,
-                "operations": [render.operation_value(one) for one in journal.operations_of(request_id)],
-                "refused": [{"part": part, "why": why} for part, why in journal.refusals(request_id)],
-            }
-        )
-    else:
-        render.print_lines([request_id])
-
-
-def _leave(operations: Sequence[Operation], *, refused: bool) -> None:
-    """Leave with 1 if an operation failed, with 7 if all that went wrong was refused."""
-    from slurm_powersave.model.errors import PowersaveError, RefusedError
-
-    outcomes = {operation.outcome for operation in operations}
-    if "failed" in outcomes:
-        raise typer.Exit(PowersaveError.exit_code)
-    if refused or "refused" in outcomes:
-        raise typer.Exit(RefusedError.exit_code)
+    ask(ctx, Mode.SUSPEND, nodes, wait, timeout, json)
 
 
 def history(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +22,18 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(ctx: typer.Context, json: Json = False) -> None:
+def status(
+    ctx: typer.Context,
+    outdated: Annotated[
+        bool,
+        typer.Option("--outdated", help="Only nodes whose server differs from what their pool wants."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show every node: Slurm's state, server, running operation, its phase and since when.
+
+    Where a server has another image or flavor than its pool wants, both are shown: what it has, and
+    what it would get; "by hand" if somebody asked for what it has.
 
     What can't be read is shown as ?, and why is said below; the exit code stays 0.
     """
@@ -34,7 +44,7 @@ def status(ctx: typer.Context, json: Json = False) -> None:
     cluster = current.cluster()
     journal = current.journal()
     seen = observe(connect.slurm(cluster), connect.clouds(cluster))
-    found = _rows(cluster, seen, journal)
+    found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
     if json:
@@ -48,13 +58,11 @@ def status(ctx: typer.Context, json: Json = False) -> None:
             }
         )
         return
+    differs = any(row.outdated for row in found)
     render.print_table(
         render.console(no_color=current.no_color),
-        ("NODE", "SLURM", "SERVER", "OPERATION", "PHASE", "SINCE", "REASON"),
-        [
-            (row.node, row.slurm, row.server, row.operation, row.phase, _since(row.since), row.text)
-            for row in found
-        ],
+        ("NODE", "SLURM", "SERVER", "OPERATION", "PHASE", "SINCE", *["OUTDATED"] * differs, "REASON"),
+        [_cells(row, differs) for row in found],
         {"?": "yellow", "rests": "yellow", "not configured": "bold yellow", "not in Slurm": "bold yellow"},
     )
     if engine is None:
@@ -67,6 +75,13 @@ def status(ctx: typer.Context, json: Json = False) -> None:
         render.print_lines([f"requests waiting for it: {waiting}"])
     for what, why in seen.unreadable.items():
         render.note(f"{what} could not be read: {why}")
+
+
+def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
+    """The column of differences stands there only while there are any."""
+    outdated = [row.outdated or "-"] * differs
+    since = "-" if row.since is None else render.clock(row.since)
+    return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, row.text
 
 
 def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
@@ -86,8 +101,5 @@ def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[S
         journal.open_operations(),
         journal.node_records(),
         journal.holds(),
+        {name: cluster.pool_of(name) for name in names},
     )
-
-
-def _since(at: float | None) -> str:
-    return "-" if at is None else render.clock(at)

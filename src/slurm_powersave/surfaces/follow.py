@@ -97,11 +97,16 @@ class Follower:
 
 
 def wait(
-    journal: SqliteJournal, request_id: str, timeout: float | None, tell: Callable[[Event], None]
+    journal: SqliteJournal,
+    request_id: str,
+    timeout: float | None,
+    tell: Callable[[Event], None],
+    until: Callable[[Operation], bool] = lambda operation: False,
 ) -> Sequence[Operation] | None:
     """Wait until all operations of a request have ended, telling each event; None when time is up.
 
-    `timeout` is in seconds. A request whose every part was refused has no operations: the empty list.
+    `timeout` is in seconds; an operation for which `until` is true is not waited for either. A request
+    whose every part was refused has no operations: the empty list.
     """
     begin = time.monotonic()
     told: dict[str, int] = {}
@@ -112,7 +117,7 @@ def wait(
                 tell(event)
             told[operation.id] = len(operation.phases)
         planned = operations or journal.refusals(request_id)
-        if planned and all(operation.outcome for operation in operations):
+        if planned and all(one.outcome or until(one) for one in operations):
             return operations
         if timeout is not None and time.monotonic() - begin > timeout:
             return None

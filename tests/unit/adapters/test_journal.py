@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,33 @@ def test_a_later_version_is_refused(path: Path) -> None:
     db.close()
     with pytest.raises(ConfigError, match="version 99"):
         SqliteJournal(path)
+
+
+def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
+    """As version 1 was: without what later ones have added."""
+    journal = SqliteJournal(path)
+    op = planned(journal)
+    journal.save_node(
+        NodeRecord(DesiredNode("n1", "p", "c", "i", "f", "", "10.0.0.1"), by_hand=frozenset({"image"}))
+    )
+    journal.close()
+    db = sqlite3.connect(path)
+    for table, column in (
+        ("operations", "action"),
+        ("operations", "target"),
+        ("nodes", "boot_id"),
+        ("nodes", "by_hand"),
+    ):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("PRAGMA user_version=1")
+    db.commit()
+    db.close()
+    again = SqliteJournal(path)
+    assert again.open_operations() == [op]
+    record = again.node_records()["n1"]
+    assert not record.by_hand
+    again.save_node(replace(record, by_hand=frozenset({"image", "flavor"})))
+    assert SqliteJournal(path).node_records()["n1"].by_hand == {"image", "flavor"}
 
 
 def test_a_truncated_journal_is_refused(path: Path) -> None:

@@ -27,6 +27,7 @@ def test_everything_readable() -> None:
         [OPERATION],
         {"n1": RECORD},
         {},
+        {},
     )
     assert found == [
         StatusRow("n1", "IDLE+CLOUD", "id1 ACTIVE", "-", "-", None),
@@ -35,28 +36,28 @@ def test_everything_readable() -> None:
 
 
 def test_slurm_unreadable() -> None:
-    (row,) = rows(["n1"], None, [Server("id1", "n1", "ACTIVE")], [], [], {}, {})
+    (row,) = rows(["n1"], None, [Server("id1", "n1", "ACTIVE")], [], [], {}, {}, {})
     assert (row.slurm, row.server) == ("?", "id1 ACTIVE")
 
 
 def test_cloud_unreadable_shows_what_the_journal_holds() -> None:
-    first, second = rows(["n1", "n2"], {"n1": UP, "n2": OFF}, [], ["n1", "n2"], [], {"n1": RECORD}, {})
+    first, second = rows(["n1", "n2"], {"n1": UP, "n2": OFF}, [], ["n1", "n2"], [], {"n1": RECORD}, {}, {})
     assert (first.server, second.server) == ("id1 ?", "?")
 
 
 def test_a_node_that_rests() -> None:
-    (row,) = rows(["n2"], {"n2": OFF}, [], [], [], {}, {"n2": HOLD})
+    (row,) = rows(["n2"], {"n2": OFF}, [], [], [], {}, {"n2": HOLD}, {})
     assert (row.operation, row.phase, row.text) == ("-", "rests", HOLD.reason)
 
 
 def test_the_reason_of_an_administrator() -> None:
-    (row,) = rows(["n1"], {"n1": SlurmNode("n1", frozenset({"DOWN"}), "disk")}, [], [], [], {}, {})
+    (row,) = rows(["n1"], {"n1": SlurmNode("n1", frozenset({"DOWN"}), "disk")}, [], [], [], {}, {}, {})
     assert (row.slurm, row.text) == ("DOWN", "disk")
 
 
 def test_servers_that_are_not_configured_and_doubles_are_shown() -> None:
     servers = [Server("id1", "n1", "ACTIVE"), Server("id2", "n1", "ERROR"), Server("id3", "old", "ACTIVE")]
-    first, last = rows(["n1"], {"n1": UP}, servers, [], [], {}, {})
+    first, last = rows(["n1"], {"n1": UP}, servers, [], [], {}, {}, {})
     assert first.server == "id1 ACTIVE, id2 ERROR"
     assert (last.node, last.slurm, last.server) == ("old", "not configured", "id3 ACTIVE")
 

@@ -1,0 +1,94 @@
+"""`reboot` and `reimage`: a node's server is changed when Slurm has emptied the node."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from slurm_powersave.model.modes import Kind, Mode
+from slurm_powersave.surfaces import cli_outdated
+from slurm_powersave.surfaces.ask import Timeout, Wait, ask
+from slurm_powersave.surfaces.session import Json, Nodes
+
+Flavor = Annotated[
+    str, typer.Option("--flavor", metavar="NAME", help="Give the servers this flavor, too; same disk.")
+]
+Image = Annotated[
+    str, typer.Option("--image", metavar="NAME", help="This image instead of the pool's.", show_default=False)
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Delete and create instead of rebuilding in place.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(reboot)
+    app.command()(reimage)
+
+
+def reboot(
+    ctx: typer.Context,
+    nodes: Nodes,
+    flavor: Flavor = "",
+    wait: Wait = False,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> None:
+    """Reboot nodes through the cloud, each when its jobs have ended; with --flavor give them another size.
+
+    Another flavor holds until the server is made anew (the next resume).
+    """
+    from slurm_powersave.decide.reboot import asked
+
+    words = asked(Kind.RESIZE, flavor) if flavor else asked(Kind.REBOOT)
+    ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, words)
+
+
+def reimage(
+    ctx: typer.Context,
+    nodes: Annotated[
+        str | None, typer.Argument(metavar="NODES", help="A hostlist expression, such as demo-[1-4].")
+    ] = None,
+    image: Image = "",
+    replace: Replace = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    outdated: cli_outdated.Outdated = False,
+    pool: cli_outdated.Pools = None,
+    at_most: cli_outdated.AtMost = None,
+    stop_after: cli_outdated.StopAfter = 1,
+    dry_run: cli_outdated.DryRun = False,
+    yes: cli_outdated.Yes = False,
+    json: Json = False,
+) -> None:
+    """Give nodes a fresh disk with their pool's image, each when its jobs have ended.
+
+    With --outdated: all nodes whose server has another image than its pool, some at a time. It waits
+    for them; interrupted, it goes on where it was when it is run again.
+
+    An image given by --image holds until the server is made anew (the next resume) or reimaged.
+    """
+    from slurm_powersave.decide.reboot import asked
+
+    if outdated:
+        if nodes or image or wait or timeout is not None:
+            raise typer.BadParameter(
+                "--outdated goes with --pool, not with NODES, --image, --wait, --timeout"
+            )
+        cli_outdated.run(
+            ctx,
+            pools=pool or [],
+            at_most=at_most,
+            stop_after=stop_after,
+            replace=replace,
+            dry_run=dry_run,
+            yes=yes,
+            as_json=json,
+        )
+        return
+    if pool or at_most is not None or dry_run or yes or stop_after != 1:
+        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes go with --outdated")
+    if not nodes:
+        raise typer.BadParameter("which nodes? NODES or --outdated")
+    kind = Kind.REPLACE if replace else Kind.REIMAGE
+    ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, asked(kind, image))

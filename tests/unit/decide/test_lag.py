@@ -1,0 +1,51 @@
+"""What a node's server is, and what its pool wants."""
+
+from dataclasses import replace
+
+import pytest
+
+from slurm_powersave.decide.lag import lag, moved
+from slurm_powersave.decide.sections import Pool
+from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
+
+POOL = Pool(name="p", nodes="n1", image="new", flavors=("small", "medium"), addresses="10.0.0.1")
+WANTED = DesiredNode("n1", "p", "c", "new", "small", "", "10.0.0.1")
+OLD = NodeRecord(replace(WANTED, image="old"), "c/nodes-001", "id1")
+SERVER = Server("id1", "n1", "ACTIVE")
+BY_HAND = replace(OLD, server_id="another", by_hand=frozenset({"image"}))
+
+
+@pytest.mark.parametrize(
+    ("record", "servers", "text"),
+    [
+        (OLD, None, "image old -> new"),
+        (OLD, [SERVER], "image old -> new"),
+        (OLD, [replace(SERVER, image="older")], "image older -> new"),
+        (OLD, [replace(SERVER, image="new")], ""),
+        (OLD, [], ""),
+        (replace(OLD, server_id=""), None, ""),
+        (None, None, ""),
+        (None, [replace(SERVER, image="old")], "image old -> new"),
+        (BY_HAND, [replace(SERVER, image="x")], "image x -> new"),
+        (replace(OLD, node=WANTED), [SERVER], ""),
+        (replace(OLD, node=replace(WANTED, flavor="medium")), [SERVER], ""),
+        (replace(OLD, node=replace(WANTED, flavor="large")), [SERVER], "flavor large -> small"),
+        (
+            replace(OLD, node=replace(WANTED, image="test", flavor="large"), by_hand=frozenset({"image"})),
+            [replace(SERVER, image="test", flavor="large")],
+            "image test (by hand) -> new, flavor large -> small",
+        ),
+        (replace(OLD, node=WANTED, by_hand=frozenset({"image"})), [SERVER], ""),
+    ],
+)  # fmt: skip
+def test_what_differs(record: NodeRecord | None, servers: list[Server] | None, text: str) -> None:
+    assert lag(record, servers, POOL).text() == text
+
+
+def test_only_what_is_not_the_pools_at_that_moment_is_by_hand() -> None:
+    record = moved(OLD, "image", "test", WANTED)
+    assert (record.node.image, record.by_hand) == ("test", {"image"})
+    record = moved(record, "flavor", "large", WANTED)
+    assert record.by_hand == {"image", "flavor"}
+    record = moved(record, "image", "new", WANTED)
+    assert (record.node.image, record.node.flavor, record.by_hand) == ("new", "large", {"flavor"})
