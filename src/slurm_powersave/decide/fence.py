@@ -185,7 +185,9 @@ def _update(
     before, after = change.get("before") or {}, change.get("after") or {}
     unknown = change.get("after_unknown") or {}
     wrong = _ours(address, "changes", before, expected, contract, cluster)
-    path = contract.attributes.get(expected.update, "?")
+    path = contract.attributes.get(expected.update)
+    if path is None:
+        return [*wrong, Violation(address, f"the contract does not name the attribute {expected.update!r}")]
     want = getattr(expected.entry.node, expected.update)
     if _at(after, path) != want or _at(unknown, path):
         wrong.append(

@@ -154,10 +154,10 @@ def _unknown(what: str, name: str, known: Collection[str]) -> str:
 def is_reboot(reason: str) -> bool:
     """Tell whether a reason asks for a true reboot, as slurmscripts/reboot-node.sh.j2 reads it.
 
-    Where nobody gave a reason Slurm writes "Reboot ASAP".
+    Where nobody gave a reason Slurm writes "Reboot ASAP" or "reboot requested" (22.05.8).
     """
     first, *more = words(reason).split() or [""]
-    return first.rstrip(":,;").lower() == "reboot" and more != ["ASAP"]
+    return first.rstrip(":,;").lower() == "reboot" and more not in (["ASAP"], ["requested"])
 
 
 def is_command(reason: str) -> bool:

@@ -235,6 +235,7 @@ def test_hooks_killed_at_any_moment_leave_only_whole_requests(hooks: HookScripts
         ("reboot: new kernel : reboot issued [slurm@2026-11-21T05:00:00]", True),
         ("Reboot : reboot issued [root@2026-11-21T05:00:00]", True),
         ("Reboot ASAP : reboot issued [slurm@2026-11-21T05:00:00]", False),
+        ("reboot requested : reboot issued [slurm@2026-11-21T05:00:00]", False),
         ("reimage image=x : reboot issued [slurm@2026-11-21T05:00:00]", False),
         ("rebooted : reboot issued [slurm@2026-11-21T05:00:00]", False),
         ("", False),
