@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
+from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
 
 Hook = Callable[[Mode, str], None]
 """What slurmctld calls: the mode and the hostlist expression."""
@@ -18,6 +20,14 @@ Hook = Callable[[Mode, str], None]
 _POWER = {"POWERING_UP", "POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN", "NOT_RESPONDING"}
 _FORCE_SECONDS = 0.7
 """From POWER_DOWN_FORCE to POWERING_DOWN and the hook call (measured 0.6 to 1 s)."""
+_ISSUE_SECONDS = 0.5
+"""From a reboot request on an idle node to REBOOT_ISSUED and the hook call (measured 0.1 to 1 s)."""
+_PING_SECONDS = 1.0
+"""How long a node is NOT_RESPONDING after RESUME although its slurmd answers (measured 0.1 to 1 s)."""
+
+
+_BY_HAND = Reboot(asap=True, nextstate="RESUME")
+"""For a node whose flags a test has set."""
 
 
 @dataclass
@@ -30,6 +40,8 @@ class MemorySlurm:
     suspend_timeout: float = 20.0
     resume_timeout: float = 600.0
     unreachable: str = ""
+    answers: Callable[[str], bool] = lambda name: True
+    """Whether a node's slurmd runs."""
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
@@ -37,6 +49,7 @@ class MemorySlurm:
     """What was written to a job: field -> text."""
     _nodes: dict[str, SlurmNode] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
+    _reboots: dict[str, Reboot] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -45,11 +58,11 @@ class MemorySlurm:
 
     # What a test does
 
-    def submit(self, *nodes: str) -> int:
-        """Give a job its nodes; those that are off are resumed."""
+    def submit(self, *nodes: str, reboot: bool = False) -> int:
+        """Give a job its nodes; those that are off are resumed, with `sbatch --reboot` all of them."""
         job = next(self._numbers)
         self.jobs[job] = SlurmJob(job, "CONFIGURING", nodes)
-        off = [name for name in nodes if self._nodes[name].has("POWERED_DOWN")]
+        off = [name for name in nodes if reboot or self._nodes[name].has("POWERED_DOWN")]
         for name in nodes:
             self._set(name, add={"ALLOCATED"}, drop={"IDLE"})
         self._power_up(off)
@@ -66,11 +79,48 @@ class MemorySlurm:
             self._set(name, add={"POWERING_DOWN"}, drop={"POWERING_UP"})
         self.hook(Mode.SUSPEND, ",".join(nodes))
 
-    def register(self, name: str) -> None:
-        """A slurmd has registered."""
-        if self._nodes[name].has("REBOOT_ISSUED"):
-            self._set(name, add={"IDLE"}, drop={"REBOOT_ISSUED", "DOWN", "DRAIN"})
+    def register(self, name: str, *, booted: bool = True) -> None:
+        """A slurmd has registered, after a boot or not.
+
+        Where Slurm waits for a boot nothing else counts; where it does not, it minds one (ReturnToService=1).
+        """
+        node = self._nodes[name]
+        if node.has("POWERING_DOWN"):
+            return
+        if node.has("POWERING_UP", "REBOOT_ISSUED"):
+            if not booted:
+                return
+            if node.has("REBOOT_ISSUED"):
+                self._put(slurm_reboot.booted(node, self._reboots.pop(name, _BY_HAND)))
+        else:
+            if node.has("POWERED_DOWN"):
+                self._say(name, "")
+            if booted:
+                self._set(name, add={"DOWN"}, drop={"IDLE"})
+                if not self._nodes[name].reason:
+                    self._say(name, "Node unexpectedly rebooted", SLURM)
         self._set(name, drop=_POWER)
+
+    def scontrol_reboot(self, *nodes: str, asap: bool = False, nextstate: str = "", reason: str = "") -> None:
+        """Do what scontrol reboot does."""
+        for name in nodes:
+            node = self._nodes[name]
+            if slurm_reboot.may_be_asked(node):
+                self._reboots[name] = Reboot(asap, nextstate, node.has("DRAIN"))
+                self._put(slurm_reboot.asked(node, self._reboots[name], reason))
+
+    def cancel_reboot(self, *nodes: str) -> None:
+        """Do what scontrol cancel_reboot does."""
+        for name in nodes:
+            if self._nodes[name].has("REBOOT_ISSUED"):
+                raise SlurmError("Invalid node state specified")
+            self._put(slurm_reboot.cancelled(self._nodes[name], self._reboots.pop(name, _BY_HAND)))
+
+    def reconfigure(self) -> None:
+        """Do what scontrol reconfigure does: 22.05 forgets who gave a reason, and every nextstate."""
+        for name, node in self._nodes.items():
+            self._nodes[name] = replace(node, reason_by=ROOT if node.reason else "")
+        self._reboots = {name: request.forgotten() for name, request in self._reboots.items()}
 
     def node(self, name: str) -> SlurmNode:
         """Look at a node without going through the port."""
@@ -78,37 +128,41 @@ class MemorySlurm:
 
     def set_flags(self, name: str, *flags: str, reason: str = "") -> None:
         """Set a node's state as somebody else would."""
-        self._nodes[name] = SlurmNode(name, frozenset(flags), reason)
+        self._nodes[name] = SlurmNode(name, frozenset(flags), reason, ROOT if reason else "")
 
     def tick(self) -> None:
         """Let the timers run out that have run out."""
         now = self.clock.now()
-        forced, failed, issued = [], [], []
+        forced, failed, rebooted = [], [], []
         for name, node in list(self._nodes.items()):
             age = now - self._since.get(name, now)
             if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
                 # A DRAIN that was set before this moment is wiped.
-                self._nodes[name] = replace(node, reason="")
+                self._say(name, "")
                 gone = {"POWER_DOWN", "POWERING_UP", "POWERED_DOWN", "NOT_RESPONDING", "DRAIN"}
                 self._set(name, add={"POWERING_DOWN"}, drop=gone)
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
-            elif node.has("REBOOT_REQUESTED") and not node.has("ALLOCATED", "MIXED", "COMPLETING"):
-                self._nodes[name] = replace(node, reason=f"{node.reason} : reboot issued", reason_by="slurm")
-                self._set(name, add={"DOWN", "REBOOT_ISSUED"}, drop={"REBOOT_REQUESTED", "IDLE"})
-                issued.append(name)
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
                 self._requeue(name)
-                self._nodes[name] = replace(node, reason="ResumeTimeout reached", reason_by="slurm")
+                self._say(name, "ResumeTimeout reached", SLURM)
                 self._set(name, add={"DOWN", "POWERED_DOWN"}, drop={"POWERING_UP", "IDLE", "ALLOCATED"})
                 failed.append(name)
+            elif slurm_reboot.is_due(node) and age >= _ISSUE_SECONDS:
+                self._reboots[name] = replace(self._reboots.get(name, _BY_HAND), issued=now)
+                self._put(slurm_reboot.issued(node))
+                rebooted.append(name)
+            elif node.has("REBOOT_ISSUED") and self._waited(name) >= self.resume_timeout:
+                self._put(slurm_reboot.timed_out(node))
+            elif self._silent(node) and age >= _PING_SECONDS and self.answers(name):
+                self._set(name, drop={"NOT_RESPONDING"})
         if forced:
             self.hook(Mode.SUSPEND, ",".join(forced))
         if failed:
             self.hook(Mode.RESUME_FAIL, ",".join(failed))
-        if issued:
-            self.hook(Mode.REBOOT, ",".join(issued))
+        if rebooted:
+            self.hook(Mode.REBOOT, ",".join(rebooted))
 
     # ports.Slurm
 
@@ -125,38 +179,32 @@ class MemorySlurm:
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
-        """Do what scontrol reboot does."""
-        self._check()
-        for name in nodes:
-            node = self._nodes[name]
-            if node.has("POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
-                continue
-            add = {"REBOOT_REQUESTED"} | (set() if aside else {"DRAIN"})
-            self._nodes[name] = replace(node, reason=reason or node.reason)
-            self._set(name, add=add)
-
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:
-        """Do what scontrol update does to nodes."""
-        self._check()
-        if unknown := [name for name in nodes if name not in self._nodes]:
-            raise SlurmError(f"Invalid node name specified: {unknown[0]}")
+        """Do what scontrol update does to nodes; one that refuses does not keep it from the others."""
+        self._check(nodes)
+        refused = False
         for name in nodes:
             if comment is not None:
-                self._nodes[name] = replace(self._nodes[name], comment=comment)
-            node = self._nodes[name]
-            if state == "POWER_UP" and node.has("POWERED_DOWN"):
-                self._power_up([name])
-            elif state in ("POWER_DOWN", "POWER_DOWN_FORCE"):
-                self._requeue(name)
-                self._set(name, add={"POWER_DOWN"})
-            elif state == "DRAIN":
-                self._set(name, add={"DRAIN"})
-                self._nodes[name] = replace(self._nodes[name], reason=reason)
-            elif state == "RESUME":
-                self._resume(name)
+                self._put(replace(self._nodes[name], comment=comment))
+            if reason and state != "RESUME":
+                self._say(name, reason, ROOT)
+            if state == "RESUME":
+                refused |= not self._resume(name)
+            else:
+                self._update(name, state)
+        if refused:
+            raise SlurmError("Invalid node state specified")
+
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
+        """Ask for a reboot; with `aside` in the way that keeps a DRAIN (plain) or a DOWN (nextstate=DOWN)."""
+        self._check(nodes)
+        if aside:
+            down = aside == "DOWN"
+            self.scontrol_reboot(*nodes, nextstate="DOWN" if down else "", reason=reason if down else "")
+        else:
+            self.scontrol_reboot(*nodes, asap=True, nextstate="RESUME", reason=reason)
 
     def update_job(self, job: int, **fields: str) -> None:
         """Do what scontrol update does to a job."""
@@ -167,24 +215,54 @@ class MemorySlurm:
         if fields.get("StartTime") == "now" and self.jobs[job].reason == "BeginTime":
             self.jobs[job] = replace(self.jobs[job], reason="Resources")
 
-    def _check(self) -> None:
+    def _check(self, nodes: Sequence[str] = ()) -> None:
         if self.unreachable:
             raise SlurmError(self.unreachable)
+        if unknown := [name for name in nodes if name not in self._nodes]:
+            raise SlurmError(f"Invalid node name specified: {unknown[0]}")
 
-    def _resume(self, name: str) -> None:
+    def _update(self, name: str, state: str) -> None:
+        if state == "POWER_UP" and self._nodes[name].has("POWERED_DOWN"):
+            self._power_up([name])
+        elif state in ("POWER_DOWN", "POWER_DOWN_FORCE"):
+            self._requeue(name)
+            if self._nodes[name].has(*REBOOT):
+                # All of it is forgotten; the DRAIN goes with POWERING_DOWN.
+                self._set(name, add={"IDLE"}, drop={"DOWN", *REBOOT})
+                self._say(name, "")
+            self._set(name, add={"POWER_DOWN"})
+        elif state == "DRAIN":
+            self._set(name, add={"DRAIN"})
+        elif state == "DOWN":
+            self._requeue(name)
+            self._set(name, add={"DOWN"}, drop={"IDLE"})
+
+    def _resume(self, name: str) -> bool:
         node = self._nodes[name]
         if node.has("POWERING_UP", "POWER_DOWN"):
-            raise SlurmError("Invalid node state specified")
+            return False
         if node.has("POWERING_DOWN"):
             self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "DRAIN"})
-        elif node.has("DOWN", "DRAIN", "REBOOT_ISSUED"):
-            extra = {"IDLE", "NOT_RESPONDING"} if node.has("POWERED_DOWN") else {"IDLE"}
-            self._set(name, add=extra, drop={"DOWN", "DRAIN", "REBOOT_ISSUED"})
-        self._nodes[name] = replace(self._nodes[name], reason="")
+        elif node.has("DOWN", "DRAIN", *REBOOT):
+            base = {"ALLOCATED", "MIXED"} & node.flags or {"IDLE"}
+            self._set(name, add={*base, "NOT_RESPONDING"}, drop={"DOWN", "DRAIN", *REBOOT})
+        else:
+            return False
+        self._say(name, "")
+        return True
+
+    def _silent(self, node: SlurmNode) -> bool:
+        return node.has("NOT_RESPONDING") and not node.has("POWERED_DOWN", "POWERING_UP", "DOWN")
+
+    def _waited(self, name: str) -> float:
+        return self.clock.now() - self._reboots.get(name, _BY_HAND).issued
+
+    def _say(self, name: str, reason: str, by: str = "") -> None:
+        self._put(replace(self._nodes[name], reason=reason, reason_by=by))
 
     def _power_up(self, names: Sequence[str]) -> None:
         for name in names:
-            self._set(name, add={"POWERING_UP"}, drop={"POWERED_DOWN", "NOT_RESPONDING"})
+            self._set(name, add={"POWERING_UP", "NOT_RESPONDING"}, drop={"POWERED_DOWN"})
         if names:
             self.hook(Mode.RESUME, ",".join(names))
 
@@ -197,7 +275,9 @@ class MemorySlurm:
 
     def _set(self, name: str, *, add: Set[str] = frozenset(), drop: Set[str] = frozenset()) -> None:
         node = self._nodes[name]
-        flags = (node.flags - drop) | add
-        if flags != node.flags:
-            self._since[name] = self.clock.now()
-        self._nodes[name] = replace(node, flags=frozenset(flags))
+        self._put(replace(node, flags=frozenset((node.flags - drop) | add)))
+
+    def _put(self, node: SlurmNode) -> None:
+        if node.flags != self._nodes[node.name].flags:
+            self._since[node.name] = self.clock.now()
+        self._nodes[node.name] = node

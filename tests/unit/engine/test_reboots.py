@@ -133,6 +133,7 @@ def test_what_can_not_be_done_is_refused_before_anything_is_touched(words: str) 
     world.slurm.reboot(["n1"], reason=words)
     world.run(1)
     world.settle(60)
+    world.run(2)  # Slurm pings what was resumed
     node, op = world.slurm.node("n1"), operations(world, "n1")[-1]
     assert op.outcome == phases.REFUSED and op.text
     assert node.up and not node.has("DRAIN", "REBOOT_ISSUED")
