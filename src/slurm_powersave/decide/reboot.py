@@ -168,13 +168,12 @@ def is_command(reason: str) -> bool:
 def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:
     """Return DRAIN or DOWN if somebody else has set it, otherwise nothing.
 
-    Ours begin with our prefix, Slurm's own are set by SlurmUser; `scontrol reboot ASAP` drains as well, but
-    that ends with the reboot.
+    Ours begin with our prefix, Slurm's own are set by SlurmUser; `scontrol reboot ASAP` and a POWER_DOWN show
+    a DRAIN that ends with them. One without a reason is somebody's: a late registration of a node that is
+    powered down loses the reason and keeps the DRAIN (22.05.8).
     """
-    if not node.reason or policy.is_ours(node.reason) or node.reason_by == slurm_user:
+    if node.reason and (policy.is_ours(node.reason) or node.reason_by == slurm_user):
         return ""
-    if _SLURMS.search(node.reason):
-        return ""
-    if node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
+    if _SLURMS.search(node.reason) or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED", "POWER_DOWN"):
         return ""
     return next((state for state in ("DRAIN", "DOWN", "FAIL") if node.has(state)), "")

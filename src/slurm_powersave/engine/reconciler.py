@@ -91,8 +91,8 @@ class Reconciler:
                 continue
             state = set_aside(node)
             old = known.get(name)
-            if state and (old is None or (old.state, old.reason) != (state, node.reason)):
-                found.append(Aside(name, state, node.reason, snapshot.taken))
+            if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
+                found.append(Aside(name, state, node.reason or "unknown", snapshot.taken))
             elif old and not state:
                 gone.append(name)
         if found or gone:

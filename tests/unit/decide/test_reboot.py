@@ -64,6 +64,8 @@ def test_any_reason_is_an_action_or_a_refusal(reason: str) -> None:
         ("DOWN+CLOUD+DRAIN+REBOOT_ISSUED", "reimage : reboot issued", "slurm", ""),
         ("IDLE+CLOUD+DRAIN+REBOOT_REQUESTED", "reimage", "root", ""),
         ("IDLE+CLOUD", "bad DIMM", "root", ""),
+        ("IDLE+CLOUD+DRAIN", "", "", "DRAIN"),
+        ("IDLE+CLOUD+DRAIN+POWER_DOWN", "", "", ""),
         # After a reconfigure Slurm's own reasons are root's.
         ("DOWN+CLOUD", "Not responding", "root", ""),
         ("DOWN+CLOUD", "reimage : reboot issued : reboot timed out", "root", ""),
