@@ -81,9 +81,8 @@ class Batches:
     def _renewed(self, op: Operation) -> DesiredNode:
         """What the cluster file wants of a node now: image and flavor move with each new server only."""
         record = self._world.record(op.node)
-        node = self._world.cluster.desired(
-            op.node, address=record.node.address, generation=record.node.generation
-        )
+        kept = record.node
+        node = replace(self._world.wanted(op.node), address=kept.address, generation=kept.generation)
         if op.kind is Kind.REPLACE and op.target:
             node = replace(node, image=op.target)
         self._world.save(replace(record, node=node))

@@ -33,6 +33,8 @@ class MemorySlurm:
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
+    protected: frozenset[str] = frozenset()
+    """SuspendExcNodes."""
     comments: dict[int, dict[str, str]] = field(default_factory=dict)
     """What was written to a job: field -> text."""
     _nodes: dict[str, SlurmNode] = field(default_factory=dict)
@@ -80,6 +82,12 @@ class MemorySlurm:
         """Set a node's state as somebody else would."""
         self._nodes[name] = SlurmNode(name, frozenset(flags), reason)
 
+    def configure(self, names: Sequence[str], protected: Sequence[str]) -> None:
+        """Restart with another slurm.conf: what stays keeps its state."""
+        off = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
+        self._nodes = {name: self._nodes.get(name, SlurmNode(name, off)) for name in names}
+        self.protected = frozenset(protected)
+
     def tick(self) -> None:
         """Let the timers run out that have run out."""
         now = self.clock.now()
@@ -125,6 +133,11 @@ class MemorySlurm:
             if every or job.id in jobs or not wanted.keys().isdisjoint(job.nodes)
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
+
+    def suspend_exc_nodes(self) -> frozenset[str]:
+        """Return the protected nodes."""
+        self._check()
+        return self.protected
 
     def reboot(self, nodes: Sequence[str], *, reason: str = "") -> None:
         """Do what scontrol reboot does."""
