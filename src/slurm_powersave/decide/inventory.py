@@ -110,7 +110,7 @@ def _variables(
         **cluster.site,
         "slurm_powersave": {
             # One text: Ansible would take a second of CPU per node to template 5,000 dictionaries.
-            "etc_hosts": "".join(f"{address} {name}\n" for name, address in _hosts(cluster, addresses, leaving)),
+            "etc_hosts": _etc_hosts(cluster, addresses, leaving),
             "node_lines": slurm_conf.node_lines(cluster, facts, addresses, leaving),
             "partition_lines": slurm_conf.partition_lines(cluster, facts, leaving),
             "min_nodes": fold(cluster.persistent()),
@@ -138,7 +138,8 @@ def _variables(
     }
 
 
-def _hosts(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) -> list[tuple[str, str]]:
-    nodes = [(name, addresses[name]) for name in cluster.nodes()]
-    nodes += [(node.name, node.address) for node in leaving.nodes]
-    return [(cluster.login.name, cluster.login.address), *nodes]
+def _etc_hosts(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) -> str:
+    hosts = [(cluster.login.address, cluster.login.name)]
+    hosts += [(addresses[name], name) for name in cluster.nodes()]
+    hosts += [(node.address, node.name) for node in leaving.nodes]
+    return "".join(f"{address} {name}\n" for address, name in hosts)

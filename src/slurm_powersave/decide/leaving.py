@@ -75,9 +75,7 @@ def leaving(
         partition_lines: its PartitionName lines.
     """
     wanted = sorted(set(names), key=natural)
-    options = {
-        name: rest for expression, _, rest in _parsed(node_lines) for name in expand_any(expression)
-    }
+    options = {name: rest for expression, _, rest in _parsed(node_lines) for name in expand_any(expression)}
     partitions = []
     for name, nodes, rest in _parsed(partition_lines):
         inside = set(expand_any(nodes))
@@ -105,7 +103,8 @@ def meaning(slurm_conf: str) -> frozenset[str]:
             continue
         if not (match := _LINE.fullmatch(line)):
             key, _, value = line.partition("=")
-            found.add(f"{key}={fold(expand_any(value))}" if key == "SuspendExcNodes" else line)
+            plain = key != "SuspendExcNodes" or ":" in value
+            found.add(line if plain else f"{key}={fold(expand_any(value))}")
         elif line.startswith("NodeName="):
             found.update(f"NodeName={name} {match[3]}" for name in expand_any(match[1]))
         else:

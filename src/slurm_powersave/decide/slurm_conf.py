@@ -68,9 +68,7 @@ _NEVER = 365 * 24 * 3600
 """Seconds; with INFINITE everywhere Slurm switches power saving off, and POWER_UP with it (22.05)."""
 
 
-def partition_lines(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL
-) -> list[str]:
+def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL) -> list[str]:
     """Write the PartitionName lines.
 
     SuspendTime stands here and not for the whole cluster, so that a node that a site adds by

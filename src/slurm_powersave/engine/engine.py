@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import defaultdict
+from typing import Protocol
 
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
@@ -36,6 +37,13 @@ _LOST_RUN = {
     phases.DELETING: phases.RECOVERING,
     phases.CONFIGURING: phases.BOOTING,
 }
+
+
+class Stop(Protocol):
+    """Tells the loop to end; a threading.Event is one."""
+
+    def is_set(self) -> bool:
+        """Tell whether it is to end."""
 
 
 class Engine:
@@ -138,7 +146,7 @@ class Engine:
                 if chosen := [op for op in ops if allowed(op)]:
                     start(shard, chosen)
 
-    def run(self, wake: threading.Event, stop: threading.Event) -> None:
+    def run(self, wake: threading.Event, stop: Stop) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early."""
         failures = 0
         while not stop.is_set():

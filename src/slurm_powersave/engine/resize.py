@@ -7,9 +7,11 @@ ask for it; slurm.conf is written by playbooks/resize.yml.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.drain import Stage
+from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.decide.resize import Act, Change, Nodes, Step, steps
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
@@ -92,7 +94,9 @@ class Resize:
             case Act.DRAIN:
                 self._look_at(step.nodes)
             case Act.SLURM_CONF if step.kind is Kind.ENLARGE:
-                self._slurm_conf(step, (*self.change.leaving,), (*self.change.leaving, *self.change.unprotect))
+                self._slurm_conf(
+                    step, (*self.change.leaving,), (*self.change.leaving, *self.change.unprotect)
+                )
             case Act.SLURM_CONF:
                 self._shrunk(step)
             case Act.POWER_UP:
@@ -109,20 +113,26 @@ class Resize:
     def _power_up(self, nodes: Nodes) -> None:
         """Wait until nodes are up; ask Slurm for those that nobody has asked for yet."""
         seen: set[str] = set()
-        while open_ := [name for name in nodes if self._said.get(name) != "up" and name not in self._failed]:
+        while open_ := [name for name in nodes if not self._settled(name)]:
             slurm = self._read(open_)
             for name in open_:
                 if node := slurm.get(name):
                     self._coming(node, seen)
             if self._out_of_time():
-                self._late.update(name for name in open_ if self._said.get(name) != "up")
+                self._late.update(name for name in open_ if not self._settled(name))
                 return
             self.around.pause(_LOOK)
+
+    def _settled(self, name: str) -> bool:
+        return self._said.get(name) == "up" or name in self._failed or name in self._left
 
     def _coming(self, node: SlurmNode, seen: set[str]) -> None:
         hold = self.around.journal.holds().get(node.name)
         if node.up:
             self._say(node.name, Kind.ENLARGE, "up")
+        elif set_aside(node):
+            self._left[node.name] = _whose(node)
+            self._say(node.name, Kind.ENLARGE, Stage.ASIDE, _whose(node))
         elif node.has("DRAIN", "DOWN", "FAIL") and node.going_down:
             why = hold.reason if hold else node.reason or "+".join(sorted(node.flags))
             self._fail(node.name, why)
@@ -134,7 +144,7 @@ class Resize:
             if node.name in seen:
                 self._fail(node.name, "Slurm has given it up: slurm-powersave history says why")
             elif self._again(node.name):
-                self.around.slurm.update_nodes([node.name], state="POWER_UP")
+                self._try(partial(self.around.slurm.update_nodes, [node.name], state="POWER_UP"))
 
     def _fail(self, name: str, why: str) -> None:
         self._failed[name] = why
@@ -156,15 +166,18 @@ class Resize:
         """Read nodes, and do for each what can be done now."""
         slurm = self._read(nodes)
         stages = self._drains.stages(nodes, slurm)
-        self._drains.drain([n for n, stage in stages.items() if stage is Stage.OPEN], "shrink", self.by)
+        self._try(
+            lambda: self._drains.drain(
+                [name for name, stage in stages.items() if stage is Stage.OPEN], "shrink", self.by
+            )
+        )
         for name, stage in stages.items():
             self._left.pop(name, None)
             if stage is Stage.ASIDE:
-                node = slurm[name]
-                self._left[name] = f"set aside by {node.reason_by or 'somebody else'} ({node.reason})"
+                self._left[name] = _whose(slurm[name])
                 self.around.journal.drop_drains([name])
             elif stage is Stage.EMPTY and self._again(name):
-                self.around.slurm.update_nodes([name], state="POWER_DOWN")
+                self._try(partial(self.around.slurm.update_nodes, [name], state="POWER_DOWN"))
             self._said_stage(slurm[name], stage)
         return stages
 
@@ -221,13 +234,18 @@ class Resize:
         return f"resize {self.id}"
 
     def _slurm_conf(self, step: Step, keep: Nodes, protected: Nodes) -> None:
-        self._say(Act.SLURM_CONF, step.kind, "write", f"{fold(step.nodes)}: {step.text}" if step.nodes else step.text)
+        self._say(
+            Act.SLURM_CONF,
+            step.kind,
+            "write",
+            f"{fold(step.nodes)}: {step.text}" if step.nodes else step.text,
+        )
         self.around.apply(keep, protected)
         self._say(Act.SLURM_CONF, step.kind, "done")
 
     def _read(self, nodes: Sequence[str]) -> Mapping[str, SlurmNode]:
         """Read nodes, however long Slurm can't be read: nothing is decided meanwhile."""
-        while True:
+        while nodes:
             try:
                 known = self.around.slurm.snapshot(nodes).nodes
             except SlurmError as error:
@@ -238,6 +256,14 @@ class Resize:
             else:
                 self._said.pop("slurmctld", None)
                 return {name: known[name] for name in nodes if name in known}
+        return {}
+
+    def _try(self, command: Callable[[], None]) -> None:
+        """Tell Slurm something; what it refuses is said, and tried again at a later look."""
+        try:
+            command()
+        except SlurmError as error:
+            self._say("slurmctld", Kind.SHRINK, "refused", str(error))
 
     def _again(self, name: str) -> bool:
         if self.around.now() - self._asked.get(name, float("-inf")) < _REPEAT:
@@ -277,6 +303,10 @@ class Resize:
             )
 
 
+def _whose(node: SlurmNode) -> str:
+    return f"{set_aside(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
+
+
 def abort(around: Surroundings, began: float) -> list[str]:
     """End the drains of every resize, and no others; return the nodes that were released."""
     drains = Drains(around.journal, around.slurm, around.now)
@@ -292,5 +322,3 @@ def abort(around: Surroundings, began: float) -> list[str]:
         if wanted:
             around.pause(_LOOK)
     return ended
-
-

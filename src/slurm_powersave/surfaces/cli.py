@@ -22,6 +22,7 @@ from slurm_powersave.surfaces import (
     cli_engine,
     cli_nodes,
     cli_operations,
+    cli_resize,
     cli_status,
     cli_terraform,
     render,
@@ -94,6 +95,7 @@ cli_deploy.register(app)
 cli_engine.register(app)
 cli_status.register(app)
 cli_operations.register(app)
+cli_resize.register(app)
 app.add_typer(cli_nodes.app, name="nodes")
 app.add_typer(cli_terraform.app, name="terraform")
 

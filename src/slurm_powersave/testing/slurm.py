@@ -102,9 +102,7 @@ class MemorySlurm:
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
             elif node.has("REBOOT_REQUESTED") and not node.has("ALLOCATED", "MIXED", "COMPLETING"):
-                self._nodes[name] = replace(
-                    node, reason=f"{node.reason} : reboot issued", reason_by="slurm"
-                )
+                self._nodes[name] = replace(node, reason=f"{node.reason} : reboot issued", reason_by="slurm")
                 self._set(name, add={"DOWN", "REBOOT_ISSUED"}, drop={"REBOOT_REQUESTED", "IDLE"})
                 issued.append(name)
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
