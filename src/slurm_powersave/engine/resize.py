@@ -83,6 +83,10 @@ class Resize:
             UnfinishedError: nodes were not drained in time.
             PowersaveError: a node did not come up; Slurm, Ansible or the journal failed.
         """
+        journal = self.around.journal
+        records = journal.node_records()
+        journal.forget_nodes([name for name in self.change.gone if not records[name].server_id])
+        journal.drop_drains(self._left)
         for name, why in self._left.items():
             self._say(name, Kind.SHRINK, Stage.ASIDE, why)
         for step in steps(self.change):

@@ -74,14 +74,11 @@ class Resizing:
             planned = self._show(found)
             if planned and not self._talk.ask("Do this?"):
                 return None
-            if not planned and not found.aside:
-                self._forget(found)
-                return Done(found, planned, {})
-            self._engine_is_ready()
-            deploy.prepare(self._cluster)
+            if planned:
+                self._engine_is_ready()
+                deploy.prepare(self._cluster)
             self._resize = Resize(self._around(), found, self._id(), timeout)
             self._resize.run()
-            self._forget(found)
         finally:
             held.release()
         return Done(found, planned, self._resize.outcome)
@@ -199,7 +196,3 @@ class Resizing:
             self._talk.say(str(error))
             return None
         return frozenset(names)
-
-    def _forget(self, found: Change) -> None:
-        """Forget what has left: its address is free again."""
-        self._journal.forget_nodes([n for n in found.gone if not self._records[n].server_id])
