@@ -201,6 +201,10 @@ def a_reading_may_be_of_some_nodes_only(subject: Subject) -> None:
     assert {job.id for job in snapshot.jobs} == {ours, other}
 
 
+def who_is_never_suspended_is_told(subject: Subject) -> None:
+    assert subject.slurm.suspend_exc_nodes() == frozenset()
+
+
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
         subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
@@ -223,5 +227,6 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_job_carries_what_we_say,
     a_requeued_job_is_let_go,
     a_reading_may_be_of_some_nodes_only,
+    who_is_never_suspended_is_told,
     what_does_not_exist_is_an_error,
 )

@@ -71,8 +71,16 @@ class Sized:
         return self.live.login("systemctl show --property=MainPID --value slurmctld")
 
 
+@pytest.fixture
+def sized(resized: Sized) -> Sized:
+    """The cluster as the last test left it, without jobs."""
+    resized.live.login("scancel -u root", check=False)
+    resized.live.wait("no job is left", lambda: not resized.live.login("squeue -h"), 30)
+    return resized
+
+
 @pytest.fixture(scope="module")
-def sized(deployed: Live) -> Iterator[Sized]:
+def resized(deployed: Live) -> Iterator[Sized]:
     """The cluster at rest; afterwards its file is as it was."""
     deployed.rest()
     made = Sized(deployed)

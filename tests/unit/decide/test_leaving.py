@@ -49,7 +49,10 @@ def test_nothing_leaves(make: Make) -> None:
 
 
 def test_a_slurm_conf_means_the_same_however_it_is_folded() -> None:
-    one = "# x\nSuspendExcNodes=n[1-2]\nNodeName=n[1-3] NodeAddr=10.0.0.[1-3] CPUs=2\nPartitionName=a Nodes=n[1-3] State=UP\n"
+    one = (
+        "# x\nSuspendExcNodes=n[1-2]\nNodeName=n[1-3] NodeAddr=10.0.0.[1-3] CPUs=2\n"
+        "PartitionName=a Nodes=n[1-3] State=UP\n"
+    )
     two = (
         "NodeName=n[1-2] NodeAddr=10.0.0.[1-2] CPUs=2\nNodeName=n3 NodeAddr=10.0.0.3 CPUs=2\n\n"
         "PartitionName=a Nodes=n3,n[1-2] State=UP\nSuspendExcNodes=n2,n1\n"
