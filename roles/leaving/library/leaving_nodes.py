@@ -13,8 +13,8 @@ short_description: Refuse a slurm.conf without nodes or partitions that are in u
 description:
   - Compares the slurm.conf that slurmctld has loaded with a new one. slurmctld kills the jobs of a node or a
     partition that its slurm.conf no longer names.
-  - Fails if a cloud node that the new one lacks is not powered down, has a job, or still answers at its address;
-    or if a partition that it lacks has jobs.
+  - Fails if a cloud node that the new one lacks is not powered down, has a job, or still answers at its
+    address; or if a partition that it lacks has jobs.
 options:
   slurm_conf:
     description: The text of the new slurm.conf.
@@ -95,8 +95,8 @@ def mistakes(nodes, answering, partitions, jobs, drained):
     loose = [name for name, (flags, _) in nodes.items() if "DRAIN" not in flags]
     if drained and loose:
         found.append(
-            f"these nodes leave slurm.conf and are not drained, so that a job may begin there: {listed(loose)}. "
-            "Drain them, or let `slurm-powersave resize` do it"
+            f"these nodes leave slurm.conf and are not drained, jobs may begin there: {listed(loose)}"
+            ". Drain them, or let `slurm-powersave resize` do it"
         )
     if answering:
         found.append(f"these nodes leave slurm.conf and their servers still answer: {' '.join(answering)}")
@@ -125,7 +125,7 @@ class Host:
 
     def run(self, *argv):
         """Return a command's lines; none if Slurm no longer knows what is asked for."""
-        rc, out, err = self.module.run_command(argv)
+        rc, out, err = self.module.run_command(list(argv))
         if rc and not re.search("not found|nvalid partition", out + err):
             self.module.fail_json(msg=f"{' '.join(argv[:3])}: {(err or out).strip()}")
         return [] if rc else out.splitlines()
@@ -148,7 +148,7 @@ def main():
     host, new = Host(module), module.params["slurm_conf"]
     try:
         with open(module.params["loaded_file"]) as file:
-            old = file.read()
+            old = file.read().partition("\n# gres.conf\n")[0]
     except OSError:
         module.exit_json(changed=False, nodes=[])
     gone = sorted(host.nodes(old) - host.nodes(new))
