@@ -162,7 +162,8 @@ class Resize:
             if all(stage in (Stage.OFF, Stage.ASIDE) for stage in stages.values()):
                 return
             if self._out_of_time():
-                self._late.update(name for name, stage in stages.items() if stage is not Stage.OFF)
+                over = (Stage.OFF, Stage.ASIDE)
+                self._late.update(name for name, stage in stages.items() if stage not in over)
                 return
             self.around.pause(_LOOK)
 

@@ -50,7 +50,7 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         )
     lock = EngineLock(layout.lock)
     journal = SqliteJournal(layout.journal)
-    watch = Watch(cluster, "")
+    watch = Watch(cluster, "", lambda: {r.node.cloud for r in journal.node_records().values() if r.server_id})
     try:
         version = connect.command(cluster).check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)

@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from slurm_powersave.adapters import connect
 from slurm_powersave.decide import settings
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
@@ -25,9 +27,17 @@ def digest(path: Path) -> str:
 class Watch:
     """Tells when the cluster file has another content that is valid."""
 
-    def __init__(self, cluster: Cluster, content: str) -> None:
-        """`content` is the digest of what `cluster` was read from; empty if that is not known for sure."""
-        self.cluster, self.content = cluster, content
+    def __init__(
+        self, cluster: Cluster, content: str, used: Callable[[], Collection[str]] = frozenset
+    ) -> None:
+        """Watch the file of a cluster.
+
+        Args:
+            cluster: what is in force.
+            content: the digest of what it was read from; empty if that is not known for sure.
+            used: names the clouds that servers are in.
+        """
+        self.cluster, self.content, self._used = cluster, content, used
         self._seen = self._judged = content
         self._next = 0.0
 
@@ -51,6 +61,9 @@ class Watch:
                 return False
             if (new.cluster_name, new.state_dir) != (old.cluster_name, old.state_dir):
                 raise ConfigError("cluster_name and state_dir can't change", where=str(old.file))
+            if left := sorted({*self._used()} - new.clouds.keys()):
+                raise ConfigError(f"there are servers in {', '.join(left)}", where=f"{old.file}: clouds")
+            connect.clouds(new)
         except ConfigError as error:
             log.error("the cluster file has changed and is not taken: %s", error)
             return False

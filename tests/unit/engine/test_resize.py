@@ -9,7 +9,7 @@ from slurm_powersave.decide.resize import Change, Nodes, change
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
-from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.model.nodes import Drain, NodeRecord
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import servers
 from tests.unit.engine.test_lifecycle import up
@@ -221,6 +221,17 @@ def test_a_node_that_does_not_come_up_is_told_and_the_rest_is_done() -> None:
         scene.resize()
     assert "quota" in told.value.why
     assert scene.states()["n3"] == "up"
+
+
+def test_the_engine_does_not_give_a_drained_node_back_to_the_jobs() -> None:
+    scene = Scene(2, 2)
+    reason = "slurm-powersave: shrink [resize x]"
+    scene.world.journal.save_drains([Drain("n2", "resize x", reason, 0.0)])
+    scene.world.slurm.update_nodes(["n1", "n2"], state="POWER_DOWN")
+    scene.world.run(6)
+    assert not servers(scene.world)
+    assert scene.world.slurm.node("n1").has("POWERED_DOWN"), "given back at once"
+    assert scene.world.slurm.node("n2").has("POWERING_DOWN"), "the DRAIN that POWER_DOWN wiped comes again"
 
 
 def test_nothing_happens_while_slurm_is_unreadable() -> None:

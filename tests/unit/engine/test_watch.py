@@ -7,7 +7,9 @@ import pytest
 
 from slurm_powersave.decide.settings import load
 from slurm_powersave.engine.watch import LOOK, Watch, digest
-from tests.unit.surfaces.conftest import CLUSTER
+from tests.unit.surfaces import conftest
+
+CLUSTER = conftest.CLUSTER.replace("adapter: local", "adapter: local\n    settings: {root: ./cloud}")
 
 
 @pytest.fixture
@@ -77,6 +79,19 @@ def test_another_cluster_is_not_taken(path: Path, caplog: pytest.LogCaptureFixtu
     path.write_text(CLUSTER.replace("state_dir: state", "state_dir: elsewhere"))
     assert looks.several() == [False] * 3
     assert "can't change" in caplog.text
+
+
+def test_a_cloud_that_has_servers_does_not_go(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(load(path), digest(path), lambda: {"local"})
+    path.write_text(CLUSTER.replace("  local:", "  other:"))
+    assert [watch.changed(now) for now in (2.0, 4.0, 6.0)] == [False] * 3
+    assert "there are servers in local" in caplog.text
+
+
+def test_an_adapter_that_this_version_does_not_have_is_a_mistake(path: Path) -> None:
+    looks = Looks(path)
+    path.write_text(CLUSTER.replace("adapter: local", "adapter: vapour"))
+    assert looks.several() == [False] * 3
 
 
 def test_a_comment_changes_nothing_but_is_known(path: Path) -> None:
