@@ -37,7 +37,7 @@ class Sized:
             pool["nodes"] = f"{self.live.name}-[1-{count}]"
             pool["addresses"] = f"{self.live.network}.1.1-{self.live.network}.1.{count}"
             pool["min_nodes"] = least
-            content["gres_conf"] = f"NodeName={pool['nodes']} Name=disk Count=2\n"
+            content["gres_conf"] = "Name=disk Count=2\n"  # also of nodes that come or go
 
         self.edit(change)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from slurm_powersave.decide import drain
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.reboot import set_aside
-from slurm_powersave.model.hostlist import natural
+from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
 from slurm_powersave.model.nodes import Drain, SlurmNode
 
@@ -55,7 +55,7 @@ class Change:
     unprotect: Nodes = ()
     """Need not stay up any more."""
     asleep: Nodes = ()
-    """Those of the unprotected ones that are powered down: nothing is to be waited for."""
+    """Those of the unprotected ones that are off or go: nothing is to be waited for."""
     release: Nodes = ()
     """Drained by an earlier resize, and not surplus."""
     gone: Nodes = ()
@@ -115,7 +115,7 @@ def change(
         wake=tuple(n for n in cluster.persistent() if n in added or (n in slurm and slurm[n].going_down)),
         leaving=leaving,
         unprotect=unprotect,
-        asleep=tuple(n for n in unprotect if slurm[n].has("POWERED_DOWN") and n not in drains),
+        asleep=tuple(n for n in unprotect if slurm[n].going_down and n not in drains),
         release=tuple(name for name in drains if name in slurm and name not in surplus),
         gone=tuple(sorted(frozenset(recorded) - wanted - slurm.keys(), key=natural)),
         aside={
@@ -148,12 +148,12 @@ def steps(change: Change) -> list[Step]:
     if shrink.wait and go:
         found.append(Step(Kind.SHRINK, Act.WAIT, go, "until their jobs have ended"))
     if shrink.delete and go:
-        found.append(Step(Kind.SHRINK, Act.POWER_DOWN, go))
+        elastic = tuple(name for name in change.unprotect if name in go)
+        text = f"{fold(elastic)}: elastic from then on" if elastic else ""
+        found.append(Step(Kind.SHRINK, Act.POWER_DOWN, go, text))
     if shrink.slurm_conf and after:
         text = _how(change) if change.leaving else "slurmctld reconfigures"
         found.append(Step(Kind.SHRINK, Act.SLURM_CONF, after, text))
-    if kept := tuple(name for name in change.unprotect if name in go):
-        found.append(Step(Kind.SHRINK, Act.RELEASE, kept, "elastic from now on"))
     return found
 
 

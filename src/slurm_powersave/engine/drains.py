@@ -51,16 +51,25 @@ class Drains:
             SlurmError: Slurm could not be told; a second call tells it again.
         """
         drains = self._journal.drains()
-        ended, later, over = [], [], []
+        ended, later = [], []
         for name in nodes:
             node = slurm.get(name)
             if node and node.has("POWER_DOWN"):
                 later.append(name)  # RESUME is refused for a second; the DRAIN goes by itself then
-            elif node and drain.is_ours(node, drains.get(name)):
+                continue
+            if node and drain.is_ours(node, drains.get(name)):
+                self._end(node)
                 ended.append(name)
-            else:
-                over.append(name)
-        if ended:
-            self._slurm.update_nodes(sorted(ended), state="RESUME")
-        self._journal.drop_drains([*over, *ended])
+            self._journal.drop_drains([name])
         return ended, later
+
+    def _end(self, node: SlurmNode) -> None:
+        """RESUME, but not of a node that is off.
+
+        That would leave it NOT_RESPONDING, and after the next restart or reconfigure of slurmctld no job
+        would get it any more; POWER_DOWN wipes the DRAIN as well, and the flag (22.05.8, measured).
+        """
+        if not node.has("POWERED_DOWN"):
+            self._slurm.update_nodes([node.name], state="RESUME")
+        if node.going_down:
+            self._slurm.update_nodes([node.name], state="POWER_DOWN")

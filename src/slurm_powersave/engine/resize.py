@@ -73,6 +73,8 @@ class Resize:
         self._asked: dict[str, float] = {}
         self._left: dict[str, str] = dict(self.change.aside or {})
         self._late: set[str] = set()
+        self._given: set[str] = set()
+        """Nodes that need not stay up, and are elastic again."""
         self._failed: dict[str, str] = {}
 
     def run(self) -> None:
@@ -158,7 +160,8 @@ class Resize:
 
     def _away(self, nodes: Nodes) -> None:
         """Drain, wait, power down, and wait until the servers are gone: each node at its own pace."""
-        while stages := self._look_at(nodes):
+        while True:
+            stages = self._look_at(nodes)
             if all(stage in (Stage.OFF, Stage.ASIDE) for stage in stages.values()):
                 return
             if self._out_of_time():
@@ -171,6 +174,7 @@ class Resize:
         """Read nodes, and do for each what can be done now."""
         slurm = self._read(nodes)
         stages = self._drains.stages(nodes, slurm)
+        self._give_back(slurm, stages)
         self._try(
             lambda: self._drains.drain(
                 [name for name, stage in stages.items() if stage is Stage.OPEN], "shrink", self.by
@@ -186,6 +190,20 @@ class Resize:
             self._said_stage(slurm[name], stage)
         return stages
 
+    def _give_back(self, slurm: Mapping[str, SlurmNode], stages: dict[str, Stage]) -> None:
+        """A node that just need not stay up is done when it goes down: from then on it is an elastic one."""
+        for name in [name for name in stages if name in self.change.unprotect]:
+            before = name in self._given
+            if stages[name] is Stage.OFF or (stages[name] is Stage.OPEN and slurm[name].going_down):
+                self._try(partial(self._end_drain, name, slurm))
+            if name in self._given:
+                off = before and not slurm[name].has("POWER_DOWN", "POWERING_DOWN")
+                stages[name] = Stage.OFF if off else Stage.GOING
+
+    def _end_drain(self, name: str, slurm: Mapping[str, SlurmNode]) -> None:
+        if not self._drains.release([name], slurm)[1]:
+            self._given.add(name)
+
     def _said_stage(self, node: SlurmNode, stage: Stage) -> None:
         words = {
             Stage.OPEN: "drain",
@@ -198,6 +216,9 @@ class Resize:
             text = f"waiting: {'+'.join(sorted(node.flags - {'CLOUD', 'DRAIN'}))}"
         elif stage is Stage.COMING:
             text = "waiting until it is up"
+        if stage is Stage.OFF and node.name in self._given:
+            self._say(node.name, Kind.SHRINK, Act.RELEASE, "elastic from now on")
+            return
         # POWER_DOWN wipes the DRAIN (22.05); setting it again is no step of its own.
         if not (stage is Stage.OPEN and (node.going_down or self._said.get(node.name) == "power down")):
             self._say(node.name, Kind.SHRINK, words.get(stage, stage), text)
@@ -206,7 +227,8 @@ class Resize:
         """Write slurm.conf without what has gone; what has not stays in it as it was."""
         listed = self.around.servers()
         stages = self._drains.stages(self.change.drained, self._read(self.change.drained))
-        ready = {name for name, stage in stages.items() if stage is Stage.OFF} | {*self.change.asleep}
+        ready = {name for name, stage in stages.items() if stage is Stage.OFF}
+        ready |= {*self.change.asleep, *self._given}
         if listed is None:
             self._late.update(self.change.leaving)
             ready -= {*self.change.leaving}

@@ -97,7 +97,9 @@ class MemorySlurm:
             if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
                 # A DRAIN that was set before this moment is wiped.
                 self._nodes[name] = replace(node, reason="")
-                self._set(name, add={"POWERING_DOWN"}, drop={"POWER_DOWN", "POWERING_UP", "DRAIN"})
+                self._set(
+                    name, add={"POWERING_DOWN"}, drop={"POWER_DOWN", "POWERING_UP", "DRAIN", "NOT_RESPONDING"}
+                )
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
@@ -161,9 +163,9 @@ class MemorySlurm:
             node = self._nodes[name]
             if state == "POWER_UP" and node.has("POWERED_DOWN"):
                 self._power_up([name])
-            elif state in ("POWER_DOWN", "POWER_DOWN_FORCE"):
+            elif state in ("POWER_DOWN", "POWER_DOWN_FORCE") and not node.has("POWERING_DOWN"):
                 self._requeue(name)
-                self._set(name, add={"POWER_DOWN"})
+                self._set(name, add={"POWER_DOWN"}, drop={"POWERED_DOWN"})
             elif state == "DRAIN":
                 self._set(name, add={"DRAIN"})
                 self._nodes[name] = replace(self._nodes[name], reason=reason)
@@ -188,7 +190,8 @@ class MemorySlurm:
         if node.has("POWERING_UP", "POWER_DOWN"):
             raise SlurmError("Invalid node state specified")
         if node.has("POWERING_DOWN"):
-            self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "DRAIN"})
+            extra = {"NOT_RESPONDING"} if node.has("DRAIN") else set()
+            self._set(name, add={"POWERED_DOWN"} | extra, drop={"POWERING_DOWN", "DRAIN"})
         elif node.has("DOWN", "DRAIN", "REBOOT_ISSUED"):
             extra = {"IDLE", "NOT_RESPONDING"} if node.has("POWERED_DOWN") else {"IDLE"}
             self._set(name, add=extra, drop={"DOWN", "DRAIN", "REBOOT_ISSUED"})

@@ -122,6 +122,7 @@ class Scene:
     def states(self) -> dict[str, str]:
         """Node -> up or off, with DRAIN behind it."""
         shown = self.world.slurm.snapshot().nodes
+        assert not [n for n, node in shown.items() if node.has("POWERED_DOWN") and node.has("NOT_RESPONDING")]
         words = {
             n: "up" if node.up else "off" if node.has("POWERED_DOWN") else "?" for n, node in shown.items()
         }
