@@ -55,6 +55,9 @@ class Slurm(Protocol):
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named."""
 
+    def suspend_exc_nodes(self) -> frozenset[str]:
+        """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""
+
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:

@@ -201,6 +201,21 @@ def a_reading_may_be_of_some_nodes_only(subject: Subject) -> None:
     assert {job.id for job in snapshot.jobs} == {ours, other}
 
 
+def power_down_ends_a_drain_of_a_node_that_is_off(subject: Subject) -> None:
+    """RESUME would leave it NOT_RESPONDING, and unavailable after the next reconfigure."""
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="POWER_DOWN")
+    until(subject, "it is going", lambda: node(subject, name).has("POWERING_DOWN"))
+    assert not node(subject, name).has("DRAIN", "NOT_RESPONDING")
+    subject.slurm.update_nodes([name], state="RESUME")
+    assert node(subject, name).flags == {"IDLE", "CLOUD", "POWERED_DOWN"}
+
+
+def who_is_never_suspended_is_told(subject: Subject) -> None:
+    assert subject.slurm.suspend_exc_nodes() == frozenset()
+
+
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
         subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
@@ -223,5 +238,7 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_job_carries_what_we_say,
     a_requeued_job_is_let_go,
     a_reading_may_be_of_some_nodes_only,
+    power_down_ends_a_drain_of_a_node_that_is_off,
+    who_is_never_suspended_is_told,
     what_does_not_exist_is_an_error,
 )

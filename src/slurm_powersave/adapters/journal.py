@@ -14,6 +14,7 @@ from slurm_powersave.adapters.journal_db import Database
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     Aside,
+    Drain,
     Hold,
     NodeRecord,
     Operation,
@@ -214,6 +215,18 @@ class SqliteJournal(Database):
         """Return what is recorded of every node that ever had an operation or an address."""
         return {row["name"]: journal_rows.node_record(row) for row in self._rows("SELECT * FROM nodes")}
 
+    def node_record(self, name: str) -> NodeRecord | None:
+        """Read what is recorded of one node."""
+        rows = self._rows("SELECT * FROM nodes WHERE name = ?", name)
+        return journal_rows.node_record(rows[0]) if rows else None
+
+    def forget_nodes(self, names: Sequence[str]) -> None:
+        """Forget nodes that have left the cluster: record, rest, what was set aside, drain."""
+        with self._write() as db:
+            columns = {"nodes": "name", "holds": "node", "asides": "node", "drains": "node"}
+            for table, column in columns.items():
+                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])
+
     def save_node(self, record: NodeRecord) -> None:
         """Write one node's record."""
         self.save_nodes([record])
@@ -276,6 +289,25 @@ class SqliteJournal(Database):
                 "INSERT OR REPLACE INTO asides VALUES (?,?,?,?)",
                 [(aside.node, aside.state, aside.reason, aside.at) for aside in found],
             )
+
+    # What we have drained
+
+    def drains(self) -> dict[str, Drain]:
+        """Return the nodes that we have drained, or were about to drain."""
+        return {row["node"]: Drain(*row) for row in self._rows("SELECT * FROM drains")}
+
+    def save_drains(self, drains: Iterable[Drain]) -> None:
+        """Record who drains nodes, before Slurm is told."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO drains VALUES (?,?,?,?)",
+                [(drain.node, drain.by, drain.reason, drain.at) for drain in drains],
+            )
+
+    def drop_drains(self, nodes: Iterable[str]) -> None:
+        """Forget drains that are over, or no longer ours."""
+        with self._write() as db:
+            db.executemany("DELETE FROM drains WHERE node = ?", [(node,) for node in nodes])
 
     # Detached processes and shards
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -13,9 +14,9 @@ _LENGTH = 4096
 
 
 class EngineLock:
-    """Holds STATE/engine.lock, which names its holder."""
+    """Holds STATE/engine.lock (or another), which names its holder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "an engine") -> None:
         """Take the lock.
 
         Raises:
@@ -27,7 +28,7 @@ class EngineLock:
         except OSError:
             os.close(self._descriptor)
             raise LockedError(
-                "an engine is running already",
+                f"{what} is running already",
                 where=str(path),
                 why=describe(path) or "its holder is not named",
                 todo="Stop that one first, or leave it to its work.",
@@ -37,8 +38,15 @@ class EngineLock:
 
     def tell(self, intake: str) -> None:
         """Say for `status` whether requests can come."""
-        if self._holder.get("intake") != intake:
-            self._holder["intake"] = intake
+        self._tell("intake", intake)
+
+    def tell_file(self, digest: str) -> None:
+        """Say for `resize` which content of the cluster file is in force."""
+        self._tell("file", digest)
+
+    def _tell(self, key: str, value: str) -> None:
+        if self._holder.get(key) != value:
+            self._holder[key] = value
             self._write()
 
     def _write(self) -> None:
@@ -68,6 +76,19 @@ def holder(path: Path) -> dict[str, object] | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def interrupt(path: Path, seconds: float) -> bool:
+    """Send SIGINT to a holder on this host; tell whether the lock is free, now or within the time."""
+    found = holder(path)
+    if found and found.get("host") == socket.gethostname():
+        os.kill(int(str(found["pid"])), signal.SIGINT)
+    deadline = time.monotonic() + seconds
+    while holder(path) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def describe(path: Path) -> str:

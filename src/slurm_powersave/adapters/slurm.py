@@ -65,6 +65,12 @@ class ScontrolSlurm:
             words = ["nextstate=DOWN", f"reason={reason}"] if aside == "DOWN" else []
         self._run(["scontrol", "reboot", *words, fold(nodes)], "ask for a reboot")
 
+    def suspend_exc_nodes(self) -> frozenset[str]:
+        """Run `scontrol show config`; from 23.02 on a list may end in `:COUNT`."""
+        config = self._run(["scontrol", "show", "config"], "tell its configuration")
+        value = re.search(r"^SuspendExcNodes\s*= (?!\(null\))(\S+)$", config, re.MULTILINE)
+        return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value[1])) if value else ())
+
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""
         self._run(

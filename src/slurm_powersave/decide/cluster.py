@@ -103,6 +103,10 @@ class Cluster(Section):
     def _addresses(self) -> dict[str, tuple[str, ...]]:
         return {pool.name: fields.address_range(pool.addresses) for pool in self.node_pools}
 
+    def __contains__(self, node: str) -> bool:
+        """Tell whether a node is configured."""
+        return node in self._places
+
     def nodes(self) -> tuple[str, ...]:
         """Name all nodes, pool by pool, in the order of their expressions."""
         return tuple(self._places)

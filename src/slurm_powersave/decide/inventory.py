@@ -17,6 +17,7 @@ from slurm_powersave.decide.layout import (
     SITE_PROLOG_SLURMCTLD,
     SPOOL,
 )
+from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.model.hostlist import fold
 
 HOSTS = "hosts.yml"
@@ -39,7 +40,12 @@ class Inventory:
         }
 
 
-def inventory(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]) -> Inventory:
+def inventory(
+    cluster: Cluster,
+    facts: Mapping[str, NodeFacts],
+    addresses: Mapping[str, str],
+    leaving: Leaving = Leaving(),  # noqa: B008  # frozen
+) -> Inventory:
     """Make the inventory.
 
     Groups: `login`, `nodes`, and `pool_NAME` for each pool (a - in the name becomes _, which is what
@@ -60,6 +66,8 @@ def inventory(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mappi
         }
         for pool in cluster.node_pools
     }
+    if leaving.nodes:
+        pools["leaving"] = {"hosts": {node.name: {"ansible_host": node.address} for node in leaving.nodes}}
     login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
     if cluster.login.connection == "local":
         login["ansible_connection"] = "local"
@@ -71,7 +79,7 @@ def inventory(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mappi
             }
         }
     }
-    return Inventory(hosts, _variables(cluster, facts, addresses))
+    return Inventory(hosts, _variables(cluster, facts, addresses, leaving))
 
 
 def group(pool: str) -> str:
@@ -85,7 +93,7 @@ def _login_as(user: str) -> dict[str, Any]:
 
 
 def _variables(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]
+    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving
 ) -> dict[str, Any]:
     layout = cluster.layout
     ssh = (
@@ -102,11 +110,11 @@ def _variables(
         **cluster.site,
         "slurm_powersave": {
             # One text: Ansible would take a second of CPU per node to template 5,000 dictionaries.
-            "etc_hosts": "".join(f"{address} {name}\n" for name, address in _hosts(cluster, addresses)),
-            "node_lines": slurm_conf.node_lines(cluster, facts, addresses),
-            "partition_lines": slurm_conf.partition_lines(cluster, facts),
-            "suspend_exc_nodes": fold(cluster.persistent()),
-            "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses),
+            "etc_hosts": _etc_hosts(cluster, addresses, leaving),
+            "node_lines": slurm_conf.node_lines(cluster, facts, addresses, leaving),
+            "partition_lines": slurm_conf.partition_lines(cluster, facts, leaving),
+            "min_nodes": fold(cluster.persistent()),
+            "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses, leaving),
             "gres_conf": slurm_conf.gres_conf(cluster),
             "cgroup_conf": slurm_conf.cgroup_conf(cluster),
             "spool": SPOOL,
@@ -130,6 +138,8 @@ def _variables(
     }
 
 
-def _hosts(cluster: Cluster, addresses: Mapping[str, str]) -> list[tuple[str, str]]:
-    nodes = [(name, addresses[name]) for name in cluster.nodes()]
-    return [(cluster.login.name, cluster.login.address), *nodes]
+def _etc_hosts(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) -> str:
+    hosts = [(cluster.login.address, cluster.login.name)]
+    hosts += [(addresses[name], name) for name in cluster.nodes()]
+    hosts += [(node.address, node.name) for node in leaving.nodes]
+    return "".join(f"{address} {name}\n" for address, name in hosts)

@@ -30,6 +30,16 @@ class Layout:
         return self.root / "engine.lock"
 
     @property
+    def resize_lock(self) -> Path:
+        """Held by a running `resize`."""
+        return self.root / "resize.lock"
+
+    @property
+    def applied(self) -> Path:
+        """What of slurm.conf slurmctld was last given."""
+        return self.root / "applied.json"
+
+    @property
     def log(self) -> Path:
         """The engine's log."""
         return self.root / "engine.log"

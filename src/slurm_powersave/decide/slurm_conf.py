@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.flavors import NodeFacts
+from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.sections import Partition, Pool
 from slurm_powersave.decide.slurm_parameters import extra_lines, parameters
 from slurm_powersave.model.hostlist import fold
@@ -11,19 +12,30 @@ from slurm_powersave.model.hostlist import fold
 HEADER = "# Written by slurm-powersave from the cluster file; changes here are overwritten.\n"
 
 
-def slurm_conf(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]) -> str:
+_ALL = Leaving()
+
+
+def slurm_conf(
+    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving = _ALL
+) -> str:
     """Write slurm.conf.
 
     Args:
         cluster: the cluster file.
         facts: CPUs and RealMemory by pool.
         addresses: the address of every node, as given (decide/addresses.py).
+        leaving: what stays for now although the cluster file no longer has it.
     """
+    found = parameters(cluster)
+    if leaving.protected:
+        found.add("SuspendExcNodes", fold(leaving.protected))
+    for kind in {kind for node in leaving.nodes for kind in _gres_kinds(node.options)}:
+        found.add("GresTypes", kind)
     lines = [
-        *parameters(cluster).lines(),
+        *found.lines(),
         "",
-        *node_lines(cluster, facts, addresses),
-        *partition_lines(cluster, facts),
+        *node_lines(cluster, facts, addresses, leaving),
+        *partition_lines(cluster, facts, leaving),
         *(f"{key}={value}" for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
     ]
     return HEADER + "\n".join(lines) + "\n"
@@ -40,20 +52,23 @@ def cgroup_conf(cluster: Cluster) -> str:
     return f"{HEADER}{text}\n"
 
 
-def node_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str]) -> list[str]:
+def node_lines(
+    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving = _ALL
+) -> list[str]:
     """Write the NodeName lines: all nodes from the first day, a line for each run of numbers."""
-    return [
+    lines = [
         " ".join([f"NodeName={names}", f"NodeAddr={places}", *_node_options(pool, facts[pool.name])])
         for pool in cluster.node_pools
         for names, places in _runs(cluster.nodes_of(pool.name), addresses)
     ]
+    return lines + [node.line() for node in leaving.nodes]
 
 
 _NEVER = 365 * 24 * 3600
 """Seconds; with INFINITE everywhere Slurm switches power saving off, and POWER_UP with it (22.05)."""
 
 
-def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> list[str]:
+def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL) -> list[str]:
     """Write the PartitionName lines.
 
     SuspendTime stands here and not for the whole cluster, so that a node that a site adds by
@@ -70,15 +85,22 @@ def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> list[st
         if memory and not given & {"defmempercpu", "defmempernode"}:
             options["defmempercpu"] = ("DefMemPerCPU", str(_memory_per_cpu(cluster, partition, facts)))
         options |= {key.lower(): (key, value) for key, value in partition.options.items()}
-        words = [f"PartitionName={partition.name}", f"Nodes={fold(cluster.partition_nodes(partition))}"]
+        nodes = [*cluster.partition_nodes(partition), *leaving.in_partition(partition.name)]
+        words = [f"PartitionName={partition.name}", f"Nodes={fold(nodes)}"]
         lines.append(" ".join(words + [f"{key}={value}" for key, value in options.values()]))
-    return lines
+    kept = leaving.gone({partition.name for partition in cluster.partitions})
+    return lines + [partition.line() for partition in kept]
 
 
 def _memory_per_cpu(cluster: Cluster, partition: Partition, facts: Mapping[str, NodeFacts]) -> int:
     """The share in MiB that fits every node of the partition."""
     pools = {cluster.pool_of(name).name for name in cluster.partition_nodes(partition)}
     return max(1, min(facts[pool].real_memory // facts[pool].cpus for pool in pools))
+
+
+def _gres_kinds(options: str) -> list[str]:
+    gres = dict(word.partition("=")[::2] for word in options.split()).get("Gres", "")
+    return [kind for item in gres.split(",") if (kind := item.partition(":")[0])]
 
 
 def _node_options(pool: Pool, fact: NodeFacts) -> Iterator[str]:

@@ -4,11 +4,12 @@ Which line belongs to which version was measured on 22.05.8 and 24.11.5, and rea
 and source for the versions between and after them.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.layout import FAST_START, HOOKS, SITE_EPILOG, SITE_PROLOG, SITE_PROLOG_SLURMCTLD
-from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.hostlist import expand_any, fold
 
 # Values that are lists of words: what a site adds is added, not put in the place of ours.
 _WORD_LISTS = frozenset(
@@ -79,6 +80,13 @@ def parameters(cluster: Cluster) -> Parameters:
         if key not in lines:
             found.override(key, values)
     return found
+
+
+def protected(cluster: Cluster) -> frozenset[str]:
+    """Name the nodes in SuspendExcNodes: the persistent ones, and what the site adds."""
+    value = parameters(cluster).get("SuspendExcNodes")
+    # From 23.02 on a list may end in `:COUNT`.
+    return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value)) if value else ())
 
 
 def extra_lines(cluster: Cluster) -> list[str]:

@@ -82,9 +82,8 @@ class Batches:
     def _renewed(self, op: Operation) -> DesiredNode:
         """What the cluster file wants of a node now: image and flavor move with each new server only."""
         record = self._world.record(op.node)
-        node = self._world.cluster.desired(
-            op.node, address=record.node.address, generation=record.node.generation
-        )
+        kept = record.node
+        node = replace(self._world.wanted(op.node), address=kept.address, generation=kept.generation)
         made = replace(record, node=node, by_hand=frozenset())
         if op.kind is Kind.REPLACE and op.target:
             made = moved(made, "image", op.target, node)

@@ -19,8 +19,10 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
 from slurm_powersave.decide import addresses, flavors
-from slurm_powersave.decide.inventory import inventory
+from slurm_powersave.decide.inventory import Inventory, inventory
+from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine import applied
 from slurm_powersave.model.errors import (
     CloudError,
     ConfigError,
@@ -29,6 +31,7 @@ from slurm_powersave.model.errors import (
     SlurmError,
     UnreachableError,
 )
+from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
 from slurm_powersave.ports import Cloud
 
@@ -60,6 +63,7 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
 
 
 def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
+    _refuse_leaving(cluster)
     prepare(cluster)
     if cluster.login.connection == "ssh" and not _deploy_base(cluster, talk, dry_run):
         return dry_run
@@ -74,7 +78,33 @@ def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
             where=cluster.login.name,
             todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
         )
+    applied.save(cluster)
     return True
+
+
+def _refuse_leaving(cluster: Cluster) -> None:
+    """Nodes that have a server or a job are drained before they leave: that is what resize does."""
+    if not cluster.layout.journal.exists():
+        return
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        records = journal.node_records()
+    finally:
+        journal.close()
+    leaving = [name for name in records if name not in cluster]
+    try:
+        known = connect.slurm(cluster).snapshot().nodes if leaving else {}
+    except SlurmError as error:
+        raise RefusedError(
+            f"nodes leave ({fold(leaving)}), and Slurm can't be asked whether they are in use", why=str(error)
+        ) from error
+    used = [n for n in leaving if records[n].server_id or (n in known and not known[n].has("POWERED_DOWN"))]
+    if used:
+        raise RefusedError(
+            f"nodes leave the cluster file that are not powered down: {fold(used)}",
+            where=str(cluster.file),
+            todo="`slurm-powersave resize` drains them, waits for their jobs and takes them away.",
+        )
 
 
 def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
@@ -121,10 +151,19 @@ def prepare(cluster: Cluster) -> None:
         journal.close()
 
 
+def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict[str, str]:
+    """Return every node's address: as recorded, or by its place in the pool.
+
+    Raises:
+        ConfigError: an address is another's; also one of a node that leaves and still has a server.
+    """
+    held = {name: r.node.address for name, r in records.items() if name in cluster or r.server_id}
+    return addresses.assign(cluster, held)
+
+
 def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
     records = journal.node_records()
-    given = {name: record.node.address for name, record in records.items() if name in cluster.nodes()}
-    assigned = addresses.assign(cluster, given)
+    assigned = given_addresses(cluster, records)
     journal.save_nodes(
         NodeRecord(cluster.desired(name, address=address))
         for name, address in assigned.items()
@@ -132,20 +171,25 @@ def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
     )
 
 
-def write_inventory(cluster: Cluster) -> None:
+def write_inventory(cluster: Cluster, leaving: Leaving = Leaving()) -> None:  # noqa: B008  # frozen
     """Write what Ansible reads: hosts and variables, with the recorded addresses."""
+    made = make_inventory(cluster, leaving)
+    for name, text in made.files().items():
+        path = cluster.layout.inventory / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
+    """Make the inventory; nothing is written."""
     journal = SqliteJournal(cluster.layout.journal)
     try:
         records = journal.node_records()
     finally:
         journal.close()
-    given = {name: records[name].node.address for name in cluster.nodes()}
     facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
-    for name, text in inventory(cluster, facts, given).files().items():
-        path = cluster.layout.inventory / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    return inventory(cluster, facts, given_addresses(cluster, records), leaving)
 
 
 def _base(cluster: Cluster) -> State:

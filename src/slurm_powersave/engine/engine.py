@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Protocol
 
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
@@ -39,6 +40,13 @@ _LOST_RUN = {
     phases.DELETING: phases.RECOVERING,
     phases.CONFIGURING: phases.BOOTING,
 }
+
+
+class Stop(Protocol):
+    """Tells the loop to end; a threading.Event is one."""
+
+    def is_set(self) -> bool:
+        """Tell whether it is to end."""
 
 
 class Engine:
@@ -149,7 +157,7 @@ class Engine:
                 if chosen := [op for op in ops if allowed(op)]:
                     start(shard, chosen)
 
-    def run(self, wake: threading.Event, stop: threading.Event) -> None:
+    def run(self, wake: threading.Event, stop: Stop) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early."""
         failures = 0
         while not stop.is_set():

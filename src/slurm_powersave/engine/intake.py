@@ -99,7 +99,7 @@ def plan_requests(world: World, operations: Operations) -> int:
 
 def _plan(world: World, operations: Operations, request: Request) -> None:
     now = world.now()
-    expansion = split(request.hostlist, frozenset(world.cluster.nodes()))
+    expansion = split(request.hostlist, frozenset(world.names))
     holds = world.journal.holds()
     new: list[Operation] = []
     cancels: list[tuple[str, str]] = []

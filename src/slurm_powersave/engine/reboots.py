@@ -67,7 +67,7 @@ class Reboots:
         if wish.refused:
             self._ops.finish(op, phases.REFUSED, wish.refused)
         elif node.going_down:
-            image = self._world.cluster.desired(op.node).image
+            image = self._world.wanted(op.node).image
             text = f"powered down: Slurm calls nothing for it; its next resume takes the image {image}"
             self._ops.finish(op, phases.DONE, text)
         elif node.has(*_REBOOT):
@@ -134,11 +134,11 @@ class Reboots:
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
         cloud = self._outside.cloud(op)
-        cluster = self._world.cluster
-        pool = cluster.desired(op.node)
+        pool = self._world.wanted(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
         flavors = cloud.flavors() if cloud and first.startswith("resize") else None
-        promised = facts(cluster, {pool.cloud: flavors})[pool.pool] if flavors is not None else None
+        known = facts(self._world.cluster, {pool.cloud: flavors}) if flavors is not None else {}
+        promised = known.get(pool.pool)
         return reasons.wish(
             words,
             self._world.record(op.node).node,

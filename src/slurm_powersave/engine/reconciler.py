@@ -57,7 +57,7 @@ class Reconciler:
         if snapshot is None or not read:
             return
         self._remember_asides(snapshot)
-        nodes = [name for name in self._world.cluster.nodes() if self._world.desired(name).cloud in read]
+        nodes = [name for name in self._world.names if self._world.desired(name).cloud in read]
         findings = differences(
             nodes,
             snapshot,
@@ -83,7 +83,7 @@ class Reconciler:
         """Keep what others have set: a reboot with ASAP nextstate=RESUME takes it away (22.05.8)."""
         known = self._world.journal.asides()
         found, gone = [], []
-        for name in self._world.cluster.nodes():
+        for name in self._world.names:
             node = snapshot.nodes.get(name)
             if node is None or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
                 continue

@@ -12,6 +12,7 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
+from slurm_powersave.engine.watch import Watch
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 
@@ -49,29 +50,53 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         )
     lock = EngineLock(layout.lock)
     journal = SqliteJournal(layout.journal)
-    clock, wake = WallClock(), threading.Event()
+    watch = Watch(cluster, "", lambda: {r.node.cloud for r in journal.node_records().values() if r.server_id})
     try:
         version = connect.command(cluster).check()
-        world = World(
-            cluster,
-            journal,
-            connect.slurm(cluster),
-            connect.terraform(cluster),
-            connect.playbooks(cluster),
-            connect.clouds(cluster),
-            clock,
-        )
-        engine = Engine(world)
-        _sweep(cluster, journal)
-        with connect.intake(cluster) as intake:
-            pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
-            pump.start()
-            log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
-            try:
-                engine.run(wake, stop)
-            finally:
-                pump.stop()
+        log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
+        while not stop.is_set():
+            _serve(watch, journal, lock, stop)
     finally:
         journal.close()
         lock.release()
         log.info("engine of cluster %s has ended", cluster.cluster_name)
+
+
+def _serve(watch: Watch, journal: SqliteJournal, lock: EngineLock, stop: threading.Event) -> None:
+    """Serve with what the cluster file holds, until `stop` is set or it holds something else.
+
+    The next engine takes over what this one has under way, as it does after a crash.
+    """
+    cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
+    world = World(
+        cluster,
+        journal,
+        connect.slurm(cluster),
+        connect.terraform(cluster),
+        connect.playbooks(cluster),
+        connect.clouds(cluster),
+        clock,
+    )
+    engine = Engine(world)
+    _sweep(cluster, journal)
+    with connect.intake(cluster) as intake:
+        pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
+        pump.start()
+        try:
+            engine.run(wake, _Until(stop, watch, lock))
+        finally:
+            pump.stop()
+
+
+class _Until:
+    """Set when the engine is to stop, or the cluster file has changed."""
+
+    def __init__(self, stop: threading.Event, watch: Watch, lock: EngineLock) -> None:
+        self._stop, self._watch, self._lock = stop, watch, lock
+
+    def is_set(self) -> bool:
+        """Look at both."""
+        if self._stop.is_set() or self._watch.changed(time.monotonic()):
+            return True
+        self._lock.tell_file(self._watch.content)
+        return False

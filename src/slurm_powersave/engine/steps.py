@@ -302,9 +302,9 @@ class Steps:
             )
         else:
             # RESUME on POWERING_DOWN gives POWERED_DOWN at once, but clears DRAIN and FAIL with it.
-            self._give_back(
-                op, node.has("POWERING_DOWN") and not node.has("DRAIN", "DOWN", "FAIL", "MAINTENANCE")
-            )
+            # One that we have drained is not to get a job now; who drained it releases it.
+            held = node.has("DRAIN", "DOWN", "FAIL", "MAINTENANCE") or op.node in self._world.journal.drains()
+            self._give_back(op, node.has("POWERING_DOWN") and not held)
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
         if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:

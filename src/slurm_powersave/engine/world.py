@@ -41,13 +41,22 @@ class World:
 
     def desired(self, name: str) -> DesiredNode:
         """Return what a node is to be: recorded once, or from the cluster file the first time."""
-        if record := self.records.get(name):
-            return record.node
-        return self.cluster.desired(name)
+        return self.record(name).node
 
     def record(self, name: str) -> NodeRecord:
         """Return a node's record; a new one where nothing is recorded."""
+        if name not in self.records and (found := self.journal.node_record(name)):
+            self.records[name] = found  # a command has given it its address since we started
         return self.records.get(name) or NodeRecord(self.cluster.desired(name))
+
+    def wanted(self, name: str) -> DesiredNode:
+        """Return what the cluster file wants of a node now; of one that leaves it, what it was."""
+        return self.cluster.desired(name) if name in self.cluster else self.record(name).node
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The nodes of the cluster file, and those that have left it and not yet the cluster."""
+        return (*self.cluster.nodes(), *(name for name in self.records if name not in self.cluster))
 
     def save(self, record: NodeRecord) -> None:
         """Write a node's record to the journal and keep it."""

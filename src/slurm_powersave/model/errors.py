@@ -102,6 +102,18 @@ class CloudError(PowersaveError):
         self.failure = failure
 
 
+class LeftAloneError(PowersaveError):
+    """Part of it was not done: a node that somebody else has drained or set down was left alone."""
+
+    exit_code = 10
+
+
+class UnfinishedError(PowersaveError):
+    """Not finished in time; what was begun stays, and the same command goes on."""
+
+    exit_code = 11
+
+
 class MissingToolError(PowersaveError):
     """A program that is needed is absent, too old, or may not be run by this user."""
 

@@ -283,6 +283,19 @@ class Aside:
 
 
 @dataclass(frozen=True)
+class Drain:
+    """A DRAIN that we have set, or are about to set."""
+
+    node: str
+    by: str
+    """What drained it, for example `resize 1a2b`."""
+    reason: str
+    """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
+    at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True)
 class ShardRun:
     """A detached process and what it works on."""
 

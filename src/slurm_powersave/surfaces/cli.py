@@ -23,6 +23,7 @@ from slurm_powersave.surfaces import (
     cli_nodes,
     cli_operations,
     cli_reboot,
+    cli_resize,
     cli_status,
     cli_terraform,
     render,
@@ -96,6 +97,7 @@ cli_engine.register(app)
 cli_status.register(app)
 cli_operations.register(app)
 cli_reboot.register(app)
+cli_resize.register(app)
 app.add_typer(cli_nodes.app, name="nodes")
 app.add_typer(cli_terraform.app, name="terraform")
 

@@ -32,8 +32,8 @@ def deploy(ctx: typer.Context, yes: Yes = False, dry_run: DryRun = False, json: 
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
-    with _only_result_on_stdout() if json else nullcontext():
-        done = engine.deploy(cluster, _talk(yes, quiet=json), dry_run=dry_run)
+    with only_result_on_stdout() if json else nullcontext():
+        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run)
     _end("deployed", done, dry_run, json)
 
 
@@ -48,12 +48,13 @@ def teardown(
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
-    with _only_result_on_stdout() if json else nullcontext():
-        done = engine.teardown(cluster, _talk(yes, quiet=json), dry_run=dry_run, force=force)
+    with only_result_on_stdout() if json else nullcontext():
+        done = engine.teardown(cluster, talk(yes, quiet=json), dry_run=dry_run, force=force)
     _end("torn_down", done, dry_run, json)
 
 
-def _talk(yes: bool, *, quiet: bool) -> Talk:
+def talk(yes: bool, *, quiet: bool) -> Talk:
+    """Speak to the terminal; with `quiet` stdout is kept for the result."""
     from slurm_powersave.engine.deploy import Talk
 
     def say(text: str) -> None:
@@ -64,7 +65,7 @@ def _talk(yes: bool, *, quiet: bool) -> Talk:
 
 
 @contextmanager
-def _only_result_on_stdout() -> Iterator[None]:
+def only_result_on_stdout() -> Iterator[None]:
     """Send what Terraform and Ansible print to stderr, so that stdout holds nothing but JSON."""
     sys.stdout.flush()
     stdout = os.dup(1)

@@ -45,6 +45,8 @@ class MemorySlurm:
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
+    protected: frozenset[str] = frozenset()
+    """SuspendExcNodes."""
     comments: dict[int, dict[str, str]] = field(default_factory=dict)
     """What was written to a job: field -> text."""
     _nodes: dict[str, SlurmNode] = field(default_factory=dict)
@@ -130,6 +132,12 @@ class MemorySlurm:
         """Set a node's state as somebody else would."""
         self._nodes[name] = SlurmNode(name, frozenset(flags), reason, ROOT if reason else "")
 
+    def configure(self, names: Sequence[str], protected: Sequence[str]) -> None:
+        """Restart with another slurm.conf: what stays keeps its state."""
+        off = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
+        self._nodes = {name: self._nodes.get(name, SlurmNode(name, off)) for name in names}
+        self.protected = frozenset(protected)
+
     def tick(self) -> None:
         """Let the timers run out that have run out."""
         now = self.clock.now()
@@ -179,6 +187,11 @@ class MemorySlurm:
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
 
+    def suspend_exc_nodes(self) -> frozenset[str]:
+        """Return the protected nodes."""
+        self._check()
+        return self.protected
+
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:
@@ -224,13 +237,13 @@ class MemorySlurm:
     def _update(self, name: str, state: str) -> None:
         if state == "POWER_UP" and self._nodes[name].has("POWERED_DOWN"):
             self._power_up([name])
-        elif state in ("POWER_DOWN", "POWER_DOWN_FORCE"):
+        elif state in ("POWER_DOWN", "POWER_DOWN_FORCE") and not self._nodes[name].has("POWERING_DOWN"):
             self._requeue(name)
             if self._nodes[name].has(*REBOOT):
                 # All of it is forgotten; the DRAIN goes with POWERING_DOWN.
                 self._set(name, add={"IDLE"}, drop={"DOWN", *REBOOT})
                 self._say(name, "")
-            self._set(name, add={"POWER_DOWN"})
+            self._set(name, add={"POWER_DOWN"}, drop={"POWERED_DOWN"})
         elif state == "DRAIN":
             self._set(name, add={"DRAIN"})
         elif state == "DOWN":
@@ -242,7 +255,8 @@ class MemorySlurm:
         if node.has("POWERING_UP", "POWER_DOWN"):
             return False
         if node.has("POWERING_DOWN"):
-            self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "DRAIN"})
+            extra = {"NOT_RESPONDING"} if node.has("DRAIN") else set()
+            self._set(name, add={"POWERED_DOWN", *extra}, drop={"POWERING_DOWN", "DRAIN"})
         elif node.has("DOWN", "DRAIN", *REBOOT):
             base = {"ALLOCATED", "MIXED"} & node.flags or {"IDLE"}
             self._set(name, add={*base, "NOT_RESPONDING"}, drop={"DOWN", "DRAIN", *REBOOT})

@@ -11,7 +11,16 @@ import pytest
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.model.errors import ConfigError, FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
+from slurm_powersave.model.nodes import (
+    DesiredNode,
+    Drain,
+    Hold,
+    NodeRecord,
+    Operation,
+    Request,
+    RunRecord,
+    ShardRun,
+)
 
 
 def request(request_id: str = "r1") -> Request:
@@ -194,3 +203,17 @@ def test_a_write_that_failed_does_not_block_the_next(path: Path, tmp_path: Path)
             ShardRun(RunRecord("x", "apply", "d", object(), 1), "s", (), 1.0)  # type: ignore[arg-type]
         )
     assert journal.add_request(request(), 6.0)
+
+
+def test_who_drained_a_node_is_kept_until_it_is_over_or_the_node_has_left(path: Path) -> None:
+    journal = SqliteJournal(path)
+    one, two = (Drain(name, "resize 1a2b", "slurm-powersave: shrink [resize 1a2b]", 7.0) for name in "ab")
+    journal.save_drains([one, two])
+    assert SqliteJournal(path).drains() == {"a": one, "b": two}
+    journal.drop_drains(["a", "never"])
+    assert journal.drains() == {"b": two}
+    record = NodeRecord(DesiredNode("b", "p", "c", "i", "f", "", "10.0.0.1"))
+    journal.save_node(record)
+    assert (journal.node_record("b"), journal.node_record("a")) == (record, None)
+    journal.forget_nodes(["b"])
+    assert (journal.node_record("b"), journal.drains()) == (None, {})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.lock import EngineLock, describe, holder
+from slurm_powersave.adapters.lock import EngineLock, describe, holder, interrupt
 from slurm_powersave.model.errors import LockedError
 
 _HOLD = """
@@ -73,3 +73,25 @@ def test_a_lock_file_with_rubbish_names_nobody(tmp_path: Path) -> None:
     lock = EngineLock(path)
     assert holder(path)
     lock.release()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from slurm_powersave.adapters.lock import EngineLock
+EngineLock(Path(sys.argv[1]), "a resize")
+print("held", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(3)
+"""
+
+
+def test_the_holder_is_interrupted_and_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "resize.lock"
+    assert interrupt(path, 0), "nobody holds it"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    assert interrupt(path, 10)
+    assert holder.wait(5) == 3

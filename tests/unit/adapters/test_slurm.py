@@ -159,3 +159,13 @@ def test_nothing_is_left_to_the_remote_shell() -> None:
     ScontrolSlurm(ssh_shell(run, ["ssh", "login"], "sudo -n")).update_job(7, AdminComment="a'; rm -rf / #")
     assert asked[0][:3] == ["ssh", "login", "--"]
     assert asked[0][3] == "sudo -n scontrol update jobid=7 'AdminComment=a'\"'\"'; rm -rf / #'"
+
+
+@pytest.mark.parametrize(
+    ("value", "nodes"),
+    [("(null)", set()), ("n[1-2],m1", {"n1", "n2", "m1"}), ("n[1-2]:1,m1:1", {"n1", "n2", "m1"})],
+)
+def test_the_nodes_that_are_never_suspended(value: str, nodes: set[str]) -> None:
+    text = f"SuspendExcNodes         = {value}\nSuspendExcParts         = n9\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.suspend_exc_nodes() == nodes

@@ -91,7 +91,7 @@ def test_computed_variables(made: Inventory, cluster: Cluster) -> None:
     hosts = computed["etc_hosts"].splitlines()
     assert (hosts[0], hosts[-1], len(hosts)) == ("10.79.0.10 demo-login", "10.79.2.9 demo-big-mem-1", 7)
     assert computed["slurm_conf"] == slurm_conf(cluster, FACTS, assign(cluster, {}))
-    assert computed["suspend_exc_nodes"] == "demo-1"
+    assert computed["min_nodes"] == "demo-1"
     assert computed["spool"] == "/var/spool/slurm-powersave"
     assert computed["munge_key"] == "/srv/state/keys/munge.key"
     assert computed["fast_start"] is False

@@ -1,0 +1,69 @@
+"""What slurmctld was last given: the inventory on the disk may be of a run that ended half way."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import yaml
+
+from slurm_powersave.decide.inventory import VARIABLES
+from slurm_powersave.decide.leaving import meaning
+from slurm_powersave.decide.settings import Cluster
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The parts of an inventory that slurm.conf is made of."""
+
+    slurm_conf: str = ""
+    gres_conf: str = ""
+    cgroup_conf: str = ""
+    node_lines: tuple[str, ...] = ()
+    partition_lines: tuple[str, ...] = ()
+
+    def same(self, other: "Applied") -> bool:
+        """Tell whether Slurm would see a difference."""
+        return (meaning(self.slurm_conf), self.gres_conf, self.cgroup_conf) == (
+            meaning(other.slurm_conf),
+            other.gres_conf,
+            other.cgroup_conf,
+        )
+
+
+def of(variables: Mapping[str, Any]) -> Applied:
+    """Cut it out of an inventory's variables."""
+    ours = variables["slurm_powersave"]
+    return Applied(
+        ours["slurm_conf"],
+        ours["gres_conf"],
+        ours["cgroup_conf"],
+        tuple(ours["node_lines"]),
+        tuple(ours["partition_lines"]),
+    )
+
+
+def save(cluster: Cluster) -> None:
+    """Record that slurmctld has taken the inventory that is on the disk."""
+    found = of(_read(cluster))
+    path = cluster.layout.applied
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(found), indent=1) + "\n")
+    os.replace(new, path)
+
+
+def load(cluster: Cluster) -> Applied:
+    """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
+    path = cluster.layout.applied
+    if not path.exists():
+        return of(_read(cluster))
+    found = json.loads(path.read_text())
+    lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
+    return Applied(**(found | lines))
+
+
+def _read(cluster: Cluster) -> Mapping[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: Mapping[str, Any] = yaml.load((cluster.layout.inventory / VARIABLES).read_bytes(), Loader=loader)
+    return found

@@ -1,0 +1,75 @@
+"""Drain first: the one way in which a node of ours is taken out of service for good or for a change.
+
+Who drains is journalled before Slurm is told, so that after a crash we know a DRAIN as ours; what
+somebody else has set is neither overwritten nor ended.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import drain
+from slurm_powersave.decide.drain import Stage
+from slurm_powersave.model.nodes import Drain, SlurmNode
+from slurm_powersave.ports import Slurm
+
+
+class Drains:
+    """The DRAINs that we have set."""
+
+    def __init__(self, journal: SqliteJournal, slurm: Slurm, now: Callable[[], float]) -> None:
+        self._journal, self._slurm, self._now = journal, slurm, now
+
+    def stages(self, nodes: Iterable[str], slurm: Mapping[str, SlurmNode]) -> dict[str, Stage]:
+        """Tell how far nodes are; those that Slurm does not know are left out."""
+        drains = self._journal.drains()
+        working = {op.node for op in self._journal.open_operations()}
+        found = {}
+        for name in nodes:
+            if name in slurm:
+                record = self._journal.node_record(name)
+                served = name in working or bool(record and record.server_id)
+                found[name] = drain.stage(slurm[name], drains.get(name), served=served)
+        return found
+
+    def drain(self, nodes: Iterable[str], kind: str, by: str) -> None:
+        """Set DRAIN on nodes that are OPEN.
+
+        Raises:
+            SlurmError: Slurm could not be told; a second call tells it again.
+        """
+        names, reason = sorted(nodes), drain.reason(kind, by)
+        if names:
+            self._journal.save_drains(Drain(name, by, reason, self._now()) for name in names)
+            self._slurm.update_nodes(names, state="DRAIN", reason=reason)
+
+    def release(self, nodes: Iterable[str], slurm: Mapping[str, SlurmNode]) -> tuple[list[str], list[str]]:
+        """End our DRAINs; return the nodes whose DRAIN was ended, and those that are to be tried again.
+
+        One whose state or reason is no longer ours is just forgotten.
+
+        Raises:
+            SlurmError: Slurm could not be told; a second call tells it again.
+        """
+        drains = self._journal.drains()
+        ended, later = [], []
+        for name in nodes:
+            node = slurm.get(name)
+            if node and node.has("POWER_DOWN"):
+                later.append(name)  # RESUME is refused for a second; the DRAIN goes by itself then
+                continue
+            if node and drain.is_ours(node, drains.get(name)):
+                self._end(node)
+                ended.append(name)
+            self._journal.drop_drains([name])
+        return ended, later
+
+    def _end(self, node: SlurmNode) -> None:
+        """RESUME, but not of a node that is off.
+
+        That would leave it NOT_RESPONDING, and after the next restart or reconfigure of slurmctld no job
+        would get it any more; POWER_DOWN wipes the DRAIN as well, and the flag (22.05.8, measured).
+        """
+        if not node.has("POWERED_DOWN"):
+            self._slurm.update_nodes([node.name], state="RESUME")
+        if node.going_down:
+            self._slurm.update_nodes([node.name], state="POWER_DOWN")

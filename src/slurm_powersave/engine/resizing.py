@@ -1,0 +1,198 @@
+"""`slurm-powersave resize` on the real thing: what is there, what will be done, and the doing of it."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from slurm_powersave.adapters import connect, lock
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.adapters.playbooks import run_playbook
+from slurm_powersave.decide.leaving import Leaving, leaving
+from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.decide.slurm_parameters import protected
+from slurm_powersave.engine import applied, deploy
+from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
+from slurm_powersave.engine.watch import digest
+from slurm_powersave.model.errors import ConfigError, LockedError, PlaybookError, PowersaveError
+from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.nodes import NodeRecord
+
+_ENGINE = 15.0
+"""Seconds in which the engine takes a cluster file that has changed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a resize did, or would do."""
+
+    change: Change
+    steps: list[Step]
+    outcome: Mapping[str, str]
+    """Node -> the step that it came to."""
+
+
+class Resizing:
+    """A cluster's resize, its lock held from `run` to its end."""
+
+    def __init__(self, cluster: Cluster, talk: Talk, tell: Callable[[News], None]) -> None:
+        """Open what is needed.
+
+        Raises:
+            ConfigError: the cluster was never deployed.
+        """
+        if not (cluster.layout.journal.exists() and cluster.layout.inventory.exists()):
+            raise ConfigError(
+                "this cluster was never deployed",
+                where=str(cluster.layout.root),
+                todo="Run: slurm-powersave deploy",
+            )
+        self._cluster, self._talk, self._tell = cluster, talk, tell
+        self._journal = SqliteJournal(cluster.layout.journal)
+        self._slurm = connect.slurm(cluster)
+        self._resize: Resize | None = None
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def run(self, *, dry_run: bool, timeout: float) -> Done | None:
+        """Resize; None if the person said no.
+
+        Raises:
+            PowersaveError: what failed, or was left.
+        """
+        if dry_run:
+            found = self._change()
+            return Done(found, self._show(found), {})
+        held = EngineLock(self._cluster.layout.resize_lock, "a resize")
+        try:
+            found = self._change()
+            planned = self._show(found)
+            if planned and not self._talk.ask("Do this?"):
+                return None
+            if planned:
+                self._engine_is_ready()
+                deploy.prepare(self._cluster)
+            self._resize = Resize(self._around(), found, self._id(), timeout)
+            self._resize.run()
+        finally:
+            held.release()
+        return Done(found, planned, self._resize.outcome)
+
+    @property
+    def outcome(self) -> Mapping[str, str]:
+        """Node -> the step that it has come to, also of a run that was ended."""
+        return dict(self._resize.outcome) if self._resize else {}
+
+    def abort(self) -> list[str]:
+        """End a resize that runs on this host, and what any has drained; return the released nodes.
+
+        Raises:
+            LockedError: one is running elsewhere, or does not end.
+        """
+        path = self._cluster.layout.resize_lock
+        if not lock.interrupt(path, 30):
+            raise LockedError("the running resize does not end", where=str(path), why=lock.describe(path))
+        held = EngineLock(path, "a resize")
+        try:
+            return abort(self._around(), time.time())
+        finally:
+            held.release()
+
+    # What is there
+
+    def _change(self) -> Change:
+        deploy.given_addresses(self._cluster, self._records)
+        snapshot = self._slurm.snapshot()
+        seen = self._slurm.suspend_exc_nodes()
+        wanted = protected(self._cluster)
+        found = change(
+            self._cluster,
+            slurm=snapshot.nodes,
+            protected=seen,
+            wanted_protected=wanted,
+            recorded=self._records.keys(),
+            drains=self._journal.drains(),
+        )
+        surplus = (*found.leaving, *found.unprotect)
+        made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
+        same = applied.of(made.variables).same(applied.load(self._cluster))
+        return replace(found, rewrite=not same)
+
+    @property
+    def _records(self) -> Mapping[str, NodeRecord]:
+        return self._journal.node_records()
+
+    def _leaving(self, keep: Nodes, protect: Nodes) -> Leaving:
+        last = applied.load(self._cluster)
+        places = {name: record.node.address for name, record in self._records.items()}
+        return leaving(keep, places, protect, last.node_lines, last.partition_lines)
+
+    def _show(self, found: Change) -> list[Step]:
+        for name, why in (found.aside or {}).items():
+            self._talk.say(f"{name} is left alone: {why}")
+        planned = steps(found)
+        for number, step in enumerate(planned, 1):
+            words = [f"{number}.", step.kind.value, step.act.value, fold(step.nodes) if step.nodes else ""]
+            self._talk.say(" ".join(filter(None, words)) + (f": {step.text}" if step.text else ""))
+        if not planned:
+            self._talk.say("Nothing to do: the cluster is as its file says.")
+        return planned
+
+    # The doing
+
+    def _engine_is_ready(self) -> None:
+        """The engine must know new nodes before Slurm asks for them."""
+        path, content = self._cluster.layout.lock, digest(self._cluster.file)
+        deadline = time.monotonic() + _ENGINE
+        while (found := lock.holder(path)) is not None:
+            if found.get("file") == content:
+                return
+            if time.monotonic() > deadline:
+                raise PowersaveError(
+                    "the engine has not taken this cluster file",
+                    where=str(self._cluster.file),
+                    why="it reads another one, or says in its log what is wrong with this one",
+                    todo="Mend that, or restart the engine.",
+                )
+            time.sleep(0.2)
+        raise PowersaveError(
+            "no engine is running",
+            where=str(path),
+            todo="Start it: it makes and deletes the servers.",
+        )
+
+    def _id(self) -> str:
+        """The id of the resize that goes on, or a new one."""
+        known = [one.by.split() for one in self._journal.drains().values()]
+        return next((words[1] for words in known if words[0] == "resize"), secrets.token_hex(2))
+
+    def _around(self) -> Surroundings:
+        return Surroundings(
+            self._slurm, self._journal, time.time, time.sleep, self._apply, self._servers, self._tell
+        )
+
+    def _apply(self, keep: Nodes, protect: Nodes) -> None:
+        deploy.write_inventory(self._cluster, self._leaving(keep, protect))
+        if rc := run_playbook(connect.site(self._cluster), "resize.yml"):
+            raise PlaybookError(
+                f"resize.yml failed with exit code {rc}",
+                where=self._cluster.login.name,
+                todo="Mend what Ansible names above, and run resize again: it goes on from there.",
+            )
+        applied.save(self._cluster)
+
+    def _servers(self) -> frozenset[str] | None:
+        """Name the nodes that have a server, as the clouds tell it; the journal where no adapter can."""
+        names = {name for name, record in self._records.items() if record.server_id}
+        try:
+            for cloud in connect.clouds(self._cluster).values():
+                names |= {server.name for server in cloud.servers() if server.status != "DELETED"}
+        except PowersaveError as error:
+            self._talk.say(str(error))
+            return None
+        return frozenset(names)

@@ -1,0 +1,193 @@
+"""`slurm-powersave resize` on the real chain: more and fewer nodes while jobs run."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.harness import OFF, Live
+
+Pool = dict[str, Any]
+
+
+class Sized:
+    """The cluster whose file is edited, and what a test asks of it."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+
+    def node(self, number: int | str) -> str:
+        """Name a node."""
+        return f"{self.live.name}-{number}"
+
+    def edit(self, change: Callable[[dict[str, Any], Pool], None]) -> None:
+        """Change the cluster file and its first pool."""
+        content = yaml.safe_load(self.live.file.read_text())
+        change(content, content["node_pools"][0])
+        self.live.file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def compute(self, count: int, least: int) -> None:
+        """Give the first pool another size."""
+
+        def change(content: dict[str, Any], pool: Pool) -> None:
+            pool["nodes"] = f"{self.live.name}-[1-{count}]"
+            pool["addresses"] = f"{self.live.network}.1.1-{self.live.network}.1.{count}"
+            pool["min_nodes"] = least
+            content["gres_conf"] = "Name=disk Count=2\n"  # also of nodes that come or go
+
+        self.edit(change)
+
+    def resize(self, *words: str, rc: int = 0) -> str:
+        """Run the command."""
+        return self.live.command("resize", "--yes", *words, timeout=120, rc=rc)
+
+    def begin(self) -> "subprocess.Popen[str]":
+        """Start it and leave it to its work."""
+        argv = self.live.argv("resize", "--yes")
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run_on(self, node: str, seconds: int = 300) -> int:
+        """Run a job on a node, and return when it runs."""
+        job = self.live.sbatch(f"-w {node}", f"sleep {seconds}")
+        self.live.wait(f"job {job} runs", lambda: self.runs(job) and self.live.up(node), 60)
+        return job
+
+    def runs(self, job: int) -> bool:
+        """Tell whether a job is running."""
+        return self.live.job(job).get("JobState") == "RUNNING"
+
+    def protected(self) -> str:
+        """What slurmctld has loaded as SuspendExcNodes."""
+        found = re.search(r"SuspendExcNodes\s*= (\S+)", self.live.login("scontrol show config"))
+        assert found
+        return found[1]
+
+    def slurmctld(self) -> str:
+        """Its process."""
+        return self.live.login("systemctl show --property=MainPID --value slurmctld")
+
+
+@pytest.fixture
+def sized(resized: Sized) -> Sized:
+    """The cluster as the last test left it, without jobs."""
+    resized.live.login("scancel -u root", check=False)
+    resized.live.wait("no job is left", lambda: not resized.live.login("squeue -h"), 30)
+    return resized
+
+
+@pytest.fixture(scope="module")
+def resized(deployed: Live) -> Iterator[Sized]:
+    """The cluster at rest; afterwards its file is as it was."""
+    deployed.rest()
+    made = Sized(deployed)
+    yield made
+    deployed.login("scancel -u root", check=False)
+    deployed.write()
+    made.resize()
+    deployed.rest()
+
+
+def test_it_grows_and_shrinks_with_jobs_running_and_is_killed_in_between(sized: Sized) -> None:
+    live, one, three = sized.live, sized.node(1), sized.node(3)
+    sized.compute(6, 1)
+    assert "1. enlarge slurm.conf" in sized.resize("--dry-run")
+    assert (sized.protected(), live.servers()) == ("(null)", {})
+    sized.resize()
+    assert (sized.protected(), list(live.servers())) == (one, [one])
+    slurmctld = sized.slurmctld()
+    stays = sized.run_on(one)
+    sized.compute(6, 3)
+    sized.resize()
+    assert sized.protected() == f"{live.name}-[1-3]"
+    assert live.up(*(sized.node(n) for n in (1, 2, 3)))
+
+    goes = sized.run_on(three, 12)
+    sized.compute(6, 1)
+    running = sized.begin()
+    live.wait("its node is drained", lambda: live.node(three).has("DRAIN"), 20)
+    live.wait("the other one is powered down", lambda: live.node(sized.node(2)).going_down, 20)
+    running.send_signal(signal.SIGKILL)
+    running.wait(10)
+    assert live.node(three).reason.startswith("slurm-powersave: shrink [resize "), live.node(three)
+    assert sized.runs(goes) and sized.runs(stays)
+    said = sized.resize()
+    assert live.job(goes)["JobState"] == "COMPLETED", "it had its time"
+    assert sized.runs(stays)
+    assert list(live.servers()) == [one]
+    for name in (sized.node(2), three):
+        assert OFF in live.node(name).flags and not live.node(name).has("DRAIN"), (live.node(name), said)
+    assert sized.protected() == one
+    assert sized.slurmctld() == slurmctld, "SuspendExcNodes is read without a restart"
+    assert "Nothing to do" in sized.resize()
+
+
+def test_a_second_pool_and_partition_come_and_go_and_nodes_are_taken_from_a_pool(sized: Sized) -> None:
+    live = sized.live
+    stays = sized.run_on(sized.node(1))
+    addresses = live.login("scontrol -o show node | sed 's/.*NodeAddr=\\(\\S*\\).*/\\1/'").split()
+
+    def second(content: dict[str, Any], pool: Pool) -> None:
+        more = pool | {"name": "more", "nodes": f"{live.name}-m[1-2]", "min_nodes": 1}
+        more |= {"addresses": f"{live.network}.2.1-{live.network}.2.2", "gres": ""}
+        content["node_pools"].append(more)
+        content["partitions"].append({"name": "second", "pools": ["more"]})
+
+    slurmctld = sized.slurmctld()
+    sized.edit(second)
+    sized.resize()
+    assert sized.slurmctld() != slurmctld
+    assert sized.runs(stays)
+    assert live.up(sized.node("m1")), "the second pool's own min_nodes"
+    job = live.sbatch("-p second -N2", "srun hostname")
+    live.job_done(job, 60)
+    out = sorted(live.login(f"cat /mnt/ohpc/{job}.out").split())
+    assert out == [sized.node("m1"), sized.node("m2")]
+
+    def without(content: dict[str, Any], pool: Pool) -> None:
+        del content["node_pools"][1], content["partitions"][1]
+
+    sized.edit(without)
+    sized.compute(4, 1)
+    assert "not powered down" in live.command("deploy", "--yes", rc=7)
+    sized.resize()
+    assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2, 3, 4)]
+    now = live.login("scontrol -o show node | sed 's/.*NodeAddr=\\(\\S*\\).*/\\1/'").split()
+    assert now == addresses[:4]
+    assert sized.runs(stays)
+    assert list(live.servers()) == [sized.node(1)]
+    journal = live.journal()
+    assert sized.node("m1") not in journal.node_records() and not journal.drains()
+    journal.close()
+
+
+def test_what_somebody_else_has_drained_is_left_alone_and_the_others_go(sized: Sized) -> None:
+    live, four = sized.live, sized.node(4)
+    live.login(f"scontrol update nodename={four} state=DRAIN reason=disk")
+    sized.compute(2, 1)
+    assert f"{four}: DRAIN was set by root (disk)" in sized.resize(rc=10)
+    assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2, 4)]
+    assert live.node(four).has("DRAIN") and live.node(four).reason == "disk"
+    live.login(f"scontrol update nodename={four} state=RESUME")
+    sized.resize()
+    assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2)]
+
+
+def test_abort_ends_the_running_resize_and_its_drains(sized: Sized) -> None:
+    live, two = sized.live, sized.node(2)
+    job = sized.run_on(two)
+    sized.compute(1, 1)
+    running = sized.begin()
+    live.wait("the node is drained", lambda: live.node(two).has("DRAIN"), 20)
+    assert "undrained" in live.command("resize", "--abort")
+    out, _ = running.communicate(timeout=10)
+    assert running.returncode == 130, out
+    assert sized.runs(job) and not live.node(two).has("DRAIN")
+    sized.resize("--timeout", "1", rc=11)
+    assert sized.runs(job) and live.node(two).has("DRAIN")
+    live.command("resize", "--abort")
+    assert not live.node(two).has("DRAIN")
+    live.login(f"scancel {job}")
