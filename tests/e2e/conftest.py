@@ -10,6 +10,16 @@ import pytest
 from tests.e2e.harness import Live
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
+LANE = int(os.environ.get("SLURM_POWERSAVE_TEST_LANE", "0"))
+"""Runs in different lanes share a machine: each has names, a bridge, addresses and a lock of its own."""
+
+
+def lane() -> Live:
+    """The cluster of this run's lane."""
+    if not LANE:
+        return Live(PLACE / "e2e")
+    name = f"e2e{LANE}"
+    return Live(PLACE / name, name=name, bridge=f"br-sps-test{LANE}", network=f"10.{90 + LANE}")
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +28,10 @@ def deployed() -> Iterator[Live]:
     if os.geteuid() != 0:
         pytest.skip("containers need root")
     PLACE.mkdir(exist_ok=True)
-    with (PLACE / "lock").open("w") as lock:
-        # Two runs on one machine would take each other's bridge: the second waits for the first.
+    with (PLACE / f"lock{LANE or ''}").open("w") as lock:
+        # Two runs in one lane would take each other's bridge: the second waits for the first.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        live = Live(PLACE / "e2e")
+        live = lane()
         live.remove()
         live.make()
         yield live
