@@ -1,8 +1,8 @@
 """Images that snapshots made: what a server's disk holds beyond its image, as a layer over the same tree.
 
 ROOT/images/NAME/image.json, and the layers 0 (the server's own disk), 1, ...: those of the image that the
-server was made from, hard-linked. So an image needs the tree that demo/guests/build made and no other image,
-and any image may be deleted that no server uses.
+server was made from, hard-linked, less what is hidden. So an image needs the tree that demo/guests/build made
+and no other image, and any image may be deleted that no server uses.
 """
 
 import os
@@ -63,6 +63,8 @@ def snapshot(
         _copy_disk(store.servers / server_id / "upper", new / "0", tries=TRIES if live else 1)
         for number, layer in enumerate(below, 1):
             _copy(Path(layer), new / str(number), "--link")
+            for above in range(number):
+                _drop_hidden(new / str(above), new / str(number))
         made = {
             "name": name,
             "created": time.time(),
@@ -133,6 +135,31 @@ def _copy(source: Path, target: Path, how: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CloudFault("host", f"the disk could not be copied: {done.stderr.strip()[-300:]}")
+
+
+def _drop_hidden(above: Path, below: Path) -> None:
+    """Remove from a layer what one above it hides: a key that was deleted is not to stay in the image."""
+    for directory, names, files in os.walk(above):
+        place = below / Path(directory).relative_to(above)
+        for name in files:
+            _remove(place / name)
+        for name in [name for name in names if _opaque(Path(directory, name))]:
+            _remove(place / name)
+
+
+def _opaque(directory: Path) -> bool:
+    """Tell whether a directory hides the one below it instead of adding to it."""
+    try:
+        return os.getxattr(directory, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _size(directory: Path) -> int:

@@ -1,5 +1,7 @@
 """Snapshots: what an image consists of, and what is refused. Real overlays: tests/e2e/test_local_cloud.py."""
 
+import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -57,6 +59,26 @@ def test_an_image_of_an_image_needs_no_other_image(store: Store, tmp_path: Path)
     assert Path(second, "1/one").read_text() == "1"
     with pytest.raises(CloudFault, match="could not be found"):
         store.image("first")
+
+
+@pytest.mark.root
+def test_what_a_layer_hides_is_not_kept(store: Store) -> None:
+    lower = server(store, "a", "default", key="secret", link="x", stays="1")
+    for name in ("replaced", "emptied"):
+        (lower / name).mkdir()
+        (lower / name / "old").touch()
+    images.snapshot(store, "a", "first")
+    upper = server(store, "b", "first", link="y")
+    os.mknod(upper / "key", 0o600 | stat.S_IFCHR, os.makedev(0, 0))
+    os.mknod(upper / "replaced", 0o600 | stat.S_IFCHR, os.makedev(0, 0))
+    (upper / "emptied").mkdir()
+    os.setxattr(upper / "emptied", "trusted.overlay.opaque", b"y")
+    images.snapshot(store, "b", "second")
+    second = store.root / "images/second"
+    assert [path.name for path in (second / "1").rglob("*")] == ["stays"]
+    assert (second / "0/key").is_char_device(), "the tree may have one, too"
+    assert os.getxattr(second / "0/emptied", "trusted.overlay.opaque") == b"y"
+    assert (store.root / "images/first/0/key").read_text() == "secret"
 
 
 def test_too_many_layers_are_refused(store: Store) -> None:
