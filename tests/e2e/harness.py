@@ -30,6 +30,7 @@ clouds:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
+    builder_address: {network}.0.20
     settings: {{root: ./cloud, bridge: {bridge}, subnet: {network}.0.0/16, images: {{default: {image}}}}}
 terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
 login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}

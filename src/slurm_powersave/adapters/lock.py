@@ -15,11 +15,11 @@ _LENGTH = 4096
 class EngineLock:
     """Holds STATE/engine.lock, which names its holder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, what: str = "an engine") -> None:
         """Take the lock.
 
         Raises:
-            LockedError: another engine holds it; the text says which.
+            LockedError: another engine, or what `what` names, holds it; the text says which.
         """
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -27,7 +27,7 @@ class EngineLock:
         except OSError:
             os.close(self._descriptor)
             raise LockedError(
-                "an engine is running already",
+                f"{what} is running already",
                 where=str(path),
                 why=describe(path) or "its holder is not named",
                 todo="Stop that one first, or leave it to its work.",

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated
+from contextlib import nullcontext
+from typing import Annotated
 
 import typer
 
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.session import Json, session
-
-if TYPE_CHECKING:
-    from slurm_powersave.engine.deploy import Talk
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +23,8 @@ def deploy(ctx: typer.Context, yes: Yes = False, dry_run: DryRun = False, json: 
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
-    with _only_result_on_stdout() if json else nullcontext():
-        done = engine.deploy(cluster, _talk(yes, quiet=json), dry_run=dry_run)
+    with only_result_on_stdout() if json else nullcontext():
+        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run)
     _end("deployed", done, dry_run, json)
 
 
@@ -47,40 +39,9 @@ def teardown(
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
-    with _only_result_on_stdout() if json else nullcontext():
-        done = engine.teardown(cluster, _talk(yes, quiet=json), dry_run=dry_run, force=force)
+    with only_result_on_stdout() if json else nullcontext():
+        done = engine.teardown(cluster, talk(yes, quiet=json), dry_run=dry_run, force=force)
     _end("torn_down", done, dry_run, json)
-
-
-def _talk(yes: bool, *, quiet: bool) -> Talk:
-    from slurm_powersave.engine.deploy import Talk
-
-    def say(text: str) -> None:
-        # Ansible and Terraform write to the same terminal: in order, so no buffering.
-        typer.echo(text, err=quiet)
-
-    def ask(question: str) -> bool:
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            render.note(f"{question} There is no terminal to answer on; --yes answers yes.")
-            return False
-        return typer.confirm(question, err=True)
-
-    return Talk(say=say, show=say, ask=ask)
-
-
-@contextmanager
-def _only_result_on_stdout() -> Iterator[None]:
-    """Send what Terraform and Ansible print to stderr, so that stdout holds nothing but JSON."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 def _end(word: str, done: bool, dry_run: bool, as_json: bool) -> None:
