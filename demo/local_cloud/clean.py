@@ -11,7 +11,7 @@ from pathlib import Path
 from local_cloud import cgroups, network
 from local_cloud.store import Store
 
-OURS = ("servers", "trash", "locks", "share", "cloud.json", "flavors.json", "faults.json")
+OURS = ("servers", "trash", "locks", "share", "images", "cloud.json", "flavors.json", "faults.json")
 """The entries below a root that are removed; anything else there is left alone."""
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from local_cloud import faults, network
+from local_cloud import faults, image_verbs, network
 from local_cloud.clean import clean
 from local_cloud.cloud import Cloud
 from local_cloud.errors import CloudFault
 from local_cloud.guest import Guest
-from local_cloud.store import FLAVORS, default_images, read_json
+from local_cloud.store import FLAVORS, read_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     begin = verbs.add_parser("begin", help="start one of these, and return when it is under way")
     _changes(begin.add_subparsers(dest="change", required=True))
 
-    verbs.add_parser("images", help="aliases and what is in the image cache")
+    image_verbs.describe(verbs)
     verbs.add_parser("flavors", help="sizes: vcpus, ram in MiB, disk in GiB")
     fault = verbs.add_parser("fault", help="make something go wrong").add_subparsers(
         dest="action", required=True
@@ -118,6 +118,8 @@ def begin(args: argparse.Namespace) -> Any:
 
 def run(cloud: Cloud, args: argparse.Namespace) -> Any:
     """Do what was asked; the result is printed as JSON."""
+    if args.verb in image_verbs.VERBS:
+        return image_verbs.run(cloud.store, args)
     match args.verb:
         case "begin":
             return begin(args)
@@ -149,13 +151,6 @@ def run(cloud: Cloud, args: argparse.Namespace) -> Any:
         case "console":
             sys.stdout.write(Guest(cloud.store, args.id).console())
             return ...
-        case "images":
-            settings = read_json(cloud.store.root / "cloud.json", {})
-            cache = default_images()
-            found = {
-                path.name: str(path) for path in sorted(cache.glob("*/")) if not path.name.startswith(".")
-            }
-            return {**found, **settings.get("images", {})}
         case "flavors":
             return read_json(cloud.store.root / "flavors.json", FLAVORS)
         case "fault":

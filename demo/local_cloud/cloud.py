@@ -98,7 +98,7 @@ class Cloud:
         """
         requested = time.time() if requested is None else requested
         settings = self.store.settings()
-        image_path = str(self.store.image(image))
+        image_path = self.store.image(image)
         self.store.flavor(flavor)
         subnet = ipaddress.ip_network(settings["subnet"])
         if not NAME.fullmatch(name):
@@ -183,7 +183,7 @@ class Cloud:
 
     def rebuild(self, server_id: str, image: str, requested: float | None = None) -> dict[str, Any]:
         """Boot from a fresh disk of an image: same id, name and address, new host key."""
-        image_path = str(self.store.image(image))
+        image_path = self.store.image(image)
 
         def fresh(guest: Guest, record: dict[str, Any]) -> dict[str, Any]:
             record = {**record, "image": image, "image_path": image_path}

@@ -4,6 +4,7 @@ ROOT/cloud.json            bridge, subnet, images
 ROOT/flavors.json          sizes (made with defaults, may be edited)
 ROOT/faults.json           faults to come
 ROOT/share/                every guest's /mnt/ohpc
+ROOT/images/NAME/          image.json, and the layers of a snapshot (images.py)
 ROOT/servers/ID/           server.json, boot.json, console.log, supervisor.log, upper, work, root
 ROOT/locks/                lock files
 """
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,8 @@ FLAVORS = {
     "login": {"vcpus": 2, "ram": 2048, "disk": 20},
 }
 """RAM in MiB, disk in GiB (disk is not enforced)."""
+SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""Names of snapshots: no part of a path, nothing that overlayfs or a shell takes for more than a name."""
 
 
 def read_json(path: Path, default: Any = None) -> Any:
@@ -59,6 +63,7 @@ class Store:
         self.servers = self.root / "servers"
         self.trash = self.root / "trash"
         self.share = self.root / "share"
+        self.snapshots = self.root / "images"
 
     @property
     def tag(self) -> str:
@@ -67,7 +72,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directories and default files."""
-        for directory in (self.servers, self.trash, self.root / "locks", self.share):
+        for directory in (self.servers, self.trash, self.root / "locks", self.share, self.snapshots):
             directory.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
         self.share.chmod(0o1777)
@@ -110,9 +115,27 @@ class Store:
             )
         return dict(flavors[name])
 
-    def image(self, name: str) -> Path:
-        """Return an image's directory: an alias of the settings, a hash, or a path."""
-        given = str({**self.settings().get("images", {}), **self.images}.get(name, name))
+    def image(self, name: str) -> str:
+        """Return an image's directories as overlayfs wants them, the topmost first, with colons between.
+
+        The name is an alias of the settings, a snapshot's, a hash, or a path.
+        """
+        aliases = {**self.settings().get("images", {}), **self.images}
+        if name not in aliases and (snapshot := self.snapshot(name)) is not None:
+            home = self.snapshots / name
+            layers = [str(home / str(number)) for number in range(snapshot["layers"])]
+            return ":".join([*layers, str(self._tree(name, snapshot["base"]))])
+        return str(self._tree(name, str(aliases.get(name, name))))
+
+    def snapshot(self, name: str) -> dict[str, Any] | None:
+        """Read the record of an image that was made by a snapshot; None if there is none of that name."""
+        if not SNAPSHOT.fullmatch(name):
+            return None
+        record = read_json(self.snapshots / name / "image.json")
+        return None if record is None else dict(record)
+
+    def _tree(self, name: str, given: str) -> Path:
+        """Find the root file system that demo/guests/build made."""
         # Resolved: a disk belongs to the very tree that it was laid over, not to where a link points now.
         path = (Path(given) if given.startswith("/") else default_images() / given).resolve()
         if "/" in given.lstrip("/") and not given.startswith("/"):

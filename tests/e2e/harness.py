@@ -30,6 +30,7 @@ clouds:
     adapter: local
     base_module: {checkout}/demo/base
     nodes_module: {checkout}/demo/nodes
+    builder_address: {network}.0.20
     settings:
       root: ./cloud
       bridge: {bridge}

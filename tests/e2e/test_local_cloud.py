@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,6 +246,45 @@ def test_an_unknown_image_or_flavor_is_said_with_the_address(lab: Lab, shard: Sh
     shard.want({"n1": "1.1"}, flavor="nonesuch")
     assert "there are: large, login, medium, small" in shard.apply(rc=1)
     assert lab.cloud("list") == []
+
+
+def test_a_snapshot_is_the_servers_disk_with_what_it_deleted(lab: Lab) -> None:
+    def make(name: str, image: str, address: str) -> dict[str, Any]:
+        options = ["--flavor", "small", "--key-pair", lab.public_key, "--wait", "20"]
+        made = lab.cloud("create", "--name", name, "--image", image, "--address", address, *options)
+        return dict(made)
+
+    first = make("s1", "default", "10.88.1.1")
+    lab.ssh(
+        first,
+        "echo one > /root/mark && rm /usr/bin/mpicc && rm -r /usr/share/base-files"
+        " && mkdir /usr/share/base-files && touch /usr/share/base-files/new && rm /etc/ssh/ssh_host_*",
+    )
+    lab.cloud("snapshot", first["id"], "--name", "gold", rc=1)  # it runs
+    lab.cloud("stop", first["id"])
+    made = lab.cloud("snapshot", first["id"], "--name", "gold", "--property", "role=node")
+    assert lab.cloud("snapshots") == [made]
+    assert lab.cloud("images")["gold"] == str(lab.cloud.root / "images/gold")
+
+    second = make("s2", "gold", "10.88.1.2")
+    seen = "hostname; cat /root/mark; ls /usr/share/base-files; ls /usr/bin/mpicc || true"
+    assert lab.ssh(second, f"({seen}) 2>&1") == (
+        "s2\none\nnew\nls: cannot access '/usr/bin/mpicc': No such file or directory"
+    )
+    assert second["host_key"] not in ("", first["host_key"])
+    lab.ssh(second, "echo two > /root/second && rm /root/mark")
+    lab.cloud("image-delete", "gold", rc=1)  # s2 uses it
+    lab.cloud("snapshot", second["id"], "--name", "live", "--live")
+    for server in (first, second):
+        lab.cloud("delete", server["id"])
+    lab.cloud("image-delete", "gold")
+
+    third = make("s3", "live", "10.88.1.3")
+    assert lab.ssh(third, "cat /root/second; ls /root/mark /usr/bin/mpicc || true") == "two"
+    lab.cloud("rebuild", third["id"], "--image", "default")
+    lab.cloud("image-delete", "live")
+    assert lab.cloud("snapshots") == []
+    lab.cloud("delete", third["id"])
 
 
 def test_the_warm_process_ends_when_its_mirror_is_gone(tmp_path: Path) -> None:

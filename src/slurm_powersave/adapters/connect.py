@@ -6,7 +6,9 @@ import tempfile
 from pathlib import Path
 
 from slurm_powersave.adapters import project
+from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
+from slurm_powersave.adapters.local_images import LocalImageCloud
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
@@ -16,7 +18,7 @@ from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports import Cloud, ImageCloud
 
 
 def ssh_options(cluster: Cluster) -> list[str]:
@@ -98,6 +100,28 @@ def playbooks(cluster: Cluster) -> AnsiblePlaybooks:
     return AnsiblePlaybooks(
         cluster.state_dir, site(cluster), hooks, timeout=cluster.failure.configure_timeout
     )
+
+
+def image_cloud(cluster: Cluster, name: str) -> ImageCloud:
+    """The adapter of a cloud in which node images can be made.
+
+    Raises:
+        ConfigError: the cloud has no adapter, so nobody could start a server outside of Terraform.
+    """
+    cloud = cluster.clouds[name]
+    if cloud.adapter == "local":
+        return LocalImageCloud(cluster.cluster_name, cloud.settings)
+    raise ConfigError(
+        f"no images can be made in the cloud {name}",
+        where=f"{cluster.file}: clouds.{name}.adapter",
+        why=f"its adapter is {cloud.adapter or 'none'}",
+    )
+
+
+def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:
+    """The plays that make a server of a pool's kind into an image; to be closed after use."""
+    found = cluster.pool(pool)
+    return AnsibleImagePlays(site(cluster), pool, found.image_user, found.before_configure)
 
 
 def clouds(cluster: Cluster) -> dict[str, Cloud]:

@@ -20,7 +20,7 @@ class EngineLock:
         """Take the lock.
 
         Raises:
-            LockedError: another engine holds it; the text says which.
+            LockedError: another engine, or what `what` names, holds it; the text says which.
         """
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

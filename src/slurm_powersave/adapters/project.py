@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave import __version__
+from slurm_powersave.adapters.process import run
+from slurm_powersave.model.errors import ConfigError, MissingToolError
 
 HOME = "SLURM_POWERSAVE_HOME"
 
@@ -30,3 +32,16 @@ def home() -> Path:
         where=", ".join(map(str, places)),
         todo=f"Set {HOME} to the directory that holds playbooks/, roles/ and slurmscripts/.",
     )
+
+
+def version() -> dict[str, str]:
+    """Say which playbooks and roles these are: our version, and what git calls a checkout (else empty)."""
+    found = home()
+    described = ""
+    if (found / ".git").exists():
+        try:
+            done = run(["git", "-C", str(found), "describe", "--always", "--dirty", "--tags"], timeout=20)
+            described = done.out.strip() if done.rc == 0 else ""
+        except MissingToolError:
+            described = ""
+    return {"version": __version__, "git": described}

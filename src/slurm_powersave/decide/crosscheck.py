@@ -136,6 +136,27 @@ def _clouds(view: View) -> Found:
             )
 
 
+def _builders(view: View) -> Found:
+    """The address of each cloud's builder, and the names that its servers will have."""
+    holders: dict[Any, str] = {view.login.get("address"): "the login node"}
+    for index, pool in view.pools:
+        holders.update(dict.fromkeys(view.addresses[index], f"pool {pool.get('name')}"))
+    cluster = view.content.get("cluster_name")
+    taken = {f"{cluster}-builder", f"{cluster}-proof"} & {*view.known, view.login.get("name")}
+    for name, cloud in view.clouds.items():
+        loc = ("clouds", name, "builder_address")
+        address = mapping(cloud).get("builder_address")
+        if address is None:
+            continue
+        if address in holders:
+            yield view.mistake(loc, f"{address} belongs to {holders[address]}", "an address that nobody has")
+        holders.setdefault(address, f"the builder of {name}")
+        if taken:
+            yield view.mistake(
+                loc, f"the builder would have the name {min(taken)}, as a node has", "another node name"
+            )
+
+
 def _partitions(view: View) -> Found:
     pools = [str(pool.get("name")) for _, pool in view.pools]
     used: set[str] = set()
@@ -215,6 +236,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _pool_addresses,
     _twice,
     _clouds,
+    _builders,
     _partitions,
     _files,
     slurm_options.timing,

@@ -40,6 +40,11 @@ class Layout:
         return self.root / "applied.json"
 
     @property
+    def image_lock(self) -> Path:
+        """Held by a running `image build`."""
+        return self.root / "image.lock"
+
+    @property
     def log(self) -> Path:
         """The engine's log."""
         return self.root / "engine.log"

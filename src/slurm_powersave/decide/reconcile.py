@@ -9,12 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
 job; POWER_DOWN heals it (both measured)."""
+_NO_NODES = frozenset({"role=login", BUILDER_TAG})
+"""Tags of servers that are ours and no nodes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def differences(
         elif seen.up and not names[node]:
             found.append(Finding("no-server", node, f"{'+'.join(sorted(seen.flags))}, and it has no server"))
     for server in servers:
-        if _node_tag(server) not in nodes and "role=login" not in server.tags:
+        if _node_tag(server) not in nodes and server.tags.isdisjoint(_NO_NODES):
             found.append(
                 Finding("unknown-server", server.name, f"server {server.id} carries our tag; no such node")
             )

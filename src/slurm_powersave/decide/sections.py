@@ -24,6 +24,11 @@ class Cloud(Section):
         description="Root module of the network and the login node; only the login node's cloud needs one.",
     )
     nodes_module: fields.LocalPath = Field(description="Root module of the nodes.")
+    builder_address: fields.Address | None = Field(
+        None,
+        description="Address of the server that `image build` makes images with; "
+        "one of the nodes' network that nobody has.",
+    )
     settings: Annotated[dict[str, Any], AfterValidator(fields.local_paths)] = Field(
         default_factory=dict,
         description="Handed to the adapter, and to both root modules as the variable `cloud`; "

@@ -20,6 +20,7 @@ from slurm_powersave.surfaces import (
     cli_check,
     cli_deploy,
     cli_engine,
+    cli_image,
     cli_nodes,
     cli_operations,
     cli_reboot,
@@ -98,6 +99,7 @@ cli_status.register(app)
 cli_operations.register(app)
 cli_reboot.register(app)
 cli_resize.register(app)
+app.add_typer(cli_image.app, name="image")
 app.add_typer(cli_nodes.app, name="nodes")
 app.add_typer(cli_terraform.app, name="terraform")
 

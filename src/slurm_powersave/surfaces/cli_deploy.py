@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated
+from contextlib import nullcontext
+from typing import Annotated
 
 import typer
 
 from slurm_powersave.surfaces import render
-from slurm_powersave.surfaces.confirm import confirm
 from slurm_powersave.surfaces.session import Json, session
-
-if TYPE_CHECKING:
-    from slurm_powersave.engine.deploy import Talk
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 
 def register(app: typer.Typer) -> None:
@@ -51,30 +42,6 @@ def teardown(
     with only_result_on_stdout() if json else nullcontext():
         done = engine.teardown(cluster, talk(yes, quiet=json), dry_run=dry_run, force=force)
     _end("torn_down", done, dry_run, json)
-
-
-def talk(yes: bool, *, quiet: bool) -> Talk:
-    """Speak to the terminal; with `quiet` stdout is kept for the result."""
-    from slurm_powersave.engine.deploy import Talk
-
-    def say(text: str) -> None:
-        # Ansible and Terraform write to the same terminal: in order, so no buffering.
-        typer.echo(text, err=quiet)
-
-    return Talk(say=say, show=say, ask=lambda question: confirm(question, yes))
-
-
-@contextmanager
-def only_result_on_stdout() -> Iterator[None]:
-    """Send what Terraform and Ansible print to stderr, so that stdout holds nothing but JSON."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 def _end(word: str, done: bool, dry_run: bool, as_json: bool) -> None:

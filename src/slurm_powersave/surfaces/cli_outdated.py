@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slurm_powersave.surfaces import render
-from slurm_powersave.surfaces.confirm import confirm
 from slurm_powersave.surfaces.follow import POLL_SECONDS, events
 from slurm_powersave.surfaces.session import Session, session
+from slurm_powersave.surfaces.talk import confirm
 
 if TYPE_CHECKING:
     from slurm_powersave.engine.waves import Waves

@@ -9,8 +9,8 @@ import typer
 
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces import render
-from slurm_powersave.surfaces.cli_deploy import DryRun, Yes, only_result_on_stdout, talk
 from slurm_powersave.surfaces.session import Json, session
+from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 if TYPE_CHECKING:
     from slurm_powersave.engine.resize import News

@@ -85,6 +85,7 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
 
 
 def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
+    from slurm_powersave.decide.images import is_builder
     from slurm_powersave.decide.status import rows
 
     names = cluster.nodes()
@@ -95,7 +96,7 @@ def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[S
             server
             for servers in seen.servers.values()
             for server in servers
-            if server.name != cluster.login.name
+            if server.name != cluster.login.name and not is_builder(server)
         ],
         {name for name in names if cluster.cloud_of(cluster.pool_of(name)) not in seen.servers},
         journal.open_operations(),

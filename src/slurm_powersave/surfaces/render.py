@@ -124,6 +124,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def size(count: int) -> str:
+    """Say a number of bytes: 512 KiB, 3.4 MiB, 1.2 GiB."""
+    amount, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if unit == "KiB" or amount >= 100 else f"{amount:.1f} {unit}"
+
+
 def operation_value(operation: Operation) -> dict[str, Any]:
     """Return an operation as it stands in JSON output. Times are seconds since the epoch."""
     return {

@@ -53,8 +53,8 @@ def test_images_are_known_by_alias_and_must_be_ours(store: Store, tmp_path: Path
         store.image("default")
     (tmp_path / "image/etc").mkdir(parents=True)
     (tmp_path / "image/etc/slurm-powersave-image").touch()
-    assert store.image("default") == tmp_path / "image"
-    assert store.image(str(tmp_path / "image")) == tmp_path / "image"
+    assert store.image("default") == str(tmp_path / "image")
+    assert store.image(str(tmp_path / "image")) == str(tmp_path / "image")
     with pytest.raises(CloudFault, match="neither an absolute path nor a name"):
         store.image("../image")
 

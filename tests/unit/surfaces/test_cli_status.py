@@ -11,6 +11,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, Request, Server, SlurmNode, SlurmSnapshot
 
@@ -34,7 +35,8 @@ class Outside:
     def servers(self) -> Sequence[Server]:
         if self.cloud_error:
             raise CloudError(self.cloud_error)
-        return [Server("s0", "demo-login", "ACTIVE"), Server("s1", "demo-1", "ACTIVE")]
+        builder = Server("s9", "demo-builder", "ACTIVE", tags=frozenset({BUILDER_TAG}))
+        return [Server("s0", "demo-login", "ACTIVE"), Server("s1", "demo-1", "ACTIVE"), builder]
 
 
 @pytest.fixture

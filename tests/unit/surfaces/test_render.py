@@ -60,6 +60,14 @@ def test_duration(seconds: float, text: str) -> None:
     assert render.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 KiB"), (4096, "4 KiB"), (3 * 2**19, "1.5 MiB"), (380 * 2**20, "380 MiB"), (2**40, "1.0 TiB")],
+)
+def test_size(count: int, text: str) -> None:
+    assert render.size(count) == text
+
+
 def test_clock_has_the_date_on_another_day() -> None:
     assert len(render.clock(time.time())) == 8
     assert len(render.clock(time.time() - 3 * 86400)) == 19

@@ -1,0 +1,150 @@
+"""Ansible and SSH inside of the servers of an image build; they are no nodes, and in no inventory."""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.playbooks import BANNER_SECONDS, SSH_PORT, Site, run_playbook
+from slurm_powersave.adapters.process import run
+from slurm_powersave.adapters.run_inventory import RunInventory
+from slurm_powersave.decide.inventory import group
+from slurm_powersave.model.errors import PlaybookError, UnreachableError
+from slurm_powersave.model.images import PROVENANCE, Identity, Look
+from slurm_powersave.model.nodes import Server
+
+LOOK_SECONDS = 30.0
+GROUP = "image_builder"
+"""The group that playbooks/image.yml and image_proof.yml are for."""
+# Each line is there, if empty: the machine id, the boot id, then the provenance file.
+_LOOK = (
+    "head -n 1 /etc/machine-id 2>/dev/null | grep . || echo; "
+    f"cat /proc/sys/kernel/random/boot_id; cat {PROVENANCE} 2>/dev/null || echo '{{}}'"
+)
+
+
+class AnsibleImagePlays:
+    """Implements ports.ImagePlays, with a directory of its own that is gone after use."""
+
+    def __init__(self, site: Site, pool: str, user: str, before: Path | None) -> None:
+        """`before`: the pool's own playbook, which a node gets before ours, too."""
+        # Short: the path of a socket may have 108 bytes, and ssh adds 17 while it makes one.
+        self._place = Path(tempfile.mkdtemp(prefix="sps-image-"))
+        self._known_hosts = self._place / "known_hosts"
+        self._socket = self._place / "ssh"
+        self._site = replace(site, inventory=self._place / "inventory", known_hosts=self._known_hosts)
+        self._source = site.inventory
+        self._pool, self._user, self._before = pool, user, before
+
+    def __enter__(self) -> "AnsibleImagePlays":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hang_up()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def reachable(self, server: Server) -> bool:
+        """Tell whether the server's sshd answers with its banner, within 0.3 s."""
+        try:
+            with socket.create_connection((server.address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def look(self, server: Server) -> Look:
+        """Read what the server says of itself, over an SSH connection of its own."""
+        self._trust(server)
+        argv = ["ssh", "-T", *self._options(), f"{self._user}@{server.address}", _LOOK]
+        done = run(argv, timeout=LOOK_SECONDS)
+        if done.rc != 0:
+            raise UnreachableError(
+                "SSH failed", where=f"{server.name} ({server.address})", why=done.err.strip()[-300:]
+            )
+        machine, boot, *rest = done.out.split("\n", 2)
+        try:
+            provenance = json.loads("".join(rest))
+        except ValueError:
+            provenance = {}
+        return Look(Identity(server.host_key, machine.strip(), boot.strip()), provenance)
+
+    def prepare(self, server: Server, provenance: Mapping[str, Any]) -> None:
+        """Run the pool's before_configure and image.yml, their output where ours goes."""
+        # One connection for all: the last tasks take away what a new one would need.
+        shared = f"-o ControlMaster=auto -o ControlPersist=60 -o ControlPath={self._socket}"
+        extra = {"image_provenance": dict(provenance)}
+        wrapper = self._place / "image-with-hooks.yml"
+        paths = [path for path in (self._before, self._site.playbooks / "image.yml") if path]
+        # JSON is YAML, and quotes any path.
+        wrapper.write_text(json.dumps([{"ansible.builtin.import_playbook": str(path)} for path in paths]))
+        try:
+            self._play(server, str(wrapper), extra, shared)
+        finally:
+            self._hang_up()
+
+    def prove(self, server: Server) -> None:
+        """Run image_proof.yml."""
+        self._play(server, "image_proof.yml", {}, "-o ControlMaster=no -o ControlPath=none")
+
+    def _play(self, server: Server, name: str, extra: Mapping[str, Any], ssh: str) -> None:
+        self._trust(server)
+        self._write_inventory(server, ssh)
+        if rc := run_playbook(self._site, name, limit=[server.name], extra=extra):
+            raise PlaybookError(
+                f"{Path(name).name} failed with exit code {rc}",
+                where=server.name,
+                todo="Mend what Ansible names above, and build the image again.",
+            )
+
+    def _write_inventory(self, server: Server, ssh: str) -> None:
+        """The generated inventory without nodes, and the server as one of the pool."""
+        shutil.rmtree(self._site.inventory, ignore_errors=True)
+        RunInventory(self._source).write(self._site.inventory, [])
+        host = {
+            "ansible_host": server.address,
+            "ansible_user": self._user,
+            "ansible_become": self._user != "root",
+            "image_build": True,  # for a site that does some things on nodes only
+            # What the inventory says for nodes names the cluster's known_hosts.
+            "ansible_ssh_common_args": shlex.join(self._trusting()),
+            "ansible_ssh_args": f"{ssh} -o KexAlgorithms=^curve25519-sha256 -o ServerAliveInterval=15",
+        }
+        groups = {GROUP: {"hosts": {server.name: host}}, group(self._pool): {"hosts": {server.name: {}}}}
+        content = {"all": {"children": {"nodes": {"children": groups}}}}
+        (self._site.inventory / "builder.json").write_text(json.dumps(content))
+
+    def _trust(self, server: Server) -> None:
+        """Know the host key that the cloud handed out, and no other: both servers have one address."""
+        host = (server.name, server.address)
+        lines = known_hosts.key_lines(host, server.host_key)
+        self._known_hosts.write_text("".join(f"{line}\n" for line in lines))
+
+    def _trusting(self) -> list[str]:
+        options = {
+            "UserKnownHostsFile": str(self._known_hosts),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "IdentitiesOnly": "yes",
+            "ConnectTimeout": "10",
+        }
+        return [f"-o{key}={value}" for key, value in options.items()]
+
+    def _options(self) -> list[str]:
+        return [*self._trusting(), "-oBatchMode=yes", "-oLogLevel=ERROR", "-i", str(self._site.private_key)]
+
+    def _hang_up(self) -> None:
+        """End the shared connection; its server is about to go away."""
+        if os.path.lexists(self._socket):
+            run(["ssh", "-O", "exit", f"-oControlPath={self._socket}", "builder"], timeout=10)

@@ -1,0 +1,169 @@
+"""Node images for a person: build one, list them, delete one."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slurm_powersave.adapters import connect, project
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide import images
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.image_build import Build
+from slurm_powersave.engine.service import WallClock
+from slurm_powersave.model.errors import ConfigError, RefusedError
+from slurm_powersave.model.images import CLUSTER
+from slurm_powersave.model.nodes import NodeRecord, Operation, Server
+from slurm_powersave.ports import ImageCloud
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of a build."""
+
+    name: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """As the image says it; empty if nothing was built."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """What each step took."""
+
+
+def build(
+    cluster: Cluster,
+    talk: Talk,
+    *,
+    base: str | None,
+    node: str | None,
+    name: str | None,
+    pool: str | None,
+    dry_run: bool = False,
+) -> Built | None:
+    """Build a node image; None if the person said no.
+
+    Raises:
+        PowersaveError: what failed; what was made is removed again.
+        LockedError: another build runs.
+    """
+    layout = cluster.layout
+    if not layout.private_key.exists() or not layout.inventory.exists():
+        raise ConfigError(
+            "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
+        )
+    clock = WallClock()
+    records, _ = _journal(cluster)
+    order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.now())
+    cloud = connect.image_cloud(cluster, order.cloud)
+
+    def check_node() -> Server:
+        seen = connect.slurm(cluster).snapshot([order.node]).nodes.get(order.node)
+        return images.refuse_node(order.node, seen, cloud.servers(), _journal(cluster)[1])
+
+    if order.node:
+        check_node()
+    images.refuse_images(order, cloud.list_images())
+    with connect.image_plays(cluster, order.pool) as plays:
+        work = Build(
+            order,
+            cloud,
+            plays,
+            clock,
+            time.sleep,
+            _timed(talk.say),
+            check_node,
+            layout.public_key.read_text().strip(),
+            project.version(),
+            cluster.failure.boot_timeout,
+        )
+        lock = None if dry_run else EngineLock(layout.image_lock, "an image build")
+        try:
+            talk.show(
+                "\n".join(
+                    [
+                        f"image {order.name} for pool {order.pool}, from {order.origin}:",
+                        *(f"  remove what an earlier build left: {left}" for left in work.leftovers()),
+                        *(f"  {text}" for _, text in work.steps()),
+                    ]
+                )
+            )
+            if dry_run:
+                return Built(order.name)
+            if not talk.ask("Build it?"):
+                return None
+            provenance = work.run()
+        finally:
+            if lock:
+                lock.release()
+    total = sum(work.seconds.values())
+    talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
+    return Built(order.name, provenance, work.seconds)
+
+
+def listed(cluster: Cluster) -> list[images.ImageRow]:
+    """List the images that we made, and those that the cluster uses."""
+    clouds = _image_clouds(cluster)
+    records, _ = _journal(cluster)
+    return images.rows(
+        cluster,
+        {name: cloud.list_images() for name, cloud in clouds.items()},
+        records,
+        {name: cloud.servers() for name, cloud in clouds.items()},
+    )
+
+
+def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
+    """Delete an image that we made; False if the person said no.
+
+    Raises:
+        ConfigError: there is none of that name.
+        RefusedError: it is not ours, or something uses it.
+        LockedError: a build runs, and the image may be its.
+    """
+    clouds = _image_clouds(cluster)
+    records, _ = _journal(cluster)
+    for place, cloud in clouds.items():
+        found = next((image for image in cloud.list_images() if image.name == name), None)
+        if found is None:
+            continue
+        if found.property(CLUSTER) != cluster.cluster_name:
+            raise RefusedError("`image build` of this cluster did not make it", where=f"image {name}")
+        if users := images.used_by(cluster, place, name, records, cloud.servers()):
+            raise RefusedError(
+                f"it is in use by {', '.join(users)}",
+                where=f"image {name}",
+                todo="Give the pool another image, and reimage or suspend its nodes first.",
+            )
+        lock = EngineLock(cluster.layout.image_lock, "an image build")
+        try:
+            if not talk.ask(f"Delete image {name}?"):
+                return False
+            cloud.delete_image(name)
+        finally:
+            lock.release()
+        talk.say(f"image {name} is deleted")
+        return True
+    raise ConfigError(f"there is no image {name}", todo="These are there: slurm-powersave image list")
+
+
+def _image_clouds(cluster: Cluster) -> dict[str, ImageCloud]:
+    return {
+        name: connect.image_cloud(cluster, name) for name, cloud in cluster.clouds.items() if cloud.adapter
+    }
+
+
+def _journal(cluster: Cluster) -> tuple[Mapping[str, NodeRecord], list[Operation]]:
+    """Read nodes and running operations; the engine may be writing at the same time."""
+    if not cluster.layout.journal.exists():
+        return {}, []
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return journal.node_records(), list(journal.open_operations())
+    finally:
+        journal.close()
+
+
+def _timed(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say each line with the seconds since the first one."""
+    began = time.monotonic()
+    return lambda text: say(f"{time.monotonic() - began:6.1f} s  {text}")
