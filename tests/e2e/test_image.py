@@ -51,6 +51,11 @@ def builders(live: Live) -> list[str]:
 
 def test_a_killed_build_is_tidied_up_and_nodes_are_made_of_the_next(clean: Live) -> None:
     live = clean
+    site = live.root / "site.yml"
+    task = "{ansible.builtin.command: touch /opt/site, when: image_build | default(false)}"
+    site.write_text(f"[{{hosts: nodes, gather_facts: false, tasks: [{task}]}}]")
+    hook = f"    image: default\n    before_configure: {site}"
+    live.file.write_text(live.file.read_text().replace("    image: default", hook))
     order = ("image", "build", "--base", "default", "--name", "gold")
     process = subprocess.Popen(
         live.argv(*order, "--yes"),
@@ -78,9 +83,10 @@ def test_a_killed_build_is_tidied_up_and_nodes_are_made_of_the_next(clean: Live)
     live.file.write_text(live.file.read_text().replace("    image: default", "    image: gold"))
     restart(live)
     node = f"{live.name}-1"
-    job = live.sbatch(f"-w {node}", "cat /usr/lib/slurm-powersave/image.json")
+    job = live.sbatch(f"-w {node}", "ls /opt/site && cat /usr/lib/slurm-powersave/image.json")
     live.job_done(job)
-    assert json.loads(live.login(f"cat /mnt/ohpc/{job}.out")) == made["provenance"]
+    site_file, said = live.login(f"cat /mnt/ohpc/{job}.out").split("\n", 1)
+    assert (site_file, json.loads(said)) == ("/opt/site", made["provenance"])
     assert images(live)["gold"]["used_by"] == ["pool compute", f"node {node}"]
     assert "pool compute" in live.command("image", "delete", "gold", "--yes", rc=7)
 

@@ -46,17 +46,21 @@ def _become(cluster: Cluster) -> list[str]:
     return [] if cluster.login.user == "root" else ["sudo", "-n"]
 
 
-def slurm(cluster: Cluster) -> ScontrolSlurm:
-    """Speak with slurmctld: here, or through one multiplexed connection (20 ms a command, not 200)."""
-    if cluster.login.connection == "local":
-        return ScontrolSlurm(local_shell(run))
-    # A socket's path may have 108 bytes; a state directory is often deeper than that.
-    digest = hashlib.sha256(str(cluster.state_dir).encode()).hexdigest()[:12]
+def _sockets() -> Path:
+    """Where ssh's control sockets are: their paths may have 108 bytes, a state directory is often deeper."""
     sockets = Path(tempfile.gettempdir()) / f"slurm-powersave-{os.getuid()}"
     sockets.mkdir(mode=0o700, exist_ok=True)
     if sockets.stat().st_uid != os.getuid() or sockets.stat().st_mode & 0o077:
         raise ConfigError("not ours alone", where=str(sockets), todo="Remove it.")
-    control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={sockets}/{digest}"]
+    return sockets
+
+
+def slurm(cluster: Cluster) -> ScontrolSlurm:
+    """Speak with slurmctld: here, or through one multiplexed connection (20 ms a command, not 200)."""
+    if cluster.login.connection == "local":
+        return ScontrolSlurm(local_shell(run))
+    digest = hashlib.sha256(str(cluster.state_dir).encode()).hexdigest()[:12]
+    control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={_sockets()}/{digest}"]
     ssh = ["ssh", "-T", *ssh_options(cluster), *control, _target(cluster)]
     return ScontrolSlurm(ssh_shell(run, ssh, become=" ".join(_become(cluster))))
 
@@ -119,9 +123,16 @@ def image_cloud(cluster: Cluster, name: str) -> ImageCloud:
 
 
 def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:
-    """The plays that make a server of a pool's kind into an image; to be closed after use."""
+    """The plays that make a server of a pool's kind into an image; a context manager."""
     found = cluster.pool(pool)
-    return AnsibleImagePlays(site(cluster), pool, found.image_user, found.before_configure)
+    return AnsibleImagePlays(
+        site(cluster),
+        cluster.layout.image,
+        _sockets(),
+        pool=pool,
+        user=found.image_user,
+        before=found.before_configure,
+    )
 
 
 def clouds(cluster: Cluster) -> dict[str, Cloud]:

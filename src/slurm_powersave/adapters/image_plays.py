@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import socket
-import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,19 +32,28 @@ _LOOK = (
 
 
 class AnsibleImagePlays:
-    """Implements ports.ImagePlays, with a directory of its own that is gone after use."""
+    """Implements ports.ImagePlays, between enter and exit."""
 
-    def __init__(self, site: Site, pool: str, user: str, before: Path | None) -> None:
-        """`before`: the pool's own playbook, which a node gets before ours, too."""
-        # Short: the path of a socket may have 108 bytes, and ssh adds 17 while it makes one.
-        self._place = Path(tempfile.mkdtemp(prefix="sps-image-"))
-        self._known_hosts = self._place / "known_hosts"
-        self._socket = self._place / "ssh"
+    def __init__(
+        self, site: Site, place: Path, sockets: Path, *, pool: str, user: str, before: Path | None
+    ) -> None:
+        """Take in what the plays are to use.
+
+        `place`: a directory that is made for a build; what a killed one left in it goes. `sockets`: a short
+        path, since that of a socket may have 108 bytes, and ssh adds 17 while it makes one. `before`: the
+        pool's own playbook, which a node gets before ours, too.
+        """
+        self._place = place
+        self._known_hosts = place / "known_hosts"
+        # A new name each time: the master of a killed build lives on for a while, and knows another server.
+        self._socket = sockets / f"image-{uuid.uuid4().hex[:12]}"
         self._site = replace(site, inventory=self._place / "inventory", known_hosts=self._known_hosts)
         self._source = site.inventory
         self._pool, self._user, self._before = pool, user, before
 
     def __enter__(self) -> "AnsibleImagePlays":
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir(mode=0o700)
         return self
 
     def __exit__(

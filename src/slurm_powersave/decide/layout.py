@@ -40,6 +40,11 @@ class Layout:
         return self.root / "applied.json"
 
     @property
+    def image(self) -> Path:
+        """What a running `image build` works with: inventory and host keys of its servers."""
+        return self.root / "image"
+
+    @property
     def image_lock(self) -> Path:
         """Held by a running `image build`."""
         return self.root / "image.lock"

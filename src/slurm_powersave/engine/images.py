@@ -63,41 +63,45 @@ def build(
     if order.node:
         check_node()
     images.refuse_images(order, cloud.list_images())
-    with connect.image_plays(cluster, order.pool) as plays:
-        work = Build(
-            order,
-            cloud,
-            plays,
-            clock,
-            time.sleep,
-            _timed(talk.say),
-            check_node,
-            layout.public_key.read_text().strip(),
-            project.version(),
-            cluster.failure.boot_timeout,
-        )
-        lock = None if dry_run else EngineLock(layout.image_lock, "an image build")
-        try:
-            talk.show(
-                "\n".join(
-                    [
-                        f"image {order.name} for pool {order.pool}, from {order.origin}:",
-                        *(f"  remove what an earlier build left: {left}" for left in work.leftovers()),
-                        *(f"  {text}" for _, text in work.steps()),
-                    ]
-                )
-            )
-            if dry_run:
-                return Built(order.name)
-            if not talk.ask("Build it?"):
-                return None
+    plays = connect.image_plays(cluster, order.pool)
+    work = Build(
+        order,
+        cloud,
+        plays,
+        clock,
+        time.sleep,
+        _timed(talk.say),
+        check_node,
+        layout.public_key.read_text().strip(),
+        project.version(),
+        cluster.failure.boot_timeout,
+    )
+    if dry_run:
+        talk.show(_plan(work))
+        return Built(order.name)
+    lock = EngineLock(layout.image_lock, "an image build")
+    try:
+        talk.show(_plan(work))
+        if not talk.ask("Build it?"):
+            return None
+        with plays:
             provenance = work.run()
-        finally:
-            if lock:
-                lock.release()
+    finally:
+        lock.release()
     total = sum(work.seconds.values())
     talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
     return Built(order.name, provenance, work.seconds)
+
+
+def _plan(work: Build) -> str:
+    order = work.order
+    return "\n".join(
+        [
+            f"image {order.name} for pool {order.pool}, from {order.origin}:",
+            *(f"  remove what an earlier build left: {left}" for left in work.leftovers()),
+            *(f"  {text}" for _, text in work.steps()),
+        ]
+    )
 
 
 def listed(cluster: Cluster) -> list[images.ImageRow]:

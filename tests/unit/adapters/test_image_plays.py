@@ -48,6 +48,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 "builder": json.loads((site.inventory / "builder.json").read_text()),
                 "known_hosts": site.known_hosts.read_text(),
                 "place": site.inventory.parent,
+                "files": sorted(path.name for path in site.inventory.parent.iterdir()),
             }
         )
         return 2 if "fails" in extra.get("image_provenance", {}) else 0
@@ -56,10 +57,17 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return found
 
 
+def plays_of(site: Site, user: str = "root", before: Path | None = None) -> AnsibleImagePlays:
+    root = site.inventory.parent
+    return AnsibleImagePlays(site, root / "image", root, pool="big-mem", user=user, before=before)
+
+
 def test_the_builder_is_one_of_the_pool_and_gets_its_playbook_first(
     site: Site, played: list[dict[str, Any]]
 ) -> None:
-    with AnsibleImagePlays(site, "big-mem", "cloud-user", Path("/site/ldap.yml")) as plays:
+    (site.inventory.parent / "image").mkdir()
+    (site.inventory.parent / "image/of-a-killed-build").touch()
+    with plays_of(site, user="cloud-user", before=Path("/site/ldap.yml")) as plays:
         plays.prepare(BUILDER, {"name": "gold"})
         plays.prove(BUILDER)
     first, second = played
@@ -68,6 +76,7 @@ def test_the_builder_is_one_of_the_pool_and_gets_its_playbook_first(
         {"ansible.builtin.import_playbook": str(site.playbooks / "image.yml")},
     ]
     assert second["playbook"] == "image_proof.yml"
+    assert first["files"] == ["image-with-hooks.yml", "inventory", "known_hosts"]
     assert first["limit"] == second["limit"] == ["demo-builder"]
     assert first["extra"] == {"image_provenance": {"name": "gold"}}
     groups = first["builder"]["all"]["children"]["nodes"]["children"]
@@ -87,7 +96,7 @@ def test_the_builder_is_one_of_the_pool_and_gets_its_playbook_first(
 
 
 def test_a_play_that_fails_is_an_error(site: Site, played: list[dict[str, Any]]) -> None:
-    with AnsibleImagePlays(site, "big-mem", "root", None) as plays, pytest.raises(PlaybookError) as caught:
+    with plays_of(site) as plays, pytest.raises(PlaybookError) as caught:
         plays.prepare(BUILDER, {"fails": True})
     assert "exit code 2" in str(caught.value)
     assert not played[0]["place"].exists()
@@ -105,7 +114,7 @@ def test_what_a_server_says_of_itself(
     site: Site, monkeypatch: pytest.MonkeyPatch, out: str, machine: str, boot: str, provenance: dict[str, str]
 ) -> None:
     monkeypatch.setattr(image_plays, "run", lambda argv, timeout: Completed(0, out, ""))
-    with AnsibleImagePlays(site, "big-mem", "root", None) as plays:
+    with plays_of(site) as plays:
         look = plays.look(BUILDER)
     assert (look.identity.host_key, look.identity.machine_id, look.identity.boot_id) == (KEY, machine, boot)
     assert look.provenance == provenance
@@ -113,6 +122,6 @@ def test_what_a_server_says_of_itself(
 
 def test_a_server_that_can_not_be_reached_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_plays, "run", lambda argv, timeout: Completed(255, "", "Connection refused"))
-    with AnsibleImagePlays(site, "big-mem", "root", None) as plays, pytest.raises(UnreachableError) as caught:
+    with plays_of(site) as plays, pytest.raises(UnreachableError) as caught:
         plays.look(BUILDER)
     assert "demo-builder (10.0.0.20)" in str(caught.value) and "refused" in str(caught.value)
