@@ -1,5 +1,6 @@
 """The parts of the demo, in order."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from walk.tools import (
     value,
 )
 
+PREPARED = "prepared"
 PHASES = ("checking", "queued", "planning", "applying", "booting", "configuring", "registering")
 
 
@@ -53,6 +55,7 @@ def demo() -> None:
     batch()
     mpi()
     shrink()
+    reimage()
     failure()
     numbers()
 
@@ -157,6 +160,29 @@ def shrink() -> None:
     with Follow():
         wait_for("one node is left", lambda: servers() == 1, 120)
     call(ours("status"))
+
+
+def reimage() -> None:
+    """Make an image that is ready to boot, and give it to the node that is up, by Slurm's own command."""
+    title("A new image for a node that is up")
+    if not any(image["name"] == PREPARED for image in value("image", "list")):
+        say(f"$ slurm-powersave image build --base default --name {PREPARED}")
+        call(ours("image", "build", "--base", "default", "--name", PREPARED, "--yes"))
+    before = reboots()
+    command = f'scontrol reboot ASAP nextstate=RESUME reason="reimage image={PREPARED}" demo-1'
+    say(f"$ {command}")
+    with Follow():
+        slurm(command)
+        wait_for("demo-1 is back with its new disk", lambda: reboots() > before, 90)
+    say("   in the node, /usr/lib/slurm-powersave/image.json:")
+    for key, text in json.loads(slurm("srun -w demo-1 cat /usr/lib/slurm-powersave/image.json")).items():
+        say(f"     {key}: {text}")
+
+
+def reboots() -> int:
+    """Count the reboots of demo-1 that have been done."""
+    found = value("history", "--node", "demo-1", "--limit", "1000")
+    return sum(op["mode"] == "reboot" and op["outcome"] == "done" for op in found)
 
 
 def failure() -> None:
