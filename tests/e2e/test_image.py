@@ -18,6 +18,7 @@ def clean(live: Live) -> Iterator[Live]:
     yield live
     live.file.write_text(text)
     restart(live)
+    live.except_from_suspend("")
     live.rest()
     for found in live.cloud("snapshots"):
         live.cloud("image-delete", found["name"])
@@ -83,6 +84,7 @@ def test_a_killed_build_is_tidied_up_and_nodes_are_made_of_the_next(clean: Live)
     live.file.write_text(live.file.read_text().replace("    image: default", "    image: gold"))
     restart(live)
     node = f"{live.name}-1"
+    live.except_from_suspend(node)
     job = live.sbatch(f"-w {node}", "ls /opt/site && cat /usr/lib/slurm-powersave/image.json")
     live.job_done(job)
     site_file, said = live.login(f"cat /mnt/ohpc/{job}.out").split("\n", 1)
@@ -101,10 +103,7 @@ def test_a_nodes_disk_is_copied_and_the_node_left_as_it_is(clean: Live) -> None:
     live = clean
     node, address = f"{live.name}-2", f"{live.network}.1.2"
     # Slurm 22.05 gives a drained node back as it does an idle one, here after 5 s.
-    live.login(
-        "cd /etc/slurm && cp slurm.conf kept.conf && sed -i /^SuspendExcNodes/d slurm.conf"
-        f" && echo SuspendExcNodes={node} >> slurm.conf && scontrol reconfigure"
-    )
+    live.except_from_suspend(node)
     job = live.sbatch(f"-w {node}", "touch /opt/by-hand; sleep 100")
     live.wait("the job runs", lambda: live.job(job).get("JobState") == "RUNNING" and live.up(node), 60)
     text = live.command("image", "build", "--from", node, "--yes", rc=7)
@@ -125,4 +124,3 @@ def test_a_nodes_disk_is_copied_and_the_node_left_as_it_is(clean: Live) -> None:
     assert (image / "1/opt/by-hand").exists()
     assert [path.name for path in image.rglob("munge.key") if not path.is_char_device()] == []
     live.login(f"scontrol update nodename={node} state=RESUME")
-    live.login("cd /etc/slurm && mv kept.conf slurm.conf && scontrol reconfigure")
