@@ -125,7 +125,9 @@ def test_it_grows_and_shrinks_with_jobs_running_and_is_killed_in_between(sized: 
     assert "Nothing to do" in sized.resize()
 
 
-def test_a_second_pool_and_partition_come_and_go_and_nodes_are_taken_from_a_pool(sized: Sized) -> None:
+def test_a_pool_and_a_partition_come_and_go_and_nodes_are_taken_but_not_one_that_root_has_drained(
+    sized: Sized,
+) -> None:
     live = sized.live
     stays = sized.run_on(sized.node(1))
     addresses = live.login("scontrol -o show node | sed 's/.*NodeAddr=\\(\\S*\\).*/\\1/'").split()
@@ -150,11 +152,15 @@ def test_a_second_pool_and_partition_come_and_go_and_nodes_are_taken_from_a_pool
     def without(content: dict[str, Any], pool: Pool) -> None:
         del content["node_pools"][1], content["partitions"][1]
 
+    four = sized.node(4)
+    live.login(f"scontrol update nodename={four} state=DRAIN reason=disk")
     sized.edit(without)
-    sized.compute(4, 1)
+    sized.compute(3, 1)
     assert "not powered down" in live.command("deploy", "--yes", rc=7)
-    sized.resize()
+    assert f"{four}: DRAIN was set by root (disk)" in sized.resize(rc=10), "the others go on"
     assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2, 3, 4)]
+    assert live.node(four).has("DRAIN") and live.node(four).reason == "disk"
+    live.login(f"scontrol update nodename={four} state=POWER_DOWN")
     now = live.login("scontrol -o show node | sed 's/.*NodeAddr=\\(\\S*\\).*/\\1/'").split()
     assert now == addresses[:4]
     assert sized.runs(stays)
@@ -162,18 +168,6 @@ def test_a_second_pool_and_partition_come_and_go_and_nodes_are_taken_from_a_pool
     journal = live.journal()
     assert sized.node("m1") not in journal.node_records() and not journal.drains()
     journal.close()
-
-
-def test_what_somebody_else_has_drained_is_left_alone_and_the_others_go(sized: Sized) -> None:
-    live, four = sized.live, sized.node(4)
-    live.login(f"scontrol update nodename={four} state=DRAIN reason=disk")
-    sized.compute(2, 1)
-    assert f"{four}: DRAIN was set by root (disk)" in sized.resize(rc=10)
-    assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2, 4)]
-    assert live.node(four).has("DRAIN") and live.node(four).reason == "disk"
-    live.login(f"scontrol update nodename={four} state=RESUME")
-    sized.resize()
-    assert sorted(live.nodes()) == [sized.node(n) for n in (1, 2)]
 
 
 def test_abort_ends_the_running_resize_and_its_drains(sized: Sized) -> None:
