@@ -20,6 +20,13 @@ class DesiredNode:
     address: str
     generation: int = 0
     """Counts the servers that this name has had."""
+    image_id: str = ""
+    """What the cloud called the image when it was asked for; empty where names are ids."""
+    flavor_id: str = ""
+
+    def ref(self, attribute: str) -> str:
+        """Return what Terraform is told for image or flavor."""
+        return str(getattr(self, f"{attribute}_id") or getattr(self, attribute))
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,17 @@ class Flavor:
     vcpus: int
     ram: int
     disk: int = 0
+    id: str = ""
+    """Empty where the cloud knows flavors by name only."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A quota, and what is used of it by all who share it."""
+
+    limit: int | None
+    """None: unlimited."""
+    used: int
 
 
 @dataclass(frozen=True)
