@@ -161,6 +161,15 @@ class Cloud(Protocol):
     def images(self) -> frozenset[str]:
         """Read the images' names."""
 
+    def image_id(self, name: str) -> str:
+        """Return what Terraform is to be told for an image; the id itself is a name, too.
+
+        CloudError of the class CONFIG if there is none of that name, or more than one.
+        """
+
+    def flavor_id(self, name: str) -> str:
+        """The same of a flavor."""
+
     # Each of these returns when the cloud has accepted; until it is done, or has failed (ERROR), the
     # server's status is REBOOT, REBUILD or RESIZE. Refused for a server without our cluster's tag.
 

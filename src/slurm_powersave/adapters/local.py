@@ -71,6 +71,14 @@ class LocalCloud:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
 
+    def image_id(self, name: str) -> str:
+        """Names are ids here."""
+        return name
+
+    def flavor_id(self, name: str) -> str:
+        """Names are ids here."""
+        return name
+
     def reboot(self, server_id: str) -> None:
         """Boot a server again: same disk."""
         self._begin(server_id, "reboot", server_id)
