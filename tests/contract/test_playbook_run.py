@@ -23,8 +23,9 @@ import pathlib, time
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({"name": {}, "done": {}, "munge_key": {"no_log": True}})
 name = module.params["name"]
-pathlib.Path(module.params["done"], name + ".begun").touch()
-time.sleep(60 if name == "slow" else 0)
+if name == "slow":
+    pathlib.Path(module.params["done"], "slow.begun").touch()
+    time.sleep(60)
 if name == "broken":
     module.fail_json(msg="not mounted: /mnt/ohpc, key " + module.params["munge_key"])
 pathlib.Path(module.params["done"], name).touch()
