@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from slurm_powersave.decide.fence import Contract
+from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
 from slurm_powersave.model.nodes import (
     DesiredNode,
@@ -171,6 +172,16 @@ class Cloud(Protocol):
 
     def resize(self, server_id: str, flavor: str) -> None:
         """Give a server another flavor: same id, name, address and disk."""
+
+
+class FactsCloud(Protocol):
+    """A cloud that can be asked before anything is made in it."""
+
+    def facts(self) -> CloudFacts:
+        """Read all that the pre-flight needs, once. Raises nothing; no answer is a trouble, too.
+
+        Bounded in time: a service that does not answer costs one time limit, and no more of it is asked.
+        """
 
 
 class Intake(Protocol):

@@ -30,6 +30,17 @@ class Flavor:
     vcpus: int
     ram: int
     disk: int = 0
+    id: str = ""
+    """Empty where the cloud knows flavors by name only."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A quota, and what is used of it by all who share it."""
+
+    limit: int | None
+    """None: unlimited."""
+    used: int
 
 
 @dataclass(frozen=True)
