@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import process
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
-from slurm_powersave.model.nodes import Flavor, Server
+from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 READ_TIMEOUT = 30.0
 CHANGE_TIMEOUT = 150.0
@@ -70,6 +70,28 @@ class LocalCloud:
     def images(self) -> frozenset[str]:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
+
+    def image_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("image", name, self.images())
+
+    def flavor_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("flavor", name, self.flavors())
+
+    def quota(self) -> Mapping[str, Limit]:
+        """Return nothing: this machine is the only limit."""
+        return {}
+
+    def _known(self, kind: str, name: str, known: Collection[str]) -> str:
+        if name in known:
+            return name
+        raise CloudError(
+            f"there is no {kind} {name}",
+            failure=FailureClass.CONFIG,
+            where="local cloud",
+            why=f"it has {', '.join(sorted(known)) or 'none'}",
+        )
 
     def reboot(self, server_id: str) -> None:
         """Boot a server again: same disk."""

@@ -1,9 +1,10 @@
 """A clock that stands still, and a cloud in memory."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from slurm_powersave.model.errors import CloudError
-from slurm_powersave.model.nodes import Flavor, Server, TerraformNode
+from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 
 
 class MemoryClock:
@@ -61,6 +62,8 @@ class MemoryCloud:
     sizes: dict[str, Flavor] = field(
         default_factory=lambda: {"small": Flavor("small", 1, 1000), "large": Flavor("large", 2, 2000)}
     )
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """What quota() tells; a limit of None is unlimited, as is what is missing."""
     created: int = 0
     """How many servers were ever made."""
     _servers: dict[str, _Held] = field(default_factory=dict)
@@ -136,6 +139,24 @@ class MemoryCloud:
         """Return the images there are."""
         self._check()
         return self.all_images
+
+    def image_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("image", name, self.images())
+
+    def flavor_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("flavor", name, self.flavors())
+
+    def _known(self, kind: str, name: str, known: Collection[str]) -> str:
+        if name not in known:
+            raise CloudError(f"there is no {kind} {name}", failure=FailureClass.CONFIG)
+        return name
+
+    def quota(self) -> dict[str, Limit]:
+        """Return what was set as limits."""
+        self._check()
+        return dict(self.limits)
 
     def reboot(self, server_id: str) -> None:
         """Begin a reboot."""
