@@ -235,7 +235,7 @@ class SqliteJournal(Database):
         """Write nodes' records in one transaction."""
         with self._write() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 [
                     (
                         record.node.name,
@@ -251,6 +251,8 @@ class SqliteJournal(Database):
                         record.failures,
                         record.boot_id,
                         " ".join(sorted(record.by_hand)),
+                        record.node.image_id,
+                        record.node.flavor_id,
                     )
                     for record in records
                 ],

@@ -6,7 +6,7 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS nodes (
   name TEXT PRIMARY KEY, pool TEXT NOT NULL, cloud TEXT NOT NULL, image TEXT NOT NULL,
   flavor TEXT NOT NULL, zone TEXT NOT NULL, address TEXT NOT NULL, generation INTEGER NOT NULL,
   shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '', failures INTEGER NOT NULL DEFAULT 0,
-  boot_id TEXT NOT NULL DEFAULT '', by_hand TEXT NOT NULL DEFAULT '');
+  boot_id TEXT NOT NULL DEFAULT '', by_hand TEXT NOT NULL DEFAULT '',
+  image_id TEXT NOT NULL DEFAULT '', flavor_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS holds (
   node TEXT PRIMARY KEY, operation TEXT NOT NULL, failure TEXT NOT NULL, reason TEXT NOT NULL,
   until REAL NOT NULL, told INTEGER NOT NULL DEFAULT 0);
@@ -52,6 +53,10 @@ ALTER TABLE operations ADD COLUMN action TEXT NOT NULL DEFAULT '';
 ALTER TABLE operations ADD COLUMN target TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN by_hand TEXT NOT NULL DEFAULT '';
+""",
+    2: """
+ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
@@ -108,6 +113,8 @@ def node_record(row: sqlite3.Row) -> NodeRecord:
         row["zone"],
         row["address"],
         row["generation"],
+        row["image_id"],
+        row["flavor_id"],
     )
     by_hand = frozenset(row["by_hand"].split())
     return NodeRecord(node, row["shard"], row["server_id"], row["failures"], row["boot_id"], by_hand)

@@ -122,6 +122,8 @@ class ShardedTerraform:
                 entry["flavor"],
                 entry["zone"],
                 entry["address"],
+                image_id=entry.get("image_id", ""),
+                flavor_id=entry.get("flavor_id", ""),
             )
             found[name] = TerraformNode(node, entry["operation"])
         return found
@@ -135,6 +137,7 @@ class ShardedTerraform:
                 for key, value in asdict(entry.node).items()
                 if key in ("pool", "image", "flavor", "zone", "address")
             }
+            | {f"{key}_id": entry.node.ref(key) for key in ("image", "flavor")}
             | {"operation": entry.operation, "shard": shard}
             for name, entry in sorted(nodes.items())
         }

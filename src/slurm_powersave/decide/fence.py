@@ -155,8 +155,8 @@ def _create(
     node = expected.entry.node
     wanted: dict[str, Any] = {
         "name": node.name,
-        "image": node.image,
-        "flavor": node.flavor,
+        "image": node.ref("image"),
+        "flavor": node.ref("flavor"),
         "address": node.address,
         "tags": want_tags,
     }
@@ -188,7 +188,7 @@ def _update(
     path = contract.attributes.get(expected.update)
     if path is None:
         return [*wrong, Violation(address, f"the contract does not name the attribute {expected.update!r}")]
-    want = getattr(expected.entry.node, expected.update)
+    want = expected.entry.node.ref(expected.update)
     if _at(after, path) != want or _at(unknown, path):
         wrong.append(
             Violation(address, f"{path} becomes {_show(_at(after, path))} where {_show(want)} was asked for")

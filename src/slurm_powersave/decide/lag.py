@@ -69,15 +69,16 @@ def _aspect(actual: str, wanted: Sequence[str], by_hand: bool) -> Aspect:
     return Aspect(actual, wanted[0], differs, by_hand and differs)
 
 
-def moved(record: NodeRecord, attribute: str, value: str, pool: DesiredNode) -> NodeRecord:
+def moved(record: NodeRecord, attribute: str, value: str, ref: str, pool: DesiredNode) -> NodeRecord:
     """Record that a node's server has another image or flavor from now on.
 
     Args:
         record: what was recorded.
         attribute: image or flavor.
         value: the new one.
+        ref: what the cloud calls it.
         pool: what the cluster file wants of the node at this moment.
     """
     by_hand: Collection[str] = () if value == getattr(pool, attribute) else (attribute,)
-    node = replace(record.node, **{attribute: value})  # type: ignore[arg-type]  # names of fields
+    node = replace(record.node, **{attribute: value, f"{attribute}_id": ref})  # type: ignore[arg-type]
     return replace(record, node=node, by_hand=(record.by_hand - {attribute}).union(by_hand))

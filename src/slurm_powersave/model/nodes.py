@@ -20,6 +20,13 @@ class DesiredNode:
     address: str
     generation: int = 0
     """Counts the servers that this name has had."""
+    image_id: str = ""
+    """What the cloud called the image when it was asked for; empty where names are ids."""
+    flavor_id: str = ""
+
+    def ref(self, attribute: str) -> str:
+        """Return what Terraform is told for image or flavor."""
+        return str(getattr(self, f"{attribute}_id") or getattr(self, attribute))
 
 
 @dataclass(frozen=True)

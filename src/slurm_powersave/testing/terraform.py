@@ -203,10 +203,10 @@ class MemoryTerraform:
             return {}
         before = _attributes(entry, server.tags) | {
             "id": held.id,
-            "image_id": server.image,
-            "flavor_id": server.flavor,
+            "image_id": self.cloud.image_id(server.image),
+            "flavor_id": self.cloud.flavor_id(server.flavor),
         }
-        after = before | {"image_id": entry.node.image, "flavor_id": entry.node.flavor}
+        after = before | {"image_id": entry.node.ref("image"), "flavor_id": entry.node.ref("flavor")}
         return {"actions": ["update"], "before": before, "after": after, "after_unknown": {"host_key": True}}
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
@@ -353,8 +353,8 @@ def _attributes(entry: TerraformNode, carried: frozenset[str]) -> dict[str, Any]
     node = entry.node
     return {
         "name": node.name,
-        "image_id": node.image,
-        "flavor_id": node.flavor,
+        "image_id": node.ref("image"),
+        "flavor_id": node.ref("flavor"),
         "availability_zone": node.zone,
         "network": [{"fixed_ip_v4": node.address}],
         "tags": sorted(carried),
