@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import Flavor, Server, TerraformNode
+from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 
 
 class MemoryClock:
@@ -66,6 +66,8 @@ class MemoryCloud:
         default_factory=lambda: {"default": "i-1", "other": "i-2", "small": "f-1", "large": "f-2"}
     )
     """Image or flavor -> its id; others have their name for one."""
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """What quota() tells; a limit of None is unlimited, as is what is missing."""
     created: int = 0
     """How many servers were ever made."""
     _servers: dict[str, _Held] = field(default_factory=dict)
@@ -159,12 +161,19 @@ class MemoryCloud:
         return self._id("flavor", name, self.flavors())
 
     def _id(self, what: str, name: str, known: Collection[str]) -> str:
+        if name in self.ids.values():
+            return name
         if name not in known:
             raise CloudError(f"there is no {what} {name}", failure=FailureClass.CONFIG)
         return self.ids.get(name, name)
 
     def _named(self, ref: str) -> str:
         return next((name for name, known in self.ids.items() if known == ref), ref)
+
+    def quota(self) -> dict[str, Limit]:
+        """Return what was set as limits."""
+        self._check()
+        return dict(self.limits)
 
     def reboot(self, server_id: str) -> None:
         """Begin a reboot."""
