@@ -81,9 +81,10 @@ def one(world: World) -> Iterator[Terraform]:
     made = world.nodes("n1")
     made.apply()
     yield made
-    made.write(nodes={})
-    made.run("refresh")
-    made.apply()
+    compute = world.project.cloud.compute  # not with Terraform: some tests leave it unable to
+    for server in compute.servers(name="^n1$"):
+        compute.delete_server(server)
+    until(lambda: not list(compute.servers(name="^n1$")))
 
 
 def server_of(state: Terraform, name: str = "n1") -> str:
@@ -195,7 +196,7 @@ def test_refresh_fails_in_some_states(lab: Lab, world: World, one: Terraform, st
     if status == "SUSPENDED":
         compute.resume_server(server)
     elif status == "VERIFY_RESIZE":
-        compute.revert_server_resize(server)
+        compute.confirm_server_resize(server)
     until(lambda: project.status(server) == "ACTIVE")
 
 
@@ -266,7 +267,7 @@ def test_more_than_ten_creations_at_once(lab: Lab, world: World) -> None:
     """One worker for each: the last is asked for before the first is up."""
     names = [f"many{number}" for number in range(12)]
     state = world.nodes(*names)
-    with lab.faults({"op": "spawn", "name": "^many", "delay": 8}):
+    with lab.faults({"op": "spawn", "name": "^many", "delay": 20}):
         process = state.start("apply", "-auto-approve", "-input=false", "-parallelism=64")
         compute = world.project.cloud.compute
         until(lambda: [server.status for server in compute.servers(name="^many")] == ["BUILD"] * 12)

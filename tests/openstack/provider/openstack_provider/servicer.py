@@ -132,7 +132,7 @@ class Servicer(rpc.ProviderServicer):
         resource.planned(prior, planned, config)
         paths = [] if prior is None else differences(resource.block, prior, planned)
         if prior is not None and not paths:
-            planned = {**prior, "timeouts": planned.get("timeouts")} if "timeouts" in prior else prior
+            planned = prior  # other time limits alone are no change
         return pb.PlanResourceChange.Response(
             planned_state=to_dynamic_value(planned),
             requires_replace=[_path(path) for path in replacing(paths, resource.force_new)],
