@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import LANE, PLACE
-from tests.openstack.harness import Lab, Project
+from tests.openstack.harness import Lab, Project, Ssh
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +37,9 @@ def project(lab: Lab) -> Iterator[Project]:
     """A project for the tests of a module."""
     with lab.project() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Ssh:
+    """The control host's key."""
+    return Ssh(tmp_path_factory.mktemp("ssh"))

@@ -189,6 +189,26 @@ class Project:
         return next(line.strip() for line in block.splitlines() if line.startswith("ssh-"))
 
 
+class Ssh:
+    """A key, and logins with host keys that came over the console."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.key = directory, directory / "id"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        self.public = self.key.with_suffix(".pub").read_text().strip()
+
+    def run(self, address: str, host_key: str, command: str) -> str:
+        """Run a command; the host must have that very key."""
+        known = self.directory / "known_hosts"
+        known.write_text(f"{address} {host_key}\n")
+        options = ["-i", str(self.key), "-oBatchMode=yes", f"-oUserKnownHostsFile={known}"]
+        options += ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
+        argv = ["ssh", "-F", "/dev/null", *options, f"root@{address}", command]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
 class Terraform:
     """A root module in a directory, with its variables in a file, as the engine has them."""
 

@@ -1,37 +1,15 @@
 """The root modules for OpenStack on a real control plane: a cluster made, changed and removed again."""
 
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.openstack.harness import CHECKOUT, Lab, Project, Terraform, until
+from tests.openstack.harness import CHECKOUT, Lab, Project, Ssh, Terraform, until
 
 MODULES = CHECKOUT / "terraform_ohpc"
 TAGS = {"slurm-powersave", "cluster=c"}
-
-
-class Ssh:
-    """A key, and logins with host keys that came over the console."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.key = directory, directory / "id"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        self.public = self.key.with_suffix(".pub").read_text().strip()
-
-    def run(self, address: str, host_key: str, command: str) -> str:
-        """Run a command; the host must have that very key."""
-        known = self.directory / "known_hosts"
-        known.write_text(f"{address} {host_key}\n")
-        options = ["-i", str(self.key), "-oBatchMode=yes", f"-oUserKnownHostsFile={known}"]
-        options += ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
-        argv = ["ssh", "-F", "/dev/null", *options, f"root@{address}", command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
 
 class Times:
@@ -51,12 +29,6 @@ def times() -> Iterator[Times]:
     made = Times()
     yield made
     print("\n" + "".join(f"{name:40} {seconds:6.1f} s\n" for name, seconds in made.taken.items()))
-
-
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Ssh:
-    """The control host's key."""
-    return Ssh(tmp_path_factory.mktemp("ssh"))
 
 
 def settings(lab: Lab, **more: Any) -> dict[str, Any]:
@@ -161,6 +133,10 @@ def test_a_cluster_comes_and_goes(lab: Lab, project: Project, ssh: Ssh, times: T
     server = project.cloud.compute.get_server(output["n3"]["id"])
     want = TAGS | {"pool=compute", "node=n3", "shard=001", "operation=o1"}
     assert set(server.tags) == want and server.availability_zone == "nova"
+
+    (group,) = project.cloud.compute.server_groups()
+    assert group.name == "slurm-powersave-c" and group.policies == ["soft-anti-affinity"]
+    assert set(group.member_ids) == {of["id"] for of in output.values()}
 
     # The trusted way to a host key: the console, through the cloud's API.
     keys = {

@@ -235,6 +235,17 @@ def test_delete_of_a_server_in_error_reports_an_error(lab: Lab, world: World, on
     assert one.instances() == {}
 
 
+def test_locked_server_is_left_alone(world: World, one: Terraform) -> None:
+    """Whoever locked it has a reason; the cloud refuses, and nothing is lost from the state."""
+    server, project = server_of(one), world.project
+    project.cloud.compute.lock_server(server)
+    one.write(nodes={})
+    (error,) = errors(one)
+    assert "got 409 instead" in error["summary"] and "locked" in error["summary"]
+    assert server_of(one) == server and project.status(server) == "ACTIVE"
+    project.cloud.compute.unlock_server(server)
+
+
 def test_failed_rebuild_leaves_the_new_image_in_the_state(lab: Lab, world: World, one: Terraform) -> None:
     """The state tells what was wanted, until it is refreshed from a server that tells the same."""
     newer = world.project.image("lab-base-2")
