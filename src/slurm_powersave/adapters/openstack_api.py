@@ -107,7 +107,7 @@ class Api:
         """
         where = f"OpenStack {service}, {method} {path}"
         self._refuse_early(service)
-        options: dict[str, Any] = {"params": params or None, "connect_retries": 0}
+        options: dict[str, Any] = {"params": params or None, "connect_retries": 0, "status_code_retries": 0}
         if body is not None:
             options["json"] = body
         if headers:
@@ -170,11 +170,11 @@ class Api:
 
     def _connect(self) -> Any:
         if self._connection is None:
-            from openstack.connection import Connection
+            import openstack
 
             chosen = {"cloud": self._settings.cloud, "region_name": self._settings.region}
             given: dict[str, Any] = {name: value for name, value in chosen.items() if value}
-            connection: Any = Connection(app_name="slurm-powersave", app_version=__version__, **given)
+            connection: Any = openstack.connect(app_name="slurm-powersave", app_version=__version__, **given)
             # requests takes a pair: connect, and silence between two bytes.
             connection.session.timeout = (CONNECT_TIMEOUT, self._settings.api_timeout)
             self._connection = connection
