@@ -2,7 +2,7 @@
 # Installs what this checkout needs: missing Debian packages (as root), and .venv with the pinned Python packages.
 # Says what it does; quick when there is nothing to do.
 #
-#   setup.sh [--image]     with --image also the guest image of the local cloud, meanwhile (as root)
+#   setup.sh [--image]     with --image also the guest image of the local cloud and the lab of OpenStack, meanwhile (as root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -44,12 +44,14 @@ fi
 
 image=
 if [ "${1:-}" = --image ] && [ "$(id -u)" = 0 ]; then
-    # Each takes about a minute of one core: at the same time.
+    # Each takes about a minute of one core: at the same time. Both are kept in /var/cache/slurm-powersave.
     demo/guests/build >/dev/null &
     image=$!
+    tests/openstack/lab/install >/dev/null &
+    lab=$!
 fi
 finish() {
-    [ -z "$image" ] || wait "$image"
+    [ -z "$image" ] || { wait "$image" && wait "$lab"; }
 }
 
 stamp=.venv/pinned
