@@ -68,6 +68,10 @@ class MemoryCloud:
     """Flavors that no host has room for."""
     quota_reads: int = 0
     """How often quota() was called."""
+    ids: dict[str, str] = field(
+        default_factory=lambda: {"default": "i-1", "other": "i-2", "small": "f-1", "large": "f-2"}
+    )
+    """Image or flavor -> its id; others have their name for one."""
     created: int = 0
     """How many servers were ever made."""
     _servers: dict[str, _Held] = field(default_factory=dict)
@@ -93,8 +97,8 @@ class MemoryCloud:
             status="ERROR" if fault else "ACTIVE",
             fault=fault,
             address=entry.node.address,
-            image=entry.node.image,
-            flavor=entry.node.flavor,
+            image=self._named(entry.node.ref("image")),
+            flavor=self._named(entry.node.ref("flavor")),
             tags=tags,
             host_key="" if name in self.never_boots else "ssh-ed25519 AAAA",
         )
@@ -152,17 +156,30 @@ class MemoryCloud:
         return self.all_images
 
     def image_id(self, name: str) -> str:
-        """Return the name: it is the id here."""
-        return self._known("image", name, self.images())
+        """Return an image's id.
+
+        Raises:
+            CloudError: there is no such image.
+        """
+        return self._id("image", name, self.images())
 
     def flavor_id(self, name: str) -> str:
-        """Return the name: it is the id here."""
-        return self._known("flavor", name, self.flavors())
+        """Return a flavor's id.
 
-    def _known(self, kind: str, name: str, known: Collection[str]) -> str:
+        Raises:
+            CloudError: there is no such flavor.
+        """
+        return self._id("flavor", name, self.flavors())
+
+    def _id(self, what: str, name: str, known: Collection[str]) -> str:
+        if name in self.ids.values():
+            return name
         if name not in known:
-            raise CloudError(f"there is no {kind} {name}", failure=FailureClass.CONFIG)
-        return name
+            raise CloudError(f"there is no {what} {name}", failure=FailureClass.CONFIG)
+        return self.ids.get(name, name)
+
+    def _named(self, ref: str) -> str:
+        return next((name for name, known in self.ids.items() if known == ref), ref)
 
     def quota(self) -> dict[str, Limit]:
         """Return the limits, with what is used by all."""
@@ -193,11 +210,11 @@ class MemoryCloud:
 
     def rebuild(self, server_id: str, image: str) -> None:
         """Begin a rebuild."""
-        self._change(server_id, "REBUILD", image=image)
+        self._change(server_id, "REBUILD", image=self._named(image))
 
     def resize(self, server_id: str, flavor: str) -> None:
         """Begin a resize."""
-        self._change(server_id, "RESIZE", flavor=flavor)
+        self._change(server_id, "RESIZE", flavor=self._named(flavor))
 
     def _change(self, server_id: str, status: str, **changes: str) -> None:
         self._check()
