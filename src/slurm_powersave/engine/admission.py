@@ -19,7 +19,8 @@ from slurm_powersave.model.nodes import Failure, Flavor, Limit, Operation
 log = logging.getLogger("slurm_powersave")
 
 _AGE = 3.0
-"""Seconds for which a reading may admit; nothing is refused by one that is older than the request."""
+"""Seconds for which a reading may admit. Nothing is refused by one that is older than the request, or older than
+the end of a deletion."""
 _PATIENCE = 60.0
 """Seconds that a create waits for servers of ours that are being deleted."""
 _GOING = (phases.DELETE_QUEUED, phases.DELETE_PLANNING, phases.DELETING, phases.VERIFYING)
@@ -38,6 +39,10 @@ class Admission:
         self._world, self._ops = world, operations
         self._readings: dict[str, _Reading] = {}
         self._unreadable: set[str] = set()
+        self._deletions: dict[str, set[str]] = {}
+        """Cloud -> nodes whose servers were being deleted at the last look."""
+        self._freed: dict[str, float] = {}
+        """Cloud -> when one of them was seen to be gone."""
 
     def admit(self, cloud: str, ops: Sequence[Operation]) -> list[Operation]:
         """Return the operations that may begin now; fail those that can't, and leave the others queued."""
@@ -50,9 +55,10 @@ class Admission:
         # What has a flavor of unknown size is for the cloud to judge.
         wanted = {node: flavor for node, flavor in flavors.items() if flavor}
         verdict = self._decide(cloud, wanted, reading, known)
-        refused = [op.since for op in ops if op.node in verdict.refused]
-        if refused and reading.taken < max(refused):
-            if (reading := self._read(cloud, max(refused))) is None:
+        if verdict.refused:
+            newest = max(op.since for op in ops if op.node in verdict.refused)
+            reading = self._read(cloud, max(newest, self._freed.get(cloud, 0.0)))
+            if reading is None:
                 return ops
             verdict = self._decide(cloud, wanted, reading, known)
         self._end(ops, verdict)
@@ -108,11 +114,15 @@ class Admission:
     def _going(self, cloud: str, known: Mapping[str, Flavor]) -> list[Flavor]:
         """Servers that are being deleted."""
         records = [self._world.record(op.node) for op in self._ops.in_phase(*_GOING)]
-        return [
-            known[record.node.flavor]
+        going = {
+            record.node.name: known[record.node.flavor]
             for record in records
             if record.server_id and record.node.cloud == cloud and record.node.flavor in known
-        ]
+        }
+        if self._deletions.get(cloud, set()) - going.keys():
+            self._freed[cloud] = self._world.now()
+        self._deletions[cloud] = set(going)
+        return list(going.values())
 
     def _coming(
         self, cloud: str, reading: _Reading, known: Mapping[str, Flavor]

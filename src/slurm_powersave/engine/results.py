@@ -150,7 +150,7 @@ class Results:
                     log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
                     self.by_id.add(op.id)
         self._shards.align(batch.shard, servers, {op.node for op in self._of(batch)})
-        if batch.mode is PlanMode.CREATE and not set(servers) <= set(self._shards.entries(batch.shard)):
+        if not set(servers) <= set(self._shards.entries(batch.shard)):
             # A try whose operation has gone on or ended: `tidy` takes it out of the state.
             self._world.journal.set_dirty(batch.shard, True)
         if batch.mode is PlanMode.DELETE:
