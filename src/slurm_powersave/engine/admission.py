@@ -19,8 +19,8 @@ from slurm_powersave.model.nodes import Failure, Flavor, Limit, Operation
 log = logging.getLogger("slurm_powersave")
 
 _AGE = 3.0
-"""Seconds for which a reading may admit. Nothing is refused by one that is older than the request, or older than
-the end of a deletion."""
+"""Seconds for which a reading may admit. Nothing is refused by one that is older than the request, or
+than the end of a deletion."""
 _PATIENCE = 60.0
 """Seconds that a create waits for servers of ours that are being deleted."""
 _GOING = (phases.DELETE_QUEUED, phases.DELETE_PLANNING, phases.DELETING, phases.VERIFYING)
