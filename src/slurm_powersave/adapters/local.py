@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class LocalCloud:
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
         self._root = settings["root"]
+        # The cloud hears of the aliases with its first apply.
+        self._names: set[str] = set(settings.get("images") or ())
 
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state."""
@@ -75,11 +77,11 @@ class LocalCloud:
 
     def image_id(self, name: str) -> str:
         """Return the name: it is the id here."""
-        return self._known("image", name, self.images())
+        return self._known("image", name, self.images)
 
     def flavor_id(self, name: str) -> str:
         """Return the name: it is the id here."""
-        return self._known("flavor", name, self.flavors())
+        return self._known("flavor", name, self.flavors)
 
     def quota(self) -> Mapping[str, Limit]:
         """Return nothing: this machine is the only limit."""
@@ -96,13 +98,20 @@ class LocalCloud:
             return CloudFacts(asked, troubles=(trouble,))
         return CloudFacts(
             asked,
-            images=tuple(ImageFacts(name, name) for name in sorted(images)),
+            images=tuple(ImageFacts(name, name) for name in sorted(images | self._names)),
+            image_paths=True,
             flavors=flavors,
             servers=tuple(servers),
         )
 
-    def _known(self, kind: str, name: str, known: Collection[str]) -> str:
+    def _known(self, kind: str, name: str, ask: Callable[[], Collection[str]]) -> str:
+        # A name that was there once is not asked for again: each answer takes a tenth of a second, and the
+        # provider tells of what has gone since. So does it of a path.
+        if name in self._names or name.startswith("/"):
+            return name
+        known = ask()
         if name in known:
+            self._names.add(name)
             return name
         raise CloudError(
             f"there is no {kind} {name}",

@@ -43,7 +43,7 @@ def _flavors(ask: Ask, part: Part) -> Generator[Finding, None, Sequence[Flavor]]
 def _image(ask: Ask, part: Part) -> Generator[Finding, None, ImageFacts | None]:
     """Return the part's image; None if there is not exactly one that can be used."""
     images = ask.facts.images
-    if images is None:
+    if images is None or (ask.facts.image_paths and part.image.startswith("/")):
         return None
     key = f"{part.key}.image"
     found = [image for image in images if image.id == part.image]
