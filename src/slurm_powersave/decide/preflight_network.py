@@ -39,6 +39,9 @@ def _existing(ask: Ask) -> Found:
             nearest(str(ask.settings.get("subnet_id")), known),
         )
         return
+    if ":" in subnet.cidr:
+        yield error(f"{key}.subnet_id", f"{subnet.cidr} is an IPv6 subnet", "Nodes have fixed IPv4 addresses.")
+        return
     yield from _addresses(ask, subnet, f"the subnet {subnet.name or subnet.id}", warning)
 
 
