@@ -40,7 +40,9 @@ def _existing(ask: Ask) -> Found:
         )
         return
     if ":" in subnet.cidr:
-        yield error(f"{key}.subnet_id", f"{subnet.cidr} is an IPv6 subnet", "Nodes have fixed IPv4 addresses.")
+        yield error(
+            f"{key}.subnet_id", f"{subnet.cidr} is an IPv6 subnet", "Nodes have fixed IPv4 addresses."
+        )
         return
     yield from _addresses(ask, subnet, f"the subnet {subnet.name or subnet.id}", warning)
 
