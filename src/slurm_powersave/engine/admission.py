@@ -75,7 +75,7 @@ class Admission:
         for op in ops:
             why = verdict.refused.get(op.node)
             if op.node in verdict.waiting and self._world.now() - op.since > _PATIENCE:
-                why = f"it is used up by servers whose deletion takes more than {_PATIENCE:.0f} s"
+                why = f"no room before servers of ours are gone; that takes more than {_PATIENCE:.0f} s"
             if why:
                 self._ops.fail(op, Failure(FailureClass.QUOTA, why))
 
