@@ -5,7 +5,7 @@ polled, and can be adopted after a restart. Nothing here blocks for more than it
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from slurm_powersave.decide.fence import Contract
 from slurm_powersave.model.cloud_facts import CloudFacts
@@ -190,6 +190,7 @@ class Cloud(Protocol):
         """Give a server another flavor: same id, name, address and disk."""
 
 
+@runtime_checkable
 class FactsCloud(Protocol):
     """A cloud that can be asked before anything is made in it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import process
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 
@@ -44,6 +45,7 @@ class LocalCloud:
         # -I -S: it needs the standard library only, and a third of its time would be site-packages.
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
+        self._root = settings["root"]
         # The cloud hears of the aliases with its first apply.
         self._names: set[str] = set(settings.get("images") or ())
 
@@ -84,6 +86,23 @@ class LocalCloud:
     def quota(self) -> Mapping[str, Limit]:
         """Return nothing: this machine is the only limit."""
         return {}
+
+    def facts(self) -> CloudFacts:
+        """Read the little that there is for the pre-flight: no network, quota or key pair of its own."""
+        asked = (f"local cloud in {self._root}",)
+        try:
+            flavors, images = self.flavors(), self.images()
+            servers = [_server(found) for found in self._ask(READ_TIMEOUT, "list") or []]
+        except CloudError as error:
+            trouble = Trouble(Asked.SERVICE, error.why or error.what, error.where)
+            return CloudFacts(asked, troubles=(trouble,))
+        return CloudFacts(
+            asked,
+            images=tuple(ImageFacts(name, name) for name in sorted(images | self._names)),
+            image_paths=True,
+            flavors=flavors,
+            servers=tuple(servers),
+        )
 
     def _known(self, kind: str, name: str, ask: Callable[[], Collection[str]]) -> str:
         # A name that was there once is not asked for again: each answer takes a tenth of a second, and the

@@ -136,6 +136,21 @@ def _clouds(view: View) -> Found:
             )
 
 
+def _requirements(view: View) -> Found:
+    """Somebody must be there who lists the flavors that meet them."""
+    for index, pool in view.pools:
+        cloud = mapping(view.clouds.get(pool.get("cloud") or next(iter(view.clouds), None)))
+        asked = cloud.get("adapter") not in (None, "none")
+        flavors = pool.get("flavors")
+        for place, item in enumerate(flavors if isinstance(flavors, list) else []):
+            if isinstance(item, dict) and cloud and not asked:
+                yield view.mistake(
+                    ("node_pools", index, "flavors", place),
+                    "a requirement, and the cloud has no adapter that lists its flavors",
+                    "name flavors, or give the cloud an adapter",
+                )
+
+
 def _settings(view: View) -> Found:
     for name, cloud in view.clouds.items():
         given = mapping(mapping(cloud).get("settings"))
@@ -244,6 +259,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _pool_addresses,
     _twice,
     _clouds,
+    _requirements,
     _settings,
     _builders,
     _partitions,

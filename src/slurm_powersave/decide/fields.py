@@ -177,6 +177,42 @@ def program(text: str, info: ValidationInfo) -> str:
     return str(local_path(Path(text), info)) if "/" in text else text
 
 
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([MGT])?(?:i?B)?", re.ASCII | re.IGNORECASE)
+_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
+
+
+def _size(value: Any, unit: str) -> Any:
+    """Read a size in MiB or GiB: a bare number is in that unit; G, GB and GiB are all 1024 MiB."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError(f"{value!r} is no size; a number of {unit}iB, or one such as 30GB")
+    size = float(match[1]) * _MIB[(match[2] or unit).upper()] / _MIB[unit]
+    if size != int(size):
+        raise ValueError(f"{value!r} is a fraction of a {unit}iB; a whole number of {unit}iB")
+    return int(size)
+
+
+def mebibytes(value: Any) -> Any:
+    """Read an amount of RAM."""
+    return _size(value, "M")
+
+
+def gibibytes(value: Any) -> Any:
+    """Read the size of a disk."""
+    return _size(value, "G")
+
+
+def regex(text: str) -> str:
+    """Check a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression ({error}); one such as ^c[0-9]") from None
+    return text
+
+
 ClusterName = Annotated[str, AfterValidator(cluster_name)]
 Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
@@ -189,3 +225,6 @@ SlurmValue = Annotated[str, BeforeValidator(slurm_text), AfterValidator(slurm_li
 SlurmLines = Annotated[tuple[Annotated[str, AfterValidator(slurm_line)], ...], BeforeValidator(slurm_lines)]
 SlurmVersion = Annotated[str, BeforeValidator(version), AfterValidator(_version_known)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
+Mebibytes = Annotated[int, BeforeValidator(mebibytes), Field(ge=0)]
+Gibibytes = Annotated[int, BeforeValidator(gibibytes), Field(ge=0)]
+Regex = Annotated[str, AfterValidator(regex)]

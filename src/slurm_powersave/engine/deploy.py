@@ -22,7 +22,7 @@ from slurm_powersave.decide import addresses, flavors
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import applied
+from slurm_powersave.engine import applied, preflight
 from slurm_powersave.model.errors import (
     CloudError,
     ConfigError,
@@ -48,13 +48,17 @@ class Talk:
     ask: Callable[[str], bool]
 
 
-def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
+def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False, check: bool = True) -> bool:
     """Create or update network, login node and Slurm; return False if the person said no.
+
+    With `check` the clouds are asked first, and nothing is done if something is in the way.
 
     Raises:
         PowersaveError: what failed; a second call goes on from there.
     """
     connect.command(cluster).check()
+    if check:
+        _refuse_findings(preflight.look(cluster), talk)
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
@@ -80,6 +84,25 @@ def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
         )
     applied.save(cluster)
     return True
+
+
+def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
+    """Say what the pre-flight found.
+
+    Raises:
+        ConfigError: there are errors.
+    """
+    for line in report.asked:
+        talk.say(f"asked: {line}")
+    for one in report.findings:
+        talk.say(f"{one.severity}: {one.where}: {one.wrong}\n  {one.right}")
+    if report.errors:
+        count = len(report.errors)
+        raise ConfigError(
+            f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
+            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            "`deploy --no-check` goes on all the same.",
+        )
 
 
 def _refuse_leaving(cluster: Cluster) -> None:

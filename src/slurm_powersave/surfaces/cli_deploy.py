@@ -18,13 +18,24 @@ def register(app: typer.Typer) -> None:
     app.command()(teardown)
 
 
-def deploy(ctx: typer.Context, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
-    """Create network, login node and Slurm, or change what differs from the cluster file."""
+def deploy(
+    ctx: typer.Context,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not ask the clouds first whether all is as it should be.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Create network, login node and Slurm, or change what differs from the cluster file.
+
+    First it does what `check` does, and refuses if that finds errors.
+    """
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
-        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run)
+        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run, check=not no_check)
     _end("deployed", done, dry_run, json)
 
 

@@ -64,12 +64,16 @@ class MemoryCloud:
     sizes: dict[str, Flavor] = field(
         default_factory=lambda: {"small": Flavor("small", 1, 1000), "large": Flavor("large", 2, 2000)}
     )
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """The project's quota; `used` is what others use, our servers are added. What is missing is unlimited."""
+    full: set[str] = field(default_factory=set)
+    """Flavors that no host has room for."""
+    quota_reads: int = 0
+    """How often quota() was called."""
     ids: dict[str, str] = field(
         default_factory=lambda: {"default": "i-1", "other": "i-2", "small": "f-1", "large": "f-2"}
     )
     """Image or flavor -> its id; others have their name for one."""
-    limits: dict[str, Limit] = field(default_factory=dict)
-    """What quota() tells; a limit of None is unlimited, as is what is missing."""
     created: int = 0
     """How many servers were ever made."""
     _servers: dict[str, _Held] = field(default_factory=dict)
@@ -87,20 +91,27 @@ class MemoryCloud:
         name = entry.node.name
         if text := self.create_faults.get(name):
             raise CloudError(text)
-        self.created += 1
+        no_room = "No valid host was found" if entry.node.flavor in self.full else ""
+        fault = self.error_faults.get(name, "") or no_room
         server = Server(
-            id=f"id-{self.created}",
+            id=f"id-{self.created + 1}",
             name=name,
-            status="ERROR" if name in self.error_faults else "ACTIVE",
-            fault=self.error_faults.get(name, ""),
+            status="ERROR" if fault else "ACTIVE",
+            fault=fault,
             address=entry.node.address,
             image=self._named(entry.node.ref("image")),
             flavor=self._named(entry.node.ref("flavor")),
             tags=tags,
             host_key="" if name in self.never_boots else "ssh-ed25519 AAAA",
         )
+        self._refuse(server)
+        self.created += 1
         self._servers[server.id] = _Held(server)
         return server.id
+
+    def fault(self, server_id: str) -> str:
+        """Say why a server is in ERROR; empty if it is not."""
+        return self._servers[server_id].server.fault
 
     def _alive(self, held: _Held) -> bool:
         return held.gone_at is None or self.clock.now() < held.gone_at
@@ -175,9 +186,27 @@ class MemoryCloud:
         return next((name for name, known in self.ids.items() if known == ref), ref)
 
     def quota(self) -> dict[str, Limit]:
-        """Return what was set as limits."""
+        """Return the limits, with what is used by all."""
         self._check()
-        return dict(self.limits)
+        self.quota_reads += 1
+        return {
+            name: Limit(limit.limit, limit.used + sum(self._takes(server, name) for server in self.alive()))
+            for name, limit in self.limits.items()
+        }
+
+    def _takes(self, server: Server, what: str) -> int:
+        size = self.sizes[server.flavor]
+        return {"instances": 1, "ports": 1, "cores": size.vcpus, "ram": size.ram}.get(what, 0)
+
+    def _refuse(self, new: Server) -> None:
+        """Say what Nova says before it makes anything."""
+        for name, limit in self.limits.items():
+            used = limit.used + sum(self._takes(server, name) for server in self.alive())
+            if limit.limit is not None and used + self._takes(new, name) > limit.limit:
+                asked = self._takes(new, name)
+                raise CloudError(
+                    f"Quota exceeded for {name}: Requested {asked}, but already used {used} of {limit.limit}"
+                )
 
     def reboot(self, server_id: str) -> None:
         """Begin a reboot."""

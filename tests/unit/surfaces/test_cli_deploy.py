@@ -34,7 +34,7 @@ def test_yes_does_not_ask(command: Command, calls: list[dict[str, Any]]) -> None
     result = command("deploy", "--yes")
     assert result.exit_code == 0
     assert result.stdout == "terraform plan\n# localcloud_server.login will be created\n"
-    assert calls == [{"cluster": "demo", "dry_run": False}]
+    assert calls == [{"cluster": "demo", "dry_run": False, "check": True}]
 
 
 @pytest.mark.parametrize("name", ["deploy", "teardown"])
