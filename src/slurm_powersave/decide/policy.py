@@ -40,7 +40,8 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = (
         FailureClass.CAPACITY,
         re.compile(
             r"no valid host|insufficient|not enough (hosts|resources|capacity)|out of capacity|"
-            r"exhausted all hosts|exceeded max(imum|\.)? (number of retries|scheduling attempts)|no (more|available) hosts|ComputeResourcesUnavailable",
+            r"exhausted all hosts|exceeded max scheduling attempts|exceeded maximum number of retries|"
+            r"no (more|available) hosts|ComputeResourcesUnavailable",
             re.I,
         ),
     ),
