@@ -159,7 +159,8 @@ class Project:
         for net in network.networks(**of):
             network.delete_network(net)
         for group in network.security_groups(**of):
-            network.delete_security_group(group)
+            if group.name != "default":
+                network.delete_security_group(group)
         for pair in cloud.compute.keypairs():
             cloud.compute.delete_keypair(pair)
         for group in cloud.compute.server_groups():

@@ -79,7 +79,7 @@ def test_reboot_keeps_the_disk_and_is_a_boot(guest: Guest) -> None:
 
 
 def test_snapshot_holds_the_disk(guest: Guest) -> None:
-    """A server from it has what was there, and a host key of its own."""
+    """A server from it has what was there."""
     guest.run("echo prepared > /etc/prepared")
     compute = guest.project.cloud.compute
     image = compute.create_server_image(guest.id, f"snap-{guest.project.name}", wait=True, timeout=60)

@@ -249,7 +249,7 @@ class Instance(Resource):
             return str(state["image_id"])
         if not state["image_name"]:
             raise CloudError("Neither a boot device, image ID, or image name were able to be determined")
-        listed = self.cloud.call("image", "GET", f"/v2/images?name={state['image_name']}")["images"]
+        listed = self.cloud.call("image", "GET", f"/images?name={state['image_name']}")["images"]
         return _one(listed, "image", state["image_name"])
 
     def _flavor(self, state: State) -> str:
@@ -263,7 +263,7 @@ class Instance(Resource):
 
     def _look_up_image(self, image_id: str) -> dict[str, Any] | None:
         try:
-            return dict(self.cloud.call("image", "GET", f"/v2/images/{image_id}"))
+            return dict(self.cloud.call("image", "GET", f"/images/{image_id}"))
         except CloudError as error:
             if error.status == 404:
                 return None
