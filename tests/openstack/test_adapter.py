@@ -133,6 +133,12 @@ def test_contract(real: Real, case: Callable[[Real], None]) -> None:
     case(real)
 
 
+def fault(real: Real, server_id: str) -> str:
+    """Why a server has ended in ERROR; Nova writes that a moment after the status."""
+    until(real, lambda: seen(real, server_id).status == "ERROR" and bool(seen(real, server_id).fault))
+    return seen(real, server_id).fault
+
+
 def seen(real: Real, server_id: str) -> Server:
     """The server as a listing tells it."""
     return next(server for server in real.cloud.servers() if server.id == server_id)
@@ -204,15 +210,14 @@ def test_a_locked_server_is_left_alone_and_a_forced_delete_respects_it(real: Rea
 
 
 @pytest.mark.parametrize(
-    ("fault", "failure"),
+    ("error", "failure"),
     [("abort", FailureClass.NODE_LOCAL), ("reschedule", FailureClass.CAPACITY)],
 )
-def test_novas_faults_have_a_class(real: Real, fault: str, failure: FailureClass) -> None:
-    with real.site.project.lab.faults({"op": "spawn", "name": "^c-1$", "error": fault}):
+def test_novas_faults_have_a_class(real: Real, error: str, failure: FailureClass) -> None:
+    with real.site.project.lab.faults({"op": "spawn", "name": "^c-1$", "error": error}):
         server_id = real.begin("c-1", OURS)
-        until(real, lambda: seen(real, server_id).status == "ERROR")
-    told = seen(real, server_id)
-    assert classify(told.fault) is failure, told.fault
+        told = fault(real, server_id)
+    assert classify(told) is failure, told
 
 
 def test_a_port_that_can_not_be_bound_is_the_nodes_own_trouble(real: Real) -> None:
@@ -220,20 +225,18 @@ def test_a_port_that_can_not_be_bound_is_the_nodes_own_trouble(real: Real) -> No
     refusals.write_text("c-1|fake-.*")
     try:
         server_id = real.begin("c-1", OURS)
-        until(real, lambda: seen(real, server_id).status == "ERROR")
+        told = fault(real, server_id)
     finally:
         refusals.unlink()
-    told = seen(real, server_id)
-    assert classify(told.fault) is FailureClass.NODE_LOCAL, told.fault
+    assert classify(told) is FailureClass.NODE_LOCAL, told
 
 
 def test_a_flavor_that_fits_nowhere_is_no_capacity(real: Real) -> None:
     admin = real.site.project.admin
     real.site.flavors.append(admin.compute.create_flavor(name="huge", vcpus=900, ram=512, disk=1).id)
     server_id = real.begin("c-1", OURS, "huge")
-    until(real, lambda: seen(real, server_id).status == "ERROR")
-    told = seen(real, server_id)
-    assert classify(told.fault) is FailureClass.CAPACITY, told.fault
+    told = fault(real, server_id)
+    assert classify(told) is FailureClass.CAPACITY, told
 
 
 def test_a_quota_that_is_used_up(real: Real) -> None:

@@ -83,6 +83,20 @@ def test_a_fault_is_told_in_novas_words(subject: Subject) -> None:
     assert (found.status, found.fault) == ("ERROR", "No valid host was found. ")
 
 
+def test_a_fault_that_a_listing_leaves_out_is_read_by_id_and_once(subject: Subject) -> None:
+    subject.world.cloud.cell0 = True
+    subject.create("n2", OURS)
+    server_id = subject.world.cloud.add_server(
+        "n1", OURS, "ERROR", fault={"message": "No valid host was found."}
+    )
+    for _ in range(3):
+        assert {one.name: one.fault for one in subject.cloud.servers()} == {
+            "n1": "No valid host was found.",
+            "n2": "",
+        }
+    assert len(subject.world.asked("GET", f"/servers/{server_id}")) == 1
+
+
 def test_an_image_is_shown_by_its_name_as_long_as_that_leads_to_it(subject: Subject) -> None:
     cloud = subject.world.cloud
     server_id = subject.create("n1", OURS)
