@@ -46,7 +46,7 @@ class OpenStackCloud:
     def _with_faults(self, found: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """Read by id why servers have failed whose fault a listing leaves out.
 
-        Nova does so for those that found no host: they lie in a database of their own (cell0; seen on 2025.1).
+        Nova does so for those that found no host: they lie in a database of their own (cell0; seen on 31.3).
         """
         faults = {}
         for one in found:
