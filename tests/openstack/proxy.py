@@ -1,7 +1,7 @@
-"""Stands between a client and OpenStack's APIs, and misbehaves on order: errors, Retry-After, silence, a closed port.
+"""Stands between a client and OpenStack's APIs, and misbehaves on order: errors, silence, a closed port.
 
-Each service has a port of its own here. Addresses of the real services in what they answer (the catalogue, links)
-are replaced by these ports, so that a client needs nothing but this proxy's identity address as its auth_url.
+Each service has a port of its own here. Addresses of the real services in what they answer (the catalogue,
+links) are replaced by these ports: a client needs only this proxy's identity address as its auth_url.
 """
 
 import http.client

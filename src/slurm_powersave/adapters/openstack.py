@@ -32,6 +32,8 @@ class OpenStackCloud:
         self._api = Api(self._settings)
         self._names = Names(self._api)
         self._resizes = Resizes(self._api)
+        self._faults: Mapping[str, Any] = {}
+        """Why servers failed whose fault is not in the listing, by id."""
 
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state; without host keys."""
@@ -39,7 +41,21 @@ class OpenStackCloud:
         found = [one for one in listed if self._carries_tag(one)]
         self._resizes.look(found)
         images = self._names.image_names(openstack_servers.image_ids(found))
-        return [openstack_servers.told(one, images) for one in found]
+        return [openstack_servers.told(one, images) for one in self._with_faults(found)]
+
+    def _with_faults(self, found: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Read by id why servers have failed whose fault a listing leaves out.
+
+        Nova does so for those that found no host: they lie in a database of their own (cell0; seen on 31.3).
+        """
+        faults = {}
+        for one in found:
+            if one.get("status") == "ERROR" and not one.get("fault"):
+                known = self._faults.get(str(one["id"])) or (self._find(str(one["id"])) or {}).get("fault")
+                if known:
+                    faults[str(one["id"])] = known
+        self._faults = faults
+        return [{**one, "fault": faults[one["id"]]} if one["id"] in faults else one for one in found]
 
     def server(self, server_id: str) -> Server | None:
         """Read one server, with its host key once it is ACTIVE; None when it is gone or not our cluster's."""

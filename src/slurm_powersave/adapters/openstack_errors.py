@@ -60,8 +60,11 @@ def of_exception(problem: Exception, where: str) -> CloudError:
         what = "the cloud did not answer in time"
     elif isinstance(problem, keystone.ConnectionError):
         what = "the cloud could not be reached"
-    elif isinstance(problem, keystone.CatalogException | sdk.ServiceDisabledException | sdk.NotSupported):
+    elif isinstance(problem, keystone.CatalogException | sdk.ServiceDisabledException):
         what, failure = "the cloud has no such service for us", FailureClass.CONFIG
+    elif isinstance(problem, sdk.NotSupported | sdk.ServiceDiscoveryException):
+        # openstacksdk could not read the versions, and does not say why.
+        what = "the service does not tell its versions"
     elif isinstance(problem, keystone.AuthPluginException | sdk.ConfigException):
         what, failure = "no usable credentials were found", FailureClass.AUTH
     error = CloudError(

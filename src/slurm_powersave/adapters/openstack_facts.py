@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from slurm_powersave.adapters import openstack_errors, openstack_limits, openstack_servers
@@ -64,18 +65,18 @@ def read(api: Api, cluster: str) -> CloudFacts:
     names = Names(api)
     parts: Mapping[str, Sequence[Part]] = {
         "compute": (
-            ("servers", lambda: api.listed("compute", "/servers/detail")),
+            ("servers", lambda: _servers(api)),
             ("flavors", names.flavors),
             ("limits", lambda: openstack_limits.compute(api)),
             ("zones", lambda: _zones(api)),
             ("key_pair", lambda: _key_pair(api, key_pair)),
         ),
-        "image": (("images", names.images),),
+        "image": (("images", lambda: _images(names)),),
         "network": (
-            ("networks", lambda: api.listed("network", "/networks")),
-            ("subnets", lambda: api.listed("network", "/subnets")),
-            ("ports", lambda: api.listed("network", "/ports")),
-            ("security_groups", lambda: api.listed("network", "/security-groups")),
+            ("networks", lambda: tuple(map(_network, api.listed("network", "/networks")))),
+            ("subnets", lambda: tuple(map(_subnet, api.listed("network", "/subnets")))),
+            ("ports", lambda: _addresses(api.listed("network", "/ports"))),
+            ("security_groups", lambda: tuple(map(_group, api.listed("network", "/security-groups")))),
             ("limits", lambda: openstack_limits.network(api, account.project_id)),
         ),
     }
@@ -87,28 +88,38 @@ def read(api: Api, cluster: str) -> CloudFacts:
 
 def _facts(account: Account, readings: Mapping[str, _Reading], skew: float | None) -> CloudFacts:
     compute, image, network = (readings[name].found for name in ("compute", "image", "network"))
-    servers = _servers(compute, image)
+    images, names = image.get("images", (None, {}))
+    servers = compute.get("servers")
+    if servers is not None:
+        servers = tuple(replace(one, image=names.get(one.image, one.image)) for one in servers)
     asked = [f"identity {account.auth_url} as {account.user} in project {account.project}"]
     asked += [f"{service} {one.address}".strip() for service, one in readings.items()]
     return CloudFacts(
         asked=tuple(asked),
         troubles=tuple(trouble for one in readings.values() for trouble in one.troubles),
         roles=account.roles,
-        images=_some(_image, image.get("images")),
+        images=images,
         flavors=compute.get("flavors"),
         zones=compute.get("zones"),
-        networks=_some(_network, network.get("networks")),
-        subnets=_subnets(network, servers),
+        networks=network.get("networks"),
+        subnets=_in_use(network.get("subnets"), network.get("ports", ()), servers or ()),
         limits={**compute.get("limits", {}), **network.get("limits", {})},
         key_pair=compute.get("key_pair"),
-        security_groups=_some(_group, network.get("security_groups")),
+        security_groups=network.get("security_groups"),
         servers=servers,
         clock_skew=skew,
     )
 
 
-def _some(make: Callable[[Mapping[str, Any]], Any], found: Sequence[Mapping[str, Any]] | None) -> Any:
-    return None if found is None else tuple(make(one) for one in found)
+def _servers(api: Api) -> tuple[Server, ...]:
+    """Read all servers of the project; their images are ids still."""
+    return tuple(openstack_servers.told(one, {}) for one in api.listed("compute", "/servers/detail"))
+
+
+def _images(names: Names) -> tuple[tuple[ImageFacts, ...], Mapping[str, str]]:
+    """Read all images, and what they are called by id."""
+    found = names.images()
+    return tuple(map(_image, found)), shown(found)
 
 
 def _zones(api: Api) -> frozenset[str]:
@@ -119,13 +130,6 @@ def _zones(api: Api) -> frozenset[str]:
 def _key_pair(api: Api, name: str) -> str:
     found = api.find("compute", f"/os-keypairs/{name}")
     return str(found["keypair"]["public_key"]).strip() if found else ""
-
-
-def _servers(compute: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[Server, ...] | None:
-    if "servers" not in compute:
-        return None
-    names = shown(image.get("images", ()))
-    return tuple(openstack_servers.told(one, names) for one in compute["servers"])
 
 
 def _image(found: Mapping[str, Any]) -> ImageFacts:
@@ -152,31 +156,48 @@ def _group(found: Mapping[str, Any]) -> GroupFacts:
     return GroupFacts(str(found["id"]), str(found.get("name") or ""), _tags(found))
 
 
-def _subnets(
-    network: Mapping[str, Any], servers: tuple[Server, ...] | None
-) -> tuple[SubnetFacts, ...] | None:
-    if "subnets" not in network:
-        return None
-    by_id = {server.id: server for server in servers or ()}
-    in_use: dict[str, list[AddressUse]] = {}
-    for port in network.get("ports", ()):
-        server = by_id.get(str(port.get("device_id")))
-        owner = port.get("device_owner") or "no device"
-        by = f"server {server.name}" if server else f"port {port['id']} ({owner})"
-        tags = _tags(port) | (server.tags if server else frozenset())
-        for fixed in port.get("fixed_ips") or ():
-            use = AddressUse(str(fixed["ip_address"]), by, tags)
-            in_use.setdefault(str(fixed["subnet_id"]), []).append(use)
-    return tuple(
-        SubnetFacts(
-            id=str(one["id"]),
-            name=str(one.get("name") or ""),
-            network_id=str(one["network_id"]),
-            cidr=str(one["cidr"]),
-            pools=tuple((str(pool["start"]), str(pool["end"])) for pool in one.get("allocation_pools") or ()),
-            gateway=str(one.get("gateway_ip") or ""),
-            in_use=tuple(in_use.get(str(one["id"]), ())),
-            tags=_tags(one),
-        )
-        for one in network["subnets"]
+def _subnet(found: Mapping[str, Any]) -> SubnetFacts:
+    pools = found.get("allocation_pools") or ()
+    return SubnetFacts(
+        id=str(found["id"]),
+        name=str(found.get("name") or ""),
+        network_id=str(found["network_id"]),
+        cidr=str(found["cidr"]),
+        pools=tuple((str(pool["start"]), str(pool["end"])) for pool in pools),
+        gateway=str(found.get("gateway_ip") or ""),
+        tags=_tags(found),
     )
+
+
+def _addresses(ports: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, AddressUse], ...]:
+    """List what has an address: (subnet, the port's device, use)."""
+    return tuple(
+        (
+            str(fixed["subnet_id"]),
+            str(port.get("device_id") or ""),
+            AddressUse(
+                str(fixed["ip_address"]),
+                f"port {port['id']} ({port.get('device_owner') or 'no device'})",
+                _tags(port),
+            ),
+        )
+        for port in ports
+        for fixed in port.get("fixed_ips") or ()
+    )
+
+
+def _in_use(
+    subnets: tuple[SubnetFacts, ...] | None,
+    ports: Sequence[tuple[str, str, AddressUse]],
+    servers: Sequence[Server],
+) -> tuple[SubnetFacts, ...] | None:
+    """Put the addresses into their subnets; a port of a server is that server's."""
+    if subnets is None:
+        return None
+    by_id = {server.id: server for server in servers}
+    uses: dict[str, list[AddressUse]] = {}
+    for subnet, device, use in ports:
+        if server := by_id.get(device):
+            use = replace(use, by=f"server {server.name}", tags=use.tags | server.tags)
+        uses.setdefault(subnet, []).append(use)
+    return tuple(replace(one, in_use=tuple(uses.get(one.id, ()))) for one in subnets)

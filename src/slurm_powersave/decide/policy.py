@@ -23,15 +23,7 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = (
     ),
     (
         FailureClass.QUOTA,
-        re.compile(r"quota|OverLimit|RESOURCE_EXHAUSTED|(maximum|limit) .{0,40}\bexceeded", re.I),
-    ),
-    (
-        FailureClass.CAPACITY,
-        re.compile(
-            r"no valid host|insufficient|not enough (hosts|resources|capacity)|out of capacity|"
-            r"exhausted all hosts|no (more|available) hosts|ComputeResourcesUnavailable",
-            re.I,
-        ),
+        re.compile(r"quota|OverLimit|RESOURCE_EXHAUSTED|(maximum|limit) [^.]{0,40}\bexceeded", re.I),
     ),
     (
         # The host or the port of this one server, or its address that another one still holds.
@@ -41,6 +33,15 @@ _CLASSES: tuple[tuple[FailureClass, re.Pattern[str]], ...] = (
             r"virtual interface creation failed|fixed ip address .{0,60}already in use|"
             r"ip address .{0,60}already allocated|IpAddressAlreadyAllocated|build of instance \S+ aborted|"
             r"while it is in (vm_state|task_state|power_state)|failed to (spawn|rebuild|provision)",
+            re.I,
+        ),
+    ),
+    (
+        FailureClass.CAPACITY,
+        re.compile(
+            r"no valid host|insufficient|not enough (hosts|resources|capacity)|out of capacity|"
+            r"exhausted all hosts|exceeded max scheduling attempts|exceeded maximum number of retries|"
+            r"no (more|available) hosts|ComputeResourcesUnavailable",
             re.I,
         ),
     ),

@@ -1,4 +1,4 @@
-"""The HTTP cloud with a proxy in front, and credentials for it: what the tests of the OpenStack adapter share."""
+"""The HTTP cloud with a proxy in front, and credentials for it: what tests of the adapter share."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,8 @@
 """How the adapters are made from the cluster file."""
 
 from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.openstack import OpenStackCloud
+from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.testing.world import cluster
 
@@ -25,3 +27,12 @@ def test_a_login_user_that_is_not_root_uses_sudo() -> None:
 
 def test_on_one_host_the_spool_is_read_without_ssh() -> None:
     assert argv(connection="local") == (f"{HOOKS}/reader",)
+
+
+def test_openstack_has_an_adapter_for_all_that_is_asked_of_a_cloud() -> None:
+    base = {"adapter": "openstack", "nodes_module": "x", "settings": {"cloud": "mine", "force_delete": True}}
+    made = cluster(2, clouds={"mem": base})
+    assert type(connect.clouds(made)["mem"]) is OpenStackCloud
+    assert type(connect.image_cloud(made, "mem")) is OpenStackImageCloud
+    assert set(connect.facts_clouds(made)) == {"mem"}
+    assert connect.facts_clouds(cluster(2)) == {}

@@ -207,7 +207,7 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
     ("body", "said"),
     [
         (
-            '{"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for [\'port\'].", "detail": ""}}',
+            '{"NeutronError": {"type": "OverQuota", "message": "Quota exceeded", "detail": ""}}',
             "Quota exc",
         ),
         ('{"error": {"code": 401, "message": "No.", "title": "Unauthorized"}}', "No."),

@@ -1,0 +1,62 @@
+"""SSH host keys from what a console shows."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from slurm_powersave.adapters import openstack_console
+from slurm_powersave.adapters.openstack_console import BEGIN, END, keys
+from tests.openstack.http_cloud import public_key
+
+FIRST, SECOND, RSA = public_key(), public_key(), public_key("ssh-rsa")
+
+
+def block(*lines: str) -> str:
+    """A block as cloud-init prints it; a console ends its lines with CR LF."""
+    return "\r\n".join((BEGIN, *lines, END, ""))
+
+
+@pytest.mark.parametrize(
+    ("console", "found"),
+    [
+        ("", ""),
+        ("[  OK  ] Reached target Cloud-init target.\r\n", ""),
+        (block(f"{FIRST} root@n1"), FIRST),
+        (block(f"{RSA} root@n1", f"{FIRST} root@n1"), f"{FIRST}\n{RSA}"),
+        (block(FIRST) + "login: " + block(SECOND), SECOND),
+        (block(FIRST) + f"{BEGIN}\r\n{SECOND}", ""),
+        (f"{BEGIN}\r\n{FIRST}", ""),
+        (f"{FIRST}\r\n", ""),
+        (f"{FIRST}\r\n{END}", ""),
+        (block(f"[   12.345678] cloud-init[812]: {FIRST} root@n1"), FIRST),
+        (block("[   13.1] audit: type=1400", FIRST, "[  OK  ] Started"), FIRST),
+        (block(f"{FIRST[:40]}[  OK  ] Started", RSA), RSA),
+        (block(FIRST[:-8], RSA), RSA),
+        (block(f"ssh-ed25519 {FIRST.split()[1].swapcase()}", RSA), RSA),
+        (block(f"ssh-rsa {FIRST.split()[1]}"), ""),
+    ],
+)
+def test_the_last_whole_block_counts_and_in_it_the_whole_keys(console: str, found: str) -> None:
+    assert keys(console) == found
+
+
+def test_first_use_asks_whatever_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh-keyscan, with the address as an argument and nothing else."""
+    tool = tmp_path / "ssh-keyscan"
+    tool.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\ncase "$*" in *10.0.0.2) echo "10.0.0.2 {FIRST}";; esac\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert openstack_console.scan(["10.0.0.1", "10.0.0.2", "10.0.0.3"]) == FIRST
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[-1] for line in asked] == ["10.0.0.1", "10.0.0.2"]
+    assert openstack_console.scan(["10.0.0.3"]) == ""
+
+
+def test_first_use_does_not_wait_for_a_host_that_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=silent.accept, daemon=True).start()
+        assert openstack_console.scan(["127.0.0.1"]) == ""
