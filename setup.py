@@ -1,4 +1,4 @@
-"""What a wheel carries besides the package, below share/slurm-powersave: playbooks, roles, hooks, root modules.
+"""What a wheel carries besides the package, below share/slurm-powersave: playbooks, roles, hooks, modules.
 
 setuptools' own table of data files (pyproject.toml) wants every directory by name; these grow.
 """

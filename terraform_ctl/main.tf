@@ -6,15 +6,6 @@ locals {
   public      = var.floating_ip && var.external_network != ""
 }
 
-data "openstack_images_image_v2" "control" {
-  name        = var.image
-  most_recent = true
-}
-
-data "openstack_compute_flavor_v2" "control" {
-  name = var.flavor
-}
-
 data "openstack_networking_network_v2" "external" {
   count    = var.external_network == "" ? 0 : 1
   name     = var.external_network
@@ -98,8 +89,8 @@ resource "openstack_networking_port_v2" "control" {
 
 resource "openstack_compute_instance_v2" "control" {
   name              = var.name
-  image_id          = data.openstack_images_image_v2.control.id
-  flavor_id         = data.openstack_compute_flavor_v2.control.id
+  image_name        = var.image
+  flavor_name       = var.flavor
   availability_zone = var.zone == "" ? null : var.zone
   key_pair          = openstack_compute_keypair_v2.control.name
   user_data         = local.user_data
@@ -112,7 +103,7 @@ resource "openstack_compute_instance_v2" "control" {
   # Journal, keys and Terraform's states of the cluster are on its disk. A newer image of the same name, or a newer
   # bootstrap, must not make it anew.
   lifecycle {
-    ignore_changes = [image_id, user_data, key_pair]
+    ignore_changes = [image_id, image_name, user_data, key_pair]
   }
 
   # Its packages come over the router.
@@ -120,16 +111,11 @@ resource "openstack_compute_instance_v2" "control" {
 }
 
 resource "openstack_networking_floatingip_v2" "control" {
-  count = local.public ? 1 : 0
-  pool  = var.external_network
-  tags  = local.tags
-}
-
-resource "openstack_networking_floatingip_associate_v2" "control" {
-  count       = local.public ? 1 : 0
-  floating_ip = openstack_networking_floatingip_v2.control[0].address
-  port_id     = openstack_networking_port_v2.control.id
-  depends_on  = [openstack_networking_router_interface_v2.cluster]
+  count      = local.public ? 1 : 0
+  pool       = var.external_network
+  port_id    = openstack_networking_port_v2.control.id
+  tags       = local.tags
+  depends_on = [openstack_networking_router_interface_v2.cluster]
 }
 
 # ---- The engine's credential --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ terraform {
   required_providers {
     openstack = {
       source  = "terraform-provider-openstack/openstack"
-      version = ">= 3.4"
+      version = ">= 3.4.0, < 4.0.0"
     }
   }
 }
