@@ -9,12 +9,15 @@ settings=/etc/slurm-powersave/control_host.json
 export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
 python=python3
+git=
+case $toolkit in git+*) git=git ;; esac
+# shellcheck disable=SC2086  # $git may be nothing
 if command -v apt-get >/dev/null; then
     apt-get update -q
-    apt-get install -y -q --no-install-recommends python3-venv git openssh-client unzip
+    apt-get install -y -q --no-install-recommends python3-venv openssh-client unzip $git
 else
     python=python3.11
-    dnf install -y -q "$python" git openssh-clients unzip
+    dnf install -y -q "$python" openssh-clients unzip $git
 fi
 
 "$python" -m venv "$directory"

@@ -1,6 +1,6 @@
-"""Debian packages and Python wheels for guests, which have no way to the outside: kept in a cache, served from a file.
+"""Debian packages and Python wheels for guests, which have no way to the outside; kept in a cache.
 
-A guest gets them as a repository of its own apt, so that whatever installs packages there does it as anywhere.
+A guest gets packages as a repository of its own apt: whatever installs packages does it as anywhere.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ GUEST = "/var/local/packages"
 """Where a guest has them."""
 _FIELDS = ("Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides", "Conflicts", "Breaks")
 
-# The image says what is there already, and its sources where the rest comes from; the machine says how it is reached.
+# The image says what is there already and where the rest comes from, the machine how that is reached.
 _APT = """
 {access}
 Dir "{image}";
@@ -48,7 +48,9 @@ def packages(image: str, names: Sequence[str]) -> Path:
         (place / "apt.conf").write_text(_APT.format(access="\n".join(lines), image=image, place=place))
         env = os.environ | {"APT_CONFIG": str(place / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
         for argv in (["update"], ["install", "--yes", "--download-only", *names]):
-            done = subprocess.run(["apt-get", "-qq", *argv], env=env, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["apt-get", "-qq", *argv], env=env, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stdout + done.stderr
         index = []
         for deb in sorted((place / "cache/archives").glob("*.deb")):
@@ -83,7 +85,9 @@ def wheels() -> Path:
 
 def give(lab: Lab, name: str, source: Path, target: str) -> None:
     """Copy a directory into a guest."""
-    archive = subprocess.run(["tar", "--create", "--directory", str(source), "."], capture_output=True, check=True)
+    archive = subprocess.run(
+        ["tar", "--create", "--directory", str(source), "."], capture_output=True, check=True
+    )
     lab.on(name, f"mkdir -p {target} && tar --extract --directory {target}", given=archive.stdout)
 
 
@@ -94,7 +98,7 @@ def repository(lab: Lab, name: str, wanted: Sequence[str]) -> None:
 
 
 def toolkit(place: Path) -> Path:
-    """Build the wheel of this checkout, from what git knows of it: a `build` of another day would get into it."""
+    """Build the wheel of this checkout from what git knows of it: an old `build` would get into it."""
     source = place / "source"
     source.mkdir(parents=True)
     listed = subprocess.run(
@@ -103,7 +107,9 @@ def toolkit(place: Path) -> Path:
         capture_output=True,
         check=True,
     ).stdout
-    names = b"\0".join(name for name in listed.split(b"\0") if name and (CHECKOUT / os.fsdecode(name)).exists())
+    names = b"\0".join(
+        name for name in listed.split(b"\0") if name and (CHECKOUT / os.fsdecode(name)).exists()
+    )
     archive = subprocess.run(
         ["tar", "--create", "--null", "--files-from=-"],
         cwd=CHECKOUT,

@@ -1,8 +1,8 @@
 """The shared directory: the roles export it with nfs-ganesha, and nodes mount it before slurmd starts.
 
-The kernel of a container host may have no NFS. So the server is the one in user space, and in the place of mount.nfs4
-on a node stands a script that gets the files with libnfs: a client that speaks NFS 4 to the real server, and is refused
-by it as the kernel's would be. Units, order and plays are the real ones.
+The kernel of a container host may have no NFS. So the server is the one in user space, and in the place of
+mount.nfs4 on a node stands a script that gets the files with libnfs: a client that speaks NFS 4 to the real
+server, and is refused by it as the kernel's would be. Units, order and plays are the real ones.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ MOUNT = "/mnt/shared"
 SERVER = ["nfs-ganesha", "nfs-ganesha-vfs", "python3-apt"]
 CLIENT = ["libnfs-utils"]
 
-# mount.nfs4 WHAT WHERE -o OPTIONS: lists the export as the kernel would mount it, and shows a copy of what is in it.
+# mount.nfs4 WHAT WHERE -o OPTIONS: shows a copy of what the server lets this host read.
 HELPER = r"""#!/bin/sh
 set -eu
 what=$1 where=$2
@@ -81,7 +81,9 @@ def test_a_node_mounts_it_before_its_slurmd(lab: Lab) -> None:
     # systemd's view: slurmd needs the mount and comes after it, so a stop of the mount stops slurmd first.
     shown = lab.on("nfs-1", "systemctl show --property=Requires,After slurmd | grep -c mnt-shared.mount")
     assert shown == "2"
-    said = lab.on("nfs-1", f"systemd-analyze verify /etc/systemd/system/mnt-shared.mount slurmd.service 2>&1", rc=None)
+    said = lab.on(
+        "nfs-1", "systemd-analyze verify /etc/systemd/system/mnt-shared.mount slurmd.service 2>&1", rc=None
+    )
     assert "mnt-shared" not in said and "slurm-powersave" not in said, said
     lab.on("nfs-1", "systemctl stop mnt-shared.mount")
     assert lab.on("nfs-1", "systemctl is-active slurmd", rc=None) == "inactive"
@@ -121,7 +123,9 @@ def test_a_node_that_can_not_mount_it_has_no_slurmd_and_says_why(lab: Lab) -> No
 
 
 def _listed(lab: Lab) -> bool:
-    return "greeting" in lab.on("nfs-2", f"timeout 5 nfs-ls 'nfs://{NETWORK}.0.10/srv/ohpc?version=4'", rc=None)
+    return "greeting" in lab.on(
+        "nfs-2", f"timeout 5 nfs-ls 'nfs://{NETWORK}.0.10/srv/ohpc?version=4'", rc=None
+    )
 
 
 def client(lab: Lab, name: str) -> None:

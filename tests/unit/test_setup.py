@@ -47,7 +47,8 @@ def test_states_and_credentials_of_a_checkout_are_not(tmp_path: Path) -> None:
         (module / name).touch()
     (module / ".terraform/providers/x").touch()
     (module / ".terraform.lock.hcl").touch()
-    code = "import setuptools as s; s.setup = lambda data_files: print(data_files); exec(open('setup.py').read())"
+    code = "import setuptools; setuptools.setup = lambda data_files: print(data_files); "
+    code += "exec(open('setup.py').read())"
     done = subprocess.run(
         [sys.executable, "-c", f"__file__ = 'setup.py'; {code}"],
         cwd=tmp_path,
