@@ -1,4 +1,4 @@
-"""The control host in a guest: user data as Terraform renders it, run by cloud-init; the engine under systemd.
+"""The control host in a guest: user data as Terraform renders it, run by cloud-init; the engine as a service.
 
 The guest has no way to the outside: its apt and pip are given directories, and Terraform is there already.
 All else is as on a cloud's server, the wheel of this checkout included.
