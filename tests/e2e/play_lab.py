@@ -29,6 +29,7 @@ class Lab:
         """`network` is the first half of all addresses, `name` the cluster's."""
         self.root, self.state = root, root / "state"
         self.bridge, self.network, self.name = bridge, network, name
+        self.system_calls: list[str] = []
         self.login = (f"{name}-login", f"{network}.0.10")
         self.site = Site(
             CHECKOUT / "playbooks",
@@ -56,6 +57,7 @@ class Lab:
         self.image = built.stdout.strip().splitlines()[-1]
         network = ["--bridge", self.bridge, "--subnet", f"{self.network}.0.0/16"]
         network += ["--image", f"default={self.image}"]
+        network += [f"--system-call={call}" for call in self.system_calls]
         self.cloud("network", "ensure", *network)
         self.describe()
         self.start(*self.login, "login")

@@ -20,7 +20,7 @@ from tests.e2e.play_lab import CHECKOUT, PLACE, Lab
 from tests.e2e.test_playbooks import changed
 from tests.unit.terraform_ctl.test_user_data import user_data
 
-BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{200 + LANE % 40}"
+BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{220 + LANE % 20}"
 HOST = "control-login"
 NEEDED = ["cloud-init", "python3-venv", "unzip", "python3-apt"]
 WHEELS = "/var/local/wheels"
