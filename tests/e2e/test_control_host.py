@@ -1,10 +1,11 @@
-"""The control host in a guest: user data as Terraform renders it, run by cloud-init; the engine as a service.
+"""The control host in a guest: the user data that Terraform renders, done step by step, and the engine.
 
 The guest has no way to the outside: its apt and pip are given directories, and Terraform is there already.
 All else is as on a cloud's server, the wheel of this checkout included.
 """
 
 import fcntl
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from slurm_powersave.adapters.playbooks import environment
 from tests.e2e.conftest import LANE
@@ -22,20 +24,12 @@ from tests.unit.terraform_ctl.test_user_data import user_data
 
 BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{220 + LANE % 20}"
 HOST = "control-login"
-NEEDED = ["cloud-init", "python3-venv", "unzip", "python3-apt"]
+NEEDED = ["python3-venv", "unzip", "python3-apt"]
 WHEELS = "/var/local/wheels"
 SECRET = "s3cret-of-the-credential"
 SHARE = "/opt/slurm-powersave/share/slurm-powersave"
 UNIT = "slurm-powersave-engine"
 
-# cloud-init's work on a cloud is more than ours: it would give the guest other host keys and another network.
-CLOUD_INIT = """
-datasource_list: [NoCloud]
-network: {config: disabled}
-cloud_init_modules: [write_files]
-cloud_config_modules: [runcmd]
-cloud_final_modules: [scripts_user]
-"""
 CLUSTER = f"""
 cluster_name: far
 clouds: {{any: {{base_module: {SHARE}/terraform_ctl, nodes_module: {SHARE}/terraform_ctl}}}}
@@ -54,7 +48,7 @@ partitions: [{{name: main, pools: [compute]}}]
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A guest that cloud-init has made a control host."""
+    """A guest that its user data has made a control host."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("the guests' Python is 3.11, and the wheels are those of the Python that runs this")
     PLACE.mkdir(exist_ok=True)
@@ -75,9 +69,8 @@ def put(lab: Lab, path: str, content: bytes | str) -> None:
 
 
 def boot(lab: Lab, scratch: Path) -> None:
-    """Give the guest what it can't fetch, and let cloud-init do what it does at a server's first boot."""
+    """Give the guest what it can't fetch, and do what cloud-init does at a server's first boot."""
     repository(lab, HOST, NEEDED)
-    lab.on(HOST, "apt-get -qq install cloud-init >/dev/null 2>&1")
     wheel = toolkit(lab.root / "wheel")
     give(lab, HOST, wheels(), WHEELS)
     put(lab, f"{WHEELS}/{wheel.name}", wheel.read_bytes())
@@ -86,20 +79,18 @@ def boot(lab: Lab, scratch: Path) -> None:
     assert terraform
     put(lab, "/usr/local/bin/terraform", Path(terraform).read_bytes())
     lab.on(HOST, "chmod 755 /usr/local/bin/terraform")
-    put(lab, "/etc/cloud/cloud.cfg.d/99_test.cfg", CLOUD_INIT)
-    seed = "/var/lib/cloud/seed/nocloud"
-    put(lab, f"{seed}/meta-data", "instance-id: i-1\n")
     (scratch / "render").mkdir()
-    put(lab, f"{seed}/user-data", user_data(scratch / "render", toolkit=f"{WHEELS}/{wheel.name}"))
-    assert "Valid cloud-config" in lab.on(HOST, f"cloud-init schema --config-file {seed}/user-data 2>&1")
-    for stage in ("init --local", "init", "modules --mode=config", "modules --mode=final"):
-        lab.on(
-            HOST,
-            f"cloud-init {stage} >>/var/log/first-boot 2>&1 || {{ tail -40 /var/log/first-boot; false; }}",
-        )
+    content = yaml.safe_load(user_data(scratch / "render", toolkit=f"{WHEELS}/{wheel.name}"))
+    for file in content["write_files"]:
+        put(lab, file["path"], file["content"])
+        lab.on(HOST, f"chmod {file['permissions']} {file['path']}")
+    for argv in content["runcmd"]:
+        # As from cloud-init, with next to nothing in the environment.
+        command = f"env --ignore-environment PATH=$PATH {shlex.join(argv)}"
+        lab.on(HOST, f"{command} >/var/log/first-boot 2>&1 || {{ tail -40 /var/log/first-boot >&2; false; }}")
 
 
-def test_cloud_init_leaves_the_toolkit_and_the_engines_service(lab: Lab) -> None:
+def test_the_first_boot_leaves_the_toolkit_and_the_engines_service(lab: Lab) -> None:
     assert "failed=0" in lab.on(HOST, "cat /var/log/first-boot")
     assert (
         lab.on(HOST, f"systemctl is-enabled {UNIT}; systemctl is-active {UNIT}", rc=None)
@@ -146,7 +137,9 @@ def test_from_outside_it_gets_cluster_file_and_credential_and_the_engine_runs(la
     output = play(lab, file, clouds)
     assert changed(output) == 0, output
     assert lab.pid(HOST, UNIT) == before
-    assert SECRET not in lab.on(HOST, "journalctl --no-pager; cat /var/lib/cloud/instance/user-data.txt")
+    assert SECRET not in lab.on(
+        HOST, "journalctl --no-pager; cat /etc/slurm-powersave/control_host.json /usr/local/sbin/*"
+    )
 
 
 def journal() -> str:
