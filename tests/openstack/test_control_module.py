@@ -1,4 +1,4 @@
-"""terraform_ctl on a real control plane: a control host made and removed again, and what its credential can do."""
+"""terraform_ctl on a real control plane: a control host comes and goes; what its credential can do."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_control_host_comes_and_goes(lab: Lab, project: Project, ssh: Ssh) -> 
     ]
     assert rules == [("tcp", 22, 22, f"{lab.network}.0.1/32", None)]
 
-    # The credential is the engine's way in, can make no other, and is not what everybody on the server can read.
+    # The credential is the engine's way in, makes no other, and is not where everybody on the server reads.
     config = yaml.safe_load(module.output("clouds_yaml"))["clouds"]["openstack"]
     secret = config["auth"]["application_credential_secret"]
     engine = connection(config)

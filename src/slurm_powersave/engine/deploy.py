@@ -226,9 +226,9 @@ def _trust_servers(cluster: Cluster, state: State, talk: Talk) -> None:
         return
     if not (made.get("storage") or {}).get("id"):
         raise ConfigError(
-            f"shared_storage.user names a server to configure ({shared.server}), and the base module made none",
+            f"shared_storage.user is for a server of the base module, and it made none at {shared.server}",
             where=str(cluster.file),
-            todo="Ask for it in the cloud's settings, or leave `user` out for a server that is there already.",
+            todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
         )
     name = storage.server_name(cluster)
     _trust(cluster, DesiredNode(name, "", "", "", "", "", shared.server), made["storage"], talk)
