@@ -16,6 +16,7 @@ from slurm_powersave.decide.sections import (
     Pool,
     PowerSave,
     Section,
+    SharedStorage,
     TerraformSettings,
     lowest_first,
 )
@@ -55,6 +56,9 @@ class Cluster(Section):
     )
     mounts: tuple[fields.NodePath, ...] = Field(
         ("/mnt/ohpc",), description="Must be mount points on a node before slurmd starts."
+    )
+    shared_storage: SharedStorage | None = Field(
+        None, description="A directory shared by NFS; null: none of ours."
     )
     slurm_conf_extra: dict[fields.SlurmKey, fields.SlurmLines] = Field(
         default_factory=dict,

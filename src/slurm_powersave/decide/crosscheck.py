@@ -180,6 +180,28 @@ def _builders(view: View) -> Found:
             )
 
 
+def _storage(view: View) -> Found:
+    """The shared directory's server is nobody else, and its two paths do not lie in each other."""
+    shared = mapping(view.content.get("shared_storage"))
+    server, loc = shared.get("server", "login"), ("shared_storage",)
+    holders = {view.login.get("address"): "the login node (write: login)"}
+    for index, pool in view.pools:
+        holders.update(dict.fromkeys(view.addresses[index], f"pool {pool.get('name')}"))
+    if server in holders:
+        yield view.mistake(
+            (*loc, "server"), f"{server} belongs to {holders[server]}", "login, or another server's address"
+        )
+    if server == "login" and shared.get("user") is not None:
+        yield view.mistake(
+            (*loc, "user"), "the login node has its own", "leave it out; login.user is that user"
+        )
+    export, mount = f"{shared.get('export', '/srv/ohpc')}/", f"{shared.get('mount', '/mnt/ohpc')}/"
+    if export != mount and (export.startswith(mount) or mount.startswith(export)):
+        yield view.mistake(
+            (*loc, "mount"), f"{mount} and {export} lie in each other", "the same directory, or two apart"
+        )
+
+
 def _partitions(view: View) -> Found:
     pools = [str(pool.get("name")) for _, pool in view.pools]
     used: set[str] = set()
@@ -262,6 +284,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _requirements,
     _settings,
     _builders,
+    _storage,
     _partitions,
     _files,
     slurm_options.timing,

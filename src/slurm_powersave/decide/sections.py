@@ -91,6 +91,33 @@ FlavorItem = Annotated[
 """Tags in <> are left out when a mistake's place is told."""
 
 
+class SharedStorage(Section):
+    """A directory that all hosts of the cluster share by NFS."""
+
+    server: fields.StorageServer = Field(
+        "login", description="Who exports it: login, or the address of another server."
+    )
+    user: fields.Argument | None = Field(
+        None,
+        description="SSH login user of another server that the base module makes; "
+        "null: it is there already, and is left alone.",
+    )
+    program: Literal["kernel", "ganesha"] = Field(
+        "kernel", description="What exports it: the kernel's NFS server, or nfs-ganesha in user space."
+    )
+    export: fields.Directory = Field("/srv/ohpc", description="The directory on the server.")
+    mount: fields.Directory = Field(
+        "/mnt/ohpc", description="Where all hosts have it; before slurmd starts, as with `mounts`."
+    )
+    mount_options: fields.MountOptions = Field(
+        "vers=4.2,hard,noatime", description="Options of the nodes' mount (nfs(5))."
+    )
+    root_squash: bool = Field(True, description="A node's root is nobody there; the login node's is root.")
+    clients: tuple[fields.Network, ...] = Field(
+        (), description="Networks that may mount it besides login node and nodes."
+    )
+
+
 class Pool(Section):
     """Nodes of one kind."""
 

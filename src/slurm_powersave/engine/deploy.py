@@ -18,7 +18,7 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
-from slurm_powersave.decide import addresses, flavors
+from slurm_powersave.decide import addresses, flavors, storage
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
@@ -148,7 +148,7 @@ def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     state.apply(planned)
-    _trust_login(cluster, state, talk)
+    _trust_servers(cluster, state, talk)
     return True
 
 
@@ -241,26 +241,39 @@ def _base(cluster: Cluster) -> State:
     return state
 
 
-def _trust_login(cluster: Cluster, state: State, talk: Talk) -> None:
-    """Record the login node's host key from the cloud, and wait for its SSH."""
-    login = cluster.login
-    made = state.outputs()["login"]
-    cloud = connect.clouds(cluster).get(cluster.cloud_of(login))
-    node = DesiredNode(login.name, "", "", "", "", "", login.address)
-    talk.say(f"waiting for SSH on {login.name} ({login.address})")
+def _trust_servers(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Trust the servers that the base module made: the login node, and the shared directory's server."""
+    login, shared, made = cluster.login, cluster.shared_storage, state.outputs()
+    _trust(cluster, DesiredNode(login.name, "", "", "", "", "", login.address), made["login"], talk)
+    if shared is None or shared.user is None:
+        return
+    if not (made.get("storage") or {}).get("id"):
+        raise ConfigError(
+            f"shared_storage.user is for a server of the base module, and it made none at {shared.server}",
+            where=str(cluster.file),
+            todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
+        )
+    name = storage.server_name(cluster)
+    _trust(cluster, DesiredNode(name, "", "", "", "", "", shared.server), made["storage"], talk)
+
+
+def _trust(cluster: Cluster, node: DesiredNode, made: Mapping[str, str], talk: Talk) -> None:
+    """Record a server's host key from the cloud, and wait for its SSH."""
+    cloud = connect.clouds(cluster).get(cluster.cloud_of(cluster.login))
+    talk.say(f"waiting for SSH on {node.name} ({node.address})")
     deadline = time.monotonic() + _BOOT_SECONDS
     key = ""
     while time.monotonic() < deadline:
         server = cloud.server(made["id"]) if cloud else None
         key = (server.host_key if server else "") or made.get("host_key") or ""
         if key and connect.playbooks(cluster).reachable(node):
-            host = (login.name, login.address)
+            host = (node.name, node.address)
             known_hosts.record(cluster.layout.known_hosts, {host: known_hosts.key_lines(host, key)})
             return
         time.sleep(0.2)
     raise UnreachableError(
         "no SSH" if key else "the cloud hands out no SSH host key",
-        where=f"{login.name} ({login.address})",
+        where=f"{node.name} ({node.address})",
         why=f"waited {_BOOT_SECONDS:.0f} s",
         todo="Look at its console, then run deploy again.",
     )
