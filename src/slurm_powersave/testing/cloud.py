@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Server, TerraformNode
 
 
@@ -35,7 +36,7 @@ class _Held:
 
 @dataclass
 class MemoryCloud:
-    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud.
+    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud and TellsLeftovers.
 
     What it knows of clouds is what the contract test shows on the local one (tests/contract/cloud_cases.py).
     """
@@ -63,6 +64,8 @@ class MemoryCloud:
     )
     created: int = 0
     """How many servers were ever made."""
+    others: list[Leftover] = field(default_factory=list)
+    """What of ours there is beside the servers."""
     _servers: dict[str, _Held] = field(default_factory=dict)
 
     def _check(self) -> None:
@@ -107,6 +110,10 @@ class MemoryCloud:
         """List what exists and is our cluster's."""
         self._check()
         return [self._told(held) for held in self._servers.values() if self._alive(held) and self._ours(held)]
+
+    def leftovers(self) -> list[Leftover]:
+        """List what is our cluster's."""
+        return [Leftover(SERVER, server.id, server.name) for server in self.servers()] + self.others
 
     def _told(self, held: _Held) -> Server:
         done = self.clock.now() >= held.busy_until
