@@ -29,8 +29,9 @@ from slurm_powersave.model.errors import (
     UnreachableError,
 )
 from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.leftovers import IMAGE, SERVER
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports import Cloud, TellsLeftovers
 
 _BOOT_SECONDS = 180.0
 _GONE_SECONDS = 120.0
@@ -129,6 +130,7 @@ def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     state.apply(planned)
+    _tell_strays(cluster, state, talk)
     _trust_login(cluster, state, talk)
     return True
 
@@ -165,6 +167,15 @@ def _orphans(cluster: Cluster, state: State) -> list[tuple[Cloud, Server]]:
     if cluster.layout.applied.exists():
         _refuse_unknown(cluster, orphans)
     return orphans
+
+
+def _tell_strays(cluster: Cluster, state: State, talk: Talk) -> None:
+    """A killed apply may leave a network as well, and a second one would stand beside it for good."""
+    known = state.ids()
+    for cloud in connect.clouds(cluster).values():
+        for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
+            if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
+                talk.say(f"{left} is the cluster's and in no Terraform state: delete it by hand")
 
 
 def _delete(servers: Sequence[tuple[Cloud, Server]]) -> None:
