@@ -14,6 +14,7 @@ from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import (
     DesiredNode,
     Flavor,
+    Limit,
     NodeProgress,
     Request,
     RunRecord,
@@ -151,7 +152,10 @@ class Cloud(Protocol):
         """List the servers that carry our cluster's tag, in any state."""
 
     def server(self, server_id: str) -> Server | None:
-        """Read one server; None when it is gone."""
+        """Read one server, with its SSH host key as soon as the cloud hands it out; None when it is gone.
+
+        A listing may leave the key empty: on OpenStack it costs a call of its own.
+        """
 
     def delete(self, server_id: str) -> None:
         """Ask for a deletion by id; one that is gone already is no error."""
@@ -161,6 +165,18 @@ class Cloud(Protocol):
 
     def images(self) -> frozenset[str]:
         """Read the images' names."""
+
+    def image_id(self, name: str) -> str:
+        """Return the id of an image; an id is returned as it is. Class CONFIG if unknown or ambiguous."""
+
+    def flavor_id(self, name: str) -> str:
+        """Return the id of a flavor, likewise."""
+
+    def quota(self) -> Mapping[str, Limit]:
+        """Read what may be used and what is in use, by all: instances, cores, ram (MiB), and maybe more.
+
+        What is missing has no limit.
+        """
 
     # Each of these returns when the cloud has accepted; until it is done, or has failed (ERROR), the
     # server's status is REBOOT, REBUILD or RESIZE. Refused for a server without our cluster's tag.

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import pytest
 
-from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import Leftover
-from slurm_powersave.model.nodes import Server
+from slurm_powersave.model.nodes import Limit, Server
 from slurm_powersave.ports import Cloud, TellsLeftovers
 
 CLUSTER = "contract"
@@ -98,6 +98,37 @@ def flavors_have_sizes(subject: Subject) -> None:
     assert small.name == "small" and small.vcpus >= 1 and small.ram >= 256
 
 
+def names_have_ids_and_an_id_is_its_own(subject: Subject) -> None:
+    flavor = subject.cloud.flavor_id("small")
+    assert flavor and subject.cloud.flavor_id(flavor) == flavor
+    subject.create("c-1", OURS)
+    (listed,) = subject.cloud.servers()
+    image = subject.cloud.image_id(listed.image)
+    assert image and subject.cloud.image_id(image) == image
+
+
+def an_unknown_name_is_a_mistake_of_the_cluster_file(subject: Subject) -> None:
+    for call in (subject.cloud.image_id, subject.cloud.flavor_id):
+        with pytest.raises(CloudError, match="nonesuch") as caught:
+            call("nonesuch")
+        assert caught.value.failure is FailureClass.CONFIG
+
+
+def the_quota_counts_what_is_in_use(subject: Subject) -> None:
+    def used(key: str) -> int:
+        return before.get(key, Limit(None, 0)).used
+
+    before = subject.cloud.quota()
+    subject.create("c-1", OURS)
+    small = subject.cloud.flavors()["small"]
+    after = subject.cloud.quota()
+    assert set(before) == set(after)
+    more = {"instances": 1, "cores": small.vcpus, "ram": small.ram}
+    for key in more.keys() & before.keys():
+        assert after[key].used - used(key) == more[key], key
+        assert after[key].limit is None or after[key].limit >= 0
+
+
 CASES: Sequence[Callable[[Subject], None]] = (
     a_server_is_told_as_it_is,
     a_deleted_server_is_gone_and_may_be_deleted_again,
@@ -105,4 +136,7 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_server_of_somebody_else_is_not_seen_nor_deleted,
     what_is_left_names_our_servers_and_nobody_elses,
     flavors_have_sizes,
+    names_have_ids_and_an_id_is_its_own,
+    an_unknown_name_is_a_mistake_of_the_cluster_file,
+    the_quota_counts_what_is_in_use,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters.process import Completed, run
-from slurm_powersave.adapters.terraform import write_synced
+from slurm_powersave.adapters.terraform import outputs, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics
 from slurm_powersave.model.errors import TerraformError
 
@@ -90,8 +90,7 @@ class State:
 
     def outputs(self) -> Mapping[str, Any]:
         """Return the values of the state's outputs."""
-        out = self._run(self._command.output(), "output").out
-        return {name: entry["value"] for name, entry in json.loads(out).items()}
+        return outputs(self.directory)
 
     def ids(self) -> frozenset[str]:
         """Name the ids of all that the state holds.

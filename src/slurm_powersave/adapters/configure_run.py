@@ -1,13 +1,12 @@
 """One detached run of the play for new nodes, as the engine sees it."""
 
 import json
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters.process import Tail, alive, exit_code, signal_group, signal_run
+from slurm_powersave.adapters.process import Tail, alive, exit_code, groups_below, signal_group, signal_run
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import Failure, NodeProgress, RunRecord, RunResult
 
@@ -75,7 +74,7 @@ class ConfigureRun:
     def kill(self) -> None:
         """Kill it. ansible-playbook runs in a session of its own (ansible-runner gives it a terminal)."""
         if alive(self._record):
-            groups = _groups_below(self._record.pid)
+            groups = groups_below(self._record.pid)
             signal_run(self._record, signal.SIGKILL)
             for group in groups:
                 signal_group(group, signal.SIGKILL)
@@ -109,21 +108,3 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
         return found if isinstance(found, dict) and "ok" in found else None
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _groups_below(pid: int) -> set[int]:
-    """Return the process groups of all descendants, from /proc/PID/stat (proc(5): ppid, pgrp)."""
-    parents: dict[int, tuple[int, int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = (int(fields[1]), int(fields[2]))
-    below = {pid}
-    while True:
-        more = {child for child, (parent, _) in parents.items() if parent in below} - below
-        if not more:
-            return {parents[child][1] for child in below if child in parents} - {os.getpgrp()}
-        below |= more

@@ -13,7 +13,7 @@ from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
+from slurm_powersave.adapters.terraform import Module, ShardedTerraform, outputs
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.decide.settings import Cluster
@@ -91,8 +91,16 @@ def command(cluster: Cluster) -> Command:
 def terraform(cluster: Cluster) -> ShardedTerraform:
     """The nodes' states."""
     key_pair = cluster.layout.public_key.read_text().strip()
+    home = cluster.cloud_of(cluster.login)
+    base = outputs(cluster.layout.base).get("shared") or {}
     modules = {
-        name: Module(cloud.nodes_module, cluster.cluster_name, cloud.settings, key_pair)
+        name: Module(
+            cloud.nodes_module,
+            cluster.cluster_name,
+            cloud.settings,
+            key_pair,
+            base if name == home else {},
+        )
         for name, cloud in cluster.clouds.items()
     }
     return ShardedTerraform(cluster.state_dir, modules, command(cluster))

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from slurm_powersave.adapters import process
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
-from slurm_powersave.model.nodes import Flavor, Server
+from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 READ_TIMEOUT = 30.0
 CHANGE_TIMEOUT = 150.0
@@ -46,6 +46,7 @@ class LocalCloud:
         # -I -S: it needs the standard library only, and a third of its time would be site-packages.
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
+        self._names: set[str] = set()
 
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state."""
@@ -83,6 +84,34 @@ class LocalCloud:
             image["name"] for image in snapshots if f"cluster={image['properties'].get(CLUSTER)}" == self._tag
         ]
         return [*found, *(Leftover(IMAGE, name, name) for name in ours)]
+
+    def image_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("image", name, self.images)
+
+    def flavor_id(self, name: str) -> str:
+        """Return the name: it is the id here."""
+        return self._known("flavor", name, self.flavors)
+
+    def quota(self) -> Mapping[str, Limit]:
+        """Return nothing: this machine is the only limit."""
+        return {}
+
+    def _known(self, kind: str, name: str, ask: Callable[[], Collection[str]]) -> str:
+        # A name that was there once is not asked for again: each answer takes a tenth of a second, and the
+        # provider tells of what has gone since.
+        if name in self._names:
+            return name
+        known = ask()
+        if name in known:
+            self._names.add(name)
+            return name
+        raise CloudError(
+            f"there is no {kind} {name}",
+            failure=FailureClass.CONFIG,
+            where="local cloud",
+            why=f"it has {', '.join(sorted(known)) or 'none'}",
+        )
 
     def reboot(self, server_id: str) -> None:
         """Boot a server again: same disk."""

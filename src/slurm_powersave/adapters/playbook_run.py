@@ -6,6 +6,7 @@ it would use an earlier run's variables again, and it keeps its whole environmen
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters.play_events import Group, Line, play_failure
+from slurm_powersave.adapters.process import adopt_orphans, groups_below, signal_group
 from slurm_powersave.model.errors import FailureClass
 
 POLL_SECONDS = 1.0
@@ -137,4 +139,11 @@ def _words(directory: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    adopt_orphans()
+    code = main()
+    if code != 0:
+        # A worker of ansible-core 2.19 has a session of its own: it outlives a play that is stopped, and
+        # would go on with its node.
+        for left in groups_below(os.getpid()):
+            signal_group(left, signal.SIGKILL)
+    sys.exit(code)

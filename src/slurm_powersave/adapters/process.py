@@ -6,6 +6,7 @@ servers that are in no state (measured, Terraform 1.11.4); with its output in fi
 of its own it finishes.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -150,6 +151,29 @@ def signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         return
+
+
+def groups_below(pid: int) -> set[int]:
+    """Return the process groups of all descendants, from /proc/PID/stat (proc(5): ppid, pgrp)."""
+    parents: dict[int, tuple[int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = (int(fields[1]), int(fields[2]))
+    below = {pid}
+    while True:
+        more = {child for child, (parent, _) in parents.items() if parent in below} - below
+        if not more:
+            return {parents[child][1] for child in below if child in parents} - {os.getpgrp()}
+        below |= more
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
 class Tail:

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Module:
     cluster: str
     settings: Mapping[str, Any]
     key_pair: str
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """The base module's output `shared`: what the nodes need of the network; becomes the variable `base`."""
 
     def contract(self) -> Contract:
         """Read contract.json beside the module.
@@ -147,6 +149,8 @@ class ShardedTerraform:
             "key_pair": module.key_pair,
             "nodes": entries,
         }
+        if module.base:
+            content["base"] = module.base
         write_synced(self.directory(shard) / VARIABLES, json.dumps(content, indent=1) + "\n")
 
     def busy(self, shard: str) -> bool:
@@ -294,6 +298,18 @@ def write_synced(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def outputs(directory: Path) -> dict[str, Any]:
+    """Read the values of a state's outputs from its file; none where there is no state.
+
+    Raises:
+        TerraformError: the file can't be read.
+    """
+    path = directory / "terraform.tfstate"
+    if not path.exists() or path.stat().st_size == 0:
+        return {}
+    return {name: entry["value"] for name, entry in _read_json(path).get("outputs", {}).items()}
 
 
 def _read_json(path: Path) -> Any:

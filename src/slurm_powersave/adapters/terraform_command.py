@@ -78,10 +78,6 @@ class Command:
         """Return the argv of `terraform show PLAN`, for a person."""
         return self._argv("show", str(plan), no_color=IsFlagged)
 
-    def output(self) -> list[str]:
-        """Return the argv of `terraform output -json`."""
-        return self._argv("output", json=IsFlagged, no_color=IsFlagged)
-
     def apply(self, plan: Path, parallelism: int) -> list[str]:
         """Return the argv of `terraform apply -json PLAN`: a saved plan asks nothing."""
         return self._argv(

@@ -16,7 +16,7 @@ from slurm_powersave.engine.results import Batch, Results
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import FailureClass, PowersaveError, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Failure, Operation, RunResult, ShardRun, TerraformNode
 
@@ -73,11 +73,24 @@ class Batches:
                 return
             free = self.shards.room(shard)
             chosen, room = room[:free], room[free:]
-            entries = {op.node: TerraformNode(self._renewed(op), op.id) for op in chosen}
+            entries = self._entries(chosen)
+            if not entries:
+                continue
             self._world.terraform.write_nodes(shard, self.shards.entries(shard) | entries)
-            for op in chosen:
+            known = [op for op in chosen if op.node in entries]
+            for op in known:
                 self._ops.move(op, phases.PLANNING, shard=shard)
-            self._plan(shard, PlanMode.CREATE, [op.id for op in chosen], [op.node for op in chosen])
+            self._plan(shard, PlanMode.CREATE, [op.id for op in known], [*entries])
+
+    def _entries(self, ops: Sequence[Operation]) -> dict[str, TerraformNode]:
+        """What the shard's map is to say of new nodes; one whose image or flavor is not to be had fails."""
+        entries = {}
+        for op in ops:
+            try:
+                entries[op.node] = TerraformNode(self._renewed(op), op.id)
+            except CloudError as error:
+                self._ops.fail(op, Failure(error.failure, str(error)))
+        return entries
 
     def _renewed(self, op: Operation) -> DesiredNode:
         """What the cluster file wants of a node now: image and flavor move with each new server only."""
@@ -86,7 +99,11 @@ class Batches:
         node = replace(self._world.wanted(op.node), address=kept.address, generation=kept.generation)
         made = replace(record, node=node, by_hand=frozenset())
         if op.kind is Kind.REPLACE and op.target:
-            made = moved(made, "image", op.target, node)
+            made = moved(made, "image", op.target, "", node)
+        image_id, flavor_id = (
+            self._world.ref(node.cloud, key, getattr(made.node, key)) for key in ("image", "flavor")
+        )
+        made = replace(made, node=replace(made.node, image_id=image_id, flavor_id=flavor_id))
         self._world.save(made)
         return made.node
 
@@ -105,13 +122,23 @@ class Batches:
         The records follow when it has succeeded; until then only the shard's map has the new value.
         """
         entries = self.shards.entries(shard)
+        chosen = []
         for op in ops:
-            node = replace(entries[op.node].node, **{op.row.update: op.target})  # type: ignore[arg-type]
-            entries[op.node] = replace(entries[op.node], node=node)
+            entry, key = entries[op.node], op.row.update
+            try:
+                ref = self._world.ref(entry.node.cloud, key, op.target)
+            except CloudError as error:
+                self._ops.move(op, phases.REFUSING, text=str(error))
+                continue
+            node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
+            entries[op.node] = replace(entry, node=node)
+            chosen.append(op)
+        if not chosen:
+            return
         self._world.terraform.write_nodes(shard, entries)
-        for op in ops:
+        for op in chosen:
             self._ops.move(op, phases.UPDATE_PLANNING, shard=shard)
-        self._plan(shard, PlanMode.UPDATE, [op.id for op in ops], [op.node for op in ops])
+        self._plan(shard, PlanMode.UPDATE, [op.id for op in chosen], [op.node for op in chosen])
 
     def tidy(self, shard: str) -> None:
         """Remove from a shard's state the servers that went without Terraform."""

@@ -254,7 +254,8 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
 
 
 def _base(cluster: Cluster) -> State:
-    cloud = cluster.clouds[cluster.cloud_of(cluster.login)]
+    name = cluster.cloud_of(cluster.login)
+    cloud, adapter = cluster.clouds[name], connect.clouds(cluster).get(name)
     if cloud.base_module is None:
         raise ConfigError(
             "no base_module", where=f"{cluster.file}: clouds", todo="Name the root module of the login node."
@@ -265,7 +266,14 @@ def _base(cluster: Cluster) -> State:
         "cluster": cluster.cluster_name,
         "cloud": cloud.settings,
         "key_pair": cluster.layout.public_key.read_text().strip(),
-        "login": {"name": login.name, "address": login.address, "image": login.image, "flavor": login.flavor},
+        "login": {
+            "name": login.name,
+            "address": login.address,
+            "image": login.image,
+            "image_id": adapter.image_id(login.image) if adapter else login.image,
+            "flavor": login.flavor,
+            "flavor_id": adapter.flavor_id(login.flavor) if adapter else login.flavor,
+        },
     }
     state.lay_out(cloud.base_module, variables, "base.auto.tfvars.json")
     return state

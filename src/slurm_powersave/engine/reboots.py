@@ -193,12 +193,14 @@ class Reboots:
         change = cloud.rebuild if op.kind is Kind.REIMAGE else cloud.resize
         server_id = self._world.record(op.node).server_id
         try:
+            ref = self._world.ref(node.cloud, op.row.update, op.target)
             change(server_id, op.target)
         except CloudError as error:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
-        self._world.save(moved(record, op.row.update, op.target, self._world.cluster.desired(op.node)))
+        pool = self._world.cluster.desired(op.node)
+        self._world.save(moved(record, op.row.update, op.target, ref, pool))
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 
     def may_update(self, op: Operation) -> bool:

@@ -77,8 +77,13 @@ class Results:
 
     def updated(self, op: Operation) -> None:
         """The server has the image or flavor that was asked for: from now on the node is to have it."""
-        record = self._world.record(op.node)
-        self._world.save(moved(record, op.row.update, op.target, self._world.cluster.desired(op.node)))
+        record, key = self._world.record(op.node), op.row.update
+        written = self._world.terraform.nodes(op.shard).get(op.node)
+        if written and getattr(written.node, key) == op.target:
+            ref = written.node.ref(key)
+        else:  # a restarted engine has put the map back to what was
+            ref = self._world.ref(record.node.cloud, key, op.target)
+        self._world.save(moved(record, key, op.target, ref, self._world.cluster.desired(op.node)))
         self._ops.move(op, phases.BOOTING, server_id=record.server_id)
 
     def _failed(self, op: Operation, failure: Failure) -> None:

@@ -53,6 +53,17 @@ class World:
         """Return what the cluster file wants of a node now; of one that leaves it, what it was."""
         return self.cluster.desired(name) if name in self.cluster else self.record(name).node
 
+    def ref(self, cloud: str, attribute: str, name: str) -> str:
+        """Return what a cloud calls an image or a flavor now; its name if there is no adapter to ask.
+
+        Raises:
+            CloudError: the cloud does not have it, or can't be asked.
+        """
+        adapter = self.clouds.get(cloud)
+        if adapter is None:
+            return name
+        return adapter.image_id(name) if attribute == "image" else adapter.flavor_id(name)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes of the cluster file, and those that have left it and not yet the cluster."""

@@ -134,4 +134,4 @@ class Tools:
     trouble: str = ""
     """Why not, for a person."""
     providers: Mapping[str, str] = field(default_factory=dict)
-    """Version by source address (terraform-provider-openstack/openstack) as chosen by an `init`; empty before."""
+    """Version by source address, as chosen by an `init`; empty before."""

@@ -1,10 +1,11 @@
 """A clock that stands still, and a cloud in memory."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import SERVER, Leftover
-from slurm_powersave.model.nodes import Flavor, Server, TerraformNode
+from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 
 
 class MemoryClock:
@@ -62,6 +63,12 @@ class MemoryCloud:
     sizes: dict[str, Flavor] = field(
         default_factory=lambda: {"small": Flavor("small", 1, 1000), "large": Flavor("large", 2, 2000)}
     )
+    ids: dict[str, str] = field(
+        default_factory=lambda: {"default": "i-1", "other": "i-2", "small": "f-1", "large": "f-2"}
+    )
+    """Image or flavor -> its id; others have their name for one."""
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """What quota() tells; a limit of None is unlimited, as is what is missing."""
     created: int = 0
     """How many servers were ever made."""
     others: list[Leftover] = field(default_factory=list)
@@ -88,8 +95,8 @@ class MemoryCloud:
             status="ERROR" if name in self.error_faults else "ACTIVE",
             fault=self.error_faults.get(name, ""),
             address=entry.node.address,
-            image=entry.node.image,
-            flavor=entry.node.flavor,
+            image=self._named(entry.node.ref("image")),
+            flavor=self._named(entry.node.ref("flavor")),
             tags=tags,
             host_key="" if name in self.never_boots else "ssh-ed25519 AAAA",
         )
@@ -144,17 +151,48 @@ class MemoryCloud:
         self._check()
         return self.all_images
 
+    def image_id(self, name: str) -> str:
+        """Return an image's id.
+
+        Raises:
+            CloudError: there is no such image.
+        """
+        return self._id("image", name, self.images())
+
+    def flavor_id(self, name: str) -> str:
+        """Return a flavor's id.
+
+        Raises:
+            CloudError: there is no such flavor.
+        """
+        return self._id("flavor", name, self.flavors())
+
+    def _id(self, what: str, name: str, known: Collection[str]) -> str:
+        if name in self.ids.values():
+            return name
+        if name not in known:
+            raise CloudError(f"there is no {what} {name}", failure=FailureClass.CONFIG)
+        return self.ids.get(name, name)
+
+    def _named(self, ref: str) -> str:
+        return next((name for name, known in self.ids.items() if known == ref), ref)
+
+    def quota(self) -> dict[str, Limit]:
+        """Return what was set as limits."""
+        self._check()
+        return dict(self.limits)
+
     def reboot(self, server_id: str) -> None:
         """Begin a reboot."""
         self._change(server_id, "REBOOT")
 
     def rebuild(self, server_id: str, image: str) -> None:
         """Begin a rebuild."""
-        self._change(server_id, "REBUILD", image=image)
+        self._change(server_id, "REBUILD", image=self._named(image))
 
     def resize(self, server_id: str, flavor: str) -> None:
         """Begin a resize."""
-        self._change(server_id, "RESIZE", flavor=flavor)
+        self._change(server_id, "RESIZE", flavor=self._named(flavor))
 
     def _change(self, server_id: str, status: str, **changes: str) -> None:
         self._check()

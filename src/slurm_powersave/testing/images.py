@@ -35,6 +35,10 @@ class MemoryImageCloud(MemoryCloud):
         self._go_on()
         return super().server(server_id)
 
+    def images(self) -> frozenset[str]:
+        """Name the images that are there, made here or given."""
+        return super().images() | self._images.keys()
+
     def create_server(
         self,
         name: str,

@@ -266,9 +266,9 @@ class MemoryTerraform:
         try:
             server = self.cloud.server(held.id)
             if server and server.flavor != node.flavor:
-                self.cloud.resize(held.id, node.flavor)
+                self.cloud.resize(held.id, node.ref("flavor"))
             if server and server.image != node.image:
-                self.cloud.rebuild(held.id, node.image)
+                self.cloud.rebuild(held.id, node.ref("image"))
             text = self.cloud.failed_changes.get(name, "")
         except CloudError as error:
             text = str(error)

@@ -146,6 +146,8 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
         ("operations", "target"),
         ("nodes", "boot_id"),
         ("nodes", "by_hand"),
+        ("nodes", "image_id"),
+        ("nodes", "flavor_id"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.execute("PRAGMA user_version=1")

@@ -59,7 +59,8 @@ def shard(terraform: ShardedTerraform) -> Path:
 
 def node(name: str = "n1") -> TerraformNode:
     """An entry of the map."""
-    return TerraformNode(DesiredNode(name, "compute", "os", "img", "small", "az", "10.0.1.1"), "op1")
+    ids = {"image_id": "9c21", "flavor_id": "small"}
+    return TerraformNode(DesiredNode(name, "compute", "os", "img", "small", "az", "10.0.1.1", **ids), "op1")
 
 
 def test_init_lays_a_shard_out(terraform: ShardedTerraform, shard: Path) -> None:

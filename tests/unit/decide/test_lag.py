@@ -43,9 +43,10 @@ def test_what_differs(record: NodeRecord | None, servers: list[Server] | None, t
 
 
 def test_only_what_is_not_the_pools_at_that_moment_is_by_hand() -> None:
-    record = moved(OLD, "image", "test", WANTED)
-    assert (record.node.image, record.by_hand) == ("test", {"image"})
-    record = moved(record, "flavor", "large", WANTED)
+    record = moved(OLD, "image", "test", "id-7", WANTED)
+    assert (record.node.image, record.node.ref("image"), record.by_hand) == ("test", "id-7", {"image"})
+    record = moved(record, "flavor", "large", "large", WANTED)
     assert record.by_hand == {"image", "flavor"}
-    record = moved(record, "image", "new", WANTED)
+    record = moved(record, "image", "new", "", WANTED)
     assert (record.node.image, record.node.flavor, record.by_hand) == ("new", "large", {"flavor"})
+    assert record.node.ref("image") == "new"

@@ -211,7 +211,7 @@ def test_an_edited_image_touches_no_node_that_runs() -> None:
     world = MemoryWorld.of(4)
     up(world, "n1")
     before = servers(world)["n1"]
-    pool = world.cluster.node_pools[0].model_copy(update={"image": "new"})
+    pool = world.cluster.node_pools[0].model_copy(update={"image": "other"})
     world.cluster = cluster(4, node_pools=(pool,))
     world.crash()
     up(world, "n2")
@@ -222,7 +222,7 @@ def test_an_edited_image_touches_no_node_that_runs() -> None:
     assert world.cloud.server(before[0]).image == "default"  # type: ignore[union-attr]
     assert_at_rest(world)
     up(world, "n3")
-    assert {s.name: s.image for s in world.cloud.servers()} == {"n1": "default", "n3": "new"}
+    assert {s.name: s.image for s in world.cloud.servers()} == {"n1": "default", "n3": "other"}
 
 
 def test_requests_within_the_collect_window_share_one_apply() -> None:

@@ -78,6 +78,7 @@ def test_a_reimage_keeps_id_and_address_and_moves_the_record() -> None:
     assert servers(world) == ids
     assert image(world, "n2") == ("other", "small")
     assert world.journal.node_records()["n2"].node.image == "other"
+    assert world.journal.node_records()["n2"].node.image_id == world.cloud.ids["other"]
     assert image(world, "n1") == ("default", "small")
     assert_at_rest(world)
 

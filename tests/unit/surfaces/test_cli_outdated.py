@@ -63,7 +63,7 @@ class Outside:
         outcome = self.outcomes.get(op.node, "done")  # type: ignore[attr-defined]
         if outcome == "done":
             record = self.journal.node_records()[op.node]  # type: ignore[attr-defined]
-            self.journal.save_node(moved(record, "image", "default", record.node))
+            self.journal.save_node(moved(record, "image", "default", "", record.node))
         text = "No valid host" if outcome == "failed" else ""
         phase = "draining" if outcome == "draining" else "registering"
         ended = {"draining": "", "booting": "", "unchanged": "done"}.get(outcome, outcome)
@@ -183,16 +183,16 @@ def test_a_pool_that_is_none(command: Command, outside: Outside) -> None:
 
 def test_a_flavor_that_is_none_of_the_pools_is_told(command: Command, outside: Outside) -> None:
     record = outside.journal.node_records()["demo-1"]
-    outside.journal.save_node(moved(record, "flavor", "large", replace(record.node, image="default")))
+    outside.journal.save_node(moved(record, "flavor", "large", "", replace(record.node, image="default")))
     text = command("reimage", "--outdated", "--dry-run").stdout
     assert "not changed by this: demo-1: flavor large (by hand) -> small" in text
 
 
 def test_status_shows_who_lags_behind(command: Command, outside: Outside) -> None:
     record = outside.journal.node_records()["demo-1"]
-    outside.journal.save_node(moved(record, "image", "default", replace(record.node, image="default")))
+    outside.journal.save_node(moved(record, "image", "default", "", replace(record.node, image="default")))
     record = outside.journal.node_records()["demo-2"]
-    outside.journal.save_node(moved(record, "image", "test", replace(record.node, image="default")))
+    outside.journal.save_node(moved(record, "image", "test", "", replace(record.node, image="default")))
     header, *lines = command("status").stdout.splitlines()
     assert header.split()[-2:] == ["OUTDATED", "REASON"]
     assert "->" not in lines[0] and "image test (by hand) -> default" in lines[1]
