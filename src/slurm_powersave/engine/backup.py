@@ -68,10 +68,13 @@ def make(
             )
         directory = to.parent
     name = to.name if to is not None and not to.is_dir() else backup.file_name(cluster.cluster_name, created)
-    with staged(cluster, created, add) as (place, manifest):
-        if to is None:
-            directory.mkdir(mode=0o700, exist_ok=True)
-        written = archive.save(directory / name, place, manifest)
+    try:
+        with _staged(cluster, created, add) as (place, manifest):
+            if to is None:
+                directory.mkdir(mode=0o700, exist_ok=True)
+            written = archive.save(directory / name, place, manifest)
+    except OSError as error:
+        raise ConfigError("no backup could be made", where=str(directory), why=str(error)) from error
     removed = backup.outdated(os.listdir(directory), cluster.cluster_name, keep) if keep else []
     for old in removed:
         (directory / old).unlink(missing_ok=True)
@@ -99,7 +102,7 @@ def _root(cluster: Cluster) -> Path:
 
 
 @contextmanager
-def staged(
+def _staged(
     cluster: Cluster, created: float, add: Callable[[Path], object]
 ) -> Iterator[tuple[Path, Manifest]]:
     """Lay out what goes into the backup in a directory that only its owner can read."""

@@ -9,10 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from slurm_powersave.adapters.base import Planned
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.drain import Stage
 from slurm_powersave.engine.deploy import Talk
-from slurm_powersave.engine.drains import Drains
+from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
 from slurm_powersave.model.errors import (
     CloudError,
@@ -21,7 +19,6 @@ from slurm_powersave.model.errors import (
     RefusedError,
     SlurmError,
     TerraformError,
-    UnfinishedError,
 )
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import SlurmSnapshot
@@ -32,9 +29,6 @@ GONE_SECONDS = 120.0
 _AGAIN = 15.0
 """Seconds after which its deletion is asked for once more."""
 _POLL = 0.5
-_DRAIN_SECONDS = 30.0
-"""In which nodes that Slurm is powering down take a DRAIN."""
-BY = "teardown"
 
 
 @dataclass(frozen=True)
@@ -74,8 +68,7 @@ class Teardown:
     slurm: Slurm
     slurm_stays: bool
     """slurmctld is on this machine, and not on a login node that goes, too."""
-    journal: SqliteJournal | None
-    """None where it is lost."""
+    emptying: Emptying
     save: Callable[[], str]
     """Write the backup; return where it is."""
     delete_image: Callable[[str, str], None]
@@ -84,9 +77,6 @@ class Teardown:
     wait: Callable[[float], None]
     talk: Talk
     problems: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._drains = Drains(self.journal, self.slurm, self.clock.now) if self.journal else None
 
     def run(self, wish: Wish) -> Outcome:
         """Tear down; `done` is False if the person said no, or only wanted to see.
@@ -98,7 +88,9 @@ class Teardown:
             CloudError: the cloud can't be read, so nothing was done.
         """
         found = Outcome()
-        snapshot = self.survey.snapshot()
+        # One that was torn down is not asked for its jobs: that takes ssh a while to find out.
+        asked = self.slurm_stays or bool(self.survey.servers())
+        snapshot = self.survey.snapshot() if asked else None
         found.rows = self.survey.rows(snapshot)
         found.waiting = sum(job.state == "PENDING" for job in snapshot.jobs) if snapshot else 0
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
@@ -108,25 +100,41 @@ class Teardown:
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
             self.talk.say("Nothing of the cluster is there.")
-        if wish.dry_run or not self.talk.ask("Delete all of this?"):
-            for state, plan in plans:
-                state.forget(plan)
+        elif not wish.dry_run and self.talk.ask("Delete all of this?"):
+            self._go(found, wish, snapshot, plans)
+        else:
+            self._forget(plans)
             return found
+        self._forget(plans)
+        if not wish.dry_run:
+            left = self.survey.left()
+            found.kept = [one for one in left if one.kind == IMAGE and not wish.images]
+            self._prove([one for one in left if one not in found.kept])
+            found.done = True
+        return found
+
+    def _go(
+        self,
+        found: Outcome,
+        wish: Wish,
+        snapshot: SlurmSnapshot | None,
+        plans: Sequence[tuple[TornState, Planned]],
+    ) -> None:
         try:
             found.backup = self.save()
-            self._empty_nodes(wish)
+            if snapshot is not None:
+                self.emptying.empty(force=wish.force, seconds=wish.wait or 0)
         except PowersaveError:
-            for state, plan in plans:
-                state.forget(plan)
+            self._forget(plans)
             raise
         self._delete(plans)
         if wish.images:
             self._delete_images()
-        left = self.survey.left()
-        found.kept = [one for one in left if one.kind == IMAGE and not wish.images]
-        self._prove([one for one in left if one not in found.kept])
-        found.done = True
-        return found
+
+    def _forget(self, plans: Sequence[tuple[TornState, Planned]]) -> None:
+        """Plan files hold user data."""
+        for state, plan in plans:
+            state.forget(plan)
 
     def _show(self, found: Outcome, wish: Wish) -> None:
         for row in found.rows:
@@ -155,49 +163,6 @@ class Teardown:
                 f"jobs are running: {', '.join(jobs[:20])}",
                 todo="Cancel them, or use teardown --wait SECONDS or --force.",
             )
-
-    def _empty_nodes(self, wish: Wish) -> None:
-        """Drain, so that no job begins in the meantime; one that has begun is waited for, or refused."""
-        if (snapshot := self.survey.snapshot()) is None:
-            return
-        began = self.clock.now()
-        try:
-            while True:
-                free = self._drain(snapshot)
-                jobs, late = running(snapshot), self.clock.now() - began
-                if wish.force or (not jobs and (not free or late > _DRAIN_SECONDS)):
-                    return
-                if jobs and late > (wish.wait or 0):
-                    raise UnfinishedError(
-                        f"jobs are still running: {', '.join(jobs[:20])}",
-                        todo="Their nodes get jobs again. Wait longer (--wait), cancel them, or use --force.",
-                    )
-                self.wait(_POLL)
-                snapshot = self.slurm.snapshot()
-        except (SlurmError, UnfinishedError) as error:
-            if isinstance(error, SlurmError) and wish.force:
-                return
-            self._release()
-            raise
-
-    def _drain(self, snapshot: SlurmSnapshot) -> list[str]:
-        """Drain the nodes that may get jobs, and name them. Without a journal a DRAIN is nobody's to end."""
-        if self._drains is None:
-            return []
-        stages = self._drains.stages(snapshot.nodes, snapshot.nodes)
-        free = [name for name, stage in stages.items() if stage is Stage.OPEN]
-        self._drains.drain(free, BY, BY)
-        return free
-
-    def _release(self) -> None:
-        """Nothing was deleted: the nodes get jobs again."""
-        if self._drains is None or self.journal is None:
-            return
-        ours = [drain.node for drain in self.journal.drains().values() if drain.by == BY]
-        try:
-            self._drains.release(ours, self.slurm.snapshot().nodes)
-        except SlurmError as error:
-            self.talk.say(f"slurm: {error}")
 
     # Deleting
 

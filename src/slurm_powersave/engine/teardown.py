@@ -16,6 +16,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import backup
 from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
+from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.survey import Survey
 from slurm_powersave.model import phases
@@ -90,15 +91,16 @@ def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path
         talk.say(f"backup and logs: {made.path}")
         return str(made.path)
 
+    clock = WallClock()
     slurm, nodes = connect.slurm(cluster), [State(path, command) for path in shards]
     return Teardown(
         survey=Survey(clouds, slurm, nodes, base if base.exists else None, unseen, talk.say),
         slurm=slurm,
         slurm_stays=cluster.login.connection == "local",
-        journal=journal,
+        emptying=Emptying(slurm, journal, clock, time.sleep, talk.say),
         save=save,
         delete_image=lambda cloud, name: connect.image_cloud(cluster, cloud).delete_image(name),
-        clock=WallClock(),
+        clock=clock,
         wait=time.sleep,
         talk=talk,
     )

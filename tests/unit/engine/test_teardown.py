@@ -9,6 +9,7 @@ from slurm_powersave.adapters.base import Planned
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
+from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Survey
 from slurm_powersave.model.errors import (
     CloudError,
@@ -128,7 +129,7 @@ class Lab:
             survey=survey,
             slurm=world.slurm,
             slurm_stays=self.stays,
-            journal=self.journal,
+            emptying=Emptying(world.slurm, self.journal, world.clock, wait, self.said.append),
             save=save,
             delete_image=lambda cloud, name: self.cloud.others.remove(IMAGE),
             clock=world.clock,
