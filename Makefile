@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/sh
 
-.PHONY: help setup setup-image lock demo demo-shell demo-clean test test-all lint format docs bench clean
+.PHONY: help setup setup-image setup-lab lock demo demo-shell demo-clean test test-all lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ setup: ## Install missing Debian packages and the pinned Python packages (.venv)
 
 setup-image:
 	@tools/setup.sh --image
+
+setup-lab:
+	@tools/setup.sh --lab
 
 lock: ## Pin the newest Python packages anew (requirements.lock)
 	tools/lock.sh
@@ -29,11 +32,11 @@ demo-shell: ## A shell on the demo's login node
 demo-clean: ## Remove everything that the demo made
 	@demo/run clean
 
-test: setup-image ## Lint, unit, contract and end-to-end tests; says where the time went
-	@$(BIN)/python tools/stages.py lint unit e2e
+test: setup-lab ## Lint, unit, contract and end-to-end tests; says where the time went
+	@$(BIN)/python tools/stages.py lint unit e2e openstack
 
-test-all: setup-image ## The same, with the slow tests
-	@$(BIN)/python tools/stages.py --slow lint unit e2e
+test-all: setup-lab ## The same, with the slow tests
+	@$(BIN)/python tools/stages.py --slow lint unit e2e openstack
 
 lint: setup ## ruff, mypy, ansible-lint, terraform, shellcheck
 	@$(BIN)/python tools/lint.py

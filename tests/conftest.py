@@ -16,7 +16,7 @@ _SPREAD = ("test_chain", "test_reboots")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Everything under tests/e2e makes containers, so it is marked `root`; without root that is skipped.
+    """Tests under tests/e2e or on the lab make containers: they are marked `root`, and skipped without it.
 
     Tests that share a costly fixture of their module stay on one worker, and the longest modules come first.
     """
@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("root")
             if item.path.stem not in _SPREAD:
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker("root")
+            item.add_marker(pytest.mark.xdist_group("openstack"))  # one control plane is enough for two cores
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: it makes containers and a bridge"))
 

@@ -48,25 +48,28 @@ def terraform_fmt() -> bool:
     )
 
 
+MODULES = ("demo/base", "demo/nodes", "terraform_ohpc/base", "terraform_ohpc/nodes")
+
+
 def terraform_validate() -> bool:
-    """The root modules whose provider is here: in a copy, so that the checkout stays clean."""
+    """The root modules, with the providers of this checkout: in a copy, so that the checkout stays clean."""
     with tempfile.TemporaryDirectory() as scratch:
-        mirror = [sys.executable, str(ROOT / "demo" / "provider" / "mirror"), str(Path(scratch, "mirror"))]
+        mirror = [sys.executable, str(ROOT / "tests/openstack/provider/mirror"), str(Path(scratch, "mirror"))]
         made = subprocess.run(mirror, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             print(made.stderr)
             return False
         environment = {"TF_CLI_CONFIG_FILE": made.stdout.strip(), "TF_IN_AUTOMATION": "1"}
         good = True
-        for module in ("base", "nodes"):
-            directory = shutil.copytree(ROOT / "demo" / module, Path(scratch, module))
+        for module in MODULES:
+            directory = shutil.copytree(ROOT / module, Path(scratch, module))
             for verb in (("init", "-backend=false", "-input=false"), ("validate",)):
                 argv = ("terraform", f"-chdir={directory}", *verb, "-no-color")
                 done = subprocess.run(
                     argv, env=os.environ | environment, capture_output=True, text=True, check=False
                 )
                 if done.returncode != 0:
-                    print(f"demo/{module}: terraform {verb[0]}\n{done.stdout}{done.stderr}")
+                    print(f"{module}: terraform {verb[0]}\n{done.stdout}{done.stderr}")
                     good = False
                     break
         return good

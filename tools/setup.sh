@@ -2,7 +2,7 @@
 # Installs what this checkout needs: missing Debian packages (as root), and .venv with the pinned Python packages.
 # Says what it does; quick when there is nothing to do.
 #
-#   setup.sh [--image]     with --image also the guest image of the local cloud, meanwhile (as root)
+#   setup.sh [--image | --lab]     also the guest image of the local cloud; with --lab the OpenStack of the tests, too (root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -42,14 +42,24 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
     exit 9
 fi
 
-image=
-if [ "${1:-}" = --image ] && [ "$(id -u)" = 0 ]; then
-    # Each takes about a minute of one core: at the same time.
-    demo/guests/build >/dev/null &
-    image=$!
+# Each takes about a minute of one core: meanwhile. Both are kept in /var/cache/slurm-powersave.
+background=
+if [ "$(id -u)" = 0 ]; then
+    case "${1:-}" in
+    --image | --lab)
+        demo/guests/build >/dev/null &
+        background=$!
+        ;;
+    esac
+    if [ "${1:-}" = --lab ]; then
+        tests/openstack/lab/install >/dev/null &
+        background="$background $!"
+    fi
 fi
 finish() {
-    [ -z "$image" ] || wait "$image"
+    for job in $background; do
+        wait "$job"
+    done
 }
 
 stamp=.venv/pinned

@@ -1,5 +1,6 @@
-"""The provider's process: main.py CERTIFICATE SITE-PACKAGES...
+"""The provider's process: main.py PACKAGE CERTIFICATE SITE-PACKAGES...
 
+PACKAGE is the directory of the provider's Python package; its module `serve` has `servicer(terraform)`.
 Started through `launch.py`, with `-I -S`: no site, no .pth files, since Terraform starts a provider
 up to three times for each of its commands and waits for it. What tf's own runner does differently:
 - it has 10 workers, so an eleventh create would wait: 64;
@@ -14,6 +15,7 @@ up to three times for each of its commands and waits for it. What tf's own runne
 """
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -59,10 +61,10 @@ def socket_path() -> Path:
 
 def find_modules() -> None:
     """Set sys.path from our arguments, and leave out what takes long and is not used."""
-    here = Path(__file__).resolve().parent
-    sys.path[:0] = [str(here), str(here.parent)]
-    sys.path += sys.argv[2:]
-    if ALL_MODULES not in os.environ:
+    here, package = Path(__file__).resolve().parent, Path(sys.argv[1])
+    sys.path[:0] = [str(package.parent), str(here), str(here.parent)]
+    sys.path += sys.argv[3:]
+    if ALL_MODULES not in os.environ and importlib.import_module(package.name).SLIM:
         sys.modules.update((name, types.ModuleType(name)) for name in UNUSED)
 
 
@@ -83,12 +85,14 @@ def import_all() -> None:
     import grpc  # noqa: F401
     from tf.gen import grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc  # noqa: F401
 
+    package = Path(sys.argv[1]).name
+    for name in importlib.import_module(package).WARM:
+        importlib.import_module(name)
+
 
 def start(done: threading.Event, calls: Calls, path: Path, terraform: int) -> tuple[Any, Any]:
     """Start the server on a socket; return it and the servicer. Shutdown sets `done`."""
     import grpc
-    from localcloud_provider.provider import LocalCloud
-    from localcloud_provider.servicer import Servicer
     from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2_grpc
 
     class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):
@@ -100,12 +104,12 @@ def start(done: threading.Event, calls: Calls, path: Path, terraform: int) -> tu
         def StreamStdio(self, request: Any, context: Any) -> Any:
             return iter(())
 
-    servicer = Servicer(LocalCloud(terraform))
+    servicer = importlib.import_module(f"{Path(sys.argv[1]).name}.serve").servicer(terraform)
     server = grpc.server(ThreadPoolExecutor(WORKERS), interceptors=[calls])
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(servicer, server)
     grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(Stdio(), server)
-    certificate = json.loads(Path(sys.argv[1]).read_text())
+    certificate = json.loads(Path(sys.argv[2]).read_text())
     pair = (certificate["key"].encode(), certificate["certificate"].encode())
     server.add_secure_port(f"unix://{path}", grpc.ssl_server_credentials([pair]))
     server.start()

@@ -1,4 +1,4 @@
-"""A provider's process before it is one: warm.py CERTIFICATE SITE-PACKAGES...
+"""A provider's process before it is one: warm.py PACKAGE CERTIFICATE SITE-PACKAGES...
 
 Terraform starts a provider four times to plan one node and to show the plan, and nearly all of that
 time is Python importing grpc. This process has done so already, and forks for each start. `launch.py`
@@ -31,8 +31,8 @@ LOOK = 2.0
 def code() -> list[str]:
     """List the files that this process was made from."""
     here = Path(__file__).resolve().parent
-    files = [*here.glob("*.py"), *here.glob("*/*.py"), *here.parent.glob("local_cloud/*.py")]
-    return [sys.argv[1], *map(str, files)]
+    files = [*here.glob("*.py"), *Path(sys.argv[1]).glob("*.py"), *here.parent.glob("local_cloud/*.py")]
+    return [sys.argv[2], *map(str, files)]
 
 
 def newest(files: list[str]) -> int:

@@ -55,11 +55,17 @@ def main(words: list[str]) -> int:
                 if name in parts:
                     _say(name)
                     found[name] = measure(bench)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+                    _keep(found)
+    _keep(found)
     print_table(found)
     _say(f"written to {RESULT.relative_to(CHECKOUT)}")
     return 0
+
+
+def _keep(found: dict[str, Any]) -> None:
+    """Write what was measured so far: an interrupted run has not been for nothing."""
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _say(text: str) -> None:

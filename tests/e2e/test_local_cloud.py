@@ -291,7 +291,7 @@ def test_the_warm_process_ends_when_its_mirror_is_gone(tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     subprocess.run([sys.executable, str(DEMO / "provider/mirror"), str(mirror)], check=True)
     for _ in range(2):  # the first by itself, the second most likely forked
-        process = subprocess.Popen([mirror / "launch"], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([mirror / "launch-localcloud_provider"], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline().startswith("1|6|unix|/")
         process.kill()

@@ -1,42 +1,16 @@
 """tf's servicer with cures for what it lacks (each comment names one)."""
 
 import functools
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from flights import Flights
 from tf.gen import tfplugin_pb2 as pb
 from tf.provider import ProviderServicer, read_dynamic_value
 from tf.utils import Diagnostics
 
 from localcloud_provider.provider import LocalCloud
-
-
-class Flights:
-    """Counts the calls that are changing the cloud right now."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """A call is under way in this block."""
-        with self._changed:
-            self._count += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._count -= 1
-                self._changed.notify_all()
-
-    def wait_for_none(self, timeout: float) -> None:
-        """Return when no call is under way, or after `timeout` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._count == 0, timeout)
 
 
 def _answer(call: Callable[..., Any]) -> Callable[..., Any]:

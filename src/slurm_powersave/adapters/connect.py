@@ -9,6 +9,8 @@ from slurm_powersave.adapters import project
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
+from slurm_powersave.adapters.openstack import OpenStackCloud
+from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
@@ -18,7 +20,7 @@ from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports import Cloud, ImageCloud
+from slurm_powersave.ports import Cloud, FactsCloud, ImageCloud
 
 
 def ssh_options(cluster: Cluster) -> list[str]:
@@ -130,11 +132,22 @@ def image_cloud(cluster: Cluster, name: str) -> ImageCloud:
     cloud = cluster.clouds[name]
     if cloud.adapter == "local":
         return LocalImageCloud(cluster.cluster_name, cloud.settings)
+    if cloud.adapter == "openstack":
+        return OpenStackImageCloud(cluster.cluster_name, cloud.settings)
     raise ConfigError(
         f"no images can be made in the cloud {name}",
         where=f"{cluster.file}: clouds.{name}.adapter",
         why=f"its adapter is {cloud.adapter or 'none'}",
     )
+
+
+def facts_clouds(cluster: Cluster) -> dict[str, FactsCloud]:
+    """The clouds that can be asked before anything is made in them."""
+    return {
+        name: OpenStackCloud(cluster.cluster_name, cloud.settings)
+        for name, cloud in cluster.clouds.items()
+        if cloud.adapter == "openstack"
+    }
 
 
 def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:
@@ -160,10 +173,12 @@ def clouds(cluster: Cluster) -> dict[str, Cloud]:
     for name, cloud in cluster.clouds.items():
         if cloud.adapter == "local":
             found[name] = LocalCloud(cluster.cluster_name, cloud.settings)
+        elif cloud.adapter == "openstack":
+            found[name] = OpenStackCloud(cluster.cluster_name, cloud.settings)
         elif cloud.adapter not in (None, "none"):
             raise ConfigError(
                 f"no adapter called {cloud.adapter!r} in this version",
                 where=f"{cluster.file}: clouds.{name}.adapter",
-                todo="Use local or none.",
+                todo="Use openstack, local or none.",
             )
     return found

@@ -46,7 +46,8 @@ class LocalCloud:
         # -I -S: it needs the standard library only, and a third of its time would be site-packages.
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
-        self._names: set[str] = set()
+        # The cloud hears of the aliases with its first apply.
+        self._names: set[str] = set(settings.get("images") or ())
 
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state."""
@@ -99,8 +100,8 @@ class LocalCloud:
 
     def _known(self, kind: str, name: str, ask: Callable[[], Collection[str]]) -> str:
         # A name that was there once is not asked for again: each answer takes a tenth of a second, and the
-        # provider tells of what has gone since.
-        if name in self._names:
+        # provider tells of what has gone since. So does it of a path.
+        if name in self._names or name.startswith("/"):
             return name
         known = ask()
         if name in known:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.decide import fields, slurm_options
+from slurm_powersave.decide import fields, openstack_settings, slurm_options
 from slurm_powersave.decide.raw_view import Found, View, attempt, mapping, one_of, whole
 from slurm_powersave.decide.yaml_file import Document, Loc, Mistake
 from slurm_powersave.model import hostlist
 
-ADAPTERS = ("local",)
+ADAPTERS = ("local", "openstack")
 
 
 def mistakes(document: Document) -> list[Mistake]:
@@ -136,6 +136,14 @@ def _clouds(view: View) -> Found:
             )
 
 
+def _settings(view: View) -> Found:
+    for name, cloud in view.clouds.items():
+        given = mapping(mapping(cloud).get("settings"))
+        if mapping(cloud).get("adapter") == "openstack":
+            for place, wrong, right in openstack_settings.mistakes(given):
+                yield view.mistake(("clouds", name, "settings", *place), wrong, right)
+
+
 def _builders(view: View) -> Found:
     """The address of each cloud's builder, and the names that its servers will have."""
     holders: dict[Any, str] = {view.login.get("address"): "the login node"}
@@ -236,6 +244,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _pool_addresses,
     _twice,
     _clouds,
+    _settings,
     _builders,
     _partitions,
     _files,

@@ -18,7 +18,9 @@ class Section(BaseModel):
 class Cloud(Section):
     """A cloud that Terraform reaches."""
 
-    adapter: str | None = Field(None, description="What tells more of the cloud than Terraform can: local.")
+    adapter: str | None = Field(
+        None, description="What tells more of the cloud than Terraform can: openstack, local."
+    )
     base_module: fields.LocalPath | None = Field(
         None,
         description="Root module of the network and the login node; only the login node's cloud needs one.",

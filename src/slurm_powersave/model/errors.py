@@ -88,6 +88,10 @@ class CloudError(PowersaveError):
     """The cloud adapter failed; `failure` says how."""
 
     exit_code = 8
+    status: int = 0
+    """The HTTP status of the answer; 0: there was none."""
+    retry_after: float = 0.0
+    """Seconds for which the cloud wants to be left alone (Retry-After)."""
 
     def __init__(
         self,

@@ -1,53 +1,31 @@
 """Classes of failures, rests and reasons."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_powersave.decide import policy
 from slurm_powersave.model.errors import FailureClass
 
-# Words of Nova, Neutron, Keystone, Terraform's openstack provider, Ansible, and ours.
-TEXTS = {
-    FailureClass.QUOTA: [
-        "Quota exceeded for cores, ram: Requested 8, 16384, but already used 40, 81920 of 40 cores",
-        "Error creating server: Expected HTTP response code [200 202] but got 403 instead: "
-        '{"forbidden": {"code": 403, "message": "Quota exceeded for instances: Requested 1"}}',
-        "VolumeSizeExceedsAvailableQuota",
-        "OverLimit Retry...",
-    ],
-    FailureClass.CAPACITY: [
-        "No valid host was found. There are not enough hosts available.",
-        "Insufficient compute resources: Requested instance NUMA topology cannot fit",
-    ],
-    FailureClass.AUTH: [
-        "Authentication failed",
-        "The request you have made requires authentication. (HTTP 401)",
-        "got 401 instead: Unauthorized",
-        "Policy doesn't allow os_compute_api:servers:create to be performed: not allowed by policy",
-    ],
-    FailureClass.CONFIG: [
-        "Image 7f could not be found.",
-        "Flavor m9.huge could not be found",
-        "400 Bad Request: Invalid key_name",
-        "Unable to find network with name or id 'nope'",
-        'Unsupported argument: An argument named "x"',
-    ],
-    FailureClass.NODE_LOCAL: [
-        "Failed to connect to the host via ssh: Connection timed out",
-        "/mnt/ohpc is not a mount point",
-        "did not boot: no SSH within 600 s",
-        "slurmd is running but did not register within 120 s",
-    ],
-    FailureClass.UNKNOWN: ["", "500 Internal Server Error", "kaputt"],
-}
+CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/failure_texts.yml").read_text())
 
 
 @pytest.mark.parametrize(
-    ("failure", "text"), [(kind, text) for kind, texts in TEXTS.items() for text in texts]
+    "case", CASES, ids=lambda case: f"{case.get('status', '')} {case['text'][-60:]}".strip()
 )
-def test_classes(failure: FailureClass, text: str) -> None:
-    assert policy.classify(text) is failure
+def test_classes(case: dict[str, Any]) -> None:
+    if "status" in case:
+        assert policy.classify_answer(case["status"], case["text"]) == case["class"]
+    else:
+        assert policy.classify(case["text"]) == case["class"]
+
+
+def test_every_class_has_a_case() -> None:
+    assert {case["class"] for case in CASES} == set(FailureClass)
 
 
 def test_a_rest_doubles_up_to_eight_times() -> None:

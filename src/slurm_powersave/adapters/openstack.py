@@ -1,0 +1,186 @@
+"""Servers on OpenStack, through Nova's API. Only those with our cluster's tag are ever touched."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from slurm_powersave.adapters import openstack_console, openstack_facts, openstack_limits, openstack_servers
+from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack_names import Names
+from slurm_powersave.adapters.openstack_resize import Resizes
+from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.model.cloud_facts import CloudFacts
+from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.nodes import Flavor, Limit, Server
+
+log = logging.getLogger("slurm_powersave")
+
+
+class OpenStackCloud:
+    """Implements ports.Cloud and ports.FactsCloud.
+
+    `settings` are the cluster file's `clouds.NAME.settings` (decide/openstack_settings.py). Nothing is
+    imported or connected to before the first call; the session is kept, several threads may use it.
+    """
+
+    def __init__(self, cluster: str, settings: Mapping[str, Any]) -> None:
+        self._settings = Settings.model_validate(dict(settings))
+        self._cluster = cluster
+        self._tag = f"cluster={cluster}"
+        self._api = Api(self._settings)
+        self._names = Names(self._api)
+        self._resizes = Resizes(self._api)
+
+    def servers(self) -> Sequence[Server]:
+        """List the servers that carry our cluster's tag, in any state; without host keys."""
+        listed = self._api.listed("compute", "/servers/detail", tags=self._tag)
+        found = [one for one in listed if self._carries_tag(one)]
+        self._resizes.look(found)
+        images = self._names.image_names(openstack_servers.image_ids(found))
+        return [openstack_servers.told(one, images) for one in found]
+
+    def server(self, server_id: str) -> Server | None:
+        """Read one server, with its host key once it is ACTIVE; None when it is gone or not our cluster's."""
+        found = self._find(server_id)
+        if found is None or not self._carries_tag(found):
+            return None
+        self._resizes.look([found])
+        images = self._names.image_names(openstack_servers.image_ids([found]))
+        told = openstack_servers.told(found, images)
+        return self._with_host_key(told, found) if told.status == "ACTIVE" else told
+
+    def _with_host_key(self, told: Server, found: Mapping[str, Any]) -> Server:
+        refusal = ""
+        try:
+            key = openstack_console.read(self._api, told.id)
+        except CloudError as error:
+            if error.status not in (400, 403):
+                raise
+            key, refusal = "", f"the cloud does not show its console: {error.why}"
+        if not key and self._settings.host_keys == "first-use":
+            places = [
+                address
+                for kind in ("fixed", "floating")
+                for address in openstack_servers.addresses(found, kind)
+            ]
+            key = openstack_console.scan(places)
+            if key:
+                log.warning("server=%s host key believed on first use (host_keys: first-use)", told.id)
+        return replace(told, host_key=key, fault=told.fault or ("" if key else refusal))
+
+    def delete(self, server_id: str) -> None:
+        """Ask for a deletion by id; refused for a server without our cluster's tag, or with a lock.
+
+        With the setting force_delete, and for one that was deleted softly, past the cloud's soft delete.
+        """
+        found = self._find(server_id)
+        if found is None:
+            return
+        self._refuse(found)
+        force = self._settings.force_delete or found.get("status") == "SOFT_DELETED"
+        try:
+            if force:
+                self._act(server_id, {"forceDelete": None})
+            else:
+                self._api.ask("DELETE", "compute", f"/servers/{_quoted(server_id)}")
+        except CloudError as error:
+            if error.status != 404:
+                raise
+
+    def flavors(self) -> Mapping[str, Flavor]:
+        """Read the flavors by name."""
+        return self._names.flavors()
+
+    def images(self) -> frozenset[str]:
+        """Read the names of the images that servers can be made from; an ambiguous name is shown as ids."""
+        found = self._names.images()
+        active = frozenset(str(image["id"]) for image in found if image.get("status") == "active")
+        names = self._names.image_names(active)
+        return frozenset(names[one] for one in active)
+
+    def image_id(self, name: str) -> str:
+        """Return the id of an image."""
+        return self._names.image_id(name)
+
+    def flavor_id(self, name: str) -> str:
+        """Return the id of a flavor."""
+        return self._names.flavor_id(name)
+
+    def quota(self) -> Mapping[str, Limit]:
+        """Read Nova's limits and what the whole project uses of them."""
+        return openstack_limits.compute(self._api)
+
+    def facts(self) -> CloudFacts:
+        """Read what the pre-flight needs."""
+        return openstack_facts.read(self._api, self._cluster)
+
+    def reboot(self, server_id: str) -> None:
+        """Boot a server again (HARD: a guest that hangs is no obstacle): same disk."""
+        self._change(server_id, {"reboot": {"type": "HARD"}})
+
+    def rebuild(self, server_id: str, image: str) -> None:
+        """Give a server a fresh disk of an image."""
+        self._change(server_id, {"rebuild": {"imageRef": self.image_id(image)}})
+
+    def resize(self, server_id: str, flavor: str) -> None:
+        """Give a server another flavor; `servers` and `server` confirm it when it has come so far."""
+        flavor_id = self.flavor_id(flavor)
+        self._resizes.asked(server_id)
+        try:
+            self._change(server_id, {"resize": {"flavorRef": flavor_id}})
+        except CloudError:
+            self._resizes.refused(server_id)
+            raise
+
+    def _change(self, server_id: str, action: Mapping[str, Any]) -> None:
+        self._mine(server_id)
+        self._act(server_id, action)
+
+    def _act(self, server_id: str, action: Mapping[str, Any]) -> Any:
+        return self._api.ask("POST", "compute", f"/servers/{_quoted(server_id)}/action", body=action)
+
+    def _mine(self, server_id: str) -> Mapping[str, Any]:
+        """Read a server that is to be changed; one that is not our cluster's, or locked, is never touched."""
+        found = self._find(server_id)
+        if found is None:
+            raise CloudError(
+                f"server {server_id} is not there, or not ours",
+                failure=FailureClass.CONFIG,
+                where="OpenStack compute",
+            )
+        self._refuse(found)
+        return found
+
+    def _refuse(self, found: Mapping[str, Any]) -> None:
+        if not self._carries_tag(found):
+            raise CloudError(
+                f"server {found['id']} is not ours",
+                failure=FailureClass.CONFIG,
+                where="OpenStack compute",
+                why=f"it does not carry the tag {self._tag}",
+            )
+        # Nova itself lets an administrator, and a forced deletion, past a lock.
+        if found.get("locked"):
+            raise CloudError(
+                f"server {found['id']} is locked",
+                failure=FailureClass.CONFIG,
+                where="OpenStack compute",
+                why="somebody has locked it",
+                todo="openstack server unlock",
+            )
+
+    def _find(self, server_id: str) -> Mapping[str, Any] | None:
+        answer = self._api.find("compute", f"/servers/{_quoted(server_id)}")
+        if answer is None or answer["server"].get("status") == "DELETED":
+            return None
+        found: Mapping[str, Any] = answer["server"]
+        return found
+
+    def _carries_tag(self, found: Mapping[str, Any]) -> bool:
+        return self._tag in (found.get("tags") or ())
+
+
+def _quoted(server_id: str) -> str:
+    return quote(server_id, safe="")

@@ -1,0 +1,65 @@
+"""Quotas of a project and what is used of them."""
+
+from typing import Any
+
+from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.nodes import Limit
+
+_COMPUTE = {
+    "instances": ("maxTotalInstances", "totalInstancesUsed"),
+    "cores": ("maxTotalCores", "totalCoresUsed"),
+    "ram": ("maxTotalRAMSize", "totalRAMUsed"),
+    "server_groups": ("maxServerGroups", "totalServerGroupsUsed"),
+}
+_NETWORK = {
+    "ports": ("port", "/ports"),
+    "floating_ips": ("floatingip", "/floatingips"),
+    "networks": ("network", "/networks"),
+    "subnets": ("subnet", "/subnets"),
+    "routers": ("router", "/routers"),
+    "security_groups": ("security_group", "/security-groups"),
+}
+
+
+def compute(api: Api) -> dict[str, Limit]:
+    """Read Nova's limits: instances, cores, ram (MiB), server_groups. One call."""
+    told = api.get("compute", "/limits")["limits"]["absolute"]
+    return {
+        ours: Limit(_limit(told[most]), int(told.get(used, 0)))
+        for ours, (most, used) in _COMPUTE.items()
+        if most in told
+    }
+
+
+def network(api: Api, project_id: str) -> dict[str, Limit]:
+    """Read Neutron's limits: ports, floating_ips, networks, subnets, routers, security_groups.
+
+    What is used comes with them where Neutron has the extension quota_details, else it is counted.
+    """
+    try:
+        told = api.get("network", f"/quotas/{project_id}/details")["quota"]
+    except CloudError as error:
+        if error.status != 404:
+            raise
+        return _counted(api, project_id)
+    return {
+        ours: Limit(_limit(told[name]["limit"]), int(told[name]["used"]) + int(told[name].get("reserved", 0)))
+        for ours, (name, _) in _NETWORK.items()
+        if name in told
+    }
+
+
+def _counted(api: Api, project_id: str) -> dict[str, Limit]:
+    told = api.get("network", f"/quotas/{project_id}")["quota"]
+    found = {}
+    for ours, (name, path) in _NETWORK.items():
+        if name in told:
+            used = len(api.listed("network", path, fields="id", project_id=project_id))
+            found[ours] = Limit(_limit(told[name]), used)
+    return found
+
+
+def _limit(told: Any) -> int | None:
+    """-1 means unlimited."""
+    return None if int(told) < 0 else int(told)

@@ -1,0 +1,403 @@
+"""An OpenStack of one file that speaks HTTP: as much of the five APIs as the adapter asks for, in Nova's words.
+
+For tests without the lab; what it says was copied from the lab's answers. All services are behind one port, by prefix.
+"""
+
+import base64
+import itertools
+import json
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+HOST = "127.0.0.1"
+PROJECT = "0123456789abcdef0123456789abcdef"
+SECONDS = 0.15
+"""What a boot, a rebuild, a snapshot takes."""
+
+
+def public_key(kind: str = "ssh-ed25519") -> str:
+    """A public key that nobody has the other half of."""
+    parts = [kind.encode(), uuid.uuid4().bytes * 2]
+    return f"{kind} {base64.b64encode(b''.join(struct.pack('>I', len(one)) + one for one in parts)).decode()}"
+
+
+class Refusal(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, message: str, kind: str = "badRequest") -> None:
+        super().__init__(message)
+        self.status, self.body = status, {kind: {"code": status, "message": message}}
+
+
+@dataclass
+class HttpCloud:
+    """A context manager: listens while it is entered."""
+
+    page: int = 1000
+    """The longest page of a listing."""
+    clock_skew: float = 0.0
+    console: bool = True
+    quota_details: bool = True
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flavors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    network: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    key_pairs: dict[str, str] = field(default_factory=dict)
+    consoles: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=lambda: {"instances": 10, "cores": 20, "ram": -1})
+    _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    _ids: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        for name, ram in (("small", 512), ("large", 2048)):
+            self.add_flavor(name, 1 if name == "small" else 2, ram)
+        for name in ("default", "other"):
+            self.add_image(name)
+        self.network.setdefault("networks", [])
+        for kind in ("subnets", "ports", "security-groups", "floatingips", "routers"):
+            self.network.setdefault(kind, [])
+
+    def __enter__(self) -> "HttpCloud":
+        self._server = ThreadingHTTPServer((HOST, 0), _handler(self))
+        self._server.daemon_threads = True
+        self.address = f"http://{HOST}:{self._server.server_address[1]}"
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    # What a test puts there
+
+    def add_flavor(self, name: str, vcpus: int, ram: int, disk: int = 1) -> str:
+        """Add a flavor; return its id."""
+        made = {"id": f"f-{next(self._ids)}", "name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
+        self.flavors[made["id"]] = made
+        return str(made["id"])
+
+    def add_image(self, name: str | None, status: str = "active", **properties: Any) -> str:
+        """Add an image; return its id."""
+        made = {
+            "id": str(uuid.uuid4()),
+            "name": name,
+            "status": status,
+            "created_at": "2026-11-21T08:00:00Z",
+            "size": 1000,
+            "virtual_size": None,
+            "min_disk": 0,
+            "min_ram": 0,
+            **properties,
+        }
+        self.images[made["id"]] = made
+        return str(made["id"])
+
+    def add_server(self, name: str, tags: frozenset[str], status: str = "ACTIVE", **fields: Any) -> str:
+        """Add a server of the flavor small; return its id."""
+        flavor = next(one for one in self.flavors.values() if one["name"] == "small")
+        image = next(one for one in self.images.values() if one["name"] == "default")
+        made = {
+            "id": str(uuid.uuid4()),
+            "name": name,
+            "status": status,
+            "addresses": _addresses(f"10.0.1.{len(self.servers) % 250 + 1}"),
+            "image": {"id": image["id"]},
+            "flavor": _embedded(flavor),
+            "tags": sorted(tags),
+            "locked": False,
+            **fields,
+        }
+        self.servers[made["id"]] = made
+        self._boot(made)
+        return str(made["id"])
+
+    def at(self, change: Callable[[], None]) -> None:
+        """Let something happen a moment later."""
+        self._later.append((time.monotonic() + SECONDS, change))
+
+    def go_on(self) -> None:
+        """Let happen what is due."""
+        now = time.monotonic()
+        due = [change for when, change in self._later if when <= now]
+        self._later = [(when, change) for when, change in self._later if when > now]
+        for change in due:
+            change()
+
+    def _boot(self, server: dict[str, Any]) -> None:
+        shown = f"-----BEGIN SSH HOST KEY KEYS-----\r\n{public_key()} root@x\r\n-----END SSH HOST KEY KEYS-----\r\n"
+        self.consoles[server["id"]] = self.consoles.get(server["id"], "") + shown
+
+    # The APIs
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        """Answer a request to /SERVICE/VERSION/..."""
+        self.go_on()
+        service, *rest = [part for part in path.split("/") if part]
+        if service == "identity" and rest[1:] == ["auth", "tokens"]:
+            return 201, self._token()
+        if len(rest) <= 1:
+            return 200, self._version(service)
+        what, *more = rest[1:]
+        name = f"_{service}_{what.replace('-', '_')}"
+        handler = getattr(self, name, None) or getattr(self, f"_{service}", None)
+        if handler is None:
+            raise Refusal(404, f"no {path}", "itemNotFound")
+        found: tuple[int, Any] = handler(method, [what, *more], query, body)
+        return found
+
+    def _token(self) -> Any:
+        catalog = [
+            {
+                "type": kind,
+                "name": kind,
+                "id": kind,
+                "endpoints": [
+                    {
+                        "interface": "public",
+                        "region": "RegionOne",
+                        "region_id": "RegionOne",
+                        "id": kind,
+                        "url": f"{self.address}/{kind}{version}",
+                    }
+                ],
+            }
+            for kind, version in (
+                ("identity", "/v3"),
+                ("compute", "/v2.1"),
+                ("image", ""),
+                ("network", ""),
+            )
+        ]
+        return {
+            "token": {
+                "methods": ["password"],
+                "user": {"id": "u", "name": "demo", "domain": {"id": "default", "name": "Default"}},
+                "project": {"id": PROJECT, "name": "demo", "domain": {"id": "default", "name": "Default"}},
+                "roles": [{"id": "r", "name": "member"}],
+                "expires_at": "2099-01-01T00:00:00.000000Z",
+                "issued_at": "2026-11-21T08:00:00.000000Z",
+                "audit_ids": ["a"],
+                "catalog": catalog,
+            }
+        }
+
+    def _version(self, service: str) -> Any:
+        version = {"identity": "v3", "compute": "v2.1", "image": "v2", "network": "v2.0"}[service]
+        told = {
+            "id": "v3.14" if service == "identity" else version,
+            "status": "stable" if service == "identity" else "CURRENT",
+            "version": "2.96" if service == "compute" else "",
+            "min_version": "2.1" if service == "compute" else "",
+            "links": [{"rel": "self", "href": f"{self.address}/{service}/{version}/"}],
+        }
+        return {"version": told} if service in ("identity", "compute") else {"versions": [told]}
+
+    def _paged(self, key: str, path: str, found: list[Any], query: dict[str, str]) -> Any:
+        start = 0
+        if marker := query.get("marker"):
+            start = next(index for index, one in enumerate(found) if one["id"] == marker) + 1
+        size = min(int(query.get("limit", self.page)), self.page)
+        page = found[start : start + size]
+        body: dict[str, Any] = {key: page}
+        if start + size < len(found):
+            kept = "&".join(f"{name}={value}" for name, value in query.items() if name != "marker")
+            link = f"http://elsewhere.example{path}?{kept.replace('cluster=', 'cluster%3D')}&marker={page[-1]['id']}"
+            body |= {"next": link} if key == "images" else {f"{key}_links": [{"rel": "next", "href": link}]}
+        return body
+
+    def _one(self, store: dict[str, Any], key: str) -> Any:
+        if key not in store:
+            raise Refusal(404, f"{key} could not be found.", "itemNotFound")
+        return store[key]
+
+    def _compute_servers(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        if path == ["servers", "detail"]:
+            tags = set(query.get("tags", "").split(",")) - {""}
+            found = [one for one in self.servers.values() if tags <= set(one["tags"])]
+            return 200, self._paged("servers", "/compute/v2.1/servers/detail", found, query)
+        if method == "POST" and len(path) == 1:
+            return 202, {"server": {"id": self._create(body["server"])}}
+        server = self._one(self.servers, path[1])
+        if method == "GET":
+            return 200, {"server": server}
+        if method == "DELETE":
+            self._delete(server)
+            return 204, None
+        return self._act(server, body)
+
+    def _delete(self, server: dict[str, Any]) -> None:
+        self.at(lambda: self.servers.pop(server["id"], None) and None)
+
+    def _create(self, asked: dict[str, Any]) -> str:
+        image = self._one(self.images, asked["imageRef"])
+        flavor = self._one(self.flavors, asked["flavorRef"])
+        if asked["key_name"] not in self.key_pairs:
+            raise Refusal(400, "Invalid key_name provided.")
+        made = self.add_server(asked["name"], frozenset(asked["tags"]), "BUILD")
+        server = self.servers[made]
+        server |= {"image": {"id": image["id"]}, "flavor": _embedded(flavor)}
+        server["addresses"] = _addresses(asked["networks"][0]["fixed_ip"])
+        self.at(lambda: server.update(status="ACTIVE"))
+        return made
+
+    def _act(self, server: dict[str, Any], body: dict[str, Any]) -> tuple[int, Any]:
+        (action, detail), *_ = body.items()
+        if action == "os-getConsoleOutput":
+            if not self.console:
+                raise Refusal(501, "The console is not available", "notImplemented")
+            return 200, {"output": self.consoles.get(server["id"], "")}
+        if action == "forceDelete":
+            self._delete(server)
+        elif action == "reboot":
+            self._busy(server, "HARD_REBOOT" if detail["type"] == "HARD" else "REBOOT")
+        elif action == "rebuild":
+            server["image"] = {"id": self._one(self.images, detail["imageRef"])["id"]}
+            self._busy(server, "REBUILD")
+        elif action == "resize":
+            flavor = self._one(self.flavors, detail["flavorRef"])
+            server |= {"flavor": _embedded(flavor)}
+            self._busy(server, "RESIZE", "VERIFY_RESIZE")
+        elif action == "confirmResize":
+            if server["status"] != "VERIFY_RESIZE":
+                raise Refusal(409, "Cannot 'confirmResize' instance while it is in vm_state active")
+            self.at(lambda: server.update(status="ACTIVE"))
+            return 204, None
+        elif action == "os-stop":
+            self.at(lambda: server.update(status="SHUTOFF"))
+        elif action == "createImage":
+            base = self.images.get(server["image"]["id"], {})
+            kept = {key: value for key, value in base.items() if key.startswith("slurm_powersave_")}
+            made = self.add_image(detail["name"], "queued", **kept, **{"image_type": "snapshot"})
+            self.images[made] |= detail["metadata"]
+            self.at(lambda: self.images[made].update(status="active"))
+        return 202, None
+
+    def _busy(self, server: dict[str, Any], status: str, then: str = "ACTIVE") -> None:
+        server["status"] = status
+        self.at(lambda: server.update(status=then))
+
+    def _compute_flavors(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        return 200, self._paged("flavors", "/compute/v2.1/flavors/detail", list(self.flavors.values()), query)
+
+    def _compute_limits(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        flavors = [one["flavor"] for one in self.servers.values()]
+        absolute = {
+            "maxTotalInstances": self.limits["instances"],
+            "totalInstancesUsed": len(flavors),
+            "maxTotalCores": self.limits["cores"],
+            "totalCoresUsed": sum(one["vcpus"] for one in flavors),
+            "maxTotalRAMSize": self.limits["ram"],
+            "totalRAMUsed": sum(one["ram"] for one in flavors),
+        }
+        return 200, {"limits": {"rate": [], "absolute": absolute}}
+
+    def _compute_os_keypairs(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        return 200, {"keypair": {"name": path[1], "public_key": self._one(self.key_pairs, path[1])}}
+
+    def _compute_os_availability_zone(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        zones = [("nova", True), ("away", False)]
+        told = [{"zoneName": name, "zoneState": {"available": there}} for name, there in zones]
+        return 200, {"availabilityZoneInfo": told}
+
+    def _image_images(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        if len(path) == 1:
+            found = [one for one in self.images.values() if query.get("name", one["name"]) == one["name"]]
+            return 200, self._paged("images", "/v2/images", found, query)
+        image = self._one(self.images, path[1])
+        if method == "PATCH":
+            for change in body:
+                if (change["op"] == "replace") is not (change["path"][1:] in image):
+                    raise Refusal(409, f"{change['op']} {change['path']}")
+                image[change["path"][1:]] = change["value"]
+        if method == "DELETE":
+            del self.images[image["id"]]
+            return 204, None
+        return 200, image
+
+    def _network_quotas(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        limits = {
+            "port": 50,
+            "floatingip": -1,
+            "network": 10,
+            "subnet": 10,
+            "router": 5,
+            "security_group": 10,
+        }
+        if path[2:] != ["details"]:
+            return 200, {"quota": limits}
+        if not self.quota_details:
+            raise Refusal(404, "no details", "itemNotFound")
+        told = {
+            name: {"limit": limit, "used": len(self.network.get(_plural(name), [])), "reserved": 0}
+            for name, limit in limits.items()
+        }
+        return 200, {"quota": told}
+
+    def _network(self, method: str, path: list[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
+        tags = set(query.get("tags", "").split(",")) - {""}
+        found = [one for one in self.network[path[0]] if tags <= set(one.get("tags", ()))]
+        return 200, self._paged(path[0].replace("-", "_"), f"/network/v2.0/{path[0]}", found, query)
+
+
+def _plural(name: str) -> str:
+    return f"{name.replace('_', '-')}s"
+
+
+def _embedded(flavor: dict[str, Any]) -> dict[str, Any]:
+    return {key: flavor[key] for key in ("vcpus", "ram", "disk")} | {"original_name": flavor["name"]}
+
+
+def _addresses(fixed: str) -> dict[str, Any]:
+    return {"net": [{"addr": fixed, "version": 4, "OS-EXT-IPS:type": "fixed"}]}
+
+
+def _handler(cloud: HttpCloud) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _handle(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            asked = urlsplit(self.path)
+            try:
+                status, answer = cloud.answer(self.command, asked.path, dict(parse_qsl(asked.query)), body)
+            except Refusal as refusal:
+                status, answer = refusal.status, refusal.body
+            content = b"" if answer is None else json.dumps(answer).encode()
+            self.send_response_only(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Date", formatdate(time.time() + cloud.clock_skew, usegmt=True))
+            self.send_header("X-Subject-Token", "token")
+            self.send_header("X-OpenStack-Request-Id", "req-1")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    return Handler
