@@ -16,7 +16,7 @@ from slurm_powersave.model.nodes import Server, SlurmSnapshot
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
 job; POWER_DOWN heals it (both measured)."""
-_NO_NODES = frozenset({"role=login", BUILDER_TAG})
+_NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
 """Tags of servers that are ours and no nodes."""
 
 

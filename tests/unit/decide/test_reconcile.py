@@ -24,7 +24,7 @@ def test_differences(case: dict[str, Any]) -> None:
             f"id-{number}",
             name,
             "ACTIVE",
-            tags=frozenset({f"role={name}" if name in ("login", "builder") else f"node={name}"}),
+            tags=frozenset({f"role={name}" if name in ("login", "storage", "builder") else f"node={name}"}),
         )
         for number, name in enumerate(case.get("servers", []))
     ]
