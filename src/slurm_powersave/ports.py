@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from slurm_powersave.decide.fence import Contract
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
+from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import (
     DesiredNode,
     Flavor,
@@ -199,6 +200,14 @@ class FactsCloud(Protocol):
 
         Bounded in time: a service that does not answer costs one time limit, and no more of it is asked.
         """
+
+
+@runtime_checkable
+class TellsLeftovers(Protocol):
+    """A cloud adapter that can name all that is ours, not the servers alone. Raises CloudError."""
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """List everything that carries our cluster's tag or name, asked of the cloud anew."""
 
 
 class Intake(Protocol):

@@ -9,6 +9,8 @@ from typing import Any
 from slurm_powersave.adapters import process
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
+from slurm_powersave.model.images import CLUSTER
+from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 READ_TIMEOUT = 30.0
@@ -27,7 +29,7 @@ FAILURES = {
 
 
 class LocalCloud:
-    """Implements ports.Cloud.
+    """Implements ports.Cloud and ports.TellsLeftovers.
 
     `settings` are the cluster file's `clouds.NAME.settings`: `root` is the cloud's directory, `cli`
     the path of its command where it is not in the checkout that this package was installed from.
@@ -74,6 +76,17 @@ class LocalCloud:
     def images(self) -> frozenset[str]:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """List our servers, the bridge (a cloud has one), and the snapshots that we have made."""
+        found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
+        if network := self._ask(READ_TIMEOUT, "network", "show"):
+            found.append(Leftover("network", network["bridge"], network["bridge"]))
+        snapshots = self._ask(READ_TIMEOUT, "snapshots") or []
+        ours = [
+            image["name"] for image in snapshots if f"cluster={image['properties'].get(CLUSTER)}" == self._tag
+        ]
+        return [*found, *(Leftover(IMAGE, name, name) for name in ours)]
 
     def image_id(self, name: str) -> str:
         """Return the name: it is the id here."""

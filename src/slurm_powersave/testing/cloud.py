@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 
 
@@ -36,7 +37,7 @@ class _Held:
 
 @dataclass
 class MemoryCloud:
-    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud.
+    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud and TellsLeftovers.
 
     What it knows of clouds is what the contract test shows on the local one (tests/contract/cloud_cases.py).
     """
@@ -76,6 +77,8 @@ class MemoryCloud:
     """Image or flavor -> its id; others have their name for one."""
     created: int = 0
     """How many servers were ever made."""
+    others: list[Leftover] = field(default_factory=list)
+    """What of ours there is beside the servers."""
     _servers: dict[str, _Held] = field(default_factory=dict)
 
     def _check(self) -> None:
@@ -129,6 +132,10 @@ class MemoryCloud:
         found = [held for held in self._servers.values() if self._alive(held) and self._ours(held)]
         told = map(self._told, found)
         return list(told) if self.lists_keys else [replace(server, host_key="") for server in told]
+
+    def leftovers(self) -> list[Leftover]:
+        """List what is our cluster's."""
+        return [Leftover(SERVER, server.id, server.name) for server in self.servers()] + self.others
 
     def _told(self, held: _Held) -> Server:
         done = self.clock.now() >= held.busy_until
