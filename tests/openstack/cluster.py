@@ -1,4 +1,4 @@
-"""A real cluster on the lab: our command and engine, real Slurm in guests, a proxy before the cloud's APIs."""
+"""A real cluster on the lab: our command and engine, real Slurm in guests, a proxy before the APIs."""
 
 import copy
 import subprocess
@@ -41,8 +41,14 @@ node_pools:
 partitions:
   - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
 power_save:
-  {{suspend_time: {suspend_time}, suspend_timeout: 60, resume_timeout: {resume_timeout}, interval: 1, min_interval: 0}}
-failure: {{rest: {{capacity: 20, quota: 20, unknown: 20, node-local: 20, config: 20, auth: 20}}, boot_timeout: 60}}
+  suspend_time: {suspend_time}
+  suspend_timeout: 60
+  resume_timeout: {resume_timeout}
+  interval: 1
+  min_interval: 0
+failure:
+  rest: {{capacity: 20, quota: 20, unknown: 20, node-local: 20, config: 20, auth: 20}}
+  boot_timeout: {boot_timeout}
 fast_start: true
 slurm_conf_extra:
   AuthInfo: cred_expire=10
@@ -55,6 +61,15 @@ slurm_conf_extra:
 """
 
 
+DEFAULTS = {
+    "suspend_time": 15,
+    "resume_timeout": 120,
+    "min_nodes": 0,
+    "image": "lab-base",
+    "boot_timeout": 60,
+}
+
+
 class Stack(Live):
     """The cluster in a project of the lab."""
 
@@ -62,9 +77,10 @@ class Stack(Live):
         super().__init__(project.directory / name, name, project.lab.network, project.lab.network)
         self.project = project
         self.values: dict[str, Any] = {}
+        self.ports_at_rest = 0
 
     def lay_out(self, proxy: Proxy | None = None, **changes: Any) -> None:
-        """Write cluster file and clouds.yaml; nothing is made yet. With a proxy the way to the cloud is through it."""
+        """Write cluster file and clouds.yaml; with a proxy the way to the cloud is through it."""
         self.root.mkdir(parents=True)
         config = copy.deepcopy(self.project.config)
         if proxy:
@@ -78,8 +94,7 @@ class Stack(Live):
 
     def write(self, **changes: Any) -> None:
         """Write the cluster file with what was changed so far."""
-        defaults = {"suspend_time": 15, "resume_timeout": 120, "min_nodes": 0, "image": "lab-base"}
-        self.values = defaults | self.values | changes
+        self.values = DEFAULTS | self.values | changes
         self.file.write_text(
             CLUSTER_FILE.format(
                 name=self.name,
@@ -93,6 +108,7 @@ class Stack(Live):
     def make(self, **changes: Any) -> None:
         """Deploy, and start the engine."""
         self.command("deploy", "--yes", timeout=300)
+        self.ports_at_rest = self.ports()
         self.start_engine()
 
     def remove(self) -> None:
@@ -108,6 +124,17 @@ class Stack(Live):
     def cloud(self, *words: str) -> Any:
         """The lab has no command of its own; its faults end with the block that asked for them."""
         assert words == ("fault", "clear"), words
+
+    def quiet(self) -> None:
+        """Wait until nothing is under way, and the cloud has what the journal says."""
+        self.wait("nothing is under way", lambda: not self.open_operations(), 90)
+        journal = self.journal()
+        try:
+            known = {name: r.server_id for name, r in journal.node_records().items() if r.server_id}
+        finally:
+            journal.close()
+        assert self.servers() == known
+        assert self.ports() == self.ports_at_rest + len(known)
 
     def ports(self) -> int:
         """Count the project's ports: those of the nodes come and go with their servers."""

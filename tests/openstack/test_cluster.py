@@ -1,11 +1,15 @@
-"""The whole job on OpenStack: from an empty project to a cluster that runs jobs, through its changes, and back."""
+"""The whole job on OpenStack: from an empty project to a cluster that runs jobs, its changes, and back."""
 
+import os
+import re
+import signal
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.e2e.harness import OFF
+from tests.e2e.test_reboots import asked, ended
 from tests.openstack.cluster import Stack
 from tests.openstack.harness import Project
 from tests.openstack.proxy import Proxy
@@ -51,7 +55,6 @@ def no_changes(stack: Stack) -> None:
 
 
 def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(stack: Stack) -> None:
-    ports = stack.ports()
     job = stack.sbatch("-N3", "srun hostname")
     stack.job_done(job, 120)
     assert sorted(stack.login(f"cat /mnt/ohpc/{job}.out").split()) == ["os-1", "os-2", "os-3"]
@@ -61,5 +64,139 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(stack: Stack) ->
     stack.wait(
         "Slurm counts them as off", lambda: all(OFF in stack.node(f"os-{n}").flags for n in (1, 2, 3)), 30
     )
-    assert stack.ports() == ports
+    stack.quiet()
     no_changes(stack)
+
+
+def test_a_second_deploy_changes_nothing(stack: Stack) -> None:
+    said = stack.command("deploy", "--yes", timeout=300)
+    assert re.search(r"login +: ok=\d+ +changed=0 ", said), said[-800:]
+    no_changes(stack)
+
+
+def test_a_node_is_reimaged_and_resized_in_place(stack: Stack) -> None:
+    node, other = "os-1", "os-2"
+    try:
+        stack.idle(node, other)
+        ids, boots = stack.servers(), stack.boots(node, other)
+        asked(stack, [node], "reimage image=lab-base-2")
+        assert ended(stack, node, 120).outcome == "done"
+        newer = stack.project.image("lab-base-2")
+        assert stack.ssh(f"{stack.network}.1.1", "cat /etc/openstack-image") == newer
+        no_changes(stack)
+        asked(stack, [node], "resize flavor=lab.small")
+        assert ended(stack, node, 120).outcome == "done"
+        server = stack.project.cloud.compute.get_server(ids[node])
+        assert (server.status, server.flavor["original_name"]) == ("ACTIVE", "lab.small")
+        asked(stack, [node], "reboot")
+        assert (ended(stack, node, 120).action, ended(stack, node).outcome) == ("reboot", "done")
+        assert stack.servers() == ids and stack.boots(other) == {other: boots[other]}
+        assert stack.boots(node) != {node: boots[node]}
+        no_changes(stack)
+        stack.wait("Slurm has it back", lambda: stack.up(node), 30)
+        stack.job_done(stack.sbatch(f"-w {node}"))
+    finally:
+        stack.except_from_suspend("")
+
+
+def test_the_pool_grows_and_shrinks_by_hand(stack: Stack) -> None:
+    for count in (2, 1, 0):
+        stack.write(min_nodes=count)
+        stack.command("resize", "--yes", timeout=180)
+        names = [f"os-{number}" for number in range(1, count + 1)]
+        assert stack.up(*names)
+        stack.wait("the cloud has them alone", lambda: sorted(stack.servers()) == names, 60)  # noqa: B023
+    no_changes(stack)
+
+
+def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) -> None:
+    stack.project.quota(instances=6)  # the login node and five
+    try:
+        array = stack.sbatch("--array=1-8 --exclusive", "sleep 5")
+        stack.wait("three are refused", lambda: len(failed(stack, "quota")) == 3, 60)
+        stack.wait("Slurm tells why", lambda: len(reasons(stack, "(quota) needs 1 instances")) == 3, 5)
+        assert len(stack.servers()) == 5
+    finally:
+        stack.project.quota(instances=100)
+    stack.wait("every job has run", lambda: not stack.login(f"squeue -h -j {array}", check=False), 150)
+    stack.quiet()
+
+
+def test_nodes_that_nova_can_not_make_are_told_and_the_others_run(stack: Stack) -> None:
+    nobind = stack.project.lab.state / "nobind"
+    nobind.write_text("os-4")
+    faults = (
+        {"op": "spawn", "name": "^os-2$", "error": "reschedule"},
+        {"op": "spawn", "name": "^os-3$", "error": "abort", "times": 1},
+    )
+    try:
+        with stack.project.lab.faults(*faults):
+            jobs = [stack.sbatch(f"-w os-{number}", "sleep 1") for number in (1, 2, 3, 4)]
+            stack.wait("capacity is told", lambda: reasons(stack, "(capacity) ") == {"os-2"}, 90)
+            stack.wait("and the others", lambda: reasons(stack, "(node-local) ") == {"os-3", "os-4"}, 60)
+            stack.job_done(jobs[0], 90)
+    finally:
+        nobind.unlink()
+    for job in jobs[1:]:
+        stack.job_done(job, 150)
+    stack.quiet()
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_an_api_that_fails_for_a_while_is_waited_for(stack: Stack, proxy: Proxy, status: int) -> None:
+    proxy.order(status=status, service="compute", times=6)
+    stack.job_done(stack.sbatch("-w os-5"), 150)
+    proxy.calm()
+    stack.quiet()
+
+
+def test_a_server_that_was_deleted_behind_our_back_is_made_anew(stack: Stack) -> None:
+    stack.idle("os-1")
+    gone = stack.servers()["os-1"]
+    stack.project.cloud.compute.delete_server(gone)
+    stack.wait("it is noticed", lambda: not stack.up("os-1"), 90)
+    stack.except_from_suspend("")
+    stack.job_done(stack.sbatch("-w os-1"), 150)
+    assert stack.servers()["os-1"] != gone
+    stack.quiet()
+
+
+def test_a_dead_hypervisor_costs_its_nodes_and_no_others(stack: Stack) -> None:
+    lab = stack.project.lab
+    pid = int((lab.state / "pid/nova-compute.fake-01").read_text())
+    os.kill(pid, signal.SIGKILL)
+    try:
+        jobs = [stack.sbatch(f"-w os-{number}", "sleep 1") for number in (6, 7, 8)]
+        for job in jobs:
+            stack.job_done(job, 240)
+    finally:
+        lab.run("up")
+    stack.quiet()
+
+
+def test_teardown_leaves_nothing(stack: Stack) -> None:
+    stack.idle("os-1")
+    stack.stop_engine()
+    stack.command("teardown", "--yes", timeout=240)
+    assert stack.project.left() == {}
+
+
+def failed(stack: Stack, failure: str) -> set[str]:
+    """Nodes whose newest resume failed for a class of reasons."""
+    journal = stack.journal()
+    try:
+        newest = {node: journal.history(node, 5) for node in stack.nodes()}
+    finally:
+        journal.close()
+    return {
+        node
+        for node, ops in newest.items()
+        if (op := next((op for op in ops if op.mode == "resume"), None)) and op.failure == failure
+    }
+
+
+def reasons(stack: Stack, begin: str) -> set[str]:
+    """Nodes whose reason in Slurm is ours and begins so."""
+    return {
+        name for name, node in stack.nodes().items() if node.reason.startswith(f"slurm-powersave: {begin}")
+    }

@@ -57,8 +57,8 @@ def test_a_reason_has_what_the_cloud_said_and_not_how_it_was_asked() -> None:
         ' "Quota exceeded for cores: Requested 64, but already used 12 of 64 cores"}}'
     )
     assert policy.reason(FailureClass.QUOTA, text, "1a2b") == (
-        "slurm-powersave: (quota) Error creating OpenStack server: Quota exceeded for cores: Requested 64, but"
-        " already used 12 of 64 cores (HTTP 403) [op 1a2b]"
+        "slurm-powersave: (quota) Error creating OpenStack server: Quota exceeded for cores: Requested 64,"
+        " but already used 12 of 64 cores (HTTP 403) [op 1a2b]"
     )
     assert policy.spoken("got nothing: {}") == "got nothing: {}"
 
