@@ -48,7 +48,7 @@ def terraform_fmt() -> bool:
     )
 
 
-MODULES = ("demo/base", "demo/nodes", "terraform_ohpc/base", "terraform_ohpc/nodes")
+MODULES = ("demo/base", "demo/nodes", "terraform_ohpc/base", "terraform_ohpc/nodes", "terraform_ctl")
 
 
 def terraform_validate() -> bool:

@@ -72,8 +72,8 @@ def kind(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """Say in a few words what a value of a JSON schema is."""
     if "$ref" in schema:
         schema = definitions[schema["$ref"].rpartition("/")[2]]
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(kind(one, definitions) for one in schema["anyOf"]))
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(dict.fromkeys(kind(one, definitions) for one in choices))
     if "allOf" in schema:
         return kind(schema["allOf"][0], definitions)
     if "enum" in schema:

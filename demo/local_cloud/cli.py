@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument("--bridge", default="", help="at most 15 characters")
     net.add_argument("--subnet", default="", help="for example 10.79.0.0/16")
     net.add_argument("--image", action="append", default=[], metavar="ALIAS=PATH")
+    net.add_argument(
+        "--system-call", action="append", default=[], help="that guests may use besides the usual ones"
+    )
 
     create = verbs.add_parser("create", help="make a server, or adopt the same one")
     for name in ("name", "image", "flavor", "address"):
@@ -165,7 +168,7 @@ def _network(cloud: Cloud, args: argparse.Namespace) -> Any:
     if args.action == "show":
         return network.current(cloud.store)
     images = dict(entry.split("=", 1) for entry in args.image if "=" in entry)
-    return network.configure(cloud.store, args.bridge, args.subnet, images)
+    return network.configure(cloud.store, args.bridge, args.subnet, images, args.system_call)
 
 
 def _fault(cloud: Cloud, args: argparse.Namespace) -> Any:

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,10 @@ def _mark(root: Path) -> str:
     return f"slurm-powersave {root}"[:255]
 
 
-def configure(store: Store, bridge: str, subnet: str, images: dict[str, str]) -> dict[str, Any]:
-    """Record a cloud's settings (images are added to those known) and make its network."""
+def configure(
+    store: Store, bridge: str, subnet: str, images: dict[str, str], system_calls: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Record a cloud's settings (images and system calls are added to those known) and make its network."""
     store.prepare()
     with store.lock("network"):
         old = read_json(store.root / "cloud.json", {})
@@ -47,6 +50,7 @@ def configure(store: Store, bridge: str, subnet: str, images: dict[str, str]) ->
                 "conflict", f"this cloud has the network {old['bridge']} {old['subnet']} already"
             )
         new = {"bridge": bridge, "subnet": subnet, "images": {**old.get("images", {}), **images}}
+        new["system_calls"] = sorted({*old.get("system_calls", ()), *system_calls})
         make(store.root, bridge, subnet)
         if new != old:  # what was refused is not recorded
             write_json(store.root / "cloud.json", new)

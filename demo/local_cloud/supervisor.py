@@ -151,6 +151,8 @@ class Supervisor:
         argv += [f"--directory={self.home}/root", f"--bind={self.store.share}:/mnt/ohpc"]
         argv += [f"--network-bridge={self.settings['bridge']}", "--console=read-only"]
         argv += ["--link-journal=no", "--resolv-conf=off", "--timezone=off"]
+        if calls := self.settings.get("system_calls"):
+            argv.append(f"--system-call-filter={' '.join(calls)}")
         with (self.home / "console.log").open("ab") as console:
             self.guest = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, preexec_fn=self._in_child

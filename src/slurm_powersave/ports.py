@@ -5,11 +5,12 @@ polled, and can be adopted after a restart. Nothing here blocks for more than it
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from slurm_powersave.decide.fence import Contract
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
+from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import (
     DesiredNode,
     Flavor,
@@ -190,6 +191,7 @@ class Cloud(Protocol):
         """Give a server another flavor: same id, name, address and disk."""
 
 
+@runtime_checkable
 class FactsCloud(Protocol):
     """A cloud that can be asked before anything is made in it."""
 
@@ -198,6 +200,14 @@ class FactsCloud(Protocol):
 
         Bounded in time: a service that does not answer costs one time limit, and no more of it is asked.
         """
+
+
+@runtime_checkable
+class TellsLeftovers(Protocol):
+    """A cloud adapter that can name all that is ours, not the servers alone. Raises CloudError."""
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """List everything that carries our cluster's tag or name, asked of the cloud anew."""
 
 
 class Intake(Protocol):

@@ -6,8 +6,9 @@ from typing import Protocol
 import pytest
 
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Limit, Server
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports import Cloud, TellsLeftovers
 
 CLUSTER = "contract"
 OURS = frozenset({"slurm-powersave", f"cluster={CLUSTER}", "pool=c", "node=c-1", "operation=1a2b"})
@@ -78,6 +79,20 @@ def a_server_of_somebody_else_is_not_seen_nor_deleted(subject: Subject) -> None:
         subject.cloud.delete(other)
 
 
+def what_is_left_names_our_servers_and_nobody_elses(subject: Subject) -> None:
+    cloud = subject.cloud
+    assert isinstance(cloud, TellsLeftovers)
+
+    def servers() -> list[Leftover]:
+        return [left for left in cloud.leftovers() if left.kind == "server"]
+
+    subject.create("c-1", frozenset({"slurm-powersave", "cluster=other", "node=c-1"}))
+    ours = subject.create("c-2", OURS)
+    assert servers() == [Leftover("server", ours, "c-2")]
+    subject.cloud.delete(ours)
+    until(subject, lambda: not servers())
+
+
 def flavors_have_sizes(subject: Subject) -> None:
     small = subject.cloud.flavors()["small"]
     assert small.name == "small" and small.vcpus >= 1 and small.ram >= 256
@@ -119,6 +134,7 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_deleted_server_is_gone_and_may_be_deleted_again,
     an_unknown_id_is_no_server_and_no_error,
     a_server_of_somebody_else_is_not_seen_nor_deleted,
+    what_is_left_names_our_servers_and_nobody_elses,
     flavors_have_sizes,
     names_have_ids_and_an_id_is_its_own,
     an_unknown_name_is_a_mistake_of_the_cluster_file,

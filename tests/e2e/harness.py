@@ -80,6 +80,8 @@ class Live:
         self.root, self.file = root, root / "cluster.yml"
         self.name, self.bridge, self.network = name, bridge, network
         self.image = ""
+        self.environment: dict[str, str] | None = None
+        """Of our command and the engine; None: this process's own."""
         self._engine: subprocess.Popen[bytes] | None = None
 
     # Making and removing
@@ -143,7 +145,14 @@ class Live:
 
     def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
         """Run our command and return its output; AssertionError if it leaves with another code."""
-        done = subprocess.run(self.argv(*words), capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            self.argv(*words),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=self.environment,
+        )
         assert done.returncode == rc, (words, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         return done.stdout + done.stderr
 
@@ -151,7 +160,11 @@ class Live:
         """Start the engine and wait until it holds the lock."""
         with (self.root / "engine.log").open("ab") as log:
             self._engine = subprocess.Popen(
-                self.argv("engine", "run"), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.argv("engine", "run"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
             )
         self.wait("the engine runs", lambda: lock.holder(self.root / "state/engine.lock"), 15)
 

@@ -4,31 +4,19 @@ import base64
 import fcntl
 import json
 import re
-import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import known_hosts
-from slurm_powersave.adapters.configure_run import ConfigureRun
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
+from slurm_powersave.adapters.playbooks import Hooks
 from slurm_powersave.adapters.spool import parse_named
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
-from slurm_powersave.decide.inventory import inventory
-from slurm_powersave.decide.settings import load
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.hostlist import expand_any
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import NodeProgress, RunResult
+from tests.e2e.play_lab import PLACE, Lab
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PLACE = Path("/var/tmp/slurm-powersave-tests")
 BRIDGE, NETWORK = "br-sps-play", "10.90"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 CHANGED = re.compile(r"changed=(\d+)")
@@ -41,164 +29,14 @@ exec sleep 88
 """
 
 
-class Lab:
-    """Guests, the cluster file, its inventory, and what a test asks of them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.state = root, root / "state"
-        self.site = Site(
-            CHECKOUT / "playbooks",
-            self.state / "inventory",
-            self.state / "known_hosts",
-            self.state / "keys/id_ed25519",
-        )
-        self.keys: dict[str, str] = {}
-
-    def cloud(self, *verb: str) -> Any:
-        """Run a verb of the local cloud."""
-        argv = [sys.executable, str(CHECKOUT / "demo/local_cloud/cli.py"), "--root", str(self.root / "cloud")]
-        done = subprocess.run([*argv, *verb], capture_output=True, text=True, timeout=120, check=True)
-        return json.loads(done.stdout)
-
-    def make(self) -> None:
-        """Start the guests and lay keys, inventory and known_hosts out."""
-        self.site.private_key.parent.mkdir(parents=True)
-        keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.site.private_key)]
-        subprocess.run(keygen, check=True)
-        (self.state / "keys/munge.key").write_bytes(secrets.token_bytes(512))
-        built = subprocess.run(
-            [CHECKOUT / "demo/guests/build"], stdout=subprocess.PIPE, text=True, check=True
-        )
-        image = f"default={built.stdout.strip().splitlines()[-1]}"
-        network = ["--bridge", BRIDGE, "--subnet", f"{NETWORK}.0.0/16", "--image", image]
-        self.cloud("network", "ensure", *network)
-        self.describe()
-        login = ("play-login", f"{NETWORK}.0.10")
-        self.start(*login, "login")
-        lines = known_hosts.key_lines(login, self.keys["play-login"])
-        known_hosts.record(self.site.known_hosts, {login: lines})
-
-    def start(self, name: str, address: str, flavor: str = "small") -> None:
-        """Start a guest and remember its host key."""
-        public = Path(f"{self.site.private_key}.pub").read_text()
-        options = ["--image", "default", "--flavor", flavor, "--key-pair", public, "--wait", "60"]
-        self.keys[name] = self.cloud("create", "--name", name, "--address", address, *options)["host_key"]
-
-    def describe(self, nodes: int = 2, **changes: Any) -> None:
-        """Write cluster file and inventory; what was deployed is not touched."""
-        pool = {
-            "name": "compute",
-            "nodes": f"play-[1-{nodes}]",
-            "min_nodes": 1,
-            "image": "default",
-            "image_user": "root",
-            "flavors": ["small"],
-            "addresses": f"{NETWORK}.1.1-{NETWORK}.1.{nodes}",
-        }
-        extra = {
-            "AuthInfo": "cred_expire=10",
-            "SchedulerParameters": "batch_sched_delay=0,sched_interval=1",
-            "ProctrackType": "proctrack/linuxproc",
-            "TaskPlugin": "task/affinity",
-            "JobAcctGatherType": "jobacct_gather/none",
-            "PrologFlags": None,
-            "MpiDefault": "none",
-        }
-        modules = {"base_module": str(CHECKOUT / "demo/base"), "nodes_module": str(CHECKOUT / "demo/nodes")}
-        content = {
-            "cluster_name": "play",
-            "state_dir": str(self.state),
-            "clouds": {"local": {"adapter": "local", **modules}},
-            "login": {
-                "name": "play-login",
-                "address": f"{NETWORK}.0.10",
-                "image": "default",
-                "flavor": "login",
-            },
-            "node_pools": [pool],
-            "partitions": [{"name": "main", "pools": ["compute"], "options": {"Default": "YES"}}],
-            "power_save": {
-                "suspend_time": 3600,
-                "suspend_timeout": 15,
-                "resume_timeout": 600,
-                "interval": 1,
-                "min_interval": 0,
-            },
-            "slurm_conf_extra": extra | changes.pop("slurm_conf_extra", {}),
-            **changes,
-        }
-        path = self.root / "cluster.yml"
-        path.write_text(json.dumps(content))  # JSON is YAML
-        cluster = load(path)
-        made = inventory(cluster, {"compute": NodeFacts(2, 500)}, assign(cluster, {}))
-        for name, text in made.files().items():
-            (self.site.inventory / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.site.inventory / name).write_text(text)
-        (self.site.inventory / "group_vars/all/test.yml").write_text("slurm_host_mounts_wait: 1\n")
-        self.nodes = {name: cluster.desired(name) for name in cluster.nodes()}
-
-    def play(self, name: str, *arguments: str, rc: int = 0) -> str:
-        """Run a playbook as a person would, and return its output."""
-        argv = ["ansible-playbook", "--inventory", str(self.site.inventory), *arguments]
-        path = Path(name) if name.startswith("/") else self.site.playbooks / name
-        env = environment(self.site)
-        done = subprocess.run(
-            [*argv, str(path)], env=env, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == rc, done.stdout[-4000:] + done.stderr[-2000:]
-        return done.stdout + done.stderr
-
-    def configure(
-        self, *names: str, host_keys: Mapping[str, str] | None = None, hooks: Hooks | None = None
-    ) -> tuple[dict[str, NodeProgress], RunResult, ConfigureRun]:
-        """Configure nodes as the engine does."""
-        made = AnsiblePlaybooks(self.state, self.site, {"compute": hooks or Hooks()}, timeout=120)
-        nodes = [self.nodes[name] for name in names]
-        self.wait("sshd answers", lambda: all(made.reachable(node) for node in nodes))
-        run = made.configure(nodes, self.keys if host_keys is None else host_keys)
-        news: list[NodeProgress] = []
-        self.wait("the play ends", lambda: news.extend(run.progress()) or run.poll(), 120)
-        news += run.progress()
-        result = run.poll()
-        assert result
-        return {one.node: one for one in news}, result, run
-
-    def on(self, name: str, command: str, rc: int | None = 0) -> str:
-        """Run a command on a guest."""
-        address = f"{NETWORK}.0.10" if name == "play-login" else self.nodes[name].address
-        options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-i", str(self.site.private_key)]
-        options += [f"-oUserKnownHostsFile={self.site.known_hosts}", "-oKexAlgorithms=^curve25519-sha256"]
-        argv = ["ssh", *options, f"root@{address}", command]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        assert rc is None or done.returncode == rc, (command, done.stdout, done.stderr)
-        return done.stdout.strip()
-
-    def pid(self, name: str, unit: str) -> int:
-        """Return the main process of a unit; 0 if it does not run."""
-        return int(self.on(name, f"systemctl show --property=MainPID --value {unit}"))
-
-    def states(self) -> dict[str, str]:
-        """Return node -> state as sinfo prints it."""
-        lines = self.on("play-login", "sinfo --noheader --Node --format='%N %T'").splitlines()
-        return dict(line.split() for line in lines)
-
-    @staticmethod
-    def wait(what: str, done: Any, seconds: float = 30) -> None:
-        """Wait for it."""
-        deadline = time.monotonic() + seconds
-        while not done():
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A deployed login node and two configured nodes; what a killed run left is removed first."""
     PLACE.mkdir(exist_ok=True)
     with (PLACE / "lock-playbooks").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Lab(PLACE / "playbooks")
-        _remove(made)
+        made = Lab(PLACE / "playbooks", BRIDGE, NETWORK)
+        made.remove()
         made.make()
         made.play("deploy.yml")
         made.on("play-login", "scontrol update nodename=play-2 state=POWER_UP")
@@ -209,12 +47,7 @@ def lab() -> Iterator[Lab]:
         assert result.ok, news
         made.wait("both have registered", lambda: made.states() == dict.fromkeys(news, "idle"))
         yield made
-        _remove(made)
-
-
-def _remove(lab: Lab) -> None:
-    lab.cloud("clean")
-    subprocess.run(["rm", "-rf", lab.root], check=True)
+        made.remove()
 
 
 def changed(output: str) -> int:

@@ -25,11 +25,11 @@ def lab() -> Iterator[Lab]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = Lab(PLACE / f"openstack{LANE or ''}", LANE)
         if not keep:
-            made.run("down", "--wipe")
+            made.remove()
         made.up()
         yield made
         if not keep:
-            made.run("down", "--wipe")
+            made.remove()
 
 
 @pytest.fixture(scope="module")

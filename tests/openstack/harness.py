@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,11 @@ class Lab:
         subprocess.run([CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.DEVNULL)
         self.run("install")
         self.run("up")
+
+    def remove(self) -> None:
+        """Stop everything and forget it."""
+        self.run("down", "--wipe")
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def connect(self, cloud: str = "lab-admin") -> Any:
         """Return a connection as one of the lab's own users."""

@@ -53,6 +53,7 @@ class HttpCloud:
     flavors: dict[str, dict[str, Any]] = field(default_factory=dict)
     network: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     key_pairs: dict[str, str] = field(default_factory=dict)
+    server_groups: list[dict[str, str]] = field(default_factory=list)
     consoles: dict[str, str] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=lambda: {"instances": 10, "cores": 20, "ram": -1})
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
@@ -316,6 +317,11 @@ class HttpCloud:
     ) -> tuple[int, Any]:
         return 200, {"keypair": {"name": path[1], "public_key": self._one(self.key_pairs, path[1])}}
 
+    def _compute_os_server_groups(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        return 200, {"server_groups": self.server_groups}
+
     def _compute_os_availability_zone(
         self, method: str, path: list[str], query: dict[str, str], body: Any
     ) -> tuple[int, Any]:
@@ -363,7 +369,12 @@ class HttpCloud:
 
     def _network(self, method: str, path: list[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
         tags = set(query.get("tags", "").split(",")) - {""}
-        found = [one for one in self.network[path[0]] if tags <= set(one.get("tags", ()))]
+        inside = query.get("network_id")
+        found = [
+            one
+            for one in self.network[path[0]]
+            if tags <= set(one.get("tags", ())) and inside in (None, one.get("network_id"))
+        ]
         return 200, self._paged(path[0].replace("-", "_"), f"/network/v2.0/{path[0]}", found, query)
 
 

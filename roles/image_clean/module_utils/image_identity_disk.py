@@ -27,6 +27,7 @@ FILES = (
     ("Slurm state", "/var/lib/slurm/slurmctld/*", False),
     ("Slurm state", "/var/spool/slurmd/*", False),
     ("hook or site script", "/usr/lib/slurm-powersave/*", False),
+    ("mount of the cluster", "/etc/systemd/system/slurmd.service.d/slurm-powersave-storage.conf", False),
     ("SSH host key", "/etc/ssh/ssh_host_*", True),
     ("host name", "/etc/hostname", True),
     ("random seed", "/var/lib/systemd/random-seed", True),
@@ -71,6 +72,9 @@ class Disk:
         for path in self._glob("/etc/slurm/*.conf"):
             if self._read(path).startswith(MARK):
                 found[path] = ("Slurm configuration", None)
+        for path in self._glob("/etc/systemd/system/*.mount"):
+            if self._read(path).startswith(MARK):
+                found[path] = ("mount of the cluster", None)
         for path in self._glob("/etc/resolv.conf"):
             if self._read(path).startswith(MARK):
                 found[path] = ("name servers of the cluster", b"")

@@ -57,6 +57,14 @@ options:
     description: Seconds to wait for the mount points.
     type: float
     default: 20
+  storage:
+    description: The mount unit of the cluster's shared directory. It is started; slurmd requires it, and on
+      other hosts it is enabled.
+    type: dict
+    default: {}
+    suboptions:
+      unit: {description: Its name. None is touched if it is empty., type: str, default: ""}
+      text: {description: The whole unit., type: str, default: ""}
   scripts:
     description: Scripts of the site. One without a text is removed.
     type: list
@@ -121,6 +129,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.slurm_host_files import hosts_text, listens, mounted, read, slurmd_port, write
+from ansible.module_utils.slurm_host_storage import SYSTEMD, requires, where
+from ansible.module_utils.slurm_host_units import Problem, Units
 
 MARK = b"# Written by slurm-powersave"
 """How the files of slurm.conf's kind begin, as the inventory has them."""
@@ -130,62 +140,14 @@ SLURMD_WAIT = 10.0
 """Seconds for slurmd to listen: 0.1 to 0.5 is usual."""
 
 
-class Problem(Exception):
-    """Why the host can't become a member; its text is what the operator reads."""
-
-
-class Host:
+class Host(Units):
     """This host: what it has, what it lacks, and how to change it."""
 
     def __init__(self, module):
-        self.module = module
+        super().__init__(module)
         self.wanted = module.params
-        self.check = module.check_mode
-        self.changes = []
         self.diffs = []
-        self.units = {}
         self.boot_id = (read(BOOT_ID) or b"").decode().strip()
-
-    def run(self, *argv):
-        """Run a command of this host; return (rc, output)."""
-        rc, out, err = self.module.run_command(list(argv))
-        return rc, (out + err).strip()
-
-    def systemctl(self, verb, unit):
-        """Change a unit, or say why it could not be changed in the unit's own words."""
-        self.changes.append(f"{verb} {unit}")
-        if self.check:
-            return
-        # --no-reload: with enable and disable a reload of systemd would cost 0.2 s, and nothing needs it.
-        flags = ["--no-reload"] if verb in ("enable", "disable") else []
-        rc, out = self.run("systemctl", verb, *flags, unit)
-        if rc:
-            raise Problem(f"systemctl {verb} {unit} failed: {self.journal(unit) or out}")
-
-    def journal(self, unit):
-        """Return the unit's last words."""
-        options = ["--lines=4", "--output=cat", "--no-pager", "--quiet"]
-        rc, out = self.run("journalctl", "--unit", unit, *options)
-        return " | ".join(out.splitlines()) if rc == 0 else ""
-
-    def read_units(self, names):
-        """Read the state of the units that we need, in one call."""
-        properties = "--property=LoadState,ActiveState,UnitFileState"
-        _rc, out = self.run("systemctl", "show", properties, *names)
-        blocks = out.split("\n\n")
-        for number, name in enumerate(names):
-            lines = blocks[number].splitlines() if number < len(blocks) else []
-            unit = dict(line.split("=", 1) for line in lines if "=" in line)
-            if unit.get("LoadState") != "loaded":
-                raise Problem(
-                    f"{name} is not installed here (its unit is {unit.get('LoadState') or 'unknown'}): "
-                    "install the package, or use an image that has it"
-                )
-            self.units[name] = unit
-
-    def active(self, unit):
-        """Tell whether a unit ran when the module began."""
-        return self.units[unit].get("ActiveState") in ("active", "reloading", "activating")
 
     def put(self, path, text, mode=0o644, owner=None, secret=False):
         """Replace a file; without a text remove it."""
@@ -286,6 +248,24 @@ class Host:
         for path, text, mode in differ:
             self.put(path, text.encode(), mode)
 
+    def storage(self):
+        """Mount the shared directory. New options of one that is mounted count from the next boot on."""
+        unit, text = self.wanted["storage"].get("unit"), self.wanted["storage"].get("text") or ""
+        if not unit:
+            return
+        files = [(SYSTEMD + unit, text)]
+        if self.wanted["slurmd"]:
+            files.append((SYSTEMD + "slurmd.service.d/slurm-powersave-storage.conf", requires(text)))
+        differ = [(path, wanted.encode()) for path, wanted in files if wanted.encode() != read(path)]
+        for path, wanted in differ:
+            self.put(path, wanted)
+        if differ and not self.check:
+            self.run("systemctl", "daemon-reload")
+        if not self.wanted["slurmd"] and not os.path.lexists(SYSTEMD + "multi-user.target.wants/" + unit):
+            self.systemctl("enable", unit)
+        if not mounted(where(text)):
+            self.systemctl("start", unit)
+
     def mounts(self):
         """Wait until each of the wanted directories is a mount point."""
         deadline = time.monotonic() + self.wanted["mounts_wait"]
@@ -328,8 +308,11 @@ class Host:
         self.identity()
         self.munge()
         self.slurm()
-        if wants_slurmd:
+        if not wants_slurmd:
+            self.storage()
+        else:
             try:
+                self.storage()
                 self.mounts()
             except Problem:
                 if self.active("slurmd"):
@@ -351,6 +334,11 @@ def main():
             "dns_servers": {"type": "list", "elements": "str", "default": []},
             "mounts": {"type": "list", "elements": "str", "default": []},
             "mounts_wait": {"type": "float", "default": 20},
+            "storage": {
+                "type": "dict",
+                "default": {},
+                "options": {"unit": {"type": "str", "default": ""}, "text": {"type": "str", "default": ""}},
+            },
             "scripts": {
                 "type": "list",
                 "elements": "dict",

@@ -26,6 +26,11 @@ class Planned:
     actions: Mapping[str, int]
     """Action (create, update, delete, replace) -> how many resources."""
 
+    @property
+    def words(self) -> str:
+        """Say what it would do."""
+        return ", ".join(f"{count} to {word}" for word, count in sorted(self.actions.items())) or "no changes"
+
 
 class State:
     """One Terraform directory, worked in while somebody waits."""
@@ -40,7 +45,15 @@ class State:
             shutil.copyfile(source, self.directory / source.name)
         write_synced(self.directory / name, json.dumps(variables, indent=1) + "\n")
         if not (self.directory / ".terraform.lock.hcl").exists():
-            self._run(self._command.init(), "init")
+            self.init()
+
+    def init(self) -> None:
+        """Run `terraform init`.
+
+        Raises:
+            TerraformError: Terraform's own words.
+        """
+        self._run(self._command.init(), "init")
 
     def plan(self, *, destroy: bool = False) -> Planned:
         """Make a plan, with a refresh.
@@ -78,6 +91,26 @@ class State:
     def outputs(self) -> Mapping[str, Any]:
         """Return the values of the state's outputs."""
         return outputs(self.directory)
+
+    def ids(self) -> frozenset[str]:
+        """Name the ids of all that the state holds.
+
+        Raises:
+            TerraformError: it can't be read.
+        """
+        if not self.exists:
+            return frozenset()
+        try:
+            content = json.loads((self.directory / "terraform.tfstate").read_bytes() or b"{}")
+            instances = [
+                instance
+                for resource in content.get("resources", [])
+                if resource.get("mode") == "managed"
+                for instance in resource.get("instances", [])
+            ]
+            return frozenset(str((instance.get("attributes") or {}).get("id")) for instance in instances)
+        except (OSError, ValueError, AttributeError) as error:
+            raise TerraformError("not a state", where=str(self.directory), why=str(error)) from error
 
     @property
     def exists(self) -> bool:

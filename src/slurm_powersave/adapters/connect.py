@@ -57,6 +57,13 @@ def _sockets() -> Path:
     return sockets
 
 
+def login_argv(cluster: Cluster) -> list[str]:
+    """Return what goes before a command that is to run as root on the slurmctld host, once."""
+    if cluster.login.connection == "local":
+        return []
+    return ["ssh", "-T", *ssh_options(cluster), "-oControlPath=none", _target(cluster), *_become(cluster)]
+
+
 def slurm(cluster: Cluster) -> ScontrolSlurm:
     """Speak with slurmctld: here, or through one multiplexed connection (20 ms a command, not 200)."""
     if cluster.login.connection == "local":

@@ -15,6 +15,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     Aside,
     Drain,
+    FlavorRest,
     Hold,
     NodeRecord,
     Operation,
@@ -276,6 +277,23 @@ class SqliteJournal(Database):
         """Forget a node's rest."""
         with self._write() as db:
             db.execute("DELETE FROM holds WHERE node = ?", (node,))
+
+    def flavor_rests(self) -> list[FlavorRest]:
+        """Return the flavors that clouds had no room for."""
+        return [FlavorRest(*row) for row in self._rows("SELECT * FROM flavor_rests")]
+
+    def save_flavor_rest(self, rest: FlavorRest) -> None:
+        """Record that a flavor rests."""
+        with self._write() as db:
+            values = (rest.cloud, rest.zone, rest.flavor, rest.until, rest.text)
+            db.execute("INSERT OR REPLACE INTO flavor_rests VALUES (?,?,?,?,?)", values)
+
+    def drop_flavor_rest(self, cloud: str, zone: str, flavor: str) -> None:
+        """Forget a flavor's rest."""
+        with self._write() as db:
+            db.execute(
+                "DELETE FROM flavor_rests WHERE (cloud, zone, flavor) = (?,?,?)", (cloud, zone, flavor)
+            )
 
     # What somebody else has set aside
 

@@ -7,7 +7,7 @@ line) open the same file.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from slurm_powersave.adapters.journal_rows import SCHEMA, SCHEMA_VERSION, UPGRADES
@@ -91,6 +91,27 @@ class Database:
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._lock, self._told():
             return self._db.execute(sql, values).fetchall()
+
+
+def copy(source: Path, target: Path) -> int:
+    """Copy a journal that others may be writing to, as it is at one moment; return its version.
+
+    Raises:
+        JournalError: it can't be read, or the copy is not sound.
+    """
+    target.touch(mode=0o600)
+    try:
+        with closing(sqlite3.connect(source, timeout=30)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+            # One file: without this, whoever opens the copy needs a second and a third beside it.
+            new.execute("PRAGMA journal_mode=DELETE")
+            (found,) = new.execute("PRAGMA integrity_check").fetchone()
+            version = int(new.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        raise JournalError("the journal could not be copied", where=str(source), why=str(error)) from error
+    if found != "ok":
+        raise JournalError("the journal's copy is not sound", where=str(source), why=str(found))
+    return version
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:

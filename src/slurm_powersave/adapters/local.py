@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import process
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
+from slurm_powersave.model.images import CLUSTER
+from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 READ_TIMEOUT = 30.0
@@ -26,7 +29,7 @@ FAILURES = {
 
 
 class LocalCloud:
-    """Implements ports.Cloud.
+    """Implements ports.Cloud and ports.TellsLeftovers.
 
     `settings` are the cluster file's `clouds.NAME.settings`: `root` is the cloud's directory, `cli`
     the path of its command where it is not in the checkout that this package was installed from.
@@ -44,6 +47,7 @@ class LocalCloud:
         # -I -S: it needs the standard library only, and a third of its time would be site-packages.
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]
         self._tag = f"cluster={cluster}"
+        self._root = settings["root"]
         # The cloud hears of the aliases with its first apply.
         self._names: set[str] = set(settings.get("images") or ())
 
@@ -73,6 +77,17 @@ class LocalCloud:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
 
+    def leftovers(self) -> Sequence[Leftover]:
+        """List our servers, the bridge (a cloud has one), and the snapshots that we have made."""
+        found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
+        if network := self._ask(READ_TIMEOUT, "network", "show"):
+            found.append(Leftover("network", network["bridge"], network["bridge"]))
+        snapshots = self._ask(READ_TIMEOUT, "snapshots") or []
+        ours = [
+            image["name"] for image in snapshots if f"cluster={image['properties'].get(CLUSTER)}" == self._tag
+        ]
+        return [*found, *(Leftover(IMAGE, name, name) for name in ours)]
+
     def image_id(self, name: str) -> str:
         """Return the name: it is the id here."""
         return self._known("image", name, self.images)
@@ -84,6 +99,23 @@ class LocalCloud:
     def quota(self) -> Mapping[str, Limit]:
         """Return nothing: this machine is the only limit."""
         return {}
+
+    def facts(self) -> CloudFacts:
+        """Read the little that there is for the pre-flight: no network, quota or key pair of its own."""
+        asked = (f"local cloud in {self._root}",)
+        try:
+            flavors, images = self.flavors(), self.images()
+            servers = [_server(found) for found in self._ask(READ_TIMEOUT, "list") or []]
+        except CloudError as error:
+            trouble = Trouble(Asked.SERVICE, error.why or error.what, error.where)
+            return CloudFacts(asked, troubles=(trouble,))
+        return CloudFacts(
+            asked,
+            images=tuple(ImageFacts(name, name) for name in sorted(images | self._names)),
+            image_paths=True,
+            flavors=flavors,
+            servers=tuple(servers),
+        )
 
     def _known(self, kind: str, name: str, ask: Callable[[], Collection[str]]) -> str:
         # A name that was there once is not asked for again: each answer takes a tenth of a second, and the

@@ -6,20 +6,27 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from slurm_powersave.adapters import openstack_console, openstack_facts, openstack_limits, openstack_servers
+from slurm_powersave.adapters import (
+    openstack_console,
+    openstack_facts,
+    openstack_leftovers,
+    openstack_limits,
+    openstack_servers,
+)
 from slurm_powersave.adapters.openstack_api import Api
 from slurm_powersave.adapters.openstack_names import Names
 from slurm_powersave.adapters.openstack_resize import Resizes
 from slurm_powersave.decide.openstack_settings import Settings
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 log = logging.getLogger("slurm_powersave")
 
 
 class OpenStackCloud:
-    """Implements ports.Cloud and ports.FactsCloud.
+    """Implements ports.Cloud, ports.FactsCloud and ports.TellsLeftovers.
 
     `settings` are the cluster file's `clouds.NAME.settings` (decide/openstack_settings.py). Nothing is
     imported or connected to before the first call; the session is kept, several threads may use it.
@@ -127,6 +134,11 @@ class OpenStackCloud:
     def quota(self) -> Mapping[str, Limit]:
         """Read Nova's limits and what the whole project uses of them."""
         return openstack_limits.compute(self._api)
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """List all that is our cluster's."""
+        servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
+        return [*servers, *openstack_leftovers.beside_servers(self._api, self._cluster, self._names.images())]
 
     def facts(self) -> CloudFacts:
         """Read what the pre-flight needs."""

@@ -140,7 +140,7 @@ class ShardedTerraform:
                 if key in ("pool", "image", "flavor", "zone", "address")
             }
             | {f"{key}_id": entry.node.ref(key) for key in ("image", "flavor")}
-            | {"operation": entry.operation, "shard": shard}
+            | {"operation": entry.operation, "shard": shard.rpartition("/")[2]}
             for name, entry in sorted(nodes.items())
         }
         content = {

@@ -16,6 +16,7 @@ from slurm_powersave.decide.sections import (
     Pool,
     PowerSave,
     Section,
+    SharedStorage,
     TerraformSettings,
     lowest_first,
 )
@@ -55,6 +56,9 @@ class Cluster(Section):
     )
     mounts: tuple[fields.NodePath, ...] = Field(
         ("/mnt/ohpc",), description="Must be mount points on a node before slurmd starts."
+    )
+    shared_storage: SharedStorage | None = Field(
+        None, description="A directory shared by NFS; null: none of ours."
     )
     slurm_conf_extra: dict[fields.SlurmKey, fields.SlurmLines] = Field(
         default_factory=dict,
@@ -154,6 +158,8 @@ class Cluster(Section):
     def desired(self, node: str, *, address: str = "", generation: int = 0) -> DesiredNode:
         """Say what a node is to be: the pool's image, first flavor, and the recorded or computed address.
 
+        The flavor is empty if the pool's first is a requirement: the cloud tells what meets it.
+
         Raises:
             ConfigError: the node is not configured.
         """
@@ -163,7 +169,7 @@ class Cluster(Section):
             pool=pool.name,
             cloud=self.cloud_of(pool),
             image=pool.image,
-            flavor=pool.flavors[0],
+            flavor=pool.flavors[0] if isinstance(pool.flavors[0], str) else "",
             zone=pool.zone,
             address=address or self.address_by_position(node),
             generation=generation,

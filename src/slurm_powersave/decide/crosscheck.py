@@ -136,6 +136,21 @@ def _clouds(view: View) -> Found:
             )
 
 
+def _requirements(view: View) -> Found:
+    """Somebody must be there who lists the flavors that meet them."""
+    for index, pool in view.pools:
+        cloud = mapping(view.clouds.get(pool.get("cloud") or next(iter(view.clouds), None)))
+        asked = cloud.get("adapter") not in (None, "none")
+        flavors = pool.get("flavors")
+        for place, item in enumerate(flavors if isinstance(flavors, list) else []):
+            if isinstance(item, dict) and cloud and not asked:
+                yield view.mistake(
+                    ("node_pools", index, "flavors", place),
+                    "a requirement, and the cloud has no adapter that lists its flavors",
+                    "name flavors, or give the cloud an adapter",
+                )
+
+
 def _settings(view: View) -> Found:
     for name, cloud in view.clouds.items():
         given = mapping(mapping(cloud).get("settings"))
@@ -163,6 +178,28 @@ def _builders(view: View) -> Found:
             yield view.mistake(
                 loc, f"the builder would have the name {min(taken)}, as a node has", "another node name"
             )
+
+
+def _storage(view: View) -> Found:
+    """The shared directory's server is nobody else, and its two paths do not lie in each other."""
+    shared = mapping(view.content.get("shared_storage"))
+    server, loc = shared.get("server", "login"), ("shared_storage",)
+    holders = {view.login.get("address"): "the login node (write: login)"}
+    for index, pool in view.pools:
+        holders.update(dict.fromkeys(view.addresses[index], f"pool {pool.get('name')}"))
+    if server in holders:
+        yield view.mistake(
+            (*loc, "server"), f"{server} belongs to {holders[server]}", "login, or another server's address"
+        )
+    if server == "login" and shared.get("user") is not None:
+        yield view.mistake(
+            (*loc, "user"), "the login node has its own", "leave it out; login.user is that user"
+        )
+    export, mount = f"{shared.get('export', '/srv/ohpc')}/", f"{shared.get('mount', '/mnt/ohpc')}/"
+    if export != mount and (export.startswith(mount) or mount.startswith(export)):
+        yield view.mistake(
+            (*loc, "mount"), f"{mount} and {export} lie in each other", "the same directory, or two apart"
+        )
 
 
 def _partitions(view: View) -> Found:
@@ -244,8 +281,10 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _pool_addresses,
     _twice,
     _clouds,
+    _requirements,
     _settings,
     _builders,
+    _storage,
     _partitions,
     _files,
     slurm_options.timing,

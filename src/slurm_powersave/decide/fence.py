@@ -65,7 +65,8 @@ def tags(cluster: str, shard: str, entry: TerraformNode) -> frozenset[str]:
             f"cluster={cluster}",
             f"pool={entry.node.pool}",
             f"node={entry.node.name}",
-            f"shard={shard}",
+            # Nova takes no slash in a tag; the cloud's name is not needed in the cloud.
+            f"shard={shard.rpartition('/')[2]}",
             f"operation={entry.operation}",
         }
     )

@@ -5,7 +5,7 @@ A ValueError's text has two halves, `what is wrong; what would be right`: the re
 
 import os
 import re
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ _CLUSTER = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _SLURM_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})(?:\.[0-9]+)?", re.ASCII)
 _ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+_DIRECTORY = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+", re.ASCII)
+_MOUNT_OPTIONS = re.compile(r"[A-Za-z0-9_.,=:/+-]+", re.ASCII)
 
 
 def label(text: str) -> str:
@@ -148,6 +150,33 @@ def absolute(text: str) -> str:
     return text
 
 
+def directory(text: str) -> str:
+    """Check a shared directory: systemd, exports(5) and ganesha read other characters in their own ways."""
+    if not _DIRECTORY.fullmatch(text):
+        raise ValueError(f"{text!r} is no plain directory; a path such as /srv/ohpc, no / at its end")
+    return text
+
+
+def network(text: str) -> str:
+    """Check a network of NFS clients."""
+    try:
+        return str(IPv4Network(text.strip()))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 network; one such as 10.0.8.0/24") from None
+
+
+def storage_server(text: str) -> str:
+    """Check the server of the shared directory: `login`, or an address."""
+    return text if text == "login" else address(text)
+
+
+def mount_options(text: str) -> str:
+    """Check the options of a mount."""
+    if not _MOUNT_OPTIONS.fullmatch(text):
+        raise ValueError(f"{text!r} has characters that no option has; options separated by commas")
+    return text
+
+
 def argument(text: str) -> str:
     """Check a word that is passed to a command or becomes a tag."""
     if not _ARGUMENT.fullmatch(text):
@@ -177,15 +206,58 @@ def program(text: str, info: ValidationInfo) -> str:
     return str(local_path(Path(text), info)) if "/" in text else text
 
 
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([MGT])?(?:i?B)?", re.ASCII | re.IGNORECASE)
+_MIB = {"M": 1, "G": 1024, "T": 1024 * 1024}
+
+
+def _size(value: Any, unit: str) -> Any:
+    """Read a size in MiB or GiB: a bare number is in that unit; G, GB and GiB are all 1024 MiB."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise ValueError(f"{value!r} is no size; a number of {unit}iB, or one such as 30GB")
+    size = float(match[1]) * _MIB[(match[2] or unit).upper()] / _MIB[unit]
+    if size != int(size):
+        raise ValueError(f"{value!r} is a fraction of a {unit}iB; a whole number of {unit}iB")
+    return int(size)
+
+
+def mebibytes(value: Any) -> Any:
+    """Read an amount of RAM."""
+    return _size(value, "M")
+
+
+def gibibytes(value: Any) -> Any:
+    """Read the size of a disk."""
+    return _size(value, "G")
+
+
+def regex(text: str) -> str:
+    """Check a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression ({error}); one such as ^c[0-9]") from None
+    return text
+
+
 ClusterName = Annotated[str, AfterValidator(cluster_name)]
 Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 Address = Annotated[str, AfterValidator(address)]
 Argument = Annotated[str, AfterValidator(argument)]
 NodePath = Annotated[str, AfterValidator(absolute)]
+Directory = Annotated[str, AfterValidator(directory)]
+Network = Annotated[str, AfterValidator(network)]
+StorageServer = Annotated[str, AfterValidator(storage_server)]
+MountOptions = Annotated[str, AfterValidator(mount_options)]
 SlurmWord = Annotated[str, AfterValidator(slurm_word)]
 SlurmKey = Annotated[str, AfterValidator(slurm_key)]
 SlurmValue = Annotated[str, BeforeValidator(slurm_text), AfterValidator(slurm_line)]
 SlurmLines = Annotated[tuple[Annotated[str, AfterValidator(slurm_line)], ...], BeforeValidator(slurm_lines)]
 SlurmVersion = Annotated[str, BeforeValidator(version), AfterValidator(_version_known)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
+Mebibytes = Annotated[int, BeforeValidator(mebibytes), Field(ge=0)]
+Gibibytes = Annotated[int, BeforeValidator(gibibytes), Field(ge=0)]
+Regex = Annotated[str, AfterValidator(regex)]

@@ -1,10 +1,12 @@
 """What Slurm may count on at a node of a pool, from the cluster file and the cloud's flavors."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_powersave.decide import flavor_choice
 from slurm_powersave.decide.cluster import Cluster
+from slurm_powersave.decide.flavor_choice import Choice
+from slurm_powersave.decide.sections import Pool
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Flavor
 
@@ -29,32 +31,79 @@ def facts(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict
         flavors: the flavors by cloud and name; a cloud may be missing if all its pools say both numbers.
 
     Raises:
-        ConfigError: a cloud does not have a flavor; lists all such.
+        ConfigError: no flavor of a cloud is what a pool asks for, or one is smaller than slurm.conf would
+            promise; lists all such.
     """
     found: dict[str, NodeFacts] = {}
     wrong: list[str] = []
     for index, pool in enumerate(cluster.node_pools):
-        if pool.cpus is not None and pool.real_memory is not None:
-            found[pool.name] = NodeFacts(pool.cpus, pool.real_memory)
+        cloud = cluster.cloud_of(pool)
+        if cloud not in flavors and _said(pool):
+            found[pool.name] = of_pool(pool, Choice(()))
             continue
-        known = flavors.get(cluster.cloud_of(pool), {})
-        if missing := [name for name in pool.flavors if name not in known]:
-            near = difflib.get_close_matches(missing[0], list(known), n=1)
-            right = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known)) or 'none'}"
-            wrong.append(
-                f"node_pools[{index}].flavors: {cluster.cloud_of(pool)} has no flavor {missing[0]} ({right})"
-            )
-            continue
-        mine = [known[name] for name in pool.flavors]
-        ram = min(flavor.ram for flavor in mine)
-        found[pool.name] = NodeFacts(
-            cpus=pool.cpus or min(flavor.vcpus for flavor in mine),
-            real_memory=pool.real_memory or max(1, int(ram * (1 - pool.memory_margin))),
-        )
+        choice = flavor_choice.choose(pool.flavors, flavors.get(cloud, {}))
+        where = f"node_pools[{index}]"
+        wrong += [f"{where}.flavors: {cloud} has {why}" for why in choice.wrong]
+        wrong += [f"{where}.{why}" for why in too_small(pool, choice)]
+        if choice.flavors:
+            found[pool.name] = of_pool(pool, choice)
     if wrong:
         raise ConfigError(
             "; ".join(wrong),
             where=str(cluster.file),
-            todo="Name flavors that the cloud has, or set cpus and real_memory of the pool.",
+            todo="Name flavors that the cloud has and that are as large as cpus and real_memory of the pool.",
         )
     return found
+
+
+def by_pool(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict[str, tuple[str, ...]]:
+    """Name the flavors that each pool's nodes may have, the preferred one first; without unread clouds."""
+    return {
+        pool.name: flavor_choice.choose(pool.flavors, flavors[cluster.cloud_of(pool)]).names
+        for pool in cluster.node_pools
+        if cluster.cloud_of(pool) in flavors
+    }
+
+
+def promise(cluster: Cluster, name: str, known: Mapping[str, Flavor]) -> NodeFacts | None:
+    """Say what slurm.conf promises of one pool's nodes; None for a pool that has left the cluster file.
+
+    Raises:
+        ConfigError: none of its flavors is in the cloud.
+    """
+    pool = next((pool for pool in cluster.node_pools if pool.name == name), None)
+    if pool is None:
+        return None
+    choice = flavor_choice.choose(pool.flavors, known)
+    if not choice.flavors and not _said(pool):
+        raise ConfigError(f"pool {name}: the cloud has {'; '.join(choice.wrong)}", where=str(cluster.file))
+    return of_pool(pool, choice)
+
+
+def of_pool(pool: Pool, choice: Choice) -> NodeFacts:
+    """Say what one pool's nodes have at least. Without flavors the cluster file must say it."""
+    cpus = pool.cpus or min(flavor.vcpus for flavor in choice.flavors)
+    if pool.real_memory:
+        return NodeFacts(cpus, pool.real_memory)
+    ram = min(flavor.ram for flavor in choice.flavors)
+    return NodeFacts(cpus, max(1, int(ram * (1 - pool.memory_margin))))
+
+
+def _said(pool: Pool) -> bool:
+    return pool.cpus is not None and pool.real_memory is not None
+
+
+def too_small(pool: Pool, choice: Choice) -> list[str]:
+    """Name the flavors on which a node could not have what the cluster file lets slurm.conf promise.
+
+    Slurm sets a node down that registers with less.
+    """
+    return [
+        f"{key}: flavor {flavor.name} has {has}{unit}, {promised} are promised"
+        for flavor in choice.flavors
+        for key, has, promised, unit in (
+            ("cpus", flavor.vcpus, pool.cpus, ""),
+            ("real_memory", flavor.ram, pool.real_memory, " MiB"),
+        )
+        if promised is not None and has < promised
+    ]

@@ -29,6 +29,7 @@ class Order:
     node: str
     """The node whose disk is taken; empty for none."""
     flavor: str
+    """The pool's first; empty if that is a requirement."""
     zone: str
     address: str
     """Of the builder, then of the server that proves the image."""
@@ -118,7 +119,7 @@ def order(
         cloud=cloud,
         base=str(base),
         node=node or "",
-        flavor=found.flavors[0],
+        flavor=found.flavors[0] if isinstance(found.flavors[0], str) else "",
         zone=found.zone,
         address=address,
     )

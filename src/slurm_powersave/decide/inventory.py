@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from slurm_powersave.decide import slurm_conf
+from slurm_powersave.decide import slurm_conf, storage
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.layout import (
@@ -48,8 +48,9 @@ def inventory(
 ) -> Inventory:
     """Make the inventory.
 
-    Groups: `login`, `nodes`, and `pool_NAME` for each pool (a - in the name becomes _, which is what
-    Ansible wants of a group's name). Variables: the whole cluster file with its defaults under its
+    Groups: `login`, `nodes`, `pool_NAME` for each pool (a - in the name becomes _, which is what
+    Ansible wants of a group's name), and `storage`, the server of the shared directory where it is ours
+    to configure. Variables: the whole cluster file with its defaults under its
     own keys, and what is computed from it under `slurm_powersave`.
     """
     pools = {
@@ -76,6 +77,7 @@ def inventory(
             "children": {
                 "login": {"hosts": {cluster.login.name: login}},
                 "nodes": {"children": pools},
+                "storage": {"hosts": _storage_host(cluster)},
             }
         }
     }
@@ -85,6 +87,17 @@ def inventory(
 def group(pool: str) -> str:
     """Name the Ansible group of a pool."""
     return f"pool_{pool.replace('-', '_')}"
+
+
+def _storage_host(cluster: Cluster) -> dict[str, Any]:
+    shared = cluster.shared_storage
+    if shared is None:
+        return {}
+    if shared.server == "login":
+        return {cluster.login.name: {}}
+    if shared.user is None:
+        return {}
+    return {storage.server_name(cluster): {"ansible_host": shared.server, **_login_as(shared.user)}}
 
 
 def _login_as(user: str) -> dict[str, Any]:
@@ -117,6 +130,7 @@ def _variables(
             "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses, leaving),
             "gres_conf": slurm_conf.gres_conf(cluster),
             "cgroup_conf": slurm_conf.cgroup_conf(cluster),
+            "storage": storage.variables(cluster, addresses, leaving),
             "spool": SPOOL,
             "hooks": HOOKS,
             "fast_start": cluster.fast_start_on,

@@ -7,6 +7,7 @@ made anew. What was asked for by hand differs, too, and is told apart.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from slurm_powersave.decide.flavor_choice import names, needs_the_cloud
 from slurm_powersave.decide.sections import Pool
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
 
@@ -40,13 +41,20 @@ class Lag:
         return ", ".join(filter(None, (self.image.text("image"), self.flavor.text("flavor"))))
 
 
-def lag(record: NodeRecord | None, servers: Sequence[Server] | None, pool: Pool) -> Lag:
+def lag(
+    record: NodeRecord | None,
+    servers: Sequence[Server] | None,
+    pool: Pool,
+    flavors: Sequence[str] | None = None,
+) -> Lag:
     """Compare.
 
     Args:
         record: what the journal holds of the node.
         servers: those of its name; None if the cloud could not be read, or has no adapter.
         pool: the node's pool in the cluster file.
+        flavors: those that its nodes may have, the preferred one first; without them the names in the
+            cluster file, and a pool with requirements is not behind in its flavor.
     """
     if servers is None:
         server = Server(record.server_id, "", "") if record and record.server_id else None
@@ -60,8 +68,12 @@ def lag(record: NodeRecord | None, servers: Sequence[Server] | None, pool: Pool)
     flavor = (server.flavor or (known.flavor if known else "")) if server else ""
     return Lag(
         _aspect(image, (pool.image,), "image" in by_hand),
-        _aspect(flavor, pool.flavors, "flavor" in by_hand),
+        _aspect(flavor, flavors or _named(pool) or (flavor,), "flavor" in by_hand),
     )
+
+
+def _named(pool: Pool) -> Sequence[str]:
+    return () if needs_the_cloud(pool.flavors) else names(pool.flavors) or ()
 
 
 def _aspect(actual: str, wanted: Sequence[str], by_hand: bool) -> Aspect:

@@ -90,6 +90,11 @@ class Layout:
         return self.root / "terraform"
 
     @property
+    def backups(self) -> Path:
+        """Where backups go that are told no other place."""
+        return self.root / "backups"
+
+    @property
     def runs(self) -> Path:
         """One directory per detached run."""
         return self.root / "runs"

@@ -78,6 +78,13 @@ _STATUSES = {
 }
 """What an HTTP status means where the text does not say more; 409: this server is busy with something."""
 
+_GOPHERCLOUD = re.compile(
+    r"Expected HTTP response code \[[\d ]*\] when accessing \[[^\]]*\],? but got (?P<status>\d+) instead:?"
+    r"(?P<body>.*)",
+    re.S,
+)
+_MESSAGE = re.compile(r'"message":\s*"(?P<text>(?:[^"\\]|\\.)*)"')
+
 FOREVER = 32503680000.0
 """The year 3000, in seconds since the epoch: when a rest ends that only an operator ends."""
 # At most this much of the outside's text goes into a Slurm reason: one line of `sinfo -R`.
@@ -118,7 +125,7 @@ def reason(failure: FailureClass, text: str, operation: str, until: float | None
     if is_ours(text):
         # A create that was not tried because the node rests: the first reason, not one around it.
         text = text.removeprefix(REASON_PREFIX).partition(") ")[2].partition("; rests until")[0]
-    clean = plain(text, _REASON_TEXT)
+    clean = plain(spoken(text), _REASON_TEXT)
     rests = ""
     if until is not None:
         endless = until == FOREVER
@@ -126,6 +133,16 @@ def reason(failure: FailureClass, text: str, operation: str, until: float | None
             "it is resumed by hand" if endless else time.strftime("%H:%M:%S", time.localtime(until))
         )
     return f"{REASON_PREFIX} ({failure}) {clean}{rests} [op {operation}]"
+
+
+def spoken(text: str) -> str:
+    """Leave of what Terraform's openstack provider says of an answer what the cloud said in it."""
+
+    def message(found: re.Match[str]) -> str:
+        told = _MESSAGE.search(found["body"])
+        return f"{told['text']} (HTTP {found['status']})" if told else found[0]
+
+    return _GOPHERCLOUD.sub(message, text)
 
 
 def is_ours(reason_in_slurm: str) -> bool:

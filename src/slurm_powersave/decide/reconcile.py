@@ -16,8 +16,12 @@ from slurm_powersave.model.nodes import Server, SlurmSnapshot
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
 job; POWER_DOWN heals it (both measured)."""
-_NO_NODES = frozenset({"role=login", BUILDER_TAG})
+_NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
 """Tags of servers that are ours and no nodes."""
+
+
+ADOPT, FORGET = "unrecorded-server", "vanished-server"
+"""Findings after which the journal is made to say what the cloud says. Outside nothing is touched."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,39 @@ def differences(
             found.append(
                 Finding("unknown-server", server.name, f"server {server.id} carries our tag; no such node")
             )
+    return found
+
+
+def unlike_recorded(
+    nodes: Collection[str],
+    recorded: Mapping[str, str],
+    servers: Sequence[Server],
+    busy: Collection[str],
+) -> list[Finding]:
+    """Compare the journal's servers with the cloud's: a journal from a backup is behind the cloud.
+
+    Args:
+        nodes: the configured nodes whose clouds have all been read.
+        recorded: node -> id of its server in the journal, empty for none.
+        servers: the servers that carry our cluster's tag.
+        busy: nodes with an operation that has no outcome yet; it finds out by itself.
+    """
+    there: dict[str, list[Server]] = {}
+    for server in servers:
+        if server.status != "DELETED":
+            there.setdefault(_node_tag(server), []).append(server)
+    found = []
+    for node in nodes:
+        alive, known = there.get(node, []), recorded.get(node, "")
+        if node in busy or known in [server.id for server in alive]:
+            continue
+        if len(alive) == 1:
+            text = (
+                f"the journal knows {known or 'no server'}, and it has {alive[0].id}: taken into the journal"
+            )
+            found.append(Finding(ADOPT, node, text))
+        elif known and not alive:
+            found.append(Finding(FORGET, node, f"server {known} is gone: forgotten"))
     return found
 
 

@@ -77,7 +77,7 @@ def _validate(document: Document) -> tuple[Cluster | None, list[Mistake]]:
 def _mistake(document: Document, detail: ErrorDetails) -> Mistake:
     """Say one of pydantic's errors in the words of the file."""
     kind = detail["type"]
-    loc: Loc = tuple(part for part in detail["loc"] if part != "[key]")
+    loc: Loc = tuple(part for part in detail["loc"] if not str(part).startswith(("[key]", "<")))
     section, field = _place(loc)
     about = f" ({field.description.rstrip('.')})" if field and field.description else ""
     context = detail.get("ctx", {})
@@ -123,11 +123,11 @@ def _place(loc: Loc) -> tuple[type[Section], FieldInfo | None]:
 
 
 def _bare(annotation: Any) -> Any:
-    """Strip Annotated and Optional."""
+    """Strip Annotated and Optional; of a union take the first."""
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) is Union or type(annotation).__name__ == "UnionType":
-        return next((item for item in get_args(annotation) if item is not type(None)), annotation)
+        return next((_bare(item) for item in get_args(annotation) if item is not type(None)), annotation)
     return annotation
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from slurm_powersave.decide import fields
 from slurm_powersave.model.errors import FailureClass
@@ -66,6 +66,58 @@ class Login(Section):
     )
 
 
+class Requirement(Section):
+    """What a flavor must have at least."""
+
+    cores: int = Field(1, ge=1, description="At least so many.")
+    ram: fields.Mebibytes = Field(0, description="At least so much; MiB, or with a unit: 30GB is 30720.")
+    disk: fields.Gibibytes = Field(0, description="At least so much; GiB, or with a unit.")
+    match: fields.Regex = Field("", description="A regular expression that is somewhere in its name.")
+
+    def __str__(self) -> str:
+        parts = [f"{self.cores} core{'s' * (self.cores > 1)}"]
+        parts += [f"{self.ram} MiB RAM"] * bool(self.ram) + [f"{self.disk} GiB disk"] * bool(self.disk)
+        return f"at least {', '.join(parts)}" + f", a name with /{self.match}/" * bool(self.match)
+
+
+def _flavor_kind(value: Any) -> str:
+    return "<requirement>" if isinstance(value, dict | Requirement) else "<name>"
+
+
+FlavorItem = Annotated[
+    Annotated[Requirement, Tag("<requirement>")] | Annotated[str, Field(min_length=1), Tag("<name>")],
+    Discriminator(_flavor_kind),
+]
+"""Tags in <> are left out when a mistake's place is told."""
+
+
+class SharedStorage(Section):
+    """A directory that all hosts of the cluster share by NFS."""
+
+    server: fields.StorageServer = Field(
+        "login", description="Who exports it: login, or the address of another server."
+    )
+    user: fields.Argument | None = Field(
+        None,
+        description="SSH login user of another server that the base module makes; "
+        "null: it is there already, and is left alone.",
+    )
+    program: Literal["kernel", "ganesha"] = Field(
+        "kernel", description="What exports it: the kernel's NFS server, or nfs-ganesha in user space."
+    )
+    export: fields.Directory = Field("/srv/ohpc", description="The directory on the server.")
+    mount: fields.Directory = Field(
+        "/mnt/ohpc", description="Where all hosts have it; before slurmd starts, as with `mounts`."
+    )
+    mount_options: fields.MountOptions = Field(
+        "vers=4.2,hard,noatime", description="Options of the nodes' mount (nfs(5))."
+    )
+    root_squash: bool = Field(True, description="A node's root is nobody there; the login node's is root.")
+    clients: tuple[fields.Network, ...] = Field(
+        (), description="Networks that may mount it besides login node and nodes."
+    )
+
+
 class Pool(Section):
     """Nodes of one kind."""
 
@@ -80,8 +132,10 @@ class Pool(Section):
     min_nodes: int = Field(0, ge=0, description="So many, lowest numbers first, always stay up.")
     image: str = Field(min_length=1, description="Image of new nodes.")
     image_user: fields.Argument = Field("root", description="SSH login user of the image.")
-    flavors: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        min_length=1, description="Flavors, the preferred one first."
+    flavors: tuple[FlavorItem, ...] = Field(
+        min_length=1,
+        description="Flavors, the preferred one first: names, requirements, or requirements in short: "
+        "m30720c8s100 (MiB of RAM, cores, GiB of disk).",
     )
     zone: str = Field("", description="Availability zone.")
     features: tuple[fields.SlurmWord, ...] = Field((), description="Slurm's Features of its nodes.")

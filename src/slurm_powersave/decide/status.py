@@ -58,6 +58,7 @@ def rows(
     records: Mapping[str, NodeRecord],
     holds: Mapping[str, Hold],
     pools: Mapping[str, Pool],
+    flavors: Mapping[str, Sequence[str]] | None = None,
 ) -> list[StatusRow]:
     """Return a row for each configured node, then one for each name that only the cloud knows.
 
@@ -70,6 +71,7 @@ def rows(
         records: what the journal holds of the nodes.
         holds: the nodes that rest after a failure.
         pools: node -> its pool.
+        flavors: pool -> the flavors that its nodes may have, as far as the clouds could be read.
     """
     by_name: dict[str, list[Server]] = defaultdict(list)
     for server in servers:
@@ -82,7 +84,9 @@ def rows(
         operation, hold, record = running.get(name), holds.get(name), records.get(name)
         since = operation.since if operation else None
         seen = name not in unseen
-        behind = lag(record, by_name[name] if seen else None, pools[name]) if name in pools else None
+        pool = pools.get(name)
+        listed = by_name[name] if seen else None
+        behind = lag(record, listed, pool, (flavors or {}).get(pool.name)) if pool else None
         found.append(
             StatusRow(
                 node=name,

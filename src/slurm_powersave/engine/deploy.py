@@ -1,30 +1,27 @@
-"""From the cluster file to a login node with a working Slurm, and back to nothing.
+"""From the cluster file to a login node with a working Slurm.
 
 `deploy` can be run again: it changes what differs and nothing else. The nodes are not made here:
 Slurm asks for the persistent ones by POWER_UP, and the engine brings them up like any others.
 """
 
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_powersave.adapters import connect, known_hosts
-from slurm_powersave.adapters.base import Planned, State
+from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
-from slurm_powersave.decide import addresses, flavors
+from slurm_powersave.decide import addresses, flavors, storage
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import applied
+from slurm_powersave.engine import applied, preflight
 from slurm_powersave.model.errors import (
-    CloudError,
     ConfigError,
     PlaybookError,
     RefusedError,
@@ -32,11 +29,13 @@ from slurm_powersave.model.errors import (
     UnreachableError,
 )
 from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.leftovers import IMAGE, SERVER
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports import Cloud, TellsLeftovers
 
 _BOOT_SECONDS = 180.0
 _GONE_SECONDS = 120.0
+"""In which a server is gone that an interrupted deploy had left."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,17 @@ class Talk:
     ask: Callable[[str], bool]
 
 
-def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
+def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False, check: bool = True) -> bool:
     """Create or update network, login node and Slurm; return False if the person said no.
+
+    With `check` the clouds are asked first, and nothing is done if something is in the way.
 
     Raises:
         PowersaveError: what failed; a second call goes on from there.
     """
     connect.command(cluster).check()
+    if check:
+        _refuse_findings(preflight.look(cluster), talk)
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
@@ -64,6 +67,8 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False) -> bool:
 
 def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
     _refuse_leaving(cluster)
+    if not cluster.layout.private_key.exists():
+        _refuse_unknown(cluster, _servers(cluster))
     prepare(cluster)
     if cluster.login.connection == "ssh" and not _deploy_base(cluster, talk, dry_run):
         return dry_run
@@ -80,6 +85,25 @@ def _deploy(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
         )
     applied.save(cluster)
     return True
+
+
+def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
+    """Say what the pre-flight found.
+
+    Raises:
+        ConfigError: there are errors.
+    """
+    for line in report.asked:
+        talk.say(f"asked: {line}")
+    for one in report.findings:
+        talk.say(f"{one.severity}: {one.where}: {one.wrong}\n  {one.right}")
+    if report.errors:
+        count = len(report.errors)
+        raise ConfigError(
+            f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
+            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            "`deploy --no-check` goes on all the same.",
+        )
 
 
 def _refuse_leaving(cluster: Cluster) -> None:
@@ -110,23 +134,83 @@ def _refuse_leaving(cluster: Cluster) -> None:
 def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
     """Apply the base state and wait for the login node's SSH; return False if nothing was applied."""
     state = _base(cluster)
+    orphans = _orphans(cluster, state)
     talk.say("terraform plan of the network and the login node")
     planned = state.plan()
     if planned.text:
         talk.show(planned.text)
     if dry_run:
         state.forget(planned)
-        talk.say(f"Terraform would do: {_word(planned)}.")
+        talk.say(f"Terraform would do: {planned.words}.")
         return True
-    if planned.actions:
+    for _, server in orphans:
+        talk.say(f"{server.name} ({server.id}) is of a deploy that was interrupted: it is deleted first")
+    if planned.actions or orphans:
         if not talk.ask("Apply this plan?"):
             state.forget(planned)
             return False
+        _delete(orphans)
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     state.apply(planned)
-    _trust_login(cluster, state, talk)
+    _tell_strays(cluster, state, talk)
+    _trust_servers(cluster, state, talk)
     return True
+
+
+def _servers(cluster: Cluster) -> list[tuple[Cloud, Server]]:
+    return [
+        (cloud, server)
+        for cloud in connect.clouds(cluster).values()
+        for server in cloud.servers()
+        if server.status != "DELETED"
+    ]
+
+
+def _refuse_unknown(cluster: Cluster, servers: Sequence[tuple[Cloud, Server]]) -> None:
+    """A second cluster of the same name beside the first is what a lost state directory would lead to."""
+    if servers:
+        found = ", ".join(f"{server.name} ({server.id})" for _, server in servers[:10])
+        raise RefusedError(
+            f"servers of this cluster exist that the state directory knows nothing of: {found}",
+            where=str(cluster.state_dir),
+            todo="Put a backup back (slurm-powersave restore), or delete them (slurm-powersave teardown).",
+        )
+
+
+def _orphans(cluster: Cluster, state: State) -> list[tuple[Cloud, Server]]:
+    """Find what a killed apply has made and no state knows. Once Slurm was configured nothing is one."""
+    known = state.ids()
+    orphans = [
+        (cloud, server)
+        for cloud, server in _servers(cluster)
+        if server.id not in known
+        and not any(tag.startswith(("node=", "role=builder")) for tag in server.tags)
+    ]
+    if cluster.layout.applied.exists():
+        _refuse_unknown(cluster, orphans)
+    return orphans
+
+
+def _tell_strays(cluster: Cluster, state: State, talk: Talk) -> None:
+    """A killed apply may leave a network as well, and a second one would stand beside it for good."""
+    known = state.ids()
+    for cloud in connect.clouds(cluster).values():
+        for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
+            if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
+                talk.say(f"{left} is the cluster's and in no Terraform state: delete it by hand")
+
+
+def _delete(servers: Sequence[tuple[Cloud, Server]]) -> None:
+    for cloud, server in servers:
+        cloud.delete(server.id)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while left := [server for cloud, server in servers if cloud.server(server.id)]:
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"{left[0].name} ({left[0].id}) is not gone", why=f"waited {_GONE_SECONDS:.0f} s"
+            )
+        time.sleep(0.2)
 
 
 def prepare(cluster: Cluster) -> None:
@@ -218,126 +302,42 @@ def _base(cluster: Cluster) -> State:
     return state
 
 
-def _trust_login(cluster: Cluster, state: State, talk: Talk) -> None:
-    """Record the login node's host key from the cloud, and wait for its SSH."""
-    login = cluster.login
-    made = state.outputs()["login"]
-    cloud = connect.clouds(cluster).get(cluster.cloud_of(login))
-    node = DesiredNode(login.name, "", "", "", "", "", login.address)
-    talk.say(f"waiting for SSH on {login.name} ({login.address})")
+def _trust_servers(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Trust the servers that the base module made: the login node, and the shared directory's server."""
+    login, shared, made = cluster.login, cluster.shared_storage, state.outputs()
+    _trust(cluster, DesiredNode(login.name, "", "", "", "", "", login.address), made["login"], talk)
+    if shared is None or shared.user is None:
+        return
+    if not (made.get("storage") or {}).get("id"):
+        raise ConfigError(
+            f"shared_storage.user is for a server of the base module, and it made none at {shared.server}",
+            where=str(cluster.file),
+            todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
+        )
+    name = storage.server_name(cluster)
+    _trust(cluster, DesiredNode(name, "", "", "", "", "", shared.server), made["storage"], talk)
+
+
+def _trust(cluster: Cluster, node: DesiredNode, made: Mapping[str, str], talk: Talk) -> None:
+    """Record a server's host key from the cloud, and wait for its SSH."""
+    cloud = connect.clouds(cluster).get(cluster.cloud_of(cluster.login))
+    talk.say(f"waiting for SSH on {node.name} ({node.address})")
     deadline = time.monotonic() + _BOOT_SECONDS
     key = ""
     while time.monotonic() < deadline:
         server = cloud.server(made["id"]) if cloud else None
         key = (server.host_key if server else "") or made.get("host_key") or ""
         if key and connect.playbooks(cluster).reachable(node):
-            host = (login.name, login.address)
+            host = (node.name, node.address)
             known_hosts.record(cluster.layout.known_hosts, {host: known_hosts.key_lines(host, key)})
             return
         time.sleep(0.2)
     raise UnreachableError(
         "no SSH" if key else "the cloud hands out no SSH host key",
-        where=f"{login.name} ({login.address})",
+        where=f"{node.name} ({node.address})",
         why=f"waited {_BOOT_SECONDS:.0f} s",
         todo="Look at its console, then run deploy again.",
     )
-
-
-def teardown(cluster: Cluster, talk: Talk, *, dry_run: bool = False, force: bool = False) -> bool:
-    """Delete every server of the cluster, its login node and network; return False if the person said no.
-
-    Raises:
-        RefusedError: jobs are running, or something of ours is still there at the end.
-        LockedError: the engine is running.
-    """
-    if not cluster.layout.root.exists():
-        talk.say("Nothing is there.")
-        return True
-    lock = EngineLock(cluster.layout.lock)
-    try:
-        return _teardown(cluster, talk, dry_run, force)
-    finally:
-        lock.release()
-
-
-def _teardown(cluster: Cluster, talk: Talk, dry_run: bool, force: bool) -> bool:
-    if not force:
-        _refuse_jobs(cluster)
-    clouds = connect.clouds(cluster)
-    command = connect.command(cluster)
-    directories = [path.parent for path in sorted(cluster.layout.terraform.glob("*/*/terraform.tfstate"))]
-    base = State(cluster.layout.base, command)
-    states = [State(path, command) for path in directories] + ([base] if base.exists else [])
-    for server in _servers(clouds):
-        talk.say(f"server {server.name} {server.status} {server.id}")
-    planned = [(state, state.plan(destroy=True)) for state in states]
-    for state, plan in planned:
-        talk.say(f"{state.directory}: {_word(plan)}")
-    if dry_run or not talk.ask("Delete all of this?"):
-        for state, plan in planned:
-            state.forget(plan)
-        return dry_run
-    for state, plan in planned:
-        state.apply(plan)
-    for server in _servers(clouds):
-        clouds[_cloud_of(server, clouds)].delete(server.id)
-    deadline = time.monotonic() + _GONE_SECONDS
-    while (left := _servers(clouds)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    if left:
-        raise RefusedError("still there: " + ", ".join(f"{s.name} ({s.id})" for s in left), where="teardown")
-    _forget_servers(cluster)
-    talk.say(
-        "Nothing of the cluster is left in the cloud. Journal and keys stay in " + str(cluster.state_dir)
-    )
-    return True
-
-
-def _servers(clouds: Mapping[str, Cloud]) -> list[Server]:
-    return [server for cloud in clouds.values() for server in cloud.servers() if server.status != "DELETED"]
-
-
-def _cloud_of(server: Server, clouds: Mapping[str, Cloud]) -> str:
-    for name, cloud in clouds.items():
-        if cloud.server(server.id):
-            return name
-    raise CloudError(f"server {server.id} is in no cloud of the cluster file")
-
-
-def _refuse_jobs(cluster: Cluster) -> None:
-    if not cluster.layout.known_hosts.exists():
-        return
-    try:
-        snapshot = connect.slurm(cluster).snapshot()
-    except SlurmError as error:
-        raise RefusedError(
-            "Slurm can't be asked whether jobs are running",
-            why=str(error),
-            todo="If that is no loss: teardown --force",
-        ) from error
-    jobs = [str(job.id) for job in snapshot.jobs if job.state in ("RUNNING", "COMPLETING", "SUSPENDED")]
-    if jobs:
-        raise RefusedError(
-            f"jobs are running: {', '.join(jobs[:20])}", todo="Wait, cancel them, or use teardown --force."
-        )
-
-
-def _forget_servers(cluster: Cluster) -> None:
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        journal.save_nodes(
-            replace(record, shard="", server_id="") for record in journal.node_records().values()
-        )
-        for op in journal.open_operations():
-            journal.save_operation(replace(op, outcome="cancelled", text="the cluster was torn down"))
-    finally:
-        journal.close()
-    for path in cluster.layout.terraform.glob("*/nodes-*"):
-        shutil.rmtree(path)
-
-
-def _word(planned: Planned) -> str:
-    return ", ".join(f"{count} to {word}" for word, count in sorted(planned.actions.items())) or "no changes"
 
 
 def _write_secret(path: Path, content: bytes) -> None:

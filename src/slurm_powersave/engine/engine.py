@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
+from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
 from slurm_powersave.engine.intake import plan_requests
@@ -56,6 +57,7 @@ class Engine:
         self._world = world
         self.operations = Operations(world.journal, world.now)
         self._batches = Batches(world, self.operations)
+        self._admission = Admission(world, self.operations)
         self._plays = Plays(world, self.operations)
         self._steps = Steps(world, self.operations, self._batches)
         self._failures = Failures(world, self.operations)
@@ -73,7 +75,9 @@ class Engine:
         adopted: set[str] = set()
         for saved in self._world.journal.runs():
             (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
-            adopted |= set(saved.operations)
+            # One that tries another flavor has left its first batch.
+            ours = self.operations.of(saved.operations)
+            adopted |= {op.id for op in ours if not saved.shard or op.shard == saved.shard}
             log.info("run=%s kind=%s adopted", saved.record.id, saved.record.kind)
         for op in self.operations:
             if op.phase in _RESTART:
@@ -129,8 +133,10 @@ class Engine:
             creates[self._world.desired(op.node).cloud].append(op)
         self._changes(now)
         for cloud, ops in creates.items():
-            if now - min(op.created for op in ops) >= COLLECT:
-                self._batches.create(cloud, ops)
+            if now - min(op.created for op in ops) < COLLECT:
+                continue
+            if admitted := self._admission.admit(cloud, ops):
+                self._batches.create(cloud, admitted)
         for shard in self._world.journal.dirty_shards():
             if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
                 self._batches.tidy(shard)

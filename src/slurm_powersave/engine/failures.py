@@ -111,11 +111,19 @@ class Failures:
         failures = max(self._world.record(op.node).failures, 1)
         settings = self._world.cluster.failure
         until = self._world.now() + policy.rest_seconds(settings.rest, failure, failures)
+        if failure is FailureClass.CAPACITY:
+            until = min(until, self._another_flavor_at(op.node, until))
         if failures >= settings.attempts:
             until = policy.FOREVER
         if reason is None:
             reason = policy.reason(failure, op.text, op.id, until)
         return Hold(op.node, op.id, failure, reason, until)
+
+    def _another_flavor_at(self, node: str, until: float) -> float:
+        """Where the pool has several flavors: when one of them may be tried again, but not at once."""
+        free = self._world.flavors.free_at(self._world.desired(node))
+        moment = self._world.cluster.failure.rest[FailureClass.NODE_LOCAL]
+        return until if free is None else max(free, self._world.now() + moment)
 
     def _release_jobs(self) -> None:
         """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""

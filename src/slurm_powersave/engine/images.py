@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurm_powersave.adapters import connect, project
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide import images
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.decide import flavor_choice, images
+from slurm_powersave.decide.settings import Cluster, Pool
 from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.image_build import Build
 from slurm_powersave.engine.service import WallClock
@@ -55,6 +55,7 @@ def build(
     records, _ = _journal(cluster)
     order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.now())
     cloud = connect.image_cloud(cluster, order.cloud)
+    order = _with_flavor(order, cluster.pool(order.pool), cloud)
 
     def check_node() -> Server:
         seen = connect.slurm(cluster).snapshot([order.node]).nodes.get(order.node)
@@ -91,6 +92,16 @@ def build(
     total = sum(work.seconds.values())
     talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
     return Built(order.name, provenance, work.seconds)
+
+
+def _with_flavor(order: images.Order, pool: Pool, cloud: ImageCloud) -> images.Order:
+    """The builder gets the pool's first flavor; where that is a requirement the cloud tells what meets it."""
+    if not flavor_choice.needs_the_cloud(pool.flavors[:1]):
+        return order
+    choice = flavor_choice.choose(pool.flavors, cloud.flavors())
+    if not choice.flavors:
+        raise ConfigError(f"pool {pool.name}: the cloud {order.cloud} has {'; '.join(choice.wrong)}")
+    return replace(order, flavor=choice.names[0])
 
 
 def _plan(work: Build) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from slurm_powersave.model.errors import PowersaveError
-from slurm_powersave.model.nodes import Server, SlurmNode
+from slurm_powersave.model.nodes import Flavor, Server, SlurmNode
 from slurm_powersave.ports import Cloud, Slurm
 
 T = TypeVar("T")
@@ -20,15 +20,18 @@ class Observation:
     """None if Slurm could not be read."""
     servers: Mapping[str, Sequence[Server]]
     """By cloud; one that could not be read is not in it."""
+    flavors: Mapping[str, Mapping[str, Flavor]]
+    """By cloud and name; of one that could not be read they are missing."""
     unreadable: Mapping[str, str]
     """What could not be read (slurm, or cloud NAME), and why."""
 
 
 def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
     """Read Slurm and all clouds at the same time."""
-    with ThreadPoolExecutor(max_workers=1 + len(clouds)) as pool:
+    with ThreadPoolExecutor(max_workers=1 + 2 * len(clouds)) as pool:
         nodes = pool.submit(_try, lambda: slurm.snapshot().nodes)
         lists = {name: pool.submit(_try, cloud.servers) for name, cloud in clouds.items()}
+        sizes = {name: pool.submit(_try, cloud.flavors) for name, cloud in clouds.items()}
     states, why = nodes.result()
     unreadable = {"slurm": why} if why else {}
     servers: dict[str, Sequence[Server]] = {}
@@ -38,7 +41,8 @@ def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
             unreadable[f"cloud {name}"] = why
         else:
             servers[name] = found
-    return Observation(states, servers, unreadable)
+    flavors = {name: known for name, read in sizes.items() if (known := read.result()[0]) is not None}
+    return Observation(states, servers, flavors, unreadable)
 
 
 def _try(read: Callable[[], T]) -> tuple[T | None, str]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import FailureClass, PowersaveError
-from slurm_powersave.model.nodes import Failure, Operation, ShardRun
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
+from slurm_powersave.model.nodes import Failure, NodeProgress, NodeRecord, Operation, ShardRun
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
@@ -16,6 +16,8 @@ _GATHER = 0.3
 """Seconds that a ready node waits for others: a play for four costs twice one for one, not four times."""
 _PROBING = 0.6
 """Seconds that a step may spend on nodes that do not answer; each may take 0.3 s."""
+_ASKING = 0.5
+"""Seconds between two questions for the host key of a server: it is on the console when sshd has made it."""
 _PLAYS = 4
 """Plays at once at most: each is bound by the processor of the control host."""
 
@@ -39,6 +41,10 @@ class Plays:
         """Operation -> when its node was last asked: who waited longest comes first."""
         self._first_seen: dict[str, float] = {}
         """Operation -> when its node was found in its old boot for the first time."""
+        self._keys: dict[tuple[str, float], str] = {}
+        """Operation and when its boot began -> the host key that the cloud told since."""
+        self._asked: dict[str, float] = {}
+        """Operation -> when the cloud was last asked for its server's host key."""
 
     @property
     def running(self) -> bool:
@@ -56,8 +62,9 @@ class Plays:
         keys: dict[str, str] = {}
         booting = self._ops.in_phase(phases.BOOTING)
         self._probed = {op.id: self._probed.get(op.id, 0.0) for op in booting}
+        self._keys = {(op.id, op.since): key for op in booting if (key := self._keys.get((op.id, op.since)))}
         for op in sorted(booting, key=lambda op: self._probed[op.id]):
-            key = self._host_key(op)
+            key = self._host_key(op, patient=self._world.now() - now < _PROBING)
             if key is None:
                 continue
             keys[op.id] = key
@@ -87,13 +94,39 @@ class Plays:
         self._ready.clear()
         self._plays.append(play)
 
-    def _host_key(self, op: Operation) -> str | None:
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+    def _host_key(self, op: Operation, *, patient: bool) -> str | None:
+        """Return the server's host key; None while it is not known, empty where the cloud has no adapter.
+
+        A listing may leave it out: then the cloud is asked for the one server, unless we are not `patient`.
+        """
+        cloud = self._world.desired(op.node).cloud
+        view = self._world.cloud_views.get(cloud)
         if view is None:
             return ""
+        if key := self._keys.get((op.id, op.since)):
+            return key
         servers = view.of_node(op.node, op.since) or ()
-        found = (s.host_key for s in servers if s.id == op.server_id and s.status == "ACTIVE")
-        return next(found, None) or None
+        active = next((s for s in servers if s.id == op.server_id and s.status == "ACTIVE"), None)
+        if active is None or active.host_key:
+            return active.host_key if active else None
+        now = self._world.now()
+        if patient and now - self._asked.get(op.id, 0.0) >= _ASKING:
+            self._asked[op.id] = now
+            try:
+                found = self._world.clouds[cloud].server(op.server_id)
+            except CloudError as error:
+                log.warning("op=%s node=%s host key: %s", op.id, op.node, error)
+                return None
+            if found and found.host_key:
+                self._keys[op.id, op.since] = found.host_key
+                return found.host_key
+        return None
+
+    def _old_boot(self, news: NodeProgress, record: NodeRecord) -> bool:
+        """Tell whether the node was found as it was before; or its console still showed the key of then."""
+        if news.boot_id:
+            return news.boot_id == record.boot_id
+        return bool(news.failure and "host key verification failed" in news.failure.text.lower())
 
     def _may_still_boot(self, op: Operation) -> bool:
         """A node that reboots itself (slurmd's RebootProgram), or a slow cloud: the old boot may answer."""
@@ -112,7 +145,7 @@ class Plays:
                 if news.ok:
                     self._world.save(replace(record, boot_id=news.boot_id))
                     self._ops.move(op, phases.REGISTERING)
-                elif news.boot_id and news.boot_id == record.boot_id and self._may_still_boot(op):
+                elif self._old_boot(news, record) and self._may_still_boot(op):
                     self._ops.move(op, phases.BOOTING)
                 else:
                     self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
-from slurm_powersave.decide.flavors import facts
+from slurm_powersave.decide.flavors import promise
 from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -137,8 +137,7 @@ class Reboots:
         pool = self._world.wanted(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
         flavors = cloud.flavors() if cloud and first.startswith("resize") else None
-        known = facts(self._world.cluster, {pool.cloud: flavors}) if flavors is not None else {}
-        promised = known.get(pool.pool)
+        promised = promise(self._world.cluster, pool.pool, flavors) if flavors is not None else None
         return reasons.wish(
             words,
             self._world.record(op.node).node,
@@ -199,7 +198,7 @@ class Reboots:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
-        pool = self._world.cluster.desired(op.node)
+        pool = self._world.wants(op.node, op.target)
         self._world.save(moved(record, op.row.update, op.target, ref, pool))
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 

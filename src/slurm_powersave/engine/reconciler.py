@@ -4,7 +4,8 @@ import logging
 import uuid
 
 from slurm_powersave.decide.reboot import set_aside
-from slurm_powersave.decide.reconcile import Finding, confirmed, differences
+from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.engine import adoption
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.hostlist import fold
@@ -58,13 +59,12 @@ class Reconciler:
             return
         self._remember_asides(snapshot)
         nodes = [name for name in self._world.names if self._world.desired(name).cloud in read]
-        findings = differences(
-            nodes,
-            snapshot,
-            servers,
-            {op.node for op in self._ops},
-            self._world.journal.holds(),
-        )
+        busy = {op.node for op in self._ops}
+        recorded = {name: self._world.record(name).server_id for name in nodes}
+        findings = [
+            *differences(nodes, snapshot, servers, busy, self._world.journal.holds()),
+            *unlike_recorded(nodes, recorded, servers, busy),
+        ]
         sure = confirmed(self._before, findings)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
@@ -72,6 +72,7 @@ class Reconciler:
         # Told once: what has not helped is not done again and again.
         stuck = [f.node for f in sure if f.state and (f.kind, f.node) not in self._said]
         self._said = {(finding.kind, finding.node) for finding in sure}
+        adoption.settle(self._world, sure, servers)
         if stuck:
             self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):

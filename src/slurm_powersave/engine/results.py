@@ -11,6 +11,7 @@ from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, TerraformError
+from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
 from slurm_powersave.ports import Run
 
@@ -51,9 +52,13 @@ class Results:
         self._retried: set[str] = set()
         """Operations whose plan has been made once more already."""
 
+    def _of(self, batch: Batch) -> list[Operation]:
+        """Return the batch's operations; one that tries another flavor has left it for another shard."""
+        return [op for op in self._ops.of(batch.operations) if op.shard == batch.shard]
+
     def news(self, batch: Batch, news: NodeProgress) -> None:
         """Take what Terraform says of one node."""
-        op = next((op for op in self._ops.of(batch.operations) if op.node == news.node), None)
+        op = next((op for op in self._of(batch) if op.node == news.node), None)
         if op is None or op.phase not in _UNDER_WAY:
             return
         if batch.mode is PlanMode.DELETE:
@@ -73,6 +78,7 @@ class Results:
         record = self._world.record(op.node)
         node = replace(record.node, generation=record.node.generation + 1)
         self._world.save(replace(record, node=node, shard=shard, server_id=server_id))
+        self._world.flavors.worked(node)
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 
     def updated(self, op: Operation) -> None:
@@ -83,19 +89,37 @@ class Results:
             ref = written.node.ref(key)
         else:  # a restarted engine has put the map back to what was
             ref = self._world.ref(record.node.cloud, key, op.target)
-        self._world.save(moved(record, key, op.target, ref, self._world.cluster.desired(op.node)))
+        self._world.save(moved(record, key, op.target, ref, self._world.wants(op.node, op.target)))
         self._ops.move(op, phases.BOOTING, server_id=record.server_id)
 
     def _failed(self, op: Operation, failure: Failure) -> None:
         if op.phase == phases.UPDATING:
             log.warning("op=%s node=%s %s failed: %s", op.id, op.node, op.kind, failure.text)
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {failure.text}")
-        else:
+        elif failure.failure is not FailureClass.CAPACITY or not self._another_flavor(op, failure.text):
             self._ops.fail(op, failure)
+
+    def _another_flavor(self, op: Operation, text: str) -> bool:
+        """Where the cloud has no room for one flavor the pool's next is tried, if there is time for it.
+
+        Slurm goes on waiting for the node: telling it would end the job, and nothing is wrong with the node.
+        What is left of the first try (a server in ERROR) is deleted by its id before.
+        """
+        node = self._world.desired(op.node)
+        other = self._world.flavors.failed(node, text)
+        late = self._world.now() - op.created > self._world.cluster.power_save.resume_timeout / 2
+        if not other or late or node.cloud not in self._world.clouds:
+            return False
+        said = f"no room for flavor {node.flavor} ({text}), then {other}"
+        log.warning("op=%s node=%s %s", op.id, op.node, said)
+        # A reboot request that has a text has failed.
+        note = {"text": said} if op.mode is Mode.RESUME else {}
+        self._ops.move(op, phases.DELETE_QUEUED, shard="", **note)
+        return True
 
     def unexplained(self, batch: Batch) -> None:
         """Take the reason from the cloud where Terraform keeps it until slower nodes are done."""
-        for op in self._ops.of(batch.operations):
+        for op in self._of(batch):
             since = batch.errored.get(op.node)
             waits = op.phase in (phases.APPLYING, phases.UPDATING)
             if since is None or not waits or self._world.now() - since < _REASON_WAIT:
@@ -109,7 +133,7 @@ class Results:
     def applied(self, batch: Batch, result: RunResult) -> None:
         """An apply has ended: what it has not told is read from the state."""
         servers = self._world.terraform.servers(batch.shard)
-        for op in self._ops.of(batch.operations):
+        for op in self._of(batch):
             held = servers.get(op.node)
             killed = result.text == "terraform was killed"
             if op.phase in (phases.APPLYING, phases.UPDATING):
@@ -125,7 +149,10 @@ class Results:
                 if not result.ok:
                     log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
                     self.by_id.add(op.id)
-        self._shards.align(batch.shard, servers, {op.node for op in self._ops.of(batch.operations)})
+        self._shards.align(batch.shard, servers, {op.node for op in self._of(batch)})
+        if not set(servers) <= set(self._shards.entries(batch.shard)):
+            # A try whose operation has gone on or ended: `tidy` takes it out of the state.
+            self._world.journal.set_dirty(batch.shard, True)
         if batch.mode is PlanMode.DELETE:
             for name in set(batch.stale) - set(servers):
                 log.info("node=%s removed from the state of %s", name, batch.shard)
@@ -138,7 +165,7 @@ class Results:
 
     def give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         """A run could not be made, or must not be: say what becomes of its operations."""
-        for op in self._ops.of(batch.operations):
+        for op in self._of(batch):
             if op.phase in phases.IN_BATCH:  # else it has gone on, or failed for a reason of its own
                 self._give_up(op, batch, text, failure or classify(text))
         self._world.journal.drop_run(batch.run.record.id)

@@ -58,6 +58,8 @@ class Waves:
     at_most: int | None = None
     stop_after: int = 1
     replace: bool = False
+    flavors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Pool -> the flavors that its nodes may have, as far as the clouds could be read."""
     members: tuple[Member, ...] = ()
     """All nodes of the pools as they were at the last look."""
     followed: dict[str, Operation] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Waves:
                 found = None if listed is None else [one for one in listed if one.name == name]
                 self._first[name] = (
                     records.get(name),
-                    lag(records.get(name), found, self.cluster.pool(pool)),
+                    lag(records.get(name), found, self.cluster.pool(pool), self.flavors.get(pool)),
                 )
 
     def windows(self) -> dict[str, int]:

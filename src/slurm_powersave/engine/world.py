@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
@@ -33,6 +34,7 @@ class World:
     def __post_init__(self) -> None:
         self.slurm_view = SlurmView(self.slurm, self.clock)
         self.cloud_views = {name: CloudView(name, cloud, self.clock) for name, cloud in self.clouds.items()}
+        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock)
         self.records: dict[str, NodeRecord] = self.journal.node_records()
 
     def now(self) -> float:
@@ -50,8 +52,18 @@ class World:
         return self.records.get(name) or NodeRecord(self.cluster.desired(name))
 
     def wanted(self, name: str) -> DesiredNode:
-        """Return what the cluster file wants of a node now; of one that leaves it, what it was."""
-        return self.cluster.desired(name) if name in self.cluster else self.record(name).node
+        """Return what the cluster file wants of a node's next server; of one that leaves it, what it was.
+
+        The flavor is the first of the pool's that does not rest; empty if the cloud has none of them.
+        """
+        if name not in self.cluster:
+            return self.record(name).node
+        node = self.cluster.desired(name)
+        return replace(node, flavor=self.flavors.next(node))
+
+    def wants(self, name: str, flavor: str) -> DesiredNode:
+        """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
+        return self.flavors.wanted(self.cluster.desired(name), flavor)
 
     def ref(self, cloud: str, attribute: str, name: str) -> str:
         """Return what a cloud calls an image or a flavor now; its name if there is no adapter to ask.

@@ -106,6 +106,8 @@ class CloudFacts:
     """Names of our roles in the project; None where there are no roles."""
     images: tuple[ImageFacts, ...] | None = None
     """Every image that we may use, in any status; two may have one name."""
+    image_paths: bool = False
+    """Whether a path of this host, which begins with /, is an image as well."""
     flavors: Mapping[str, Flavor] | None = None
     """By name."""
     zones: frozenset[str] | None = None

@@ -118,6 +118,12 @@ class UnfinishedError(PowersaveError):
     exit_code = 11
 
 
+class LeftoverError(PowersaveError):
+    """Something of the cluster is left in the cloud; the error names it."""
+
+    exit_code = 12
+
+
 class MissingToolError(PowersaveError):
     """A program that is needed is absent, too old, or may not be run by this user."""
 

@@ -289,6 +289,19 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class FlavorRest:
+    """A flavor that a cloud had no room for."""
+
+    cloud: str
+    zone: str
+    flavor: str
+    until: float
+    """Seconds since the epoch; until then others of the pool come first."""
+    text: str
+    """What the cloud said."""
+
+
+@dataclass(frozen=True)
 class Aside:
     """A DRAIN or DOWN that somebody else has set on a node, as it was last seen."""
 

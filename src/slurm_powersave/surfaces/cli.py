@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from slurm_powersave import __version__
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces import (
+    cli_backup,
     cli_check,
     cli_deploy,
     cli_engine,
@@ -94,6 +95,7 @@ def options(
 
 cli_check.register(app)
 cli_deploy.register(app)
+cli_backup.register(app)
 cli_engine.register(app)
 cli_status.register(app)
 cli_operations.register(app)

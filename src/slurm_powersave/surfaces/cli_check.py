@@ -1,13 +1,23 @@
-"""`slurm-powersave check`: every mistake of the cluster file in one report."""
+"""`slurm-powersave check`: every mistake of the cluster file, and all that the clouds have against it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.session import Json, session
+
+if TYPE_CHECKING:
+    from slurm_powersave.decide.settings import Mistake
+    from slurm_powersave.engine.preflight import Report
+
+
+_SHOWN = 6
+"""Flavors of a pool that are named."""
 
 
 def register(app: typer.Typer) -> None:
@@ -15,22 +25,69 @@ def register(app: typer.Typer) -> None:
     app.command()(check)
 
 
-def check(ctx: typer.Context, json: Json = False) -> None:
-    """Check the cluster file; change nothing. Exit code 2 if there are mistakes."""
+def check(
+    ctx: typer.Context,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only the cluster file; ask no cloud, run nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check the cluster file, then ask the clouds whether it can be had; change nothing.
+
+    Credentials, images, flavors, networks and addresses, quota, key pair and names are looked at. All
+    problems are in one report. Exit code 2 if there are mistakes or errors; warnings alone are no reason.
+    """
     from slurm_powersave.decide import settings
     from slurm_powersave.model.errors import ConfigError
 
-    path = session(ctx).path()
+    current = session(ctx)
+    path = current.path()
     mistakes = settings.report(path)
+    report = None
+    if not mistakes and not offline:
+        from slurm_powersave.engine import preflight
+
+        report = preflight.look(current.cluster())
     if json:
-        render.print_json({"file": str(path), "mistakes": [asdict(one) for one in mistakes]})
-    elif mistakes:
-        for one in mistakes:
-            render.print_lines([f"{one.place}: {one.key}: {one.wrong}", f"  {one.right}"])
-        render.print_lines(
-            [f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}; nothing was changed."]
-        )
+        render.print_json(_value(str(path), mistakes, report))
     else:
-        render.print_lines([f"{path}: no mistakes"])
-    if mistakes:
+        render.print_lines(_lines(str(path), mistakes, report))
+    if mistakes or (report and report.errors):
         raise typer.Exit(ConfigError.exit_code)
+
+
+def _value(path: str, mistakes: Sequence[Mistake], report: Report | None) -> dict[str, Any]:
+    return {
+        "file": path,
+        "mistakes": [asdict(one) for one in mistakes],
+        "asked": list(report.asked) if report else [],
+        "findings": [asdict(one) for one in report.findings] if report else [],
+        "flavors": {pool: list(names) for pool, names in report.flavors.items()} if report else {},
+    }
+
+
+def _lines(path: str, mistakes: Sequence[Mistake], report: Report | None) -> Iterator[str]:
+    for one in mistakes:
+        yield f"{one.place}: {one.key}: {one.wrong}"
+        yield f"  {one.right}"
+    if mistakes:
+        yield f"{_count(len(mistakes), 'mistake')}; no cloud was asked, nothing was changed."
+        return
+    yield f"{path}: no mistakes"
+    if report is None:
+        return
+    yield from (f"asked: {line}" for line in report.asked)
+    for pool, names in report.flavors.items():
+        if names:
+            more = f", then {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"pool {pool}: flavor {', then '.join(names[:_SHOWN])}{more}"
+    for found in report.findings:
+        yield f"{found.severity}: {found.where}: {found.wrong}"
+        yield f"  {found.right}"
+    errors = len(report.errors)
+    warnings = len(report.findings) - errors
+    yield f"{_count(errors, 'error')}, {_count(warnings, 'warning')}; nothing was changed."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

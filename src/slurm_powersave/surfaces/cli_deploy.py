@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
+
+if TYPE_CHECKING:
+    from slurm_powersave.engine.dismantle import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -18,35 +23,95 @@ def register(app: typer.Typer) -> None:
     app.command()(teardown)
 
 
-def deploy(ctx: typer.Context, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
-    """Create network, login node and Slurm, or change what differs from the cluster file."""
+def deploy(
+    ctx: typer.Context,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not ask the clouds first whether all is as it should be.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Create network, login node and Slurm, or change what differs from the cluster file.
+
+    First it does what `check` does, and refuses if that finds errors. One that has failed or was
+    interrupted is run again: it goes on.
+    """
     from slurm_powersave.engine import deploy as engine
 
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
-        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run)
-    _end("deployed", done, dry_run, json)
+        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run, check=not no_check)
+    if json:
+        render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
+    if not done:
+        _unchanged()
 
 
 def teardown(
     ctx: typer.Context,
     yes: Yes = False,
     dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if jobs are running.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if jobs are running, or Slurm can't be asked.")
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            "--wait", min=0, metavar="SECONDS", help="Drain the nodes and wait so long for their jobs."
+        ),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Delete the images that were built here, too.")
+    ] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option(
+            "--backup",
+            metavar="FILE|DIR",
+            help="Where the backup with the logs goes; otherwise STATE/backups.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Delete all servers and the network of the cluster. Refused while jobs are running."""
-    from slurm_powersave.engine import deploy as engine
+    """Delete all servers and the network of the cluster. Refused while jobs are running.
+
+    Shows all that carries the cluster's tag, saves a backup and the logs, deletes, and asks the cloud
+    what is left: exit code 12 names it. One that has failed or was interrupted is run again: it goes on.
+    """
+    from slurm_powersave.engine import teardown as engine
+    from slurm_powersave.engine.dismantle import Wish
 
     cluster = session(ctx).cluster()
+    wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images)
     with only_result_on_stdout() if json else nullcontext():
-        done = engine.teardown(cluster, talk(yes, quiet=json), dry_run=dry_run, force=force)
-    _end("torn_down", done, dry_run, json)
+        outcome = engine.teardown(cluster, talk(yes, quiet=json), wish, backup)
+    if json:
+        render.print_json({"torn_down": outcome.done, "dry_run": dry_run, **_value(outcome)})
+    if not outcome.done and not dry_run:
+        _unchanged()
 
 
-def _end(word: str, done: bool, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        render.print_json({word: done and not dry_run, "dry_run": dry_run})
-    if not done:
-        render.note("Nothing was changed.")
-        raise typer.Exit(1)
+def _value(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "servers": [
+            {
+                "name": row.server.name,
+                "id": row.server.id,
+                "status": row.server.status,
+                "slurm": row.state,
+                "jobs": list(row.jobs),
+            }
+            for row in outcome.rows
+        ],
+        "others": [asdict(left) for left in outcome.others],
+        "terraform": outcome.plans,
+        "jobs_waiting": outcome.waiting,
+        "backup": outcome.backup,
+        "kept": [asdict(left) for left in outcome.kept],
+    }
+
+
+def _unchanged() -> None:
+    render.note("Nothing was changed.")
+    raise typer.Exit(1)

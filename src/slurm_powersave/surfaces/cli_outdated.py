@@ -86,6 +86,7 @@ def _waves(
     current: Session, pools: Sequence[str], at_most: int | None, stop_after: int, replace: bool
 ) -> Waves:
     from slurm_powersave.adapters import connect
+    from slurm_powersave.decide.flavors import by_pool
     from slurm_powersave.engine.observe import observe
     from slurm_powersave.engine.service import WallClock
     from slurm_powersave.engine.waves import Waves
@@ -112,6 +113,7 @@ def _waves(
         at_most,
         stop_after,
         replace,
+        flavors=by_pool(cluster, seen.flavors),
     )
 
 

@@ -85,6 +85,7 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
 
 
 def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
+    from slurm_powersave.decide.flavors import by_pool
     from slurm_powersave.decide.images import is_builder
     from slurm_powersave.decide.status import rows
 
@@ -103,4 +104,5 @@ def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[S
         journal.node_records(),
         journal.holds(),
         {name: cluster.pool_of(name) for name in names},
+        by_pool(cluster, seen.flavors),
     )

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 
 
@@ -36,7 +37,7 @@ class _Held:
 
 @dataclass
 class MemoryCloud:
-    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud.
+    """Servers with a delay for deletion, and faults by node name. Implements ports.Cloud and TellsLeftovers.
 
     What it knows of clouds is what the contract test shows on the local one (tests/contract/cloud_cases.py).
     """
@@ -52,6 +53,8 @@ class MemoryCloud:
     error_faults: dict[str, str] = field(default_factory=dict)
     """Node -> why its server is made and ends in ERROR."""
     never_boots: set[str] = field(default_factory=set)
+    lists_keys: bool = True
+    """Whether a listing tells host keys; where it does not, a question for the one server does."""
     change_seconds: float = 2.0
     """What a reboot, rebuild or resize takes."""
     refused_changes: dict[str, str] = field(default_factory=dict)
@@ -62,14 +65,20 @@ class MemoryCloud:
     sizes: dict[str, Flavor] = field(
         default_factory=lambda: {"small": Flavor("small", 1, 1000), "large": Flavor("large", 2, 2000)}
     )
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """The project's quota; `used` is what others use, our servers are added. What is missing is unlimited."""
+    full: set[str] = field(default_factory=set)
+    """Flavors that no host has room for."""
+    quota_reads: int = 0
+    """How often quota() was called."""
     ids: dict[str, str] = field(
         default_factory=lambda: {"default": "i-1", "other": "i-2", "small": "f-1", "large": "f-2"}
     )
     """Image or flavor -> its id; others have their name for one."""
-    limits: dict[str, Limit] = field(default_factory=dict)
-    """What quota() tells; a limit of None is unlimited, as is what is missing."""
     created: int = 0
     """How many servers were ever made."""
+    others: list[Leftover] = field(default_factory=list)
+    """What of ours there is beside the servers."""
     _servers: dict[str, _Held] = field(default_factory=dict)
 
     def _check(self) -> None:
@@ -85,20 +94,27 @@ class MemoryCloud:
         name = entry.node.name
         if text := self.create_faults.get(name):
             raise CloudError(text)
-        self.created += 1
+        no_room = "No valid host was found" if entry.node.flavor in self.full else ""
+        fault = self.error_faults.get(name, "") or no_room
         server = Server(
-            id=f"id-{self.created}",
+            id=f"id-{self.created + 1}",
             name=name,
-            status="ERROR" if name in self.error_faults else "ACTIVE",
-            fault=self.error_faults.get(name, ""),
+            status="ERROR" if fault else "ACTIVE",
+            fault=fault,
             address=entry.node.address,
             image=self._named(entry.node.ref("image")),
             flavor=self._named(entry.node.ref("flavor")),
             tags=tags,
             host_key="" if name in self.never_boots else "ssh-ed25519 AAAA",
         )
+        self._refuse(server)
+        self.created += 1
         self._servers[server.id] = _Held(server)
         return server.id
+
+    def fault(self, server_id: str) -> str:
+        """Say why a server is in ERROR; empty if it is not."""
+        return self._servers[server_id].server.fault
 
     def _alive(self, held: _Held) -> bool:
         return held.gone_at is None or self.clock.now() < held.gone_at
@@ -113,7 +129,13 @@ class MemoryCloud:
     def servers(self) -> list[Server]:
         """List what exists and is our cluster's."""
         self._check()
-        return [self._told(held) for held in self._servers.values() if self._alive(held) and self._ours(held)]
+        found = [held for held in self._servers.values() if self._alive(held) and self._ours(held)]
+        told = map(self._told, found)
+        return list(told) if self.lists_keys else [replace(server, host_key="") for server in told]
+
+    def leftovers(self) -> list[Leftover]:
+        """List what is our cluster's."""
+        return [Leftover(SERVER, server.id, server.name) for server in self.servers()] + self.others
 
     def _told(self, held: _Held) -> Server:
         done = self.clock.now() >= held.busy_until
@@ -171,9 +193,27 @@ class MemoryCloud:
         return next((name for name, known in self.ids.items() if known == ref), ref)
 
     def quota(self) -> dict[str, Limit]:
-        """Return what was set as limits."""
+        """Return the limits, with what is used by all."""
         self._check()
-        return dict(self.limits)
+        self.quota_reads += 1
+        return {
+            name: Limit(limit.limit, limit.used + sum(self._takes(server, name) for server in self.alive()))
+            for name, limit in self.limits.items()
+        }
+
+    def _takes(self, server: Server, what: str) -> int:
+        size = self.sizes[server.flavor]
+        return {"instances": 1, "ports": 1, "cores": size.vcpus, "ram": size.ram}.get(what, 0)
+
+    def _refuse(self, new: Server) -> None:
+        """Say what Nova says before it makes anything."""
+        for name, limit in self.limits.items():
+            used = limit.used + sum(self._takes(server, name) for server in self.alive())
+            if limit.limit is not None and used + self._takes(new, name) > limit.limit:
+                asked = self._takes(new, name)
+                raise CloudError(
+                    f"Quota exceeded for {name}: Requested {asked}, but already used {used} of {limit.limit}"
+                )
 
     def reboot(self, server_id: str) -> None:
         """Begin a reboot."""

@@ -253,7 +253,7 @@ class MemoryTerraform:
         except CloudError as error:
             texts.append(str(error))
             return NodeProgress(name, False, failure=Failure(classify(str(error)), str(error)))
-        if text := self.cloud.error_faults.get(name):
+        if text := self.cloud.fault(server_id):
             # The server is there in ERROR; Terraform keeps it as tainted.
             self.states[shard][name] = StateServer(server_id, tainted=True)
             texts.append(text)

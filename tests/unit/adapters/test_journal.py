@@ -14,6 +14,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
     Drain,
+    FlavorRest,
     Hold,
     NodeRecord,
     Operation,
@@ -219,3 +220,17 @@ def test_who_drained_a_node_is_kept_until_it_is_over_or_the_node_has_left(path: 
     assert (journal.node_record("b"), journal.node_record("a")) == (record, None)
     journal.forget_nodes(["b"])
     assert (journal.node_record("b"), journal.drains()) == (None, {})
+
+
+def test_the_rests_of_flavors_outlive_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal(path)
+    small = FlavorRest("os", "az1", "small", 1000.0, "No valid host was found")
+    journal.save_flavor_rest(small)
+    journal.save_flavor_rest(replace(small, zone="az2"))
+    journal.save_flavor_rest(replace(small, until=2000.0))
+    journal.close()
+    journal = SqliteJournal(path)
+    assert {(rest.zone, rest.until) for rest in journal.flavor_rests()} == {("az1", 2000.0), ("az2", 1000.0)}
+    journal.drop_flavor_rest("os", "az1", "small")
+    assert [rest.zone for rest in journal.flavor_rests()] == ["az2"]

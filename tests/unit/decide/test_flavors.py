@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.flavors import NodeFacts, facts
+from slurm_powersave.decide.flavors import NodeFacts, by_pool, facts, promise
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Flavor
@@ -25,9 +25,36 @@ def test_the_smallest_flavor_counts_less_the_margin(make: Make) -> None:
 
 def test_what_the_file_says_comes_first(make: Make) -> None:
     cluster = make(
-        {"node_pools[0].cpus": 2, "node_pools[1].real_memory": 9000, "node_pools[0].memory_margin": 0}
+        {"node_pools[1].cpus": 2, "node_pools[1].real_memory": 9000, "node_pools[0].memory_margin": 0}
     )
-    assert facts(cluster, FLAVORS) == {"compute": NodeFacts(2, 1024), "big": NodeFacts(6, 9000)}
+    assert facts(cluster, FLAVORS) == {"compute": NodeFacts(1, 1024), "big": NodeFacts(2, 9000)}
+
+
+def test_a_flavor_smaller_than_slurm_conf_promises_is_refused(make: Make) -> None:
+    cluster = make({"node_pools[0].cpus": 2, "node_pools[1].real_memory": 16001, "node_pools[1].cpus": 7})
+    with pytest.raises(ConfigError) as caught:
+        facts(cluster, FLAVORS)
+    text = str(caught.value)
+    assert "node_pools[0].cpus: flavor small has 1, 2 are promised" in text
+    assert "node_pools[1].cpus: flavor huge has 6, 7 are promised" in text
+    assert "node_pools[1].real_memory: flavor large has 16000 MiB, 16001 are promised" in text
+
+
+def test_of_all_that_meet_a_requirement_the_smallest_counts(make: Make) -> None:
+    cluster = make({"node_pools[1].flavors": [{"cores": 2}]})
+    assert facts(cluster, FLAVORS)["big"] == NodeFacts(6, 14400)
+    assert by_pool(cluster, FLAVORS) == {"compute": ("small",), "big": ("huge", "large")}
+    assert by_pool(cluster, {}) == {}
+
+
+def test_one_pools_promise_needs_only_its_own_flavors(make: Make) -> None:
+    cluster = make({"node_pools[0].flavors": ["gone"]})
+    assert promise(cluster, "big", FLAVORS["local"]) == NodeFacts(6, 14400)
+    assert promise(cluster, "left", FLAVORS["local"]) is None
+    with pytest.raises(ConfigError, match="pool compute: the cloud has no flavor gone"):
+        promise(cluster, "compute", FLAVORS["local"])
+    said = make({"node_pools[0].flavors": ["gone"], "node_pools[0].cpus": 1, "node_pools[0].real_memory": 9})
+    assert promise(said, "compute", FLAVORS["local"]) == NodeFacts(1, 9)
 
 
 def test_no_flavor_is_needed_when_the_file_says_both(make: Make) -> None:

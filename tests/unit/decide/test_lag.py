@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_powersave.decide.lag import lag, moved
-from slurm_powersave.decide.sections import Pool
+from slurm_powersave.decide.sections import Pool, Requirement
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
 
 POOL = Pool(name="p", nodes="n1", image="new", flavors=("small", "medium"), addresses="10.0.0.1")
@@ -50,3 +50,12 @@ def test_only_what_is_not_the_pools_at_that_moment_is_by_hand() -> None:
     record = moved(record, "image", "new", "", WANTED)
     assert (record.node.image, record.node.flavor, record.by_hand) == ("new", "large", {"flavor"})
     assert record.node.ref("image") == "new"
+
+
+def test_any_of_the_pools_flavors_will_do() -> None:
+    """A requirement is met by many; without the cloud's word nobody is behind."""
+    pool = POOL.model_copy(update={"flavors": (Requirement(cores=2),)})
+    node = replace(OLD, node=replace(WANTED, flavor="large"))
+    assert lag(node, [SERVER], pool, ("medium", "large")).flavor.differs is False
+    assert lag(node, [SERVER], pool, ("medium",)).flavor.text("flavor") == "flavor large -> medium"
+    assert lag(node, [SERVER], pool).flavor.differs is False

@@ -50,6 +50,19 @@ def test_a_reason_is_one_printable_line_that_we_know_again(text: str, failure: F
     assert reason == " ".join(reason.split()), "Slurm or a shell may fold spaces"
 
 
+def test_a_reason_has_what_the_cloud_said_and_not_how_it_was_asked() -> None:
+    text = (
+        "Error creating OpenStack server: Expected HTTP response code [200 202] when accessing [POST"
+        ' https://c:8774/v2.1/servers], but got 403 instead: {"forbidden": {"code": 403, "message":'
+        ' "Quota exceeded for cores: Requested 64, but already used 12 of 64 cores"}}'
+    )
+    assert policy.reason(FailureClass.QUOTA, text, "1a2b") == (
+        "slurm-powersave: (quota) Error creating OpenStack server: Quota exceeded for cores: Requested 64, but"
+        " already used 12 of 64 cores (HTTP 403) [op 1a2b]"
+    )
+    assert policy.spoken("got nothing: {}") == "got nothing: {}"
+
+
 def test_a_reason_is_not_put_into_a_reason() -> None:
     first = policy.reason(FailureClass.QUOTA, "cores (64) are gone", "1a2b", 1000.0)
     again = policy.reason(FailureClass.QUOTA, first, "3c4d", 2000.0)

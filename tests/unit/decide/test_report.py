@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from slurm_powersave.decide.sections import Requirement
 from slurm_powersave.decide.settings import load, report
 from slurm_powersave.model.errors import ConfigError
 
@@ -33,6 +34,17 @@ def test_each_mistake_is_reported(case: dict[str, Any], write: Callable[..., Pat
 
 def test_a_right_file_has_none(write: Callable[..., Path]) -> None:
     assert report(write()) == []
+
+
+def test_flavors_by_requirement_in_all_forms(write: Callable[..., Path]) -> None:
+    asked = {"cores": 8, "ram": "30GB", "disk": "1T", "match": "^c"}
+    file = write({"node_pools[0].flavors": [asked, "m30720c8s100", "small"]})
+    assert report(file) == []
+    assert load(file).node_pools[0].flavors == (
+        Requirement(cores=8, ram=30720, disk=1024, match="^c"),
+        "m30720c8s100",
+        "small",
+    )
 
 
 @pytest.mark.parametrize(

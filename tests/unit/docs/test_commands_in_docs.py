@@ -38,7 +38,7 @@ def test_commands_exist(page: Path) -> None:
             continue
         found: Any = typer.main.get_command(app)
         for word in shlex.split(match[1].partition(" | ")[0]):
-            if word.startswith("-"):
+            if word.startswith("-") and word != "-":
                 options = {name for param in found.params for name in param.opts} | {"--help", "-h"}
                 assert word in options, f"{page.name}: {snippet}: no option {word}"
             elif hasattr(found, "commands"):

@@ -84,6 +84,8 @@ _EFFECTS = {
         "save_run",
         "drop_run",
         "set_dirty",
+        "save_flavor_rest",
+        "drop_flavor_rest",
     ],
     "slurm": ["update_nodes", "update_job"],
     "terraform": ["init", "write_nodes", "plan", "apply"],

@@ -207,6 +207,13 @@ def test_resume_timeout_leaves_an_administrators_drain_alone() -> None:
     assert world.slurm.node("n1").has("DRAIN")
 
 
+def test_a_host_key_that_no_listing_tells_is_asked_for() -> None:
+    world = MemoryWorld.of(2)
+    world.cloud.lists_keys = False
+    up(world, "n1")
+    assert_at_rest(world)
+
+
 def test_an_edited_image_touches_no_node_that_runs() -> None:
     world = MemoryWorld.of(4)
     up(world, "n1")

@@ -1,12 +1,12 @@
 """Reading Slurm and the clouds for `status`: one that fails hides nothing of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from slurm_powersave.engine.observe import observe
 from slurm_powersave.model.errors import CloudError, PowersaveError, SlurmError
-from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
 
 
 class OneSlurm:
@@ -31,6 +31,11 @@ class OneCloud:
         if self.error:
             raise self.error
         return [Server(f"id-{self.name}", self.name, "ACTIVE")]
+
+    def flavors(self) -> Mapping[str, Flavor]:
+        if self.error:
+            raise self.error
+        return {"small": Flavor("small", 1, 512)}
 
 
 def test_all_readable() -> None:

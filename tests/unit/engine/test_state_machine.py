@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.model.nodes import Limit
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
 
 NAMES = ("n1", "n2", "n3")
@@ -22,8 +23,11 @@ class Cluster(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        pool = cluster(len(NAMES)).node_pools[0].model_dump(mode="json")
         self.world = MemoryWorld.of(
-            len(NAMES), failure={"rest": REST, "boot_timeout": 15, "registration_timeout": 15}
+            len(NAMES),
+            node_pools=[pool | {"flavors": ["small", "large"]}],
+            failure={"rest": REST, "boot_timeout": 15, "registration_timeout": 15},
         )
         self.world.slurm.resume_timeout = 90.0
         self.wrong: list[str] = []
@@ -122,6 +126,14 @@ class Cluster(RuleBasedStateMachine):
         if on:
             self.world.cloud.error_faults[node] = "Build of instance aborted"
 
+    @rule(flavor=st.sampled_from(["small", "large"]), on=st.booleans())
+    def no_room_for(self, flavor: str, on: bool) -> None:
+        (self.world.cloud.full.add if on else self.world.cloud.full.discard)(flavor)
+
+    @rule(instances=st.sampled_from([0, 1, 2, None]))
+    def quota(self, instances: int | None) -> None:
+        self.world.cloud.limits = {"instances": Limit(instances, 0), "cores": Limit(9, 0)}
+
     @rule(node=NODES, on=st.booleans())
     def boot_fault(self, node: str, on: bool) -> None:
         (self.world.cloud.never_boots.add if on else self.world.cloud.never_boots.discard)(node)
@@ -166,6 +178,8 @@ class Cluster(RuleBasedStateMachine):
         world.cloud.create_faults.clear()
         world.cloud.error_faults.clear()
         world.cloud.never_boots.clear()
+        world.cloud.full.clear()
+        world.cloud.limits.clear()
         world.cloud.unreachable = world.slurm.unreachable = ""
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()

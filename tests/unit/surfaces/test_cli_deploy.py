@@ -2,14 +2,20 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import deploy as engine
+from slurm_powersave.engine import teardown
 from slurm_powersave.engine.deploy import Talk
-from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.engine.dismantle import Outcome, Wish
+from slurm_powersave.engine.survey import Row
+from slurm_powersave.model.errors import LeftoverError, RefusedError
+from slurm_powersave.model.leftovers import Leftover
+from slurm_powersave.model.nodes import Server
 
 from .conftest import Command
 
@@ -25,8 +31,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         talk.show("# localcloud_server.login will be created")
         return options["dry_run"] or talk.ask("Apply this plan?")
 
+    def torn(cluster: Cluster, talk: Talk, wish: Wish, backup: Path | None) -> Outcome:
+        found.append({"cluster": cluster.cluster_name, "wish": wish, "backup": backup})
+        talk.say("server demo-1 ACTIVE id-1")
+        row = Row(Server("id-1", "demo-1", "ACTIVE"), "ALLOCATED+CLOUD", (7,))
+        done = not wish.dry_run and talk.ask("Delete all of this?")
+        return Outcome([row], [Leftover("network", "br0")], {"/s/base": "2 to delete"}, 3, "/b", done)
+
     monkeypatch.setattr(engine, "deploy", stand_in)
-    monkeypatch.setattr(engine, "teardown", stand_in)
+    monkeypatch.setattr(teardown, "teardown", torn)
     return found
 
 
@@ -34,7 +47,7 @@ def test_yes_does_not_ask(command: Command, calls: list[dict[str, Any]]) -> None
     result = command("deploy", "--yes")
     assert result.exit_code == 0
     assert result.stdout == "terraform plan\n# localcloud_server.login will be created\n"
-    assert calls == [{"cluster": "demo", "dry_run": False}]
+    assert calls == [{"cluster": "demo", "dry_run": False, "check": True}]
 
 
 @pytest.mark.parametrize("name", ["deploy", "teardown"])
@@ -46,14 +59,34 @@ def test_without_a_terminal_nothing_is_done(command: Command, calls: list[dict[s
 
 def test_dry_run(command: Command, calls: list[dict[str, Any]]) -> None:
     assert command("teardown", "--dry-run").exit_code == 0
-    assert calls == [{"cluster": "demo", "dry_run": True, "force": False}]
+    assert calls == [{"cluster": "demo", "wish": Wish(dry_run=True), "backup": None}]
+
+
+def test_what_a_teardown_is_told(command: Command, calls: list[dict[str, Any]]) -> None:
+    command("teardown", "--yes", "--wait", "60", "--images", "--backup", "b.tar.gz")
+    command("teardown", "--yes", "--force")
+    assert [call["wish"] for call in calls] == [Wish(wait=60, images=True), Wish(force=True)]
+    assert calls[0]["backup"] == Path("b.tar.gz")
 
 
 def test_json_leaves_stdout_to_the_result(command: Command, calls: list[dict[str, Any]]) -> None:
     result = command("deploy", "--yes", "--json")
     assert json.loads(result.stdout) == {"deployed": True, "dry_run": False}
     assert "terraform plan" in result.stderr
-    assert json.loads(command("teardown", "--dry-run", "--json").stdout)["torn_down"] is False
+    dry = command("teardown", "--dry-run", "--json")
+    assert json.loads(dry.stdout) == {
+        "torn_down": False,
+        "dry_run": True,
+        "servers": [
+            {"name": "demo-1", "id": "id-1", "status": "ACTIVE", "slurm": "ALLOCATED+CLOUD", "jobs": [7]}
+        ],
+        "others": [{"kind": "network", "id": "br0", "name": ""}],
+        "terraform": {"/s/base": "2 to delete"},
+        "jobs_waiting": 3,
+        "backup": "/b",
+        "kept": [],
+    }
+    assert "server demo-1" in dry.stderr
 
 
 def test_json_redirects_what_children_print(
@@ -73,9 +106,21 @@ def test_a_refusal_has_its_exit_code(command: Command, monkeypatch: pytest.Monke
     def refuses(*_: object, **__: object) -> bool:
         raise RefusedError("jobs are running: 7", todo="Wait, or use teardown --force.")
 
-    monkeypatch.setattr(engine, "teardown", refuses)
+    monkeypatch.setattr(teardown, "teardown", refuses)
     result = command("teardown", "--yes")
     assert (result.exit_code, result.stderr) == (
         7,
         "slurm-powersave: jobs are running: 7\n  Wait, or use teardown --force.\n",
     )
+
+
+def test_what_is_left_is_named_and_has_its_exit_code(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaves(*_: object, **__: object) -> Outcome:
+        raise LeftoverError("still there: network demo (net-1)")
+
+    monkeypatch.setattr(teardown, "teardown", leaves)
+    result = command("teardown", "--yes", "--json")
+    assert result.exit_code == 12
+    assert json.loads(result.stderr)["error"]["what"] == "still there: network demo (net-1)"

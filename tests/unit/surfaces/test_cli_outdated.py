@@ -14,7 +14,7 @@ from slurm_powersave.engine import waves
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeRecord, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.surfaces import cli_outdated
 
 from .conftest import Command
@@ -41,6 +41,9 @@ class Outside:
             for name, state in self.states.items()
         }
         return SlurmSnapshot(0.0, found)
+
+    def flavors(self) -> dict[str, Flavor]:
+        return {"small": Flavor("small", 1, 1024)}
 
     def servers(self) -> Sequence[Server]:
         return [Server(f"id-{name}", name, "ACTIVE") for name in self.journal.node_records()]

@@ -13,7 +13,7 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Hold, Request, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
 
 from .conftest import Command
 
@@ -31,6 +31,9 @@ class Outside:
         off = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
         nodes = {f"demo-{number}": SlurmNode(f"demo-{number}", off) for number in (2, 3, 4)}
         return SlurmSnapshot(0.0, nodes | {"demo-1": SlurmNode("demo-1", frozenset({"IDLE", "CLOUD"}))})
+
+    def flavors(self) -> dict[str, Flavor]:
+        return {"small": Flavor("small", 1, 1024)}
 
     def servers(self) -> Sequence[Server]:
         if self.cloud_error:

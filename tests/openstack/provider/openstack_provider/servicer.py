@@ -131,8 +131,10 @@ class Servicer(rpc.ProviderServicer):
         planned = fill(resource.block, proposed, resource.defaults, create=prior is None)
         resource.planned(prior, planned, config)
         paths = [] if prior is None else differences(resource.block, prior, planned)
-        if prior is not None and not paths:
-            planned = prior  # other time limits alone are no change
+        if prior is not None:
+            # As the SDK has it: what was there, and the differences. Other time limits alone are none.
+            changed = {path[0] for path in paths} | ({"timeouts"} if paths else set())
+            planned = prior | {name: planned[name] for name in changed & set(planned)}
         return pb.PlanResourceChange.Response(
             planned_state=to_dynamic_value(planned),
             requires_replace=[_path(path) for path in replacing(paths, resource.force_new)],

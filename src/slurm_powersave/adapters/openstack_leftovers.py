@@ -1,0 +1,53 @@
+"""What of ours there is in an OpenStack project, of whatever kind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.model.images import CLUSTER
+from slurm_powersave.model.leftovers import IMAGE, Leftover
+
+_TAGGED = {
+    "router": "/routers",
+    "floating IP": "/floatingips",
+    "port": "/ports",
+    "subnet": "/subnets",
+    "network": "/networks",
+    "security group": "/security-groups",
+}
+"""Neutron's kinds that have tags, in the order in which they can be deleted."""
+
+
+def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) -> list[Leftover]:
+    """List what carries our cluster's tag, or its name where Nova knows no tags.
+
+    Raises:
+        CloudError: a part of it can't be read; half a list proves nothing.
+    """
+    found: dict[str, Leftover] = {}
+    for kind, path in _TAGGED.items():
+        for one in api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}"):
+            name = one.get("floating_ip_address") or one.get("name") or ""
+            found[one["id"]] = Leftover(kind, str(one["id"]), str(name))
+    for network in [one.id for one in found.values() if one.kind == "network"]:
+        # Nova makes a server's port without a tag, and may leave it.
+        for port in api.listed("network", "/ports", network_id=network):
+            if not str(port.get("device_owner") or "").startswith("network:"):
+                found.setdefault(port["id"], Leftover("port", str(port["id"]), str(port.get("name") or "")))
+    return [*found.values(), *_named(api, f"slurm-powersave-{cluster}"), *_images(images, cluster)]
+
+
+def _named(api: Api, name: str) -> Iterable[Leftover]:
+    if api.find("compute", f"/os-keypairs/{name}"):
+        yield Leftover("key pair", name, name)
+    for group in api.get("compute", "/os-server-groups")["server_groups"]:
+        if group["name"] == name:
+            yield Leftover("server group", str(group["id"]), name)
+
+
+def _images(images: Iterable[Mapping[str, Any]], cluster: str) -> Sequence[Leftover]:
+    return [
+        Leftover(IMAGE, str(image["id"]), str(image.get("name") or image["id"]))
+        for image in images
+        if image.get(CLUSTER) == cluster
+    ]

@@ -1,0 +1,97 @@
+"""Whether the clouds are as the cluster file needs them, before anything is made: all problems at once. Pure.
+
+What could not be read is told as such, and only what depends on it is left out.
+"""
+
+from collections.abc import Mapping
+
+from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers
+from slurm_powersave.decide.cluster import Cluster
+from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
+
+_PROVIDER = "terraform-provider-openstack/openstack"
+_OLDEST_PROVIDER = (3, 4)
+"""From 3.4.0 on a changed image_id is a rebuild in place."""
+_ENOUGH = frozenset({"member", "_member_", "manager"})
+_SKEW_WARNING = 10.0
+_SKEW_ERROR = 300.0
+"""Seconds. Munge refuses credentials from hosts whose clocks differ by five minutes."""
+_TODO = {
+    Asked.REACH: "Is the address right, and do name, route, firewall and certificate lead there from here?",
+    Asked.CREDENTIALS: "Look at clouds.yaml, or source the RC file again; credentials expire.",
+    Asked.ROLE: "The credential needs the role member in the project.",
+    Asked.SERVICE: "Ask those who run the cloud, or try again.",
+}
+
+
+def findings(cluster: Cluster, facts: Mapping[str, CloudFacts], tools: Tools, here: Here) -> list[Finding]:
+    """Find all that is in the way of a deploy, errors first.
+
+    Args:
+        cluster: the cluster file.
+        facts: what each cloud told that could be asked.
+        tools: what runs on this host.
+        here: what this host holds of the cluster.
+    """
+    found = list(_tools(tools))
+    for name, read in facts.items():
+        ask = Ask(cluster, name, read, here)
+        for check in (
+            _access,
+            preflight_servers.findings,
+            preflight_network.findings,
+            preflight_quota.findings,
+        ):
+            found += check(ask)
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def _tools(tools: Tools) -> Found:
+    if tools.trouble:
+        yield error("terraform", tools.trouble, "Install Terraform or OpenTofu; terraform.binary names it.")
+    for source, version in tools.providers.items():
+        if source.endswith(_PROVIDER) and _numbers(version) < _OLDEST_PROVIDER:
+            yield error(
+                "terraform",
+                f"the provider openstack is version {version}; 3.4 or later is needed",
+                "terraform init -upgrade in the state directory's terraform/*; see who pins the version.",
+            )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdigit())
+
+
+def _access(ask: Ask) -> Found:
+    for trouble in ask.facts.troubles:
+        where = f"{ask.key}: {trouble.where}" if trouble.where else ask.key
+        yield error(where, trouble.text, _TODO[trouble.asked])
+    roles = ask.facts.roles
+    if roles is not None and roles <= {"reader", "auditor"}:
+        yield error(ask.key, f"the credential may only read (roles: {_listed(roles)})", _TODO[Asked.ROLE])
+    elif roles is not None and "admin" in roles:
+        yield warning(
+            ask.key,
+            "the credential has the role admin: it may do more than this cluster needs",
+            "An application credential with the role member is enough.",
+        )
+    elif roles is not None and roles.isdisjoint(_ENOUGH):
+        yield warning(
+            ask.key,
+            f"whether the roles {_listed(roles)} suffice is not known",
+            "With the role member they do.",
+        )
+    skew = ask.facts.clock_skew
+    if skew is not None and abs(skew) > _SKEW_WARNING:
+        kind = error if abs(skew) > _SKEW_ERROR else warning
+        ahead = "ahead of" if skew > 0 else "behind"
+        yield kind(
+            ask.key,
+            f"the cloud's clock is {abs(skew):.0f} s {ahead} this host's",
+            "Run chrony here; munge refuses credentials of hosts whose clocks differ by five minutes.",
+        )
+
+
+def _listed(roles: frozenset[str]) -> str:
+    return ", ".join(sorted(roles)) or "none"

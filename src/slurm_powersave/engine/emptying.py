@@ -1,0 +1,83 @@
+"""No job is to run, and none to begin, on nodes that are about to be deleted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.drain import Stage
+from slurm_powersave.engine.drains import Drains
+from slurm_powersave.engine.survey import running
+from slurm_powersave.model.errors import SlurmError, UnfinishedError
+from slurm_powersave.model.nodes import SlurmSnapshot
+from slurm_powersave.ports import Clock, Slurm
+
+_POLL = 0.5
+_DRAIN_SECONDS = 30.0
+"""In which nodes that Slurm is powering down take a DRAIN."""
+BY = "teardown"
+
+
+@dataclass
+class Emptying:
+    """Drains all nodes and waits for their jobs."""
+
+    slurm: Slurm
+    journal: SqliteJournal | None
+    """None where it is lost: a DRAIN that nobody could tell as ours is not set."""
+    clock: Clock
+    wait: Callable[[float], None]
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self._drains = Drains(self.journal, self.slurm, self.clock.now) if self.journal else None
+
+    def empty(self, *, force: bool, seconds: float) -> None:
+        """Drain, so that no job begins in the meantime; one that has begun is waited for.
+
+        Args:
+            force: jobs do not matter.
+            seconds: how long to wait for them.
+
+        Raises:
+            UnfinishedError: they have not ended; the nodes get jobs again.
+            SlurmError: Slurm does not answer; likewise.
+        """
+        began = self.clock.now()
+        try:
+            while True:
+                snapshot = self.slurm.snapshot()
+                free = self._drain(snapshot)
+                jobs, late = running(snapshot), self.clock.now() - began
+                if force or (not jobs and (not free or late > _DRAIN_SECONDS)):
+                    return
+                if jobs and late > seconds:
+                    raise UnfinishedError(
+                        f"jobs are still running: {', '.join(jobs[:20])}",
+                        todo="Their nodes get jobs again. Wait longer (--wait), cancel them, or use --force.",
+                    )
+                self.wait(_POLL)
+        except (SlurmError, UnfinishedError) as error:
+            if isinstance(error, SlurmError) and force:
+                self.say(str(error))
+                return
+            self._release()
+            raise
+
+    def _drain(self, snapshot: SlurmSnapshot) -> list[str]:
+        """Drain the nodes that may get jobs, and name them."""
+        if self._drains is None:
+            return []
+        stages = self._drains.stages(snapshot.nodes, snapshot.nodes)
+        free = [name for name, stage in stages.items() if stage is Stage.OPEN]
+        self._drains.drain(free, BY, BY)
+        return free
+
+    def _release(self) -> None:
+        """Nothing was deleted: the nodes get jobs again."""
+        if self._drains is None or self.journal is None:
+            return
+        ours = [drain.node for drain in self.journal.drains().values() if drain.by == BY]
+        try:
+            self._drains.release(ours, self.slurm.snapshot().nodes)
+        except SlurmError as error:
+            self.say(str(error))

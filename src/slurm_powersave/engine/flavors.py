@@ -1,0 +1,102 @@
+"""Which flavor a node's next server gets, and which flavors rest because a cloud has no room for them."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import flavor_choice
+from slurm_powersave.decide.flavor_choice import Choice
+from slurm_powersave.decide.flavors import too_small
+from slurm_powersave.decide.settings import Cluster, Pool
+from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest
+from slurm_powersave.ports import Clock, Cloud
+
+log = logging.getLogger("slurm_powersave")
+
+_LIST_AGE = 60.0
+"""Seconds for which a listing of a cloud's flavors is used."""
+
+
+class Flavors:
+    """Chooses flavors; the rests are journalled, so that a new engine knows them."""
+
+    def __init__(
+        self, cluster: Cluster, clouds: Mapping[str, Cloud], journal: SqliteJournal, clock: Clock
+    ) -> None:
+        self._cluster, self._clouds, self._journal, self._clock = cluster, clouds, journal, clock
+        self._lists: dict[str, tuple[float, Mapping[str, Flavor]]] = {}
+        self._rests = {(rest.cloud, rest.zone, rest.flavor): rest for rest in journal.flavor_rests()}
+
+    def sizes(self, cloud: str) -> Mapping[str, Flavor] | None:
+        """Return a cloud's flavors by name; an old listing while it can't be read, None if there is none."""
+        taken, known = self._lists.get(cloud, (None, None))
+        now = self._clock.now()
+        if taken is not None and now - taken < _LIST_AGE:
+            return known
+        adapter = self._clouds.get(cloud)
+        if adapter is None:
+            return None
+        try:
+            known = adapter.flavors()
+        except CloudError as error:
+            log.warning("cloud %s: flavors unreadable: %s", cloud, error)
+            return known
+        self._lists[cloud] = (now, known)
+        return known
+
+    def of_pool(self, pool: Pool) -> tuple[str, ...]:
+        """Return the flavors that a node of the pool may have, the preferred one first.
+
+        Empty if the cloud has none, or can't tell.
+        """
+        if not flavor_choice.needs_the_cloud(pool.flavors):
+            return flavor_choice.names(pool.flavors) or ()
+        cloud = self._cluster.cloud_of(pool)
+        known = self.sizes(cloud)
+        if known is None:
+            return flavor_choice.names(pool.flavors) or () if cloud not in self._clouds else ()
+        found = flavor_choice.choose(pool.flavors, known).flavors
+        return tuple(one.name for one in found if not too_small(pool, Choice((one,))))
+
+    def next(self, node: DesiredNode) -> str:
+        """Return the flavor for the node's next server; empty if no flavor is what its pool asks for."""
+        return flavor_choice.rested(self._of(node), self._until(node), self._clock.now())
+
+    def wanted(self, node: DesiredNode, flavor: str) -> DesiredNode:
+        """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
+        return replace(node, flavor=flavor) if flavor in self._of(node) else node
+
+    def free_at(self, node: DesiredNode) -> float | None:
+        """Return when one of several flavors of the node's pool no longer rests; None if it has but one."""
+        flavors, until = self._of(node), self._until(node)
+        return min(until.get(name, 0.0) for name in flavors) if len(flavors) > 1 else None
+
+    def failed(self, node: DesiredNode, text: str) -> str:
+        """Let the flavor of a node rest, for which the cloud had no room; return one that does not rest."""
+        now = self._clock.now()
+        until = now + self._cluster.failure.rest[FailureClass.CAPACITY]
+        rest = FlavorRest(node.cloud, node.zone, node.flavor, until, text)
+        self._journal.save_flavor_rest(rest)
+        self._rests[(node.cloud, node.zone, node.flavor)] = rest
+        log.warning("cloud=%s zone=%s flavor=%s rests: %s", node.cloud, node.zone, node.flavor, text)
+        found = self.next(node)
+        return found if self._until(node).get(found, 0.0) <= now else ""
+
+    def worked(self, node: DesiredNode) -> None:
+        """A server was made: there is room for its flavor again."""
+        if self._rests.pop((node.cloud, node.zone, node.flavor), None):
+            self._journal.drop_flavor_rest(node.cloud, node.zone, node.flavor)
+
+    def _of(self, node: DesiredNode) -> tuple[str, ...]:
+        """A node that leaves the cluster may be of a pool that has left already."""
+        pool = next((pool for pool in self._cluster.node_pools if pool.name == node.pool), None)
+        return self.of_pool(pool) if pool else (node.flavor,)
+
+    def _until(self, node: DesiredNode) -> dict[str, float]:
+        return {
+            flavor: rest.until
+            for (cloud, zone, flavor), rest in self._rests.items()
+            if (cloud, zone) == (node.cloud, node.zone)
+        }

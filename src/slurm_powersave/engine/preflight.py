@@ -1,0 +1,87 @@
+"""Asking the clouds before anything is made: `check`, and the first step of `deploy`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from slurm_powersave.adapters import connect, tools
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import flavors, preflight
+from slurm_powersave.decide.findings import Finding, Here, Severity
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
+from slurm_powersave.ports import FactsCloud
+
+_TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was asked, and what was found."""
+
+    asked: tuple[str, ...]
+    """For a person: `cloud NAME: what of it`."""
+    findings: tuple[Finding, ...]
+    flavors: dict[str, tuple[str, ...]]
+    """Pool -> the flavors that its nodes may have, the preferred one first."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What `deploy` refuses on."""
+        return tuple(one for one in self.findings if one.severity is Severity.ERROR)
+
+
+def look(cluster: Cluster) -> Report:
+    """Ask all clouds and Terraform at the same time. Nothing is changed anywhere."""
+    with ThreadPoolExecutor(max_workers=1 + len(cluster.clouds)) as pool:
+        terraform = pool.submit(tools.read, connect.command(cluster), cluster.layout.terraform)
+        reads = {name: pool.submit(_facts, cluster, name) for name in cluster.clouds}
+    facts = {name: read.result() for name, read in reads.items()}
+    found = terraform.result()
+    asked = [f"terraform {found.terraform}"] if found.terraform else []
+    asked += [f"cloud {name}: {line}" for name, one in facts.items() for line in _asked(one)]
+    known = {name: one.flavors for name, one in facts.items() if one and one.flavors is not None}
+    told = {name: one for name, one in facts.items() if one}
+    return Report(
+        tuple(asked),
+        tuple(preflight.findings(cluster, told, found, _here(cluster))),
+        flavors.by_pool(cluster, known),
+    )
+
+
+def _asked(facts: CloudFacts | None) -> tuple[str, ...]:
+    return facts.asked if facts else ("not asked, it has no adapter that could",)
+
+
+def _facts(cluster: Cluster, name: str) -> CloudFacts | None:
+    """Ask one cloud; None if there is nobody to ask it through."""
+    alone = cluster.model_copy(update={"clouds": {name: cluster.clouds[name]}})
+    try:
+        cloud = connect.clouds(alone).get(name)
+        return cloud.facts() if isinstance(cloud, FactsCloud) else None
+    except CloudError as error:
+        return _unread(_TROUBLE.get(error.failure, Asked.REACH), error)
+    except PowersaveError as error:
+        return _unread(Asked.SERVICE, error)
+
+
+def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
+    text = ": ".join(filter(None, (error.what, error.why)))
+    return CloudFacts(troubles=(Trouble(asked, text, error.where),))
+
+
+def _here(cluster: Cluster) -> Here:
+    layout = cluster.layout
+    key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
+    deployed = (layout.base / "terraform.tfstate").exists()
+    return Here(key, deployed, _addresses(cluster))
+
+
+def _addresses(cluster: Cluster) -> dict[str, str]:
+    if not cluster.layout.journal.exists():
+        return {}
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return {name: record.node.address for name, record in journal.node_records().items()}
+    finally:
+        journal.close()

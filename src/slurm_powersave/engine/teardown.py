@@ -1,0 +1,132 @@
+"""`teardown`: locks, what the steps (engine/dismantle.py) work with, and what is forgotten at the end."""
+
+import shutil
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from slurm_powersave.adapters import connect, evidence, process
+from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide.backup import LOGS
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine import backup
+from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
+from slurm_powersave.engine.emptying import Emptying
+from slurm_powersave.engine.service import WallClock
+from slurm_powersave.engine.survey import Survey
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import RefusedError
+
+_RUN_SECONDS = 60.0
+"""From SIGINT to SIGKILL of a run that an ended engine has left: its state is to know what it made."""
+
+
+def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -> Outcome:
+    """Delete every server of the cluster, its login node and network; `to` is where the backup goes.
+
+    Raises:
+        LockedError: the engine, a resize or an image build is running.
+        RefusedError: jobs are running, or Terraform is.
+        LeftoverError: something of ours is still there at the end; a second call goes on.
+    """
+    layout = cluster.layout
+    if not layout.root.exists():
+        talk.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
+        layout.root.mkdir(mode=0o700, parents=True)
+    with ExitStack() as held:
+        for path, what in (
+            (layout.lock, "an engine"),
+            (layout.resize_lock, "a resize"),
+            (layout.image_lock, "an image build"),
+        ):
+            held.callback(EngineLock(path, what).release)
+        journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
+        if journal:
+            held.callback(journal.close)
+            _end_runs(journal, wish)
+        outcome = _parts(cluster, talk, journal, to).run(wish)
+        if outcome.done:
+            _forget(cluster, journal)
+            talk.say(f"Nothing of the cluster is left in the cloud. Journal and keys stay in {layout.root}")
+    return outcome
+
+
+def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
+    """Terraform and Ansible outlive the engine; what they make after we have looked would be left."""
+    alive = [run.record for run in journal.runs() if process.alive(run.record)]
+    if not alive or wish.dry_run:
+        return
+    if not wish.force:
+        raise RefusedError(
+            f"{alive[0].kind} of an ended engine goes on (process {alive[0].pid})",
+            todo="Wait until it has ended; --force interrupts it.",
+        )
+    for number, seconds in ((signal.SIGINT, _RUN_SECONDS), (signal.SIGKILL, _RUN_SECONDS)):
+        for record in alive:
+            process.signal_run(record, number)
+        deadline = time.monotonic() + seconds
+        while any(map(process.alive, alive)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path | None) -> Teardown:
+    command, layout = connect.command(cluster), cluster.layout
+    clouds = connect.clouds(cluster)
+    shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
+    base = State(layout.base, command)
+    unseen = {path for path in shards if path.parent.name not in clouds}
+    if cluster.cloud_of(cluster.login) not in clouds:
+        unseen.add(layout.base)
+
+    def save() -> str:
+        if journal is None:
+            talk.say("There is no journal, so there is no backup.")
+            return ""
+        made = backup.make(cluster, to, add=lambda place: _logs(cluster, talk, place))
+        talk.say(f"backup and logs: {made.path}")
+        return str(made.path)
+
+    clock = WallClock()
+    slurm, nodes = connect.slurm(cluster), [State(path, command) for path in shards]
+    return Teardown(
+        survey=Survey(clouds, slurm, nodes, base if base.exists else None, unseen, talk.say),
+        slurm=slurm,
+        slurm_stays=cluster.login.connection == "local",
+        emptying=Emptying(slurm, journal, clock, time.sleep, talk.say),
+        save=save,
+        delete_image=lambda cloud, name: connect.image_cloud(cluster, cloud).delete_image(name),
+        clock=clock,
+        wait=time.sleep,
+        talk=talk,
+    )
+
+
+def _logs(cluster: Cluster, talk: Talk, place: Path) -> None:
+    for name, why in evidence.collect(cluster, place / LOGS).items():
+        talk.say(f"{name} could not be saved: {why}")
+
+
+def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
+    """The next deploy begins with empty states; history, addresses and keys stay."""
+    if journal:
+        now = time.time()
+        records = journal.node_records().values()
+        journal.save_nodes(replace(record, shard="", server_id="", boot_id="") for record in records)
+        for op in journal.open_operations():
+            text = "the cluster was torn down"
+            journal.save_operation(replace(op, outcome=phases.CANCELLED, since=now, text=text))
+        for run in journal.runs():
+            journal.drop_run(run.record.id)
+        for node in journal.holds():
+            journal.drop_hold(node)
+        journal.drop_drains(journal.drains())
+        for shard in journal.dirty_shards():
+            journal.set_dirty(shard, False)
+    for path in (*cluster.layout.terraform.glob("*/nodes-*"), cluster.layout.base):
+        shutil.rmtree(path, ignore_errors=True)
+    cluster.layout.applied.unlink(missing_ok=True)

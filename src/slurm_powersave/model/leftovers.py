@@ -1,0 +1,23 @@
+"""What of ours a cloud holds, of whatever kind."""
+
+from dataclasses import dataclass
+
+SERVER, IMAGE = "server", "image"
+"""The two kinds that are more than named: servers are deleted by id, images are kept unless asked for."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing in a cloud that carries our cluster's tag, or its name where there are no tags."""
+
+    kind: str
+    """server, port, network, subnet, router, security group, key pair, floating IP, server group, image."""
+    id: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind} {self.name} ({self.id})"
+            if self.name not in ("", self.id)
+            else f"{self.kind} {self.id}"
+        )

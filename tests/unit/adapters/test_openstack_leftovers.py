@@ -1,0 +1,55 @@
+"""What of ours an OpenStack project holds: all of it, and nothing of anybody else."""
+
+import pytest
+
+from slurm_powersave.adapters.openstack import OpenStackCloud
+from slurm_powersave.model.errors import CloudError
+from slurm_powersave.model.images import CLUSTER
+from tests.unit.adapters.openstack_lab import World
+
+OURS, OTHERS = ["slurm-powersave", "cluster=demo"], ["slurm-powersave", "cluster=other"]
+
+
+def test_every_kind_is_named_and_only_ours(openstack: World) -> None:
+    cloud = openstack.cloud
+    for tags, name in ((OURS, "demo"), (OTHERS, "other"), ([], "none")):
+        cloud.add_server(f"{name}-1", frozenset(tags))
+        for kind in ("networks", "subnets", "routers", "security-groups"):
+            cloud.network[kind].append({"id": f"{kind}-{name}", "name": name, "tags": tags})
+        cloud.network["floatingips"].append(
+            {"id": f"fip-{name}", "floating_ip_address": f"192.0.2.{len(name)}", "tags": tags}
+        )
+        cloud.network["ports"] += [
+            {"id": f"port-{name}", "name": "", "tags": tags, "network_id": "elsewhere"},
+            {"id": f"nova-{name}", "device_owner": "compute:nova", "network_id": f"networks-{name}"},
+            {"id": f"dhcp-{name}", "device_owner": "network:dhcp", "network_id": f"networks-{name}"},
+        ]
+        cloud.key_pairs[f"slurm-powersave-{name}"] = "ssh-ed25519 AAAA"
+        cloud.server_groups.append({"id": f"group-{name}", "name": f"slurm-powersave-{name}"})
+        cloud.add_image(f"{name}-image", **({CLUSTER: name} if tags else {}))
+    (server,) = [one["id"] for one in cloud.servers.values() if one["name"] == "demo-1"]
+    (image,) = [one["id"] for one in cloud.images.values() if one["name"] == "demo-image"]
+    found = OpenStackCloud("demo", openstack.settings()).leftovers()
+    assert {(left.kind, left.id, left.name) for left in found} == {
+        ("server", server, "demo-1"),
+        ("network", "networks-demo", "demo"),
+        ("subnet", "subnets-demo", "demo"),
+        ("router", "routers-demo", "demo"),
+        ("security group", "security-groups-demo", "demo"),
+        ("floating IP", "fip-demo", "192.0.2.4"),
+        ("port", "port-demo", ""),
+        ("port", "nova-demo", ""),
+        ("key pair", "slurm-powersave-demo", "slurm-powersave-demo"),
+        ("server group", "group-demo", "slurm-powersave-demo"),
+        ("image", image, "demo-image"),
+    }
+
+
+def test_an_empty_project(openstack: World) -> None:
+    assert OpenStackCloud("demo", openstack.settings()).leftovers() == []
+
+
+def test_half_a_list_proves_nothing(openstack: World) -> None:
+    openstack.proxy.order(path="/routers", status=503, times=10)
+    with pytest.raises(CloudError):
+        OpenStackCloud("demo", openstack.settings()).leftovers()

@@ -1,0 +1,95 @@
+"""A deploy beside what another one has left: gone on with, or refused, but never a second cluster."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine import deploy
+from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.model.leftovers import Leftover
+from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.world import cluster as memory_cluster
+
+STATE = '{"resources": [{"mode": "managed", "instances": [{"attributes": {"id": "%s"}}]}]}'
+
+
+class Lab:
+    """A cluster file, a cloud in memory, and a base state."""
+
+    def __init__(self, root: Path) -> None:
+        self.cluster: Cluster = memory_cluster(state_dir=root / "state")
+        self.clock = MemoryClock()
+        self.cloud = MemoryCloud(self.clock, "test")
+        self.base = State(self.cluster.layout.base, Command())
+        self.said: list[str] = []
+        self.talk = Talk(self.said.append, self.said.append, lambda question: True)
+
+    def create(self, name: str, *tags: str) -> str:
+        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        carried = frozenset({"slurm-powersave", "cluster=test", *tags})
+        return self.cloud.create(TerraformNode(node, "1a2b"), carried)
+
+    def know(self, server_id: str) -> None:
+        """Put a server into the base state."""
+        self.base.directory.mkdir(parents=True, exist_ok=True)
+        (self.base.directory / "terraform.tfstate").write_text(STATE % server_id)
+
+    def orphans(self) -> list[str]:
+        return [server.name for _, server in deploy._orphans(self.cluster, self.base)]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    made = Lab(tmp_path)
+    monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
+    monkeypatch.setattr(connect, "command", lambda cluster: SimpleNamespace(check=lambda: "1.11.4"))
+    monkeypatch.setattr(deploy.time, "sleep", made.clock.advance)
+    return made
+
+
+def test_a_lost_state_directory_does_not_become_a_second_cluster(lab: Lab) -> None:
+    lab.create("login", "role=login")
+    with pytest.raises(RefusedError, match=r"login \(id-1\)(.|\n)*restore(.|\n)*teardown"):
+        deploy.deploy(lab.cluster, lab.talk)
+    assert not lab.cluster.layout.root.exists(), "not even keys were made"
+    with pytest.raises(RefusedError):
+        deploy.deploy(lab.cluster, lab.talk, dry_run=True)
+
+
+def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
+    lab.know(lab.create("storage"))
+    lab.create("login", "role=login")
+    lab.create("n1", "node=n1")
+    lab.create("sps-builder", "role=builder")
+    assert lab.orphans() == ["login"]
+    deploy._delete(deploy._orphans(lab.cluster, lab.base))
+    assert lab.orphans() == []
+    assert len(lab.cloud.servers()) == 3
+
+
+def test_once_slurm_was_configured_an_unknown_login_node_is_in_service(lab: Lab) -> None:
+    login = lab.create("login", "role=login")
+    lab.know(login)
+    lab.cluster.layout.applied.write_text("{}")
+    assert lab.orphans() == []
+    lab.know("another")
+    with pytest.raises(RefusedError, match="knows nothing of: login"):
+        lab.orphans()
+
+
+def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
+    lab.know("net-1")
+    lab.cloud.others = [
+        Leftover(kind, name, name)
+        for kind, name in (("network", "net-1"), ("network", "net-2"), ("port", "p"), ("image", "gold"))
+    ]
+    lab.create("n1", "node=n1")
+    deploy._tell_strays(lab.cluster, lab.base, lab.talk)
+    assert lab.said == ["network net-2 is the cluster's and in no Terraform state: delete it by hand"]

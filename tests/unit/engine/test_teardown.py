@@ -1,0 +1,315 @@
+"""From a cluster to nothing: in what order, what is refused, and what is named when it did not work."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm_powersave.adapters.base import Planned
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
+from slurm_powersave.engine.emptying import Emptying
+from slurm_powersave.engine.survey import Survey
+from slurm_powersave.model.errors import (
+    CloudError,
+    LeftoverError,
+    RefusedError,
+    TerraformError,
+    UnfinishedError,
+)
+from slurm_powersave.model.leftovers import Leftover
+from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.testing.cloud import MemoryCloud
+from slurm_powersave.testing.world import MemoryWorld, cluster
+
+NETWORK = Leftover("network", "net-1", "demo")
+IMAGE = Leftover("image", "gold", "gold")
+
+
+class State:
+    """A Terraform state in memory that holds servers of a cloud, and maybe its network."""
+
+    def __init__(self, name: str, lab: "Lab", *ids: str, network: bool = False) -> None:
+        self.directory, self._lab, self._ids, self._network = Path(name), lab, set(ids), network
+        self.fails = ""
+        self.forgotten = 0
+
+    def plan(self, *, destroy: bool = False) -> Planned:
+        assert destroy
+        if self.fails == "plan":
+            raise TerraformError("terraform plan failed", why="state lock")
+        held = len(self._ids) + self._network
+        return Planned(self.directory / "tfplan", "", {"delete": held} if held else {})
+
+    def apply(self, planned: Planned) -> None:
+        if self.fails == "apply":
+            raise TerraformError("terraform apply failed", where=str(self.directory), why="409 Conflict")
+        self._lab.events.append(f"destroy {self.directory}")
+        for server_id in self._ids:
+            self._lab.cloud.delete(server_id)
+        self._ids.clear()
+        if self._network:
+            if others := self._others():
+                raise TerraformError("terraform apply failed", why=f"the network is in use by {others}")
+            self._lab.cloud.others.remove(NETWORK)
+            self._network = False
+
+    def _others(self) -> list[str]:
+        return [server.name for server in self._lab.cloud.servers() if server.name != "login"]
+
+    def forget(self, planned: Planned) -> None:
+        self.forgotten += 1
+
+    def ids(self) -> frozenset[str]:
+        return frozenset(self._ids)
+
+
+class Lab:
+    """A cluster with two nodes and a login node on the in-memory world."""
+
+    def __init__(self) -> None:
+        self.world = MemoryWorld(cluster(4))
+        self.cloud: MemoryCloud = self.world.cloud
+        self.cloud.others = [NETWORK]
+        self.events: list[str] = []
+        self.said: list[str] = []
+        self.answer = True
+        self.asked: Callable[[], None] = lambda: None
+        self.login = self.create("login", "role=login")
+        self.job = self.world.slurm.submit("n1", "n2")
+        self.world.settle(60)
+        nodes = [self.id(name) for name in ("n1", "n2")]
+        self.nodes = [State("mem/nodes-001", self, *nodes)]
+        self.base: State | None = State("base", self, self.login, network=True)
+        self.journal: SqliteJournal | None = self.world.journal
+        self.stays = False
+        self.unseen: set[Path] = set()
+
+    def create(self, name: str, *tags: str) -> str:
+        """Make a server past Terraform."""
+        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        carried = {"slurm-powersave", "cluster=test", *tags}
+        return self.cloud.create(TerraformNode(node, "1a2b"), frozenset(carried))
+
+    def id(self, name: str) -> str:
+        return next(server.id for server in self.cloud.servers() if server.name == name)
+
+    def idle(self) -> "Lab":
+        """Let the job end."""
+        self.world.slurm.end(self.job)
+        return self
+
+    def run(self, **wish: object) -> Outcome:
+        world = self.world
+
+        def wait(seconds: float) -> None:
+            world.slurm.tick()
+            world.clock.advance(seconds)
+
+        def save() -> str:
+            self.events.append("save")
+            return "b.tar.gz"
+
+        def ask(question: str) -> bool:
+            self.asked()
+            return self.answer
+
+        delete = self.cloud.delete
+
+        def noted(server_id: str) -> None:
+            server = self.cloud.server(server_id)
+            self.events.append(f"delete {server.name if server else server_id}")
+            delete(server_id)
+
+        survey = Survey(
+            {"mem": self.cloud}, world.slurm, self.nodes, self.base, self.unseen, self.said.append
+        )
+        work = Teardown(
+            survey=survey,
+            slurm=world.slurm,
+            slurm_stays=self.stays,
+            emptying=Emptying(world.slurm, self.journal, world.clock, wait, self.said.append),
+            save=save,
+            delete_image=lambda cloud, name: self.cloud.others.remove(IMAGE),
+            clock=world.clock,
+            wait=wait,
+            talk=Talk(self.said.append, self.said.append, ask),
+        )
+        self.cloud.delete = noted  # type: ignore[method-assign]
+        try:
+            return work.run(Wish(**wish))  # type: ignore[arg-type]
+        finally:
+            self.cloud.delete = delete  # type: ignore[method-assign]
+
+    def left(self) -> list[str]:
+        return sorted(str(left) for left in self.cloud.leftovers())
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def test_first_a_backup_then_nodes_strays_and_the_network_last(lab: Lab) -> None:
+    lab.idle().create("n3", "node=n3")
+    lab.create("sps-builder", "role=builder")
+    outcome = lab.run()
+    assert outcome.done and outcome.backup == "b.tar.gz"
+    assert lab.left() == []
+    order = [event for event in lab.events if event.startswith(("save", "destroy")) or "n3" in event]
+    assert order == ["save", "destroy mem/nodes-001", "delete n3", "destroy base"]
+    assert lab.events.index("delete sps-builder") < lab.events.index("destroy base")
+
+
+def test_what_is_there_is_shown(lab: Lab) -> None:
+    outcome = lab.run(dry_run=True, force=True)
+    assert not outcome.done and lab.events == []
+    (row,) = [row for row in outcome.rows if row.server.name == "n1"]
+    assert row.jobs == (lab.job,) and "ALLOCATED" in row.state
+    assert str(row) in lab.said and f"jobs {lab.job}" in str(row)
+    assert "network demo (net-1)" in lab.said
+    assert outcome.plans == {"mem/nodes-001": "2 to delete", "base": "2 to delete"}
+    assert lab.nodes[0].forgotten == 1
+
+
+def test_no_is_no(lab: Lab) -> None:
+    lab.idle().answer = False
+    before = lab.left()
+    assert not lab.run().done
+    assert lab.left() == before and lab.events == []
+    assert not lab.world.slurm.node("n1").has("DRAIN")
+
+
+def test_jobs_are_a_reason_to_refuse(lab: Lab) -> None:
+    with pytest.raises(RefusedError, match=rf"jobs are running: {lab.job}"):
+        lab.run()
+    assert lab.events == []
+    assert lab.run(force=True).done
+    assert lab.left() == []
+
+
+def test_a_job_that_begins_while_the_person_thinks(lab: Lab) -> None:
+    lab.idle()
+    lab.asked = lambda: lab.world.slurm.submit("n1") and None
+    with pytest.raises(UnfinishedError, match="still running"):
+        lab.run()
+    assert lab.events == ["save"]
+    for _ in range(60):
+        lab.world.clock.advance(1)
+        lab.world.slurm.tick()
+    assert not any(lab.world.slurm.node(name).has("DRAIN") for name in lab.world.cluster.nodes())
+    assert not lab.world.journal.drains()
+
+
+def test_jobs_can_be_waited_for_and_no_new_one_begins(lab: Lab) -> None:
+    tick = lab.world.slurm.tick
+    ends = lab.world.clock.now() + 20
+
+    def ticking() -> None:
+        if lab.world.clock.now() > ends and lab.job in lab.world.slurm.jobs:
+            assert lab.world.slurm.node("n1").has("DRAIN")
+            lab.world.slurm.end(lab.job)
+        tick()
+
+    lab.world.slurm.tick = ticking  # type: ignore[method-assign]
+    assert lab.run(wait=60).done
+    assert lab.left() == []
+
+
+def test_a_wait_that_is_too_short_gives_the_nodes_back(lab: Lab) -> None:
+    with pytest.raises(UnfinishedError):
+        lab.run(wait=5)
+    assert lab.events == ["save"]
+    assert not lab.world.slurm.node("n1").has("DRAIN")
+
+
+def test_a_drain_of_somebody_else_is_not_ended(lab: Lab) -> None:
+    lab.world.slurm.update_nodes(["n3"], state="DRAIN", reason="disk")
+    with pytest.raises(UnfinishedError):
+        lab.run(wait=5)
+    assert lab.world.slurm.node("n3").reason == "disk"
+
+
+def test_without_slurm_nobody_can_tell(lab: Lab) -> None:
+    lab.idle().world.slurm.unreachable = "no route"
+    with pytest.raises(RefusedError, match="can't be asked"):
+        lab.run()
+    assert lab.run(force=True).done
+
+
+def test_without_a_cloud_nothing_is_done(lab: Lab) -> None:
+    lab.idle().cloud.unreachable = "503"
+    with pytest.raises(CloudError):
+        lab.run(force=True)
+    assert lab.events == []
+
+
+def test_one_that_failed_in_the_middle_is_run_again(lab: Lab) -> None:
+    """The second time Slurm is gone with its host, and that is no reason to refuse."""
+    lab.idle()
+    assert lab.base
+    lab.base.fails = "apply"
+    with pytest.raises(LeftoverError, match=r"network demo \(net-1\).*409 Conflict"):
+        lab.run()
+    assert lab.left() == ["network demo (net-1)"], "the login node went by its id"
+    lab.world.slurm.unreachable = "no route"
+    lab.base.fails = ""
+    lab.base._ids.clear()
+    lab.events.clear()
+    assert lab.run().done
+    assert lab.left() == []
+
+
+def test_a_state_that_can_not_be_planned_in_does_not_keep_its_servers(lab: Lab) -> None:
+    lab.idle().nodes[0].fails = "plan"
+    assert lab.run().done
+    assert {"delete n1", "delete n2"} <= set(lab.events)
+    assert any("can't be planned in: state lock" in line for line in lab.said)
+
+
+def test_lost_states_and_journal(lab: Lab) -> None:
+    """Servers are found by their tag; the network is named, for nobody but Terraform knew how it was made."""
+    lab.idle()
+    lab.nodes, lab.base, lab.journal = [], None, None
+    with pytest.raises(LeftoverError, match=r"still there: network demo \(net-1\)"):
+        lab.run()
+    assert lab.left() == ["network demo (net-1)"]
+
+
+def test_a_server_that_does_not_go_is_named(lab: Lab) -> None:
+    lab.idle().cloud.delete_seconds = 1e6
+    with pytest.raises(LeftoverError, match=r"server n1 \(id-"):
+        lab.run()
+
+
+def test_images_are_kept_unless_they_are_asked_for(lab: Lab) -> None:
+    lab.idle().cloud.others.append(IMAGE)
+    outcome = lab.run()
+    assert outcome.done and outcome.kept == [IMAGE]
+    assert lab.run(images=True).kept == []
+    assert lab.left() == []
+
+
+def test_a_state_whose_cloud_can_not_be_asked_is_what_is_left(lab: Lab) -> None:
+    blind = State("other/nodes-001", lab, "id-elsewhere")
+    blind.fails = "plan"
+    lab.idle().nodes.append(blind)
+    lab.unseen = {blind.directory}
+    with pytest.raises(LeftoverError, match="terraform state other/nodes-001"):
+        lab.run()
+
+
+def test_other_clusters_are_not_touched(lab: Lab) -> None:
+    node = DesiredNode("n1", "c", "mem", "default", "small", "", "10.0.1.1")
+    other = lab.cloud.create(TerraformNode(node, "x"), frozenset({"slurm-powersave", "cluster=other"}))
+    assert lab.idle().run().done
+    assert [server.id for server in lab.cloud.alive()] == [other]
+
+
+def test_a_slurmctld_that_stays_hears_that_its_nodes_are_off(lab: Lab) -> None:
+    lab.idle().stays = True
+    assert lab.run().done
+    lab.world.clock.advance(60)
+    lab.world.slurm.tick()
+    assert lab.world.slurm.node("n1").has("POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN")

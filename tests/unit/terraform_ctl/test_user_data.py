@@ -1,0 +1,87 @@
+"""What cloud-init gets on the control host, as data; Terraform itself renders it, without a provider."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+MODULE = Path(__file__).resolve().parents[3] / "terraform_ctl"
+GIVEN = {
+    "image": "debian-12",
+    "flavor": "m1.small",
+    "public_key": "ssh-ed25519 AAAA me",
+    "ssh_from": ["192.0.2.0/24"],
+    "toolkit": "git+https://git.example.org/slurm-powersave@v1",
+}
+
+
+def console(directory: Path, expression: str, **changes: Any) -> "subprocess.CompletedProcess[str]":
+    """Evaluate an expression over the module's variables and locals that need no provider."""
+    for name in ("variables.tf", "user_data.tf", "bootstrap.sh"):
+        shutil.copyfile(MODULE / name, directory / name)
+    (directory / "terraform.tfvars.json").write_text(json.dumps(GIVEN | changes))
+    return subprocess.run(
+        ["terraform", f"-chdir={directory}", "console"],
+        input=expression,
+        env=os.environ | {"TF_CLI_CONFIG_FILE": os.devnull, "TF_IN_AUTOMATION": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def user_data(directory: Path, **changes: Any) -> str:
+    """Render the user data."""
+    done = console(directory, "jsonencode(local.user_data)", **changes)
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(json.loads(done.stdout)))
+
+
+def test_cloud_init_writes_two_files_and_runs_one_of_them(tmp_path: Path) -> None:
+    settings = {"control_host_python": "python3.11", "odd": "a: 'b' \"c\" $HOME %{d}"}
+    text = user_data(tmp_path, settings=settings)
+    assert text.startswith("#cloud-config\n")
+    content = yaml.safe_load(text)
+    assert set(content) == {"write_files", "runcmd"}
+    files = {file["path"]: file for file in content["write_files"]}
+    script = files["/usr/local/sbin/slurm-powersave-bootstrap"]
+    assert (script["content"], script["permissions"]) == ((MODULE / "bootstrap.sh").read_text(), "0755")
+    assert json.loads(files["/etc/slurm-powersave/control_host.json"]["content"]) == settings
+    assert content["runcmd"] == [["/usr/local/sbin/slurm-powersave-bootstrap", GIVEN["toolkit"]]]
+    assert len(text.encode()) < 16_384, "what Nova takes is 64 KiB, what other clouds take is less"
+
+
+def test_no_secret_can_get_into_the_user_data() -> None:
+    used = set(re.findall(r"\b(?:var|local|data|openstack_\w+)\.\w+", (MODULE / "user_data.tf").read_text()))
+    assert used == {"var.toolkit", "var.settings"}
+    main = (MODULE / "main.tf").read_text()
+    assert re.findall(r"user_data\s+= (\S+)", main) == ["local.user_data"]
+    secret = re.findall(r"^.*\.secret\b.*$", main + (MODULE / "outputs.tf").read_text(), re.M)
+    assert len(secret) == 1, "in the sensitive output and nowhere else"
+    output = re.search(r'output "clouds_yaml" \{(.*?)^\}', (MODULE / "outputs.tf").read_text(), re.S | re.M)
+    assert output
+    assert "sensitive   = true" in output[1]
+    assert secret[0] in output[1]
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "no network may log in": {"ssh_from": []},
+    "no network at all": {"ssh_from": ["192.0.2.7"]},
+    "a file's name for a public key": {"public_key": "~/.ssh/id_ed25519.pub"},
+    "nothing to install": {"toolkit": " "},
+    "a network too small": {"cidr": "10.0.0.0/28"},
+    "no host name": {"name": "Control Host"},
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_values_are_refused(case: str, tmp_path: Path) -> None:
+    done = console(tmp_path, f"var.{next(iter(WRONG[case]))}", **WRONG[case])
+    assert "Invalid value for variable" in done.stdout + done.stderr
