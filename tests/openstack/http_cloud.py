@@ -23,9 +23,9 @@ SECONDS = 0.15
 """What a boot, a rebuild, a snapshot takes."""
 
 
-def public_key(kind: str = "ssh-ed25519") -> str:
-    """A public key that nobody has the other half of."""
-    parts = [kind.encode(), uuid.uuid4().bytes * 2]
+def public_key(kind: str = "ssh-ed25519", secret: bytes = b"") -> str:
+    """A public key that nobody has the other half of; always another one, or that of 32 bytes."""
+    parts = [kind.encode(), secret or uuid.uuid4().bytes * 2]
     return f"{kind} {base64.b64encode(b''.join(struct.pack('>I', len(one)) + one for one in parts)).decode()}"
 
 

@@ -10,7 +10,8 @@ from slurm_powersave.adapters import openstack_console
 from slurm_powersave.adapters.openstack_console import BEGIN, END, keys
 from tests.openstack.http_cloud import public_key
 
-FIRST, SECOND, RSA = public_key(), public_key(), public_key("ssh-rsa")
+FIRST, SECOND = public_key(secret=b"1" * 32), public_key(secret=b"2" * 32)
+RSA = public_key("ssh-rsa", b"3" * 32)
 
 
 def block(*lines: str) -> str:
