@@ -239,7 +239,7 @@ def test_delete_of_a_server_in_error_reports_an_error(lab: Lab, world: World, do
     project.admin.compute.reset_server_state(server, "error")
     doomed.write(nodes={})
     with lab.faults({"op": "destroy", "name": "d1", "delay": 6}):
-        (error,) = errors(doomed, "d1")
+        (error,) = errors(doomed)
     assert "unexpected state 'ERROR', wanted target 'DELETED, SOFT_DELETED'" in error["summary"]
     assert server in error["summary"] and "address" not in error  # Terraform: it is in no configuration
     assert server_of(doomed, "d1") == server
@@ -266,7 +266,7 @@ def test_failed_rebuild_leaves_the_new_image_in_the_state(lab: Lab, world: World
     newer = world.project.image("lab-base-2")
     doomed.write(nodes={"d1": doomed.variables["nodes"]["d1"] | {"image_id": newer}})
     with lab.faults({"op": "spawn", "name": "d1", "error": "abort"}):
-        (error,) = errors(doomed, "d1")
+        (error,) = errors(doomed)
     assert "to rebuild: unexpected state 'ERROR', wanted target 'ACTIVE, SHUTOFF'" in error["summary"]
     assert doomed.instances()["d1"]["attributes"]["image_id"] == newer
     assert world.project.status(server_of(doomed, "d1")) == "ERROR"
