@@ -74,7 +74,11 @@ def boot(lab: Lab, scratch: Path) -> None:
     wheel = toolkit(lab.root / "wheel")
     give(lab, HOST, wheels(), WHEELS)
     put(lab, f"{WHEELS}/{wheel.name}", wheel.read_bytes())
-    put(lab, "/etc/pip.conf", f"[global]\nno-index = true\nfind-links = {WHEELS}\n[install]\nno-compile = true\n")
+    put(
+        lab,
+        "/etc/pip.conf",
+        f"[global]\nno-index = true\nfind-links = {WHEELS}\n[install]\nno-compile = true\n",
+    )
     terraform = shutil.which("terraform")
     assert terraform
     put(lab, "/usr/local/bin/terraform", Path(terraform).read_bytes())
