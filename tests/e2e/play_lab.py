@@ -16,7 +16,7 @@ from slurm_powersave.decide.addresses import assign
 from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.settings import load
-from slurm_powersave.model.nodes import NodeProgress, RunResult
+from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunResult
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = Path("/var/tmp/slurm-powersave-tests")
@@ -65,10 +65,12 @@ class Lab:
         known_hosts.record(self.site.known_hosts, {self.login: lines})
 
     def start(self, name: str, address: str, flavor: str = "small") -> None:
-        """Start a guest and remember its host key."""
+        """Start a guest, remember its host key, and wait for its sshd."""
         public = Path(f"{self.site.private_key}.pub").read_text()
         options = ["--image", "default", "--flavor", flavor, "--key-pair", public, "--wait", "60"]
         self.keys[name] = self.cloud("create", "--name", name, "--address", address, *options)["host_key"]
+        made = AnsiblePlaybooks(self.state, self.site)
+        self.wait("sshd answers", lambda: made.reachable(DesiredNode(name, "", "", "", "", "", address)))
 
     def describe(self, nodes: int = 2, **changes: Any) -> None:
         """Write cluster file and inventory; what was deployed is not touched."""
