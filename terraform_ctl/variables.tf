@@ -10,7 +10,7 @@ variable "name" {
 
 variable "image" {
   type        = string
-  description = "Name of its image: Debian 12 or Ubuntu 24.04 (tested), Rocky or Alma 9 (not tested), with cloud-init."
+  description = "Name of its image: Debian 12 (tested) or Ubuntu 24.04 (not tested), Rocky or Alma 9 (not tested), with cloud-init."
 }
 
 variable "flavor" {

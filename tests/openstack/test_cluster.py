@@ -114,8 +114,8 @@ def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) 
     try:
         array = stack.sbatch("--array=1-8 --exclusive", "sleep 5")
         stack.wait("three are refused", lambda: len(failed(stack, "quota")) == 3, 60)
-        stack.wait("Slurm tells why", lambda: len(reasons(stack, "(quota) needs 1 instances")) == 3, 5)
-        assert len(stack.servers()) == 5
+        stack.wait("Slurm tells why", lambda: len(reasons(stack, "(quota) needs 1 instance, 0 of 6 left")) == 3, 5)
+        stack.wait("five are there", lambda: len(stack.servers()) == 5, 60)
     finally:
         stack.project.quota(instances=100)
     stack.wait("every job has run", lambda: not stack.login(f"squeue -h -j {array}", check=False), 150)
@@ -154,16 +154,17 @@ def test_a_server_that_was_deleted_behind_our_back_is_made_anew(stack: Stack) ->
     stack.idle("os-1")
     gone = stack.servers()["os-1"]
     stack.project.cloud.compute.delete_server(gone)
-    stack.wait("it is noticed", lambda: not stack.up("os-1"), 90)
+    stack.wait("it is noticed within two cycles", lambda: not stack.up("os-1"), 75)
     stack.except_from_suspend("")
     stack.job_done(stack.sbatch("-w os-1"), 150)
     assert stack.servers()["os-1"] != gone
     stack.quiet()
 
 
+@pytest.mark.slow
 def test_a_dead_hypervisor_costs_its_nodes_and_no_others(stack: Stack) -> None:
     lab = stack.project.lab
-    pid = int((lab.state / "pid/nova-compute.fake-01").read_text())
+    pid = int((lab.state / "pid/nova-compute.fake-01").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
     try:
         jobs = [stack.sbatch(f"-w os-{number}", "sleep 1") for number in (6, 7, 8)]

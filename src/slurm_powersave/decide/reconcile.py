@@ -75,7 +75,10 @@ def differences(
         elif seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL") and node not in held:
             found.append(Finding("stuck", node, "+".join(sorted(seen.flags)), state="POWER_DOWN"))
         elif seen.up and not names[node]:
-            found.append(Finding("no-server", node, f"{'+'.join(sorted(seen.flags))}, and it has no server"))
+            # One with a job is only named: a server that has lost its tag looks like one that is gone.
+            state = "" if seen.in_use or aside else "POWER_DOWN"
+            text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
+            found.append(Finding("no-server", node, text, state=state))
     for server in servers:
         if _node_tag(server) not in nodes and server.tags.isdisjoint(_NO_NODES):
             found.append(

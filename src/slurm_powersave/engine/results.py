@@ -1,6 +1,7 @@
 """What a Terraform run did to each of its nodes."""
 
 import logging
+import re
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.decide.fence import Expected, PlanMode
@@ -10,7 +11,7 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import FailureClass, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
 from slurm_powersave.ports import Run
@@ -19,6 +20,8 @@ log = logging.getLogger("slurm_powersave")
 
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
+_IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
+"""What Terraform's openstack provider says of a server that has ended in ERROR (measured)."""
 _UNDER_WAY = (phases.APPLYING, phases.UPDATING, phases.DELETING)
 
 
@@ -67,7 +70,7 @@ class Results:
         elif news.ok:
             self._done(op, batch.shard, news.server_id)
         elif news.failure:
-            self._failed(op, news.failure)
+            self._failed(op, self._told(op, news.failure))
         else:
             batch.errored.setdefault(news.node, self._world.now())
 
@@ -116,6 +119,19 @@ class Results:
         note = {"text": said} if op.mode is Mode.RESUME else {}
         self._ops.move(op, phases.DELETE_QUEUED, shard="", **note)
         return True
+
+    def _told(self, op: Operation, failure: Failure) -> Failure:
+        """Put the server's own fault in the place of "unexpected state 'ERROR'", which says no more."""
+        found = _IN_ERROR.search(failure.text)
+        cloud = self._world.clouds.get(self._world.desired(op.node).cloud)
+        if not found or cloud is None:
+            return failure
+        try:
+            server = cloud.server(found[1])
+        except CloudError as error:
+            log.warning("op=%s node=%s fault of %s: %s", op.id, op.node, found[1], error)
+            return failure
+        return Failure(classify(server.fault), server.fault) if server and server.fault else failure
 
     def unexplained(self, batch: Batch) -> None:
         """Take the reason from the cloud where Terraform keeps it until slower nodes are done."""

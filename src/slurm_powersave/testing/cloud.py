@@ -52,6 +52,8 @@ class MemoryCloud:
     """Node -> what the cloud says instead of creating it."""
     error_faults: dict[str, str] = field(default_factory=dict)
     """Node -> why its server is made and ends in ERROR."""
+    terse_errors: bool = False
+    """Whether Terraform keeps the reason of an ERROR to itself, as its openstack provider does (measured)."""
     never_boots: set[str] = field(default_factory=set)
     lists_keys: bool = True
     """Whether a listing tells host keys; where it does not, a question for the one server does."""

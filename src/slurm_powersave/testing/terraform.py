@@ -256,6 +256,11 @@ class MemoryTerraform:
         if text := self.cloud.fault(server_id):
             # The server is there in ERROR; Terraform keeps it as tainted.
             self.states[shard][name] = StateServer(server_id, tainted=True)
+            if self.cloud.terse_errors:
+                text = (
+                    f"Error waiting for instance ({server_id}) to become ready: unexpected state 'ERROR',"
+                    " wanted target 'ACTIVE'. last error: %!s(<nil>)"
+                )
             texts.append(text)
             return NodeProgress(name, False, failure=Failure(classify(text), text))
         self.states[shard][name] = StateServer(server_id)

@@ -4,6 +4,7 @@ import pytest
 
 from slurm_powersave.decide import policy
 from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmJob
 from slurm_powersave.testing.world import MemoryWorld
@@ -294,13 +295,19 @@ def test_a_node_that_never_registers_fails(world: MemoryWorld) -> None:
     assert_at_rest(world)
 
 
-def test_an_error_server_that_terraform_marked_tainted_poisons_nothing(world: MemoryWorld) -> None:
+@pytest.mark.parametrize("terse", [False, True])
+def test_an_error_server_that_terraform_marked_tainted_poisons_nothing(
+    world: MemoryWorld, terse: bool
+) -> None:
+    """Also where Terraform does not tell why: the cloud does."""
+    world.cloud.terse_errors = terse
     world.cloud.error_faults["n1"] = "No valid host was found"
     world.slurm.submit("n1", "n2")
     world.settle(60)
     world.run(3)
     world.settle(60)
     assert "No valid host" in operations(world, "n1")[0].text
+    assert operations(world, "n1")[0].failure is FailureClass.CAPACITY
     assert set(servers(world)) == {"n2"}
     assert_at_rest(world)
     world.cloud.error_faults.clear()

@@ -69,6 +69,25 @@ def test_nothing_is_compared_while_one_side_is_unreadable(caplog: pytest.LogCapt
     assert set(servers(world)) == {"n1"}
 
 
+def test_an_idle_node_whose_server_is_gone_is_given_back_and_comes_anew() -> None:
+    world = MemoryWorld.of(2)
+    world.slurm.end(up(world, "n1"))
+    world.cloud.vanish(servers(world)["n1"][0])
+    world.run(70)
+    assert world.slurm.node("n1").has("POWERED_DOWN")
+    up(world, "n1")
+    assert set(servers(world)) == {"n1"}
+    assert_at_rest(world)
+
+
+def test_a_node_with_a_job_is_not_given_up_for_want_of_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    world.cloud.vanish(servers(world)["n1"][0])
+    world.run(90)
+    assert world.slurm.node("n1").in_use and "no-server node=n1" in caplog.text
+
+
 def test_two_servers_of_one_name_are_said(caplog: pytest.LogCaptureFixture) -> None:
     world = MemoryWorld.of(2)
     up(world, "n1")
