@@ -5,17 +5,17 @@ For tests without the lab. All services are behind one port, by prefix.
 
 import base64
 import itertools
-import json
 import struct
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
+
+from tests.openstack.http_answers import Refusal, handler
 
 HOST = "127.0.0.1"
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -27,14 +27,6 @@ def public_key(kind: str = "ssh-ed25519", secret: bytes = b"") -> str:
     """A public key that nobody has the other half of; always another one, or that of 32 bytes."""
     parts = [kind.encode(), secret or uuid.uuid4().bytes * 2]
     return f"{kind} {base64.b64encode(b''.join(struct.pack('>I', len(one)) + one for one in parts)).decode()}"
-
-
-class Refusal(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: int, message: str, kind: str = "badRequest") -> None:
-        super().__init__(message)
-        self.status, self.body = status, {kind: {"code": status, "message": message}}
 
 
 @dataclass
@@ -69,7 +61,7 @@ class HttpCloud:
             self.network.setdefault(kind, [])
 
     def __enter__(self) -> "HttpCloud":
-        self._server = ThreadingHTTPServer((HOST, 0), _handler(self))
+        self._server = ThreadingHTTPServer((HOST, 0), handler(self))
         self._server.daemon_threads = True
         self.address = f"http://{HOST}:{self._server.server_address[1]}"
         threading.Thread(
@@ -388,31 +380,3 @@ def _embedded(flavor: dict[str, Any]) -> dict[str, Any]:
 
 def _addresses(fixed: str) -> dict[str, Any]:
     return {"net": [{"addr": fixed, "version": 4, "OS-EXT-IPS:type": "fixed"}]}
-
-
-def _handler(cloud: HttpCloud) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def _handle(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            asked = urlsplit(self.path)
-            try:
-                status, answer = cloud.answer(self.command, asked.path, dict(parse_qsl(asked.query)), body)
-            except Refusal as refusal:
-                status, answer = refusal.status, refusal.body
-            content = b"" if answer is None else json.dumps(answer).encode()
-            self.send_response_only(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Date", formatdate(time.time() + cloud.clock_skew, usegmt=True))
-            self.send_header("X-Subject-Token", "token")
-            self.send_header("X-OpenStack-Request-Id", "req-1")
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    return Handler

@@ -114,7 +114,8 @@ def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) 
     try:
         array = stack.sbatch("--array=1-8 --exclusive", "sleep 5")
         stack.wait("three are refused", lambda: len(failed(stack, "quota")) == 3, 60)
-        stack.wait("Slurm tells why", lambda: len(reasons(stack, "(quota) needs 1 instance, 0 of 6 left")) == 3, 5)
+        why = "(quota) needs 1 instance, 0 of 6 left"
+        stack.wait("Slurm tells why", lambda: len(reasons(stack, why)) == 3, 5)
         stack.wait("five are there", lambda: len(stack.servers()) == 5, 60)
     finally:
         stack.project.quota(instances=100)
