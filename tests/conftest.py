@@ -20,17 +20,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Tests that share a costly fixture of their module stay on one worker, and the longest modules come first.
     """
-    items.sort(key=lambda item: _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST))
+    items.sort(key=_place)
     for item in items:
         if item.path.is_relative_to(HERE / "e2e"):
             item.add_marker("root")
             if item.path.stem not in _SPREAD:
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if "lab" in getattr(item, "fixturenames", ()):
+        if _on_lab(item):
             item.add_marker("root")
             item.add_marker(pytest.mark.xdist_group("openstack"))  # one control plane is enough for two cores
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: it makes containers and a bridge"))
+
+
+def _on_lab(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(HERE / "openstack") and "lab" in getattr(item, "fixturenames", ())
+
+
+def _place(item: pytest.Item) -> int:
+    """The tests on the lab take longest, then the modules of _FIRST."""
+    if _on_lab(item):
+        return -1
+    return _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST)
 
 
 def _no_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
