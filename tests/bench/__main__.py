@@ -1,7 +1,8 @@
 """`python -m tests.bench [PART...]`: measure, write build/bench.json, print a table.
 
-Parts: hook, journal, resume, slow-start, together, changes, idle; without names all of them. A cluster of its
-own is made for them and removed at the end; it needs root.
+Parts: hook, journal, resume, slow-start, together, changes, idle, openstack; without names all of them. A
+cluster of its own is made for them, on the local cloud and for the last one on the lab, and removed at the
+end; it needs root.
 """
 
 import json
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.bench import hook
-from tests.bench.cluster import Bench
+from tests.bench.cluster import PLACE, Bench
 from tests.bench.table import print_table
 from tests.e2e.harness import CHECKOUT
 
@@ -30,7 +31,7 @@ def main(words: list[str]) -> int:
         "changes": Bench.changes,
         "slow-start": Bench.slow_start,
     }
-    known = ["hook", *with_cluster]
+    known = ["hook", *with_cluster, "openstack"]
     if unknown := sorted(set(words) - set(known)):
         print(f"bench: no such part: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
@@ -49,6 +50,13 @@ def main(words: list[str]) -> int:
     if "hook" in parts:
         _say("hook: 1,000 calls")
         found["hook"] = hook.measure(1000)
+    if "openstack" in parts:
+        # Imported here: the SDK takes a second.
+        from tests.bench import openstack
+
+        _say("openstack")
+        found["openstack"] = openstack.measure(PLACE, _say)
+        _keep(found)
     if set(parts) & set(with_cluster):
         with Bench(_say) as bench:
             for name, measure in with_cluster.items():

@@ -109,7 +109,9 @@ class Bench:
 
     def changes(self) -> dict[str, Any]:
         """Reimage, resize and reboot of nodes that are up."""
-        found = changes.measure(self.live)
+        build = ("image", "build", "--base", "default", "--name", changes.PREPARED, "--yes")
+        self.live.command(*build, timeout=300)
+        found = changes.measure(self.live, changes.LOCAL)
         self._all_off()
         return found
 

@@ -54,7 +54,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
         several("four nodes, four calls at once", together["four_calls_s"])
         several("four nodes, one call", together["one_call_s"])
         one("  ratio", together["ratio"], "", "1.3")
-    for what, times in found.get("changes", {}).items():
+    lab = found.get("openstack", {})
+    on_lab = {"one-node resume": lab["resume"], **lab["changes"]} if lab else {}
+    measured = found.get("changes", {}) | {f"OpenStack: {what}": times for what, times in on_lab.items()}
+    for what, times in measured.items():
         several(what, times["total_s"])
         for name, seconds in times["phases_s"].items():
             one(f"  phase {name}", seconds, "s")

@@ -43,9 +43,10 @@ def deployed(project: Project, proxy: Proxy) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(deployed: Stack, proxy: Proxy) -> Stack:
-    """The cluster at rest."""
+    """The cluster at rest, and what the test before has left agrees with Terraform."""
     proxy.calm()
     deployed.rest()
+    no_changes(deployed)
     return deployed
 
 
@@ -66,6 +67,29 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(stack: Stack) ->
     )
     stack.quiet()
     no_changes(stack)
+
+
+def test_check_asks_the_cloud_and_tells_all_mistakes_at_once(stack: Stack) -> None:
+    assert "0 errors" in stack.command("check")
+    text = stack.file.read_text()
+    stack.project.quota(cores=4)
+    try:
+        stack.file.write_text(
+            text.replace("flavors: [lab.tiny]", "flavors: [lab.tyni]")
+            .replace("image: lab-base\n", "image: nosuch\n")
+            .replace("external_network: public", "external_network: nowhere")
+        )
+        said = stack.command("check", rc=2)
+    finally:
+        stack.file.write_text(text)
+        stack.project.quota(cores=1000)
+    for words in ("lab.tyni", "lab.tiny", "nosuch", "nowhere"):
+        assert words in said, said
+    stack.project.quota(cores=4)
+    try:
+        assert re.search(r"the largest size needs 8 cores, \d of 4 are left", stack.command("check"))
+    finally:
+        stack.project.quota(cores=1000)
 
 
 def test_a_second_deploy_changes_nothing(stack: Stack) -> None:
@@ -159,6 +183,16 @@ def test_a_server_that_was_deleted_behind_our_back_is_made_anew(stack: Stack) ->
     stack.except_from_suspend("")
     stack.job_done(stack.sbatch("-w os-1"), 150)
     assert stack.servers()["os-1"] != gone
+    stack.quiet()
+
+
+@pytest.mark.slow
+def test_a_boot_that_takes_longer_than_resume_timeout_is_cleaned_up(stack: Stack) -> None:
+    with stack.project.lab.faults({"op": "spawn", "name": "^os-7$", "delay": 150, "times": 1}):
+        job = stack.sbatch("-w os-7")
+        stack.wait("Slurm gives up", lambda: "ResumeTimeout" in stack.node("os-7").reason, 180)
+        stack.wait("its remains are gone", lambda: "os-7" not in stack.servers(), 180)
+    stack.job_done(job, 300)
     stack.quiet()
 
 
