@@ -15,10 +15,12 @@ _SPREAD = ("test_chain", "test_reboots")
 """Modules whose tests need nothing but a worker's cluster."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests under tests/e2e or on the lab make containers: they are marked `root`, and skipped without it.
 
     Tests that share a costly fixture of their module stay on one worker, and the longest modules come first.
+    Before xdist's own hook, which writes the groups into the tests' ids.
     """
     items.sort(key=_place)
     for item in items:

@@ -201,3 +201,28 @@ def test_where_slurmd_runs_reboot_program_the_node_and_the_engine_share_the_work
         kept.write()
         kept.command("deploy", "--yes", timeout=120)
         kept.start_engine()
+
+
+def test_an_edited_image_of_the_pool_touches_no_running_node(kept: Live) -> None:
+    one, two, three = names = nodes(kept, 1, 2, 3)
+    kept.idle(one, three)
+    before, ids = kept.boots(one, three), kept.servers()
+    try:
+        kept.write(image="newer")
+        asked(kept, [three], "resize flavor=medium")
+        assert ended(kept, three).outcome == "done"
+        assert "No changes" in kept.command("terraform", "plan")
+        kept.idle(*names)
+        kept.login(f"scontrol update nodename={two} state=POWER_DOWN")
+        kept.wait("it is gone", lambda: two not in kept.servers() and OFF in kept.node(two).flags, 40)
+        assert "No changes" in kept.command("terraform", "plan")
+        assert kept.servers() == ids and kept.boots(one) == {one: before[one]}
+        images = {server: kept.cloud("show", ids[server])["image"] for server in (one, three)}
+        assert images == {one: "default", three: "default"}
+        assert "image default -> newer" in kept.command("status", "--outdated")
+        kept.login(f"scontrol update nodename={one} state=POWER_DOWN")
+        kept.wait("it is gone", lambda: one not in kept.servers() and OFF in kept.node(one).flags, 40)
+        kept.idle(one)
+        assert kept.cloud("show", kept.servers()[one])["image"] == "newer"
+    finally:
+        kept.write()

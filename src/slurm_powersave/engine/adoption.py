@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from slurm_powersave.decide.reconcile import ADOPT, FORGET, Finding
 from slurm_powersave.engine.world import World, servers_of
-from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.model.errors import CloudError, TerraformError
 from slurm_powersave.model.nodes import NodeRecord, Server
 
 log = logging.getLogger("slurm_powersave")
@@ -28,14 +28,27 @@ def settle(world: World, findings: Iterable[Finding], servers: Sequence[Server])
 
 
 def _adopted(world: World, record: NodeRecord, server: Server) -> NodeRecord:
+    image, flavor = server.image or record.node.image, server.flavor or record.node.flavor
     node = replace(
         record.node,
-        image=server.image or record.node.image,
-        flavor=server.flavor or record.node.flavor,
+        image=image,
+        flavor=flavor,
+        image_id=_ref(world, record, "image", image),
+        flavor_id=_ref(world, record, "flavor", flavor),
         address=server.address or record.node.address,
         generation=record.node.generation + 1,
     )
     return replace(record, node=node, server_id=server.id, shard=_shard(world, record, server.id), boot_id="")
+
+
+def _ref(world: World, record: NodeRecord, attribute: str, name: str) -> str:
+    if name == getattr(record.node, attribute):
+        return str(getattr(record.node, f"{attribute}_id"))
+    try:
+        return world.ref(record.node.cloud, attribute, name)
+    except CloudError as error:
+        log.warning("node=%s %s %s: %s", record.node.name, attribute, name, error)
+        return ""
 
 
 def _shard(world: World, record: NodeRecord, server_id: str) -> str:
