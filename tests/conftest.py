@@ -8,42 +8,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).resolve().parent
-_FIRST = ("test_playbooks", "test_fast_start", "test_contract_slurm", "test_reboots")
 _SPREAD = ("test_chain", "test_reboots")
-"""Modules whose tests need nothing but a worker's cluster."""
+"""Modules of end-to-end tests that need nothing but a worker's cluster."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests under tests/e2e or on the lab make containers: they are marked `root`, and skipped without it.
-
-    Tests that share a costly fixture of their module stay on one worker, and the longest modules come first.
-    Before xdist's own hook, which writes the groups into the tests' ids.
-    """
-    items.sort(key=_place)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests under tests/e2e or on the lab make containers: they are marked `root`, and skipped without it."""
     for item in items:
-        if item.path.is_relative_to(HERE / "e2e"):
+        lab = "lab" in getattr(item, "fixturenames", ())
+        if item.path.is_relative_to(HERE / "e2e") or (item.path.is_relative_to(HERE / "openstack") and lab):
             item.add_marker("root")
-            if item.path.stem not in _SPREAD:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if _on_lab(item):
-            item.add_marker("root")
-            item.add_marker(pytest.mark.xdist_group("openstack"))  # one control plane is enough for two cores
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: it makes containers and a bridge"))
 
 
-def _on_lab(item: pytest.Item) -> bool:
-    return item.path.is_relative_to(HERE / "openstack") and "lab" in getattr(item, "fixturenames", ())
+class ByCluster(LoadScopeScheduling):
+    """Tests that share something costly stay on one worker: a module's fixture, or the lab.
+
+    xdist's own groups (`--dist loadgroup`, 3.8.0) come to nothing with pytest 9.2, which has no `_nodeid`.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        if path.parent.name == "openstack":
+            return "openstack"
+        return nodeid if path.stem in _SPREAD else str(path)
 
 
-def _place(item: pytest.Item) -> int:
-    """The tests on the lab take longest, then the modules of _FIRST."""
-    if _on_lab(item):
-        return -1
-    return _FIRST.index(item.path.stem) if item.path.stem in _FIRST else len(_FIRST)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByCluster | None:
+    """With `--dist loadscope` the scopes are ours."""
+    return ByCluster(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def _no_skip_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:

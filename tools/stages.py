@@ -21,7 +21,7 @@ def commands(stage: str, *, slow: bool) -> Sequence[str]:
     # End-to-end tests mostly wait for Slurm's timers, so more clusters than cores save time.
     workers = {
         "unit": ("-n", "2", "tests/unit", "tests/contract"),
-        "e2e": ("-n", "4", "--dist", "loadgroup", "tests/e2e", "tests/openstack"),
+        "e2e": ("-n", "4", "--dist", "loadscope", "tests/e2e", "tests/openstack"),
     }
     chosen = () if slow else ("-m", "not slow")
     return (sys.executable, "-m", "pytest", "--durations=15", "--durations-min=0.5", *chosen, *workers[stage])
