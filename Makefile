@@ -33,10 +33,10 @@ demo-clean: ## Remove everything that the demo made
 	@demo/run clean
 
 test: setup-lab ## Lint, unit, contract and end-to-end tests; says where the time went
-	@$(BIN)/python tools/stages.py lint unit e2e
+	@$(BIN)/python tools/stages.py lint unit e2e openstack
 
 test-all: setup-lab ## The same, with the slow tests
-	@$(BIN)/python tools/stages.py --slow lint unit e2e
+	@$(BIN)/python tools/stages.py --slow lint unit e2e openstack
 
 lint: setup ## ruff, mypy, ansible-lint, terraform, shellcheck
 	@$(BIN)/python tools/lint.py

@@ -1,6 +1,7 @@
 """What the engine relies on in Terraform, as cases that the fake and the real one both have to pass."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -53,6 +54,11 @@ def entry(subject: Subject, name: str, operation: str = "1a2b") -> TerraformNode
     return TerraformNode(
         DesiredNode(name, "compute", subject.cloud_name, "default", "small", "", address), operation
     )
+
+
+def with_ids(made: TerraformNode) -> TerraformNode:
+    """The same with ids, as an adapter tells them."""
+    return replace(made, node=replace(made.node, image_id="9c21", flavor_id="f-1"))
 
 
 def shard(subject: Subject) -> str:
@@ -111,7 +117,9 @@ def a_new_shard_is_empty(subject: Subject) -> None:
 
 def the_map_is_read_as_it_was_written(subject: Subject) -> None:
     name = shard(subject)
-    nodes = {node: entry(subject, node, operation) for node, operation in (("c-1", "1a"), ("c-2", "2b"))}
+    nodes = {
+        node: with_ids(entry(subject, node, operation)) for node, operation in (("c-1", "1a"), ("c-2", "2b"))
+    }
     subject.terraform.write_nodes(name, nodes)
     assert dict(subject.terraform.nodes(name)) == nodes
     subject.terraform.write_nodes(name, {})

@@ -87,7 +87,7 @@ def test_check_asks_the_cloud_and_tells_all_mistakes_at_once(stack: Stack) -> No
         assert words in said, said
     stack.project.quota(cores=4)
     try:
-        assert re.search(r"the largest size needs 8 cores, \d of 4 are left", stack.command("check"))
+        assert re.search(r"the largest size needs \d+ cores, \d of 4 are left", stack.command("check"))
     finally:
         stack.project.quota(cores=1000)
 
@@ -148,22 +148,35 @@ def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) 
 
 
 def test_nodes_that_nova_can_not_make_are_told_and_the_others_run(stack: Stack) -> None:
-    nobind = stack.project.lab.state / "nobind"
-    nobind.write_text("os-4")
     faults = (
-        {"op": "spawn", "name": "^os-2$", "error": "reschedule"},
+        {"op": "spawn", "name": "^os-2$", "error": "reschedule", "times": 3},
         {"op": "spawn", "name": "^os-3$", "error": "abort", "times": 1},
     )
+    told: dict[str, str] = {}
+
+    def all_told() -> bool:
+        for failure in ("capacity", "node-local"):
+            told.update(dict.fromkeys(reasons(stack, f"({failure}) "), failure))
+        return told == {"os-2": "capacity", "os-3": "node-local"}
+
+    with stack.project.lab.faults(*faults):
+        jobs = [stack.sbatch(f"-w os-{number}", "sleep 1") for number in (1, 2, 3)]
+        stack.wait("Slurm tells why", all_told, 120)
+        stack.job_done(jobs[0], 90)
+    for job in jobs[1:]:
+        stack.job_done(job, 240)
+    stack.quiet()
+
+
+def test_a_port_that_can_not_be_bound_is_told(stack: Stack) -> None:
+    nobind = stack.project.lab.state / "nobind"
+    nobind.write_text("fake-.*")
     try:
-        with stack.project.lab.faults(*faults):
-            jobs = [stack.sbatch(f"-w os-{number}", "sleep 1") for number in (1, 2, 3, 4)]
-            stack.wait("capacity is told", lambda: reasons(stack, "(capacity) ") == {"os-2"}, 90)
-            stack.wait("and the others", lambda: reasons(stack, "(node-local) ") == {"os-3", "os-4"}, 60)
-            stack.job_done(jobs[0], 90)
+        job = stack.sbatch("-w os-4", "sleep 1")
+        stack.wait("Slurm tells why", lambda: reasons(stack, "(node-local) ") == {"os-4"}, 90)
     finally:
         nobind.unlink()
-    for job in jobs[1:]:
-        stack.job_done(job, 150)
+    stack.job_done(job, 240)
     stack.quiet()
 
 

@@ -8,6 +8,9 @@ import pytest
 
 from tests.openstack.harness import Project, Ssh, until
 
+# The tests' own tools are tested before a release: `make test-all`.
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Guest:

@@ -31,6 +31,9 @@ resource "openstack_compute_instance_v2" "node" {
 """
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIWzY0nOYMmIJ0jA7vHhUPJm6UxFyhVQWmCDR7nLKVXJ"
 
+# The tests' own tools are tested before a release: `make test-all`.
+pytestmark = pytest.mark.slow
+
 
 class World:
     """A network in a project, and the nodes' module."""

@@ -185,4 +185,6 @@ def run_playbook(
         argv += ["--limit", ",".join(limit)]
     if extra:
         argv += ["--extra-vars", json.dumps(dict(extra))]
-    return subprocess.run([*argv, str(site.playbooks / name)], env=env, check=False).returncode
+    argv.append(str(site.playbooks / name))
+    # Ansible refuses a standard input that does not block, and nothing is asked for.
+    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, check=False).returncode

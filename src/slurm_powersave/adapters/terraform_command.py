@@ -95,7 +95,8 @@ class Command:
         Raises:
             MissingToolError: there is no such binary, or it is too old.
         """
-        done = run([self.binary, "version", "-json"], timeout=30, env=self.env())
+        # It needs a directory that it may read, and ours may be somebody else's home.
+        done = run([self.binary, "version", "-json"], timeout=30, env=self.env(), cwd=Path("/"))
         try:
             version = str(json.loads(done.out)["terraform_version"])
             numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])

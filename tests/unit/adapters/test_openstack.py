@@ -332,7 +332,7 @@ def test_many_threads_share_a_session(subject: Subject) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     subject.create("n1", OURS)
-    with ThreadPoolExecutor(8) as pool:
-        found = [one.result() for one in [pool.submit(subject.cloud.servers) for _ in range(40)]]
+    with ThreadPoolExecutor(4) as pool:
+        found = [one.result() for one in [pool.submit(subject.cloud.servers) for _ in range(12)]]
     assert {len(servers) for servers in found} == {1}
     assert len([1 for _, _, path in subject.world.proxy.requests if path.endswith("/auth/tokens")]) == 1
