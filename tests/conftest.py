@@ -39,6 +39,7 @@ class ByCluster(LoadScopeScheduling):
         return nodeid if path.stem in _SPREAD else str(path)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByCluster | None:
     """With `--dist loadscope` the scopes are ours."""
     return ByCluster(config, log) if config.getvalue("dist") == "loadscope" else None

@@ -39,11 +39,21 @@ def newest_id(live: Live, name: str) -> str:
         return ""
 
 
+def newest_ids(live: Live, names: list[str]) -> dict[str, str]:
+    """What there was before a reboot is asked for: the cluster may have served other tests."""
+    return {name: newest_id(live, name) for name in names}
+
+
+def served(live: Live, before: dict[str, str], *names: str, seconds: float = 20) -> None:
+    """Wait until each of these nodes has a newer operation than before."""
+    live.wait("the request has arrived", lambda: all(newest_id(live, n) != before[n] for n in names), seconds)
+
+
 def asked(live: Live, names: list[str], reason: str) -> None:
     """Ask for a reboot, and wait until the hook's request has become operations."""
-    before = {name: newest_id(live, name) for name in names}
+    before = newest_ids(live, names)
     reboot(live, names, reason)
-    live.wait("the hook has called", lambda: all(newest_id(live, n) != before[n] for n in names), 20)
+    served(live, before, *names)
 
 
 def test_a_reimage_waits_for_the_job_and_keeps_id_and_address(kept: Live) -> None:
@@ -52,14 +62,15 @@ def test_a_reimage_waits_for_the_job_and_keeps_id_and_address(kept: Live) -> Non
     before, ids = kept.boots(*names), kept.servers()
     job = kept.sbatch(f"-w {two}", "while [ ! -e /mnt/ohpc/go ]; do sleep 0.2; done; rm /mnt/ohpc/go")
     kept.wait("the job runs", lambda: kept.job(job).get("JobState") == "RUNNING", 20)
+    earlier = newest_ids(kept, names)
     reboot(kept, [one, two, three], "reimage image=newer")
-    kept.wait("the idle ones are done", lambda: all(newest_id(kept, n) for n in (one, three)), 20)
+    served(kept, earlier, one, three)
     assert {ended(kept, name).outcome for name in (one, three)} == {"done"}
     assert kept.job(job)["JobState"] == "RUNNING" and kept.boots(two) == {two: before[two]}
     assert kept.up(one, three) and not kept.node(one).has("DRAIN")
     kept.login("touch /mnt/ohpc/go")
     kept.job_done(job)
-    kept.wait("its turn has come", lambda: newest_id(kept, two), 30)
+    served(kept, earlier, two, seconds=30)
     assert ended(kept, two).outcome == "done"
     after = kept.boots(*names)
     assert {name for name in names if after[name] != before[name]} == {one, two, three}
@@ -135,9 +146,9 @@ def test_what_somebody_else_has_set_outlives_reboot_suspend_and_reconfigure(kept
     kept.wait(
         "the DRAIN is back", lambda: kept.node(one).has("DRAIN") and kept.node(one).reason == "disk", 20
     )
-    before_three = newest_id(kept, three)
+    earlier = newest_ids(kept, [three])
     kept.login(f"scontrol reboot {three}")
-    kept.wait("the hook has called", lambda: newest_id(kept, three) != before_three, 20)
+    served(kept, earlier, three)
     assert ended(kept, three).outcome == "done"
     kept.wait("its reason is back", lambda: kept.node(three).reason == "disk", 20)
     assert kept.node(three).has("DRAIN") and kept.boots(three) != {three: before[three]}
@@ -186,9 +197,10 @@ def test_where_slurmd_runs_reboot_program_the_node_and_the_engine_share_the_work
         kept.idle(*names)
         before, ids = kept.boots(*names), kept.servers()
         kept.ssh(f"{kept.network}.1.1", "test -x /usr/lib/slurm-powersave/reboot")
+        earlier = newest_ids(kept, names)
         reboot(kept, [one], "reboot")
         reboot(kept, [two], "reimage image=newer")
-        kept.wait("the engine has seen them", lambda: all(newest_id(kept, name) for name in names), 40)
+        served(kept, earlier, *names, seconds=40)
         assert [(ended(kept, name).action, ended(kept, name).outcome) for name in names] == [
             ("reboot", "done"),
             ("reimage", "done"),

@@ -117,10 +117,11 @@ def test_kill_reaches_a_play_in_a_session_of_its_own(tmp_path: Path) -> None:
 
 
 def test_interrupt_asks_and_waits(tmp_path: Path) -> None:
-    end = json.dumps({"ok": False, "failure": "unknown", "text": "the play was interrupted"})
+    end = json.dumps({"ok": False, "failure": "unknown", "text": "the play was interrupted"}) + "\n"
+    # os.write: the signal may come while print is at work, which can't be entered twice.
     script = (
-        "import signal, sys, time\n"
-        f"signal.signal(signal.SIGINT, lambda *_: (print({end!r}, flush=True), sys.exit(1)))\n"
+        "import os, signal, sys, time\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (os.write(1, {end.encode()!r}), sys.exit(1)))\n"
         "print('{}', flush=True)\ntime.sleep(60)\n"
     )
     run = run_of(tmp_path / "run", script)
