@@ -49,7 +49,7 @@ format: setup ## Format Python and Terraform
 docs: setup ## Write the generated references (docs/reference) anew
 	$(BIN)/python tools/reference.py
 
-bench: setup-image ## Measure; JSON and a table (root)
+bench: setup-lab ## Measure; JSON and a table (root)
 	$(BIN)/python -m tests.bench
 
 clean: ## Remove what make made here, except the demo (make demo-clean)

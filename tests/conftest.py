@@ -4,6 +4,7 @@ With CI=true a skipped test is a failed one. Without root, tests that need it ar
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from xdist.scheduler import LoadScopeScheduling
 HERE = Path(__file__).resolve().parent
 _SPREAD = ("test_chain", "test_reboots")
 """Modules of end-to-end tests that need nothing but a worker's cluster."""
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests in the background has put SIGINT aside for all that they start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters.openstack import OpenStackCloud
-from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.model.cloud_facts import Asked
 from slurm_powersave.model.errors import CloudError, FailureClass

@@ -9,8 +9,8 @@ from slurm_powersave.adapters import project
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
-from slurm_powersave.adapters.openstack import OpenStackCloud
-from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell

@@ -79,10 +79,13 @@ def holder(path: Path) -> dict[str, object] | None:
 
 
 def interrupt(path: Path, seconds: float) -> bool:
-    """Send SIGINT to a holder on this host; tell whether the lock is free, now or within the time."""
+    """Send SIGTERM to a holder on this host; tell whether the lock is free, now or within the time.
+
+    Not SIGINT: a command that a script has started with `&` does not hear it.
+    """
     found = holder(path)
     if found and found.get("host") == socket.gethostname():
-        os.kill(int(str(found["pid"])), signal.SIGINT)
+        os.kill(int(str(found["pid"])), signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while holder(path) is not None:
         if time.monotonic() > deadline:

@@ -7,6 +7,7 @@ that `--help` and `nodes expand` stay quick.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,8 +107,20 @@ app.add_typer(cli_nodes.app, name="nodes")
 app.add_typer(cli_terraform.app, name="terraform")
 
 
+def take_signals() -> None:
+    """SIGTERM interrupts a command as Ctrl-C does: it is what `--abort` sends.
+
+    A SIGINT that the caller has put aside (`nohup`, `&` in a script) remains so for us, by a handler: exec
+    would hand on "ignored", and Terraform and Ansible are to hear the SIGINT that we send them (signal(7)).
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
 def main() -> None:
     """Run the command; the entry point of the distribution."""
+    take_signals()
     app()
 
 

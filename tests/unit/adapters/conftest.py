@@ -7,7 +7,7 @@ import pytest
 
 from tests.openstack.http_cloud import HttpCloud
 from tests.openstack.proxy import Proxy
-from tests.unit.adapters.openstack_lab import World
+from tests.unit.adapters.openstack.lab import World
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """How the adapters are made from the cluster file."""
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.openstack import OpenStackCloud
-from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.testing.world import cluster
 

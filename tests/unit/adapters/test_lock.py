@@ -79,6 +79,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.surfaces.cli import take_signals
+take_signals()
 EngineLock(Path(sys.argv[1]), "a resize")
 print("held", flush=True)
 try:
@@ -91,7 +93,9 @@ except KeyboardInterrupt:
 def test_the_holder_is_interrupted_and_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "resize.lock"
     assert interrupt(path, 0), "nobody holds it"
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    # As a script's `&` starts it.
+    argv = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", HOLDER, str(path)]
+    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert holder.stdout and holder.stdout.readline() == "held\n"
     assert interrupt(path, 10)
     assert holder.wait(5) == 3

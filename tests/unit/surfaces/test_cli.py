@@ -78,3 +78,24 @@ def test_a_closed_pipe_is_no_error() -> None:
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert (process.poll(), process.stderr.read()) == (0, b"")
+
+
+TELLS = """
+import signal, subprocess, sys
+from slurm_powersave.surfaces.cli import take_signals
+take_signals()
+child = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+print(subprocess.check_output([sys.executable, "-c", child], text=True).strip(), flush=True)
+signal.raise_signal(signal.SIGINT)
+print("went on", flush=True)
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_what_a_script_has_started_with_an_ampersand_hears_sigterm_and_its_children_sigint() -> None:
+    argv = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", TELLS]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    assert done.stdout.split() == ["False", "went", "on", "interrupted"], done.stderr

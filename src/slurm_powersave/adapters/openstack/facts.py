@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from slurm_powersave.adapters import openstack_errors, openstack_limits, openstack_servers
-from slurm_powersave.adapters.openstack_api import Account, Api
-from slurm_powersave.adapters.openstack_names import Names, shown
+from slurm_powersave.adapters.openstack import errors, limits, server_json
+from slurm_powersave.adapters.openstack.api import Account, Api
+from slurm_powersave.adapters.openstack.names import Names, shown
 from slurm_powersave.model.cloud_facts import (
     AddressUse,
     Asked,
@@ -38,7 +38,7 @@ class _Reading:
             try:
                 self.found[name] = part()
             except CloudError as error:
-                asked = openstack_errors.asked(error)
+                asked = errors.asked(error)
                 self.troubles.append(trouble(error, f"{self._service} {self.address}".strip()))
                 if asked in (Asked.REACH, Asked.CREDENTIALS):
                     break
@@ -52,7 +52,7 @@ def trouble(error: CloudError, where: str) -> Trouble:
     """Word an error for the report."""
     text = f"{error.what}: {error.why}" if error.why else error.what
     call = error.where.partition(", ")[2]
-    return Trouble(openstack_errors.asked(error), f"{call}: {text}" if call else text, where)
+    return Trouble(errors.asked(error), f"{call}: {text}" if call else text, where)
 
 
 def read(api: Api, cluster: str) -> CloudFacts:
@@ -67,7 +67,7 @@ def read(api: Api, cluster: str) -> CloudFacts:
         "compute": (
             ("servers", lambda: _servers(api)),
             ("flavors", names.flavors),
-            ("limits", lambda: openstack_limits.compute(api)),
+            ("limits", lambda: limits.compute(api)),
             ("zones", lambda: _zones(api)),
             ("key_pair", lambda: _key_pair(api, key_pair)),
         ),
@@ -77,7 +77,7 @@ def read(api: Api, cluster: str) -> CloudFacts:
             ("subnets", lambda: tuple(map(_subnet, api.listed("network", "/subnets")))),
             ("ports", lambda: _addresses(api.listed("network", "/ports"))),
             ("security_groups", lambda: tuple(map(_group, api.listed("network", "/security-groups")))),
-            ("limits", lambda: openstack_limits.network(api, account.project_id)),
+            ("limits", lambda: limits.network(api, account.project_id)),
         ),
     }
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
@@ -113,7 +113,7 @@ def _facts(account: Account, readings: Mapping[str, _Reading], skew: float | Non
 
 def _servers(api: Api) -> tuple[Server, ...]:
     """Read all servers of the project; their images are ids still."""
-    return tuple(openstack_servers.told(one, {}) for one in api.listed("compute", "/servers/detail"))
+    return tuple(server_json.told(one, {}) for one in api.listed("compute", "/servers/detail"))
 
 
 def _images(names: Names) -> tuple[tuple[ImageFacts, ...], Mapping[str, str]]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError
 
 log = logging.getLogger("slurm_powersave")

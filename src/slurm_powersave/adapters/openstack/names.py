@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from slurm_powersave.adapters.openstack import OpenStackCloud
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.images import CLUSTER
-from tests.unit.adapters.openstack_lab import World
+from tests.unit.adapters.openstack.lab import World
 
 OURS, OTHERS = ["slurm-powersave", "cluster=demo"], ["slurm-powersave", "cluster=other"]
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from slurm_powersave.adapters import (
-    openstack_console,
-    openstack_facts,
-    openstack_leftovers,
-    openstack_limits,
-    openstack_servers,
+from slurm_powersave.adapters.openstack import (
+    console,
+    facts,
+    leftovers,
+    limits,
+    server_json,
 )
-from slurm_powersave.adapters.openstack_api import Api
-from slurm_powersave.adapters.openstack_names import Names
-from slurm_powersave.adapters.openstack_resize import Resizes
+from slurm_powersave.adapters.openstack.api import Api
+from slurm_powersave.adapters.openstack.names import Names
+from slurm_powersave.adapters.openstack.resize import Resizes
 from slurm_powersave.decide.openstack_settings import Settings
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.errors import CloudError, FailureClass
@@ -47,8 +47,8 @@ class OpenStackCloud:
         listed = self._api.listed("compute", "/servers/detail", tags=self._tag)
         found = [one for one in listed if self._carries_tag(one)]
         self._resizes.look(found)
-        images = self._names.image_names(openstack_servers.image_ids(found))
-        return [openstack_servers.told(one, images) for one in self._with_faults(found)]
+        images = self._names.image_names(server_json.image_ids(found))
+        return [server_json.told(one, images) for one in self._with_faults(found)]
 
     def _with_faults(self, found: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """Read by id why servers have failed whose fault a listing leaves out.
@@ -70,25 +70,23 @@ class OpenStackCloud:
         if found is None or not self._carries_tag(found):
             return None
         self._resizes.look([found])
-        images = self._names.image_names(openstack_servers.image_ids([found]))
-        told = openstack_servers.told(found, images)
+        images = self._names.image_names(server_json.image_ids([found]))
+        told = server_json.told(found, images)
         return self._with_host_key(told, found) if told.status == "ACTIVE" else told
 
     def _with_host_key(self, told: Server, found: Mapping[str, Any]) -> Server:
         refusal = ""
         try:
-            key = openstack_console.read(self._api, told.id)
+            key = console.read(self._api, told.id)
         except CloudError as error:
             if error.status not in (400, 403):
                 raise
             key, refusal = "", f"the cloud does not show its console: {error.why}"
         if not key and self._settings.host_keys == "first-use":
             places = [
-                address
-                for kind in ("fixed", "floating")
-                for address in openstack_servers.addresses(found, kind)
+                address for kind in ("fixed", "floating") for address in server_json.addresses(found, kind)
             ]
-            key = openstack_console.scan(places)
+            key = console.scan(places)
             if key:
                 log.warning("server=%s host key believed on first use (host_keys: first-use)", told.id)
         return replace(told, host_key=key, fault=told.fault or ("" if key else refusal))
@@ -133,16 +131,16 @@ class OpenStackCloud:
 
     def quota(self) -> Mapping[str, Limit]:
         """Read Nova's limits and what the whole project uses of them."""
-        return openstack_limits.compute(self._api)
+        return limits.compute(self._api)
 
     def leftovers(self) -> Sequence[Leftover]:
         """List all that is our cluster's."""
         servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
-        return [*servers, *openstack_leftovers.beside_servers(self._api, self._cluster, self._names.images())]
+        return [*servers, *leftovers.beside_servers(self._api, self._cluster, self._names.images())]
 
     def facts(self) -> CloudFacts:
         """Read what the pre-flight needs."""
-        return openstack_facts.read(self._api, self._cluster)
+        return facts.read(self._api, self._cluster)
 
     def reboot(self, server_id: str) -> None:
         """Boot a server again (HARD: a guest that hangs is no obstacle): same disk."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from slurm_powersave.adapters import process
-from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError
 
 BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"

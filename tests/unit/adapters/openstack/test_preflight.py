@@ -8,7 +8,7 @@ from slurm_powersave.adapters import tools
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.preflight import look
 from slurm_powersave.model.cloud_facts import Tools
-from tests.unit.adapters.openstack_lab import World
+from tests.unit.adapters.openstack.lab import World
 
 
 @pytest.fixture

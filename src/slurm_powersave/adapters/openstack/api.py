@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters import openstack_errors
+from slurm_powersave.adapters.openstack import errors
 from slurm_powersave.decide.openstack_settings import Settings
 from slurm_powersave.model.errors import CloudError, FailureClass
 
@@ -119,7 +119,7 @@ class Api:
         lower = {name.lower(): value for name, value in response.headers.items()}
         self._read_clock(lower)
         if response.status_code >= 400:
-            error = openstack_errors.of_answer(response.status_code, lower, response.text, where)
+            error = errors.of_answer(response.status_code, lower, response.text, where)
             self._note(service, error)
             raise error
         if not response.content:
@@ -161,7 +161,7 @@ class Api:
         try:
             return call()
         except (ClientException, SDKException, requests.RequestException, OSError) as problem:
-            error = openstack_errors.of_exception(problem, where)
+            error = errors.of_exception(problem, where)
             self._note("identity", error)
             raise error from problem
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.nodes import Limit
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.openstack import OpenStackCloud
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.model.cloud_facts import (
     AddressUse,
     Asked,
@@ -17,7 +17,7 @@ from slurm_powersave.model.cloud_facts import (
 )
 from slurm_powersave.model.nodes import Flavor, Limit
 from tests.openstack.http_cloud import public_key
-from tests.unit.adapters.openstack_lab import SILENCE, World
+from tests.unit.adapters.openstack.lab import SILENCE, World
 
 OURS = frozenset({"slurm-powersave", "cluster=demo"})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from slurm_powersave.adapters.openstack_api import Api
+from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.leftovers import IMAGE, Leftover
 

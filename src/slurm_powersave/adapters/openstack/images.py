@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slurm_powersave.adapters.openstack import OpenStackCloud
-from slurm_powersave.adapters.openstack_names import shown
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.openstack.names import shown
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.images import BASE, CLUSTER, NODE, ROLE, Image
 

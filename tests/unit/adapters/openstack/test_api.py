@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters.openstack_api import Api
-from slurm_powersave.adapters.openstack_errors import asked, message, retry_after
+from slurm_powersave.adapters.openstack.api import Api
+from slurm_powersave.adapters.openstack.errors import asked, message, retry_after
 from slurm_powersave.model.cloud_facts import Asked
 from slurm_powersave.model.errors import CloudError, FailureClass
 from tests.openstack.proxy import QUOTA
-from tests.unit.adapters.openstack_lab import SILENCE, World
+from tests.unit.adapters.openstack.lab import SILENCE, World
 
 OURS = frozenset({"cluster=demo"})
 
@@ -194,8 +194,9 @@ def test_an_answer_that_is_none(openstack: World) -> None:
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys; from slurm_powersave.adapters import connect; from slurm_powersave.adapters.openstack "
-        "import OpenStackCloud; OpenStackCloud('demo', {'cloud': 'lab'}); print('openstack' in sys.modules)"
+        "import sys; from slurm_powersave.adapters import connect; "
+        "from slurm_powersave.adapters.openstack.cloud import OpenStackCloud; "
+        "OpenStackCloud('demo', {'cloud': 'lab'}); print('openstack' in sys.modules)"
     )
     import sys
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import openstack_resize
-from slurm_powersave.adapters.openstack import OpenStackCloud
-from slurm_powersave.adapters.openstack_images import OpenStackImageCloud
+from slurm_powersave.adapters.openstack import resize
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Limit
 from tests.contract.cloud_cases import CASES as CLOUD_CASES
@@ -16,7 +16,7 @@ from tests.contract.cloud_cases import CLUSTER, OURS
 from tests.contract.image_cases import CASES as IMAGE_CASES
 from tests.contract.image_cases import KEY
 from tests.openstack.http_cloud import public_key
-from tests.unit.adapters.openstack_lab import World
+from tests.unit.adapters.openstack.lab import World
 
 
 class Subject:
@@ -226,7 +226,7 @@ def test_terraforms_resize_is_left_to_terraform_for_a_minute(
 ) -> None:
     server_id = subject.world.cloud.add_server("n1", OURS, "VERIFY_RESIZE")
     assert [status(subject, server_id) for _ in range(3)] == ["RESIZE"] * 3
-    monkeypatch.setattr(openstack_resize, "GRACE", 0.1)
+    monkeypatch.setattr(resize, "GRACE", 0.1)
     assert status(subject, server_id) == "RESIZE"
     assert status(subject, server_id) == "ACTIVE"
 
@@ -276,7 +276,7 @@ def test_without_a_console_a_key_is_believed_only_if_that_is_set(
         scanned.append(addresses)
         return key
 
-    monkeypatch.setattr("slurm_powersave.adapters.openstack_console.scan", scan)
+    monkeypatch.setattr("slurm_powersave.adapters.openstack.console.scan", scan)
     openstack.cloud.console = False
     subject = Subject(openstack, host_keys=setting)
     server_id = subject.create("n1", OURS)

@@ -1,0 +1,1 @@
+"""OpenStack as a cloud of the engine's, over openstacksdk's session."""
