@@ -17,6 +17,12 @@ def findings(ask: Ask) -> Found:
     """Look at the existing network that the cluster file names, or at the one that is to be made."""
     if ask.facts.networks is None or ask.facts.subnets is None:
         return
+    if ask.home and not ask.settings.get("ssh_from"):
+        yield warning(
+            f"{ask.key}.settings.ssh_from",
+            "not given: SSH to the cluster is let in from its own network only",
+            "The address that this host has there, like [192.0.2.7/32], unless it is in that network itself.",
+        )
     if ask.settings.get("network_id"):
         yield from _existing(ask)
     elif ask.home:

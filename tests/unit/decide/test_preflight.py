@@ -28,7 +28,13 @@ TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/preflight.yml")
 CLUSTER: dict[str, Any] = {
     "cluster_name": "demo",
     "state_dir": "/nonexistent",
-    "clouds": {"os": {"nodes_module": "/n", "base_module": "/b", "settings": {"external_network": "public"}}},
+    "clouds": {
+        "os": {
+            "nodes_module": "/n",
+            "base_module": "/b",
+            "settings": {"external_network": "public", "ssh_from": ["192.0.2.7/32"]},
+        }
+    },
     "login": {"name": "demo-login", "address": "10.0.0.5", "image": "rocky9", "flavor": "login"},
     "node_pools": [
         {

@@ -16,7 +16,7 @@ def cluster(openstack: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A cluster that this cloud can have."""
     monkeypatch.setattr(tools, "read", lambda command, states: Tools("1.11.4"))
     openstack.cloud.network["networks"].append({"id": "n-ext", "name": "public", "router:external": True})
-    settings = openstack.settings(external_network="public")
+    settings = openstack.settings(external_network="public", ssh_from=["192.0.2.7/32"])
     return Cluster.model_validate(
         {
             "cluster_name": "demo",
