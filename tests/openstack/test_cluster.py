@@ -223,6 +223,38 @@ def test_a_dead_hypervisor_costs_its_nodes_and_no_others(stack: Stack) -> None:
     stack.quiet()
 
 
+@pytest.mark.slow
+def test_a_rebuild_that_fails_costs_the_server_and_leaves_no_lie_in_the_state(stack: Stack) -> None:
+    """The provider leaves the new image in the state, whatever became of the server."""
+    try:
+        stack.idle("os-1", "os-2")
+        ids = stack.servers()
+        with stack.project.lab.faults({"op": "spawn", "name": "^os-1$", "error": "abort", "times": 1}):
+            asked(stack, ["os-1"], "reimage image=lab-base-2")
+            assert ended(stack, "os-1", 120).outcome == "failed"
+        stack.wait("Slurm tells why", lambda: "os-1" in reasons(stack, "("), 10)
+        stack.wait("only the other is left", lambda: stack.servers() == {"os-2": ids["os-2"]}, 60)
+        no_changes(stack)
+    finally:
+        stack.except_from_suspend("")
+    stack.job_done(stack.sbatch("-w os-1"), 300)
+    server = stack.project.cloud.compute.get_server(stack.servers()["os-1"])
+    assert server.image.id == stack.project.image("lab-base")
+    stack.quiet()
+
+
+@pytest.mark.slow
+def test_engine_and_terraform_are_killed_while_nova_builds(stack: Stack) -> None:
+    with stack.project.lab.faults({"op": "spawn", "name": "^os-3$", "delay": 15, "times": 1}):
+        job = stack.sbatch("-w os-3")
+        stack.wait("Nova builds it", lambda: "os-3" in stack.servers(), 60)
+        stack.kill_engine(with_terraform=True)
+        stack.start_engine()
+        stack.job_done(job, 240)
+    assert list(stack.servers()) == ["os-3"]
+    stack.quiet()
+
+
 def test_teardown_leaves_nothing(stack: Stack) -> None:
     stack.idle("os-1")
     stack.stop_engine()
