@@ -149,7 +149,7 @@ class Cloud(Protocol):
     """What Terraform can't tell of a cloud. Methods raise CloudError."""
 
     def servers(self) -> Sequence[Server]:
-        """List the servers that carry our cluster's tag, in any state."""
+        """List the servers that carry our cluster's tag, in any state but DELETED: such a one is gone."""
 
     def server(self, server_id: str) -> Server | None:
         """Read one server, with its SSH host key as soon as the cloud hands it out; None when it is gone.

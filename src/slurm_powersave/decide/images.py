@@ -178,7 +178,7 @@ def refuse_node(
     running = next((operation for operation in operations if operation.node == node), None)
     if running:
         raise RefusedError(f"{running.mode.value} {running.id} is under way ({running.phase})", where=where)
-    mine = [server for server in servers if f"node={node}" in server.tags and server.status != "DELETED"]
+    mine = [server for server in servers if f"node={node}" in server.tags]
     if len(mine) != 1 or mine[0].status != "ACTIVE":
         shown = ", ".join(f"{server.id} {server.status}" for server in mine) or "none"
         raise RefusedError(f"it has not one server that is ACTIVE: {shown}", where=where)
@@ -278,7 +278,7 @@ def used_by(
     ]
     if cluster.login.image == image and cluster.cloud_of(cluster.login) == cloud:
         pools.append(f"login node {cluster.login.name}")
-    nodes = {server.name for server in servers if server.image == image and server.status != "DELETED"}
+    nodes = {server.name for server in servers if server.image == image}
     nodes |= {
         name
         for name, record in records.items()

@@ -103,8 +103,7 @@ def unlike_recorded(
     """
     there: dict[str, list[Server]] = {}
     for server in servers:
-        if server.status != "DELETED":
-            there.setdefault(_node_tag(server), []).append(server)
+        there.setdefault(_node_tag(server), []).append(server)
     found = []
     for node in nodes:
         alive, known = there.get(node, []), recorded.get(node, "")

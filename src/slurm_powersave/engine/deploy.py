@@ -159,12 +159,7 @@ def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
 
 
 def _servers(cluster: Cluster) -> list[tuple[Cloud, Server]]:
-    return [
-        (cloud, server)
-        for cloud in connect.clouds(cluster).values()
-        for server in cloud.servers()
-        if server.status != "DELETED"
-    ]
+    return [(cloud, server) for cloud in connect.clouds(cluster).values() for server in cloud.servers()]
 
 
 def _refuse_unknown(cluster: Cluster, servers: Sequence[tuple[Cloud, Server]]) -> None:

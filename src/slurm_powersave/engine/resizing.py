@@ -191,7 +191,7 @@ class Resizing:
         names = {name for name, record in self._records.items() if record.server_id}
         try:
             for cloud in connect.clouds(self._cluster).values():
-                names |= {server.name for server in cloud.servers() if server.status != "DELETED"}
+                names |= {server.name for server in cloud.servers()}
         except PowersaveError as error:
             self._talk.say(str(error))
             return None

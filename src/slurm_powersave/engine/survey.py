@@ -76,12 +76,7 @@ class Survey:
 
     def servers(self) -> list[tuple[Cloud, Server]]:
         """List the servers that carry our tag, with the cloud that can delete each."""
-        return [
-            (cloud, server)
-            for cloud in self.clouds.values()
-            for server in cloud.servers()
-            if server.status != "DELETED"
-        ]
+        return [(cloud, server) for cloud in self.clouds.values() for server in cloud.servers()]
 
     def rows(self, snapshot: SlurmSnapshot | None) -> list[Row]:
         """List them with state and jobs."""
@@ -99,8 +94,7 @@ class Survey:
             if isinstance(cloud, TellsLeftovers):
                 found += cloud.leftovers()
             else:
-                servers = [server for server in cloud.servers() if server.status != "DELETED"]
-                found += [Leftover(SERVER, server.id, server.name) for server in servers]
+                found += [Leftover(SERVER, server.id, server.name) for server in cloud.servers()]
         return found
 
     def left(self) -> list[Leftover]:

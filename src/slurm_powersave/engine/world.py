@@ -177,5 +177,5 @@ class CloudView:
 
 
 def servers_of(name: str, servers: Iterable[Server]) -> tuple[Server, ...]:
-    """Choose the servers that carry a node's tag and still exist."""
-    return tuple(s for s in servers if f"node={name}" in s.tags and s.status != "DELETED")
+    """Choose the servers that carry a node's tag."""
+    return tuple(s for s in servers if f"node={name}" in s.tags)

@@ -57,7 +57,7 @@ class Server:
     id: str
     name: str
     status: str
-    """ACTIVE, BUILD, ERROR, SHUTOFF, DELETED, as OpenStack names them."""
+    """ACTIVE, BUILD, ERROR, SHUTOFF, as OpenStack names them."""
     address: str = ""
     image: str = ""
     flavor: str = ""

@@ -23,6 +23,8 @@ from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 
 log = logging.getLogger("slurm_powersave")
+_GONE = "DELETED"
+"""A listing, too, shows this for the moment between a deletion and Nova's record of it (seen on 31.3)."""
 
 
 class OpenStackCloud:
@@ -45,7 +47,7 @@ class OpenStackCloud:
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state; without host keys."""
         listed = self._api.listed("compute", "/servers/detail", tags=self._tag)
-        found = [one for one in listed if self._carries_tag(one)]
+        found = [one for one in listed if self._carries_tag(one) and one.get("status") != _GONE]
         self._resizes.look(found)
         images = self._names.image_names(server_json.image_ids(found))
         return [server_json.told(one, images) for one in self._with_faults(found)]
@@ -199,7 +201,7 @@ class OpenStackCloud:
 
     def _find(self, server_id: str) -> Mapping[str, Any] | None:
         answer = self._api.find("compute", f"/servers/{_quoted(server_id)}")
-        if answer is None or answer["server"].get("status") == "DELETED":
+        if answer is None or answer["server"].get("status") == _GONE:
             return None
         found: Mapping[str, Any] = answer["server"]
         return found

@@ -75,6 +75,11 @@ def test_statuses(subject: Subject, nova: str, ours: str, fault: str) -> None:
     assert found and (found.status, found.fault) == (ours, fault)
 
 
+def test_a_server_that_nova_is_about_to_forget_is_gone(subject: Subject) -> None:
+    server_id = subject.world.cloud.add_server("n1", OURS, "DELETED")
+    assert subject.cloud.server(server_id) is None and not subject.cloud.servers()
+
+
 def test_a_fault_is_told_in_novas_words(subject: Subject) -> None:
     subject.world.cloud.add_server(
         "n1", OURS, "ERROR", fault={"code": 500, "message": "No valid host was found. "}
