@@ -126,8 +126,8 @@ class Project:
         self.cloud = connection(self.config)
 
     def quota(self, **limits: int) -> None:
-        """Set limits of Nova."""
-        self.admin.compute.update_quota_set(self.project, **limits)
+        """Set limits of Nova, below what is in use, too."""
+        self.admin.compute.update_quota_set(self.project, force=True, **limits)
 
     def left(self) -> dict[str, list[str]]:
         """Name all that is in the project, by kind; kinds without anything are left out."""

@@ -194,15 +194,17 @@ def test_refresh_fails_in_some_states(lab: Lab, world: World, steady: Terraform,
     """So one such server stops the plan of its whole state."""
     server, compute, project = server_of(steady), world.project.cloud.compute, world.project
     slow = {"name": "n1", "delay": 12}
+    entry = dict(steady.variables["nodes"]["n1"])
+    other = project.flavor("lab.medium")
     with lab.faults({"op": "reboot", **slow}, {"op": "spawn", **slow}):
         if status == "REBOOT":
             compute.reboot_server(server, "SOFT")
         elif status == "REBUILD":
-            compute.rebuild_server(server, image=project.image("lab-base"))
+            compute.rebuild_server(server, image=entry["image_id"])
         elif status == "SUSPENDED":
             compute.suspend_server(server)
         else:
-            compute.resize_server(server, project.flavor("lab.small"))
+            compute.resize_server(server, other)
         until(lambda: project.status(server) == status, what=status)
         out = steady.run("plan", "-input=false", rc=1)
         assert f"Invalid power_state for instance {server}: {status}" in " ".join(out.split())
@@ -210,8 +212,7 @@ def test_refresh_fails_in_some_states(lab: Lab, world: World, steady: Terraform,
         compute.resume_server(server)
     elif status == "VERIFY_RESIZE":
         compute.confirm_server_resize(server)
-        small = {"flavor_id": project.flavor("lab.small")}
-        steady.write(nodes={"n1": steady.variables["nodes"]["n1"] | small})
+        steady.write(nodes={"n1": entry | {"flavor_id": other}})
     until(lambda: project.status(server) == "ACTIVE")
     assert steady.changes() == {}
 
