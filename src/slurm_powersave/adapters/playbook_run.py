@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from slurm_powersave.adapters.process import adopt_orphans, groups_below, signal
 from slurm_powersave.model.errors import FailureClass
 
 POLL_SECONDS = 1.0
+_END_SECONDS = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,12 +140,28 @@ def _words(directory: Path) -> str:
     return "\n".join(path.read_text(errors="replace") for path in found)
 
 
+def _end_descendants() -> None:
+    """A worker of ansible-core 2.19 has a session of its own: it outlives a play that is stopped.
+
+    It would go on with its node, and writes into the directory that is to be deleted.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while time.monotonic() < deadline:
+        for group in groups_below(os.getpid()):
+            signal_group(group, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.02)
+
+
 if __name__ == "__main__":
     adopt_orphans()
     code = main()
     if code != 0:
-        # A worker of ansible-core 2.19 has a session of its own: it outlives a play that is stopped, and
-        # would go on with its node.
-        for left in groups_below(os.getpid()):
-            signal_group(left, signal.SIGKILL)
+        _end_descendants()
+        for left in Path(sys.argv[1]).glob("group-*"):
+            shutil.rmtree(left, ignore_errors=True)
     sys.exit(code)

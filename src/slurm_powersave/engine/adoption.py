@@ -45,7 +45,7 @@ def _ref(world: World, record: NodeRecord, attribute: str, name: str) -> str:
     if name == getattr(record.node, attribute):
         return str(getattr(record.node, f"{attribute}_id"))
     try:
-        return world.ref(record.node.cloud, attribute, name)
+        return world.catalogue.ref(record.node.cloud, attribute, name)
     except CloudError as error:
         log.warning("node=%s %s %s: %s", record.node.name, attribute, name, error)
         return ""

@@ -101,7 +101,7 @@ class Batches:
         if op.kind is Kind.REPLACE and op.target:
             made = moved(made, "image", op.target, "", node)
         image_id, flavor_id = (
-            self._world.ref(node.cloud, key, getattr(made.node, key)) for key in ("image", "flavor")
+            self._world.catalogue.ref(node.cloud, key, getattr(made.node, key)) for key in ("image", "flavor")
         )
         made = replace(made, node=replace(made.node, image_id=image_id, flavor_id=flavor_id))
         self._world.save(made)
@@ -126,7 +126,7 @@ class Batches:
         for op in ops:
             entry, key = entries[op.node], op.row.update
             try:
-                ref = self._world.ref(entry.node.cloud, key, op.target)
+                ref = self._world.catalogue.ref(entry.node.cloud, key, op.target)
             except CloudError as error:
                 self._ops.move(op, phases.REFUSING, text=str(error))
                 continue

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
@@ -19,12 +19,14 @@ from slurm_powersave.engine.steps import Steps
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation
 
 log = logging.getLogger("slurm_powersave")
 
 COLLECT = 0.2
-"""Seconds after the first queued create in which others may join its apply."""
+"""Seconds after the first queued create, or the last queued change, in which others may join its apply."""
+_COLLECT_AT_MOST = 2.0
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
 _ERROR_PAUSE = 5.0
@@ -151,8 +153,9 @@ class Engine:
                 deletes[shard].append(op)
         updates: dict[str, list[Operation]] = defaultdict(list)
         for op in self.operations.in_phase(phases.UPDATE_QUEUED):
-            if now - op.since >= COLLECT and (shard := self._steps.reboots.batched(op)):
+            if shard := self._steps.reboots.batched(op):
                 updates[shard].append(op)
+        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops, now)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),
             (updates, self._steps.reboots.may_update, self._batches.update),
@@ -162,6 +165,16 @@ class Engine:
                     continue
                 if chosen := [op for op in ops if allowed(op)]:
                     start(shard, chosen)
+
+    def _collected(self, ops: Sequence[Operation], now: float) -> bool:
+        """Tell whether changes may begin: the nodes of one call come one after the other.
+
+        One that comes too late for the apply of the others waits for all of it: the shard is locked.
+        """
+        queued = [op.since for op in ops]
+        coming = any(op.mode is Mode.REBOOT for op in self.operations.in_phase(phases.CHECKING))
+        complete = not coming and now - max(queued) >= COLLECT
+        return complete or now - min(queued) >= _COLLECT_AT_MOST
 
     def run(self, wake: threading.Event, stop: Stop) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early."""

@@ -133,16 +133,16 @@ class Reboots:
         return request.features if request and request.source == "operator" else ""
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
-        cloud = self._outside.cloud(op)
+        cloud, known = self._world.desired(op.node).cloud, self._world.catalogue
         pool = self._world.wanted(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
-        flavors = cloud.flavors() if cloud and first.startswith("resize") else None
+        flavors = known.flavors(cloud) if first.startswith("resize") else None
         promised = promise(self._world.cluster, pool.pool, flavors) if flavors is not None else None
         return reasons.wish(
             words,
             self._world.record(op.node).node,
             pool,
-            images=cloud.images() if cloud and first != "reboot" else None,
+            images=known.images(cloud) if first != "reboot" else None,
             flavors=flavors,
             promised=promised,
         )
@@ -192,7 +192,7 @@ class Reboots:
         change = cloud.rebuild if op.kind is Kind.REIMAGE else cloud.resize
         server_id = self._world.record(op.node).server_id
         try:
-            ref = self._world.ref(node.cloud, op.row.update, op.target)
+            ref = self._world.catalogue.ref(node.cloud, op.row.update, op.target)
             change(server_id, op.target)
         except CloudError as error:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")

@@ -91,7 +91,7 @@ class Results:
         if written and getattr(written.node, key) == op.target:
             ref = written.node.ref(key)
         else:  # a restarted engine has put the map back to what was
-            ref = self._world.ref(record.node.cloud, key, op.target)
+            ref = self._world.catalogue.ref(record.node.cloud, key, op.target)
         self._world.save(moved(record, key, op.target, ref, self._world.wants(op.node, op.target)))
         self._ops.move(op, phases.BOOTING, server_id=record.server_id)
 

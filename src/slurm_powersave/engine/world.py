@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.catalogue import Catalogue
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmNode, SlurmSnapshot
@@ -34,6 +35,7 @@ class World:
     def __post_init__(self) -> None:
         self.slurm_view = SlurmView(self.slurm, self.clock)
         self.cloud_views = {name: CloudView(name, cloud, self.clock) for name, cloud in self.clouds.items()}
+        self.catalogue = Catalogue(self.clouds, self.clock)
         self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock)
         self.records: dict[str, NodeRecord] = self.journal.node_records()
 
@@ -64,17 +66,6 @@ class World:
     def wants(self, name: str, flavor: str) -> DesiredNode:
         """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
         return self.flavors.wanted(self.cluster.desired(name), flavor)
-
-    def ref(self, cloud: str, attribute: str, name: str) -> str:
-        """Return what a cloud calls an image or a flavor now; its name if there is no adapter to ask.
-
-        Raises:
-            CloudError: the cloud does not have it, or can't be asked.
-        """
-        adapter = self.clouds.get(cloud)
-        if adapter is None:
-            return name
-        return adapter.image_id(name) if attribute == "image" else adapter.flavor_id(name)
 
     @property
     def names(self) -> tuple[str, ...]:

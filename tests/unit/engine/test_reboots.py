@@ -163,6 +163,28 @@ def test_a_node_with_a_job_waits_and_the_others_do_not() -> None:
     assert_at_rest(world)
 
 
+def test_the_nodes_of_one_call_are_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the cloud takes its time to say what it has, and for nodes that follow closely."""
+    world = ready(8)
+    images = world.cloud.images
+
+    def slow_images() -> frozenset[str]:
+        monkeypatch.undo()
+        world.clock.advance(0.3)
+        return images()
+
+    monkeypatch.setattr(world.cloud, "images", slow_images)
+    names = list(world.cluster.nodes())
+    for some in (names[:5], names[5:6], names[6:]):
+        world.slurm.reboot(some, reason="reimage image=other")
+        world.run(0.1)
+    world.run(1)
+    world.settle(100)
+    ops = [operations(world, name)[-1] for name in names]
+    assert {op.outcome for op in ops} == {"done"}
+    assert len({time.at for op in ops for time in op.phases if time.phase == phases.UPDATING}) == 1
+
+
 def test_a_reboot_that_is_called_off_is_cancelled() -> None:
     world = ready(2)
     world.slurm.submit("n1")

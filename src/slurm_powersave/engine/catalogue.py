@@ -1,0 +1,57 @@
+"""What the clouds offer: images and flavors, asked for once where many nodes need the same answer."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.ports import Clock, Cloud
+
+Answer = TypeVar("Answer")
+
+FRESH = 2.0
+"""Seconds. A call takes 50 to 300 ms: asked for each node, a hundred of them would wait half a minute."""
+
+
+class Catalogue:
+    """Answers of at most FRESH seconds ago; what went wrong is never kept."""
+
+    def __init__(self, clouds: Mapping[str, Cloud], clock: Clock) -> None:
+        self._clouds, self._clock = clouds, clock
+        self._held: dict[tuple[str, ...], tuple[float, object]] = {}
+
+    def ref(self, cloud: str, attribute: str, name: str) -> str:
+        """Return what a cloud calls an image or a flavor now; its name if there is no adapter to ask.
+
+        Raises:
+            CloudError: the cloud does not have it, or can't be asked.
+        """
+        adapter = self._clouds.get(cloud)
+        if adapter is None:
+            return name
+        ask = adapter.image_id if attribute == "image" else adapter.flavor_id
+        return self._once((cloud, attribute, name), lambda: ask(name))
+
+    def images(self, cloud: str) -> frozenset[str] | None:
+        """Return the names of the images that a server can be made from; None without an adapter.
+
+        Raises:
+            CloudError: it can't be asked.
+        """
+        adapter = self._clouds.get(cloud)
+        return None if adapter is None else self._once((cloud, "images"), adapter.images)
+
+    def flavors(self, cloud: str) -> Mapping[str, Flavor] | None:
+        """Return the flavors by name; None without an adapter.
+
+        Raises:
+            CloudError: it can't be asked.
+        """
+        adapter = self._clouds.get(cloud)
+        return None if adapter is None else self._once((cloud, "flavors"), adapter.flavors)
+
+    def _once(self, key: tuple[str, ...], ask: Callable[[], Answer]) -> Answer:
+        taken, answer = self._held.get(key, (None, None))
+        if taken is None or self._clock.now() - taken >= FRESH:
+            answer = ask()
+            self._held[key] = self._clock.now(), answer
+        return cast(Answer, answer)
