@@ -82,8 +82,8 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.surfaces.cli import take_signals
 take_signals()
 EngineLock(Path(sys.argv[1]), "a resize")
-print("held", flush=True)
 try:
+    print("held", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     sys.exit(3)
