@@ -181,7 +181,7 @@ def test_a_port_that_can_not_be_bound_is_told(stack: Stack) -> None:
     stack.quiet()
 
 
-@pytest.mark.parametrize("status", [401, 503])
+@pytest.mark.parametrize("status", [401, pytest.param(503, marks=pytest.mark.slow)])
 def test_an_api_that_fails_for_a_while_is_waited_for(stack: Stack, proxy: Proxy, status: int) -> None:
     proxy.order(status=status, service="compute", times=6)
     stack.job_done(stack.sbatch("-w os-5"), 150)
