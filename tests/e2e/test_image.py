@@ -99,6 +99,7 @@ def test_a_killed_build_is_tidied_up_and_nodes_are_made_of_the_next(clean: Live)
     assert list(images(live)) == ["default"]
 
 
+@pytest.mark.slow
 def test_a_nodes_disk_is_copied_and_the_node_left_as_it_is(clean: Live) -> None:
     live = clean
     node, address = f"{live.name}-2", f"{live.network}.1.2"

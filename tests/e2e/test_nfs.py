@@ -18,6 +18,7 @@ from tests.e2e.guest_packages import repository
 from tests.e2e.play_lab import PLACE, Lab
 from tests.e2e.test_playbooks import changed
 
+pytestmark = pytest.mark.slow
 BRIDGE, NETWORK = f"br-sps-nfs{LANE or ''}", f"10.{130 + LANE % 20}"
 MOUNT = "/mnt/shared"
 SERVER = ["nfs-ganesha", "nfs-ganesha-vfs", "python3-apt"]
