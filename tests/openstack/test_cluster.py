@@ -147,6 +147,7 @@ def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) 
     stack.quiet()
 
 
+@pytest.mark.slow
 def test_nodes_that_nova_can_not_make_are_told_and_the_others_run(stack: Stack) -> None:
     faults = (
         {"op": "spawn", "name": "^os-2$", "error": "reschedule", "times": 3},

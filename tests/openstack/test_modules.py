@@ -77,6 +77,7 @@ def entry(project: Project, number: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_a_cluster_comes_and_goes(lab: Lab, project: Project, ssh: Ssh, times: Times) -> None:
     """Base and nodes; rebuild and resize in place; then nothing is left."""
     assert project.left() == {}
@@ -196,6 +197,7 @@ def test_existing_network(lab: Lab, project: Project, ssh: Ssh) -> None:
     assert project.left() == {}
 
 
+@pytest.mark.slow
 def test_shared_storage_server(lab: Lab, project: Project, ssh: Ssh) -> None:
     """An own server at the address that was asked for; a volume is planned where a size is given."""
     storage = {"image": "lab-base", "flavor": "lab.tiny", "address": f"{lab.network}.0.11"}
