@@ -110,7 +110,7 @@ app.add_typer(cli_terraform.app, name="terraform")
 def take_signals() -> None:
     """SIGTERM interrupts a command as Ctrl-C does: it is what `--abort` sends.
 
-    A SIGINT that the caller has put aside (`nohup`, `&` in a script) remains so for us, by a handler: exec
+    A SIGINT that the caller has put aside (`&` in a script) remains so for us, by a handler: exec
     would hand on "ignored", and Terraform and Ansible are to hear the SIGINT that we send them (signal(7)).
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
