@@ -16,6 +16,8 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.slurm import parse_node
 from slurm_powersave.decide.settings import Cluster, load
 from slurm_powersave.model.nodes import Operation, SlurmNode
+from slurm_powersave.model.phases import JOINED
+from tests.e2e.connection import Connection
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
@@ -83,6 +85,7 @@ class Live:
         self.environment: dict[str, str] | None = None
         """Of our command and the engine; None: this process's own."""
         self._engine: subprocess.Popen[bytes] | None = None
+        self._connection = Connection(root, f"{network}.0.10")
 
     # Making and removing
 
@@ -128,6 +131,7 @@ class Live:
     def remove(self) -> None:
         """Take away everything that this or a killed run has made."""
         self.stop_engine(signal.SIGKILL)
+        self._connection.close()
         argv = [sys.executable, LOCAL_CLOUD, "--root", self.root / "cloud", "clean"]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", self.root], check=True)
@@ -222,12 +226,7 @@ class Live:
 
     def ssh(self, address: str, command: str, *, check: bool = True, timeout: float = 60) -> str:
         """Run a shell command on a machine of the cluster and return its output."""
-        options = ["-o", f"UserKnownHostsFile={self.root}/state/known_hosts", "-o", "LogLevel=ERROR"]
-        options += ["-o", "StrictHostKeyChecking=yes", "-i", f"{self.root}/state/keys/id_ed25519"]
-        argv = ["ssh", "-o", "BatchMode=yes", *options, f"root@{address}", command]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
-        assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
-        return done.stdout.strip()
+        return self._connection.run(address, command, check=check, timeout=timeout)
 
     def sbatch(self, options: str, script: str = "hostname") -> int:
         """Submit a batch job; its output goes to /mnt/ohpc/ID.out."""
@@ -303,10 +302,11 @@ class Live:
         return SqliteJournal(self.root / "state/journal.db")
 
     def newest(self, node: str, mode: str = "resume") -> Operation:
-        """Return a node's newest operation of a mode."""
+        """Return a node's newest operation of a mode; one that only joined another has nothing to tell."""
         journal = self.journal()
         try:
-            return next(op for op in journal.history(node, 50) if op.mode == mode)
+            ops = journal.history(node, 50)
+            return next(op for op in ops if op.mode == mode and op.outcome != JOINED)
         finally:
             journal.close()
 
