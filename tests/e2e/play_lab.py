@@ -13,10 +13,9 @@ from slurm_powersave.adapters import known_hosts
 from slurm_powersave.adapters.configure_run import ConfigureRun
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
 from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.settings import load
-from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunResult
+from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = Path("/var/tmp/slurm-powersave-tests")

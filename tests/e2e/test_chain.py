@@ -6,6 +6,7 @@ import time
 import pytest
 
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.nodes import NodeFacts
 from tests.e2e.harness import OFF, Live
 
 
@@ -15,6 +16,8 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(live: Live) -> N
     live.job_done(job, 60)
     assert sorted(live.login(f"cat /mnt/ohpc/{job}.out").split()) == ["e2e-1", "e2e-2", "e2e-3"]
     assert sorted(live.servers()) == ["e2e-1", "e2e-2", "e2e-3"]
+    # What slurm.conf says, of a node that is off and of one whose slurmd found all of this machine.
+    assert live.node("e2e-1").promised == live.node("e2e-4").promised == NodeFacts(1, 921)
     assert "No changes" in live.command("terraform", "plan")
     live.wait("SuspendTime takes the nodes away", lambda: not live.servers(), 60)
     live.wait(

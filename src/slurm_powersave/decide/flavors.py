@@ -1,23 +1,13 @@
 """What Slurm may count on at a node of a pool, from the cluster file and the cloud's flavors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from slurm_powersave.decide import flavor_choice
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.flavor_choice import Choice
 from slurm_powersave.decide.sections import Pool
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.model.nodes import Flavor
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """The hardware of a pool's nodes as slurm.conf states it."""
-
-    cpus: int
-    real_memory: int
-    """MiB."""
+from slurm_powersave.model.nodes import Flavor, NodeFacts
 
 
 def facts(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict[str, NodeFacts]:
@@ -65,21 +55,6 @@ def by_pool(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> di
     }
 
 
-def promise(cluster: Cluster, name: str, known: Mapping[str, Flavor]) -> NodeFacts | None:
-    """Say what slurm.conf promises of one pool's nodes; None for a pool that has left the cluster file.
-
-    Raises:
-        ConfigError: none of its flavors is in the cloud.
-    """
-    pool = next((pool for pool in cluster.node_pools if pool.name == name), None)
-    if pool is None:
-        return None
-    choice = flavor_choice.choose(pool.flavors, known)
-    if not choice.flavors and not _said(pool):
-        raise ConfigError(f"pool {name}: the cloud has {'; '.join(choice.wrong)}", where=str(cluster.file))
-    return of_pool(pool, choice)
-
-
 def of_pool(pool: Pool, choice: Choice) -> NodeFacts:
     """Say what one pool's nodes have at least. Without flavors the cluster file must say it."""
     cpus = pool.cpus or min(flavor.vcpus for flavor in choice.flavors)
@@ -107,3 +82,11 @@ def too_small(pool: Pool, choice: Choice) -> list[str]:
         )
         if promised is not None and has < promised
     ]
+
+
+def keeps(flavor: Flavor, promised: NodeFacts | None) -> bool:
+    """Tell whether a node on this flavor can have what slurm.conf promises of it; None: that is unknown.
+
+    A flavor may be younger than slurm.conf, and smaller than all that were there when that was written.
+    """
+    return promised is None or (flavor.vcpus >= promised.cpus and flavor.ram >= promised.real_memory)

@@ -8,7 +8,6 @@ import yaml
 
 from slurm_powersave.decide import slurm_conf, storage
 from slurm_powersave.decide.cluster import Cluster
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.layout import (
     FAST_START,
     HOOKS,
@@ -19,6 +18,7 @@ from slurm_powersave.decide.layout import (
 )
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.nodes import NodeFacts
 
 HOSTS = "hosts.yml"
 VARIABLES = "group_vars/all/slurm_powersave.yml"

@@ -16,10 +16,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slurm_powersave.decide import policy
-from slurm_powersave.decide.flavors import NodeFacts
+from slurm_powersave.decide.flavors import keeps
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Flavor, SlurmNode
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNode
 
 ISSUED = " : reboot issued"
 """What Slurm 22.05 and 24.11 append to the reason."""
@@ -133,13 +133,11 @@ def _resize(
         return Wish(refused="resize wants flavor=NAME")
     if flavors is not None and flavor not in flavors:
         return Wish(refused=_unknown("flavor", flavor, flavors))
-    if flavors is not None and promised is not None:
-        size = flavors[flavor]
-        if size.vcpus < promised.cpus or size.ram < promised.real_memory:
-            return Wish(
-                refused=f"flavor {flavor} has {size.vcpus} CPUs and {size.ram} MiB; slurm.conf promises"
-                f" {promised.cpus} and {promised.real_memory}"
-            )
+    if flavors is not None and promised is not None and not keeps(size := flavors[flavor], promised):
+        return Wish(
+            refused=f"flavor {flavor} has {size.vcpus} CPUs and {size.ram} MiB; slurm.conf promises"
+            f" {promised.cpus} and {promised.real_memory}"
+        )
     if flavor == node.flavor:
         return Wish()
     return Wish(Kind.RESIZE, flavor)

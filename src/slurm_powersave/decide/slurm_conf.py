@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from slurm_powersave.decide.cluster import Cluster
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.sections import Partition, Pool
 from slurm_powersave.decide.slurm_parameters import extra_lines, parameters
 from slurm_powersave.model.hostlist import fold
+from slurm_powersave.model.nodes import NodeFacts
 
 HEADER = "# Written by slurm-powersave from the cluster file; changes here are overwritten.\n"
 

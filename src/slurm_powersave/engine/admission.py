@@ -67,7 +67,10 @@ class Admission:
     def _has_flavor(self, cloud: str, op: Operation) -> bool:
         node = self._world.wanted(op.node)
         if not node.flavor and self._world.flavors.sizes(cloud) is not None:
+            promised = self._world.slurm_view.promised(op.node)
             text = f"no flavor of the cloud {cloud} is what the pool {node.pool} asks for"
+            if promised:
+                text += f" and has the {promised.cpus} CPUs and {promised.real_memory} MiB of slurm.conf"
             self._ops.fail(op, Failure(FailureClass.CONFIG, text))
         return bool(node.flavor)
 

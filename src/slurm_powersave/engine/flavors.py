@@ -1,16 +1,16 @@
 """Which flavor a node's next server gets, and which flavors rest because a cloud has no room for them."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import flavor_choice
 from slurm_powersave.decide.flavor_choice import Choice
-from slurm_powersave.decide.flavors import too_small
+from slurm_powersave.decide.flavors import keeps, too_small
 from slurm_powersave.decide.settings import Cluster, Pool
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest
+from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest, NodeFacts
 from slurm_powersave.ports import Clock, Cloud
 
 log = logging.getLogger("slurm_powersave")
@@ -23,8 +23,15 @@ class Flavors:
     """Chooses flavors; the rests are journalled, so that a new engine knows them."""
 
     def __init__(
-        self, cluster: Cluster, clouds: Mapping[str, Cloud], journal: SqliteJournal, clock: Clock
+        self,
+        cluster: Cluster,
+        clouds: Mapping[str, Cloud],
+        journal: SqliteJournal,
+        clock: Clock,
+        promised: Callable[[str], NodeFacts | None],
     ) -> None:
+        """`promised` tells what slurm.conf says of a node."""
+        self._promised = promised
         self._cluster, self._clouds, self._journal, self._clock = cluster, clouds, journal, clock
         self._lists: dict[str, tuple[float, Mapping[str, Flavor]]] = {}
         self._rests = {(rest.cloud, rest.zone, rest.flavor): rest for rest in journal.flavor_rests()}
@@ -46,10 +53,11 @@ class Flavors:
         self._lists[cloud] = (now, known)
         return known
 
-    def of_pool(self, pool: Pool) -> tuple[str, ...]:
+    def of_pool(self, pool: Pool, node: str) -> tuple[str, ...]:
         """Return the flavors that a node of the pool may have, the preferred one first.
 
-        Empty if the cloud has none, or can't tell.
+        Empty if the cloud has none that is as large as slurm.conf says of the node, or can't tell. Names
+        alone are not looked up: they change with the cluster file, and deploy writes slurm.conf with it.
         """
         if not flavor_choice.needs_the_cloud(pool.flavors):
             return flavor_choice.names(pool.flavors) or ()
@@ -57,8 +65,9 @@ class Flavors:
         known = self.sizes(cloud)
         if known is None:
             return flavor_choice.names(pool.flavors) or () if cloud not in self._clouds else ()
-        found = flavor_choice.choose(pool.flavors, known).flavors
-        return tuple(one.name for one in found if not too_small(pool, Choice((one,))))
+        found, promised = flavor_choice.choose(pool.flavors, known).flavors, self._promised(node)
+        fit = [one for one in found if keeps(one, promised) and not too_small(pool, Choice((one,)))]
+        return tuple(one.name for one in fit)
 
     def next(self, node: DesiredNode) -> str:
         """Return the flavor for the node's next server; empty if no flavor is what its pool asks for."""
@@ -92,7 +101,7 @@ class Flavors:
     def _of(self, node: DesiredNode) -> tuple[str, ...]:
         """A node that leaves the cluster may be of a pool that has left already."""
         pool = next((pool for pool in self._cluster.node_pools if pool.name == node.pool), None)
-        return self.of_pool(pool) if pool else (node.flavor,)
+        return self.of_pool(pool, node.name) if pool else (node.flavor,)
 
     def _until(self, node: DesiredNode) -> dict[str, float]:
         return {

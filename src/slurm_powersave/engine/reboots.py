@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
-from slurm_powersave.decide.flavors import promise
 from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -137,14 +136,13 @@ class Reboots:
         pool = self._world.wanted(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
         flavors = known.flavors(cloud) if first.startswith("resize") else None
-        promised = promise(self._world.cluster, pool.pool, flavors) if flavors is not None else None
         return reasons.wish(
             words,
             self._world.record(op.node).node,
             pool,
             images=known.images(cloud) if first != "reboot" else None,
             flavors=flavors,
-            promised=promised,
+            promised=self._world.slurm_view.promised(op.node),
         )
 
     def _begin(self, op: Operation, servers: tuple[Server, ...], *, itself: bool = False) -> None:

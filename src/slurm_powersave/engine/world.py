@@ -9,7 +9,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.catalogue import Catalogue
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.model.errors import CloudError, SlurmError
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeRecord, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
 
 log = logging.getLogger("slurm_powersave")
@@ -36,7 +36,7 @@ class World:
         self.slurm_view = SlurmView(self.slurm, self.clock)
         self.cloud_views = {name: CloudView(name, cloud, self.clock) for name, cloud in self.clouds.items()}
         self.catalogue = Catalogue(self.clouds, self.clock)
-        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock)
+        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock, self.slurm_view.promised)
         self.records: dict[str, NodeRecord] = self.journal.node_records()
 
     def now(self) -> float:
@@ -99,6 +99,7 @@ class SlurmView:
     def __init__(self, slurm: Slurm, clock: Clock) -> None:
         self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
         self._snapshot: SlurmSnapshot | None = None
+        self._promised: dict[str, NodeFacts | None] = {}
         self.error = ""
 
     def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
@@ -117,7 +118,12 @@ class SlurmView:
             if self.error:
                 log.info("slurm readable again")
             self.error = ""
+            self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
             self._backoff.ok(self._clock.now())
+
+    def promised(self, name: str) -> NodeFacts | None:
+        """Return what slurm.conf promised of a node when it was last read; None if that is not known."""
+        return self._promised.get(name)
 
     def snapshot(self, newer_than: float) -> SlurmSnapshot | None:
         """Return the last reading if it was taken after that moment."""

@@ -133,6 +133,15 @@ _GOING = frozenset({"POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN"})
 
 
 @dataclass(frozen=True)
+class NodeFacts:
+    """The hardware of a node as slurm.conf states it; Slurm sets a node down that registers with less."""
+
+    cpus: int
+    real_memory: int
+    """MiB."""
+
+
+@dataclass(frozen=True)
 class SlurmNode:
     """A node as Slurm shows it."""
 
@@ -145,6 +154,8 @@ class SlurmNode:
     boot_time: float | None = None
     """When slurmd says that the node booted; None before its first registration."""
     comment: str = ""
+    promised: NodeFacts | None = None
+    """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""
 
     def has(self, *flags: str) -> bool:
         """Tell whether any of the flags is set."""

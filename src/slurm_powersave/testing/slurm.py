@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
@@ -42,6 +42,8 @@ class MemorySlurm:
     unreachable: str = ""
     answers: Callable[[str], bool] = lambda name: True
     """Whether a node's slurmd runs."""
+    promised: NodeFacts | None = None
+    """What slurm.conf says of every node."""
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class MemorySlurm:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            self._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+            self._nodes[name] = self._off(name)
 
     # What a test does
 
@@ -130,12 +132,14 @@ class MemorySlurm:
 
     def set_flags(self, name: str, *flags: str, reason: str = "") -> None:
         """Set a node's state as somebody else would."""
-        self._nodes[name] = SlurmNode(name, frozenset(flags), reason, ROOT if reason else "")
+        by = ROOT if reason else ""
+        self._nodes[name] = replace(self._off(name), flags=frozenset(flags), reason=reason, reason_by=by)
 
     def configure(self, names: Sequence[str], protected: Sequence[str]) -> None:
         """Restart with another slurm.conf: what stays keeps its state."""
-        off = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
-        self._nodes = {name: self._nodes.get(name, SlurmNode(name, off)) for name in names}
+        self._nodes = {
+            name: replace(self._nodes.get(name, self._off(name)), promised=self.promised) for name in names
+        }
         self.protected = frozenset(protected)
 
     def tick(self) -> None:
@@ -286,6 +290,9 @@ class MemorySlurm:
                 self.jobs[number] = replace(job, state="PENDING", nodes=(), reason="BeginTime")
                 for other in job.nodes:
                     self._set(other, add={"IDLE"}, drop={"ALLOCATED"})
+
+    def _off(self, name: str) -> SlurmNode:
+        return SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}), promised=self.promised)
 
     def _set(self, name: str, *, add: Set[str] = frozenset(), drop: Set[str] = frozenset()) -> None:
         node = self._nodes[name]

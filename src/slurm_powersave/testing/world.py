@@ -18,13 +18,17 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Operation, Request
+from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.terraform import MemoryPlaybooks, MemoryTerraform
 
 STEP = 0.1
 """Seconds between two steps of the engine in `run`."""
+
+
+SMALL = NodeFacts(1, 900)
+"""What slurm.conf says of nodes on the cloud's smallest flavor, with the usual memory_margin."""
 
 
 def cluster(nodes: int = 4, **extra: object) -> Cluster:
@@ -59,7 +63,7 @@ class MemoryWorld:
 
     def __post_init__(self) -> None:
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
-        self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook)
+        self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook, promised=SMALL)
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
         self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots, self.cloud.boot_id)
         self.engine = self._engine()

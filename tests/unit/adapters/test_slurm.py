@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import ScontrolSlurm, parse_job, parse_node, ssh_shell
 from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.nodes import NodeFacts
 
 # 22.05.8, `scontrol -o show node`, as printed.
 LINE = (
@@ -32,6 +33,7 @@ def test_a_node_as_printed() -> None:
     node = parse_node(line())
     assert node and node.name == "c1" and node.flags == {"IDLE", "CLOUD"} and node.reason == ""
     assert node.boot_time == time.mktime((2026, 11, 21, 1, 0, 1, 0, 0, -1))
+    assert node.promised == NodeFacts(2, 1000)
 
 
 def test_a_node_that_never_booted() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.flavors import NodeFacts, by_pool, facts, promise
+from slurm_powersave.decide.flavors import by_pool, facts, keeps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.model.nodes import Flavor, NodeFacts
 
 Make = Callable[..., Cluster]
 FLAVORS = {
@@ -47,14 +47,10 @@ def test_of_all_that_meet_a_requirement_the_smallest_counts(make: Make) -> None:
     assert by_pool(cluster, {}) == {}
 
 
-def test_one_pools_promise_needs_only_its_own_flavors(make: Make) -> None:
-    cluster = make({"node_pools[0].flavors": ["gone"]})
-    assert promise(cluster, "big", FLAVORS["local"]) == NodeFacts(6, 14400)
-    assert promise(cluster, "left", FLAVORS["local"]) is None
-    with pytest.raises(ConfigError, match="pool compute: the cloud has no flavor gone"):
-        promise(cluster, "compute", FLAVORS["local"])
-    said = make({"node_pools[0].flavors": ["gone"], "node_pools[0].cpus": 1, "node_pools[0].real_memory": 9})
-    assert promise(said, "compute", FLAVORS["local"]) == NodeFacts(1, 9)
+def test_what_slurm_conf_promises_is_kept_by_what_is_as_large() -> None:
+    small = Flavor("small", 2, 4000)
+    assert keeps(small, NodeFacts(2, 4000)) and keeps(small, None)
+    assert not keeps(small, NodeFacts(3, 4000)) and not keeps(small, NodeFacts(2, 4001))
 
 
 def test_no_flavor_is_needed_when_the_file_says_both(make: Make) -> None:

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_conf import slurm_conf
+from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
 FACTS = {"compute": NodeFacts(2, 1800), "big-mem": NodeFacts(16, 60000)}

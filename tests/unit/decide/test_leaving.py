@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.leaving import leaving, meaning
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
 FACTS = {"compute": NodeFacts(2, 1800), "big-mem": NodeFacts(16, 60000), "big": NodeFacts(16, 60000)}

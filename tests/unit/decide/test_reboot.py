@@ -8,10 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.reboot import Wish, set_aside, wish
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Flavor, SlurmNode
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNode
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reboot_reasons.yml").read_text())
 IMAGES = frozenset({"old", "new", "other"})

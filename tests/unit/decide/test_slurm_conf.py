@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_conf import cgroup_conf, gres_conf, node_lines, partition_lines, slurm_conf
+from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
 FACTS = {"compute": NodeFacts(2, 1800), "big": NodeFacts(16, 60000)}

@@ -8,10 +8,10 @@ import pytest
 
 from slurm_powersave.decide import storage
 from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.flavors import NodeFacts
 from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.leaving import Leaving, LeavingNode
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
 FACTS = {"compute": NodeFacts(2, 1800), "big": NodeFacts(16, 60000)}

@@ -6,7 +6,7 @@ import pytest
 
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.model.nodes import Flavor, NodeFacts
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import Fuse, assert_at_rest, operations, outcomes, run, servers
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -172,6 +172,23 @@ def test_a_flavor_smaller_than_slurm_conf_promises_is_not_taken() -> None:
     w = world(flavors=[{"cores": 1}], cpus=2)
     up(w, "n1")
     assert flavor(w, "n1") == "large"
+
+
+def test_a_flavor_younger_and_smaller_than_slurm_conf_says_is_not_taken() -> None:
+    w = world(flavors=[{"cores": 1}])
+    w.cloud.sizes["tiny"] = Flavor("tiny", 1, 899)
+    up(w, "n1")
+    assert flavor(w, "n1") == "small"
+    w.cloud.sizes = {"tiny": w.cloud.sizes["tiny"]}
+    w.clock.advance(61)
+    w.slurm.submit("n2")
+    w.settle(60)
+    assert operations(w, "n2")[0].failure is FailureClass.CONFIG
+    assert "and has the 1 CPUs and 900 MiB of slurm.conf" in w.slurm.node("n2").reason
+    w.slurm.promised = NodeFacts(1, 800)
+    w.slurm.configure(w.cluster.nodes(), ())
+    up(w, "n3")
+    assert flavor(w, "n3") == "tiny", "deploy has written slurm.conf anew"
 
 
 def test_names_alone_cost_no_call_to_the_cloud() -> None:
