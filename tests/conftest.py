@@ -4,6 +4,7 @@ With CI=true a skipped test is a failed one. Without root, tests that need it ar
 """
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,10 @@ class ByCluster(LoadScopeScheduling):
         path = Path(nodeid.partition("::")[0])
         if path.parent.name == "openstack":
             return "openstack"
-        return nodeid if path.stem in _SPREAD else str(path)
+        if path.stem in _SPREAD:
+            return nodeid
+        version = re.search(r"\[(\d+\.\d+)[-\]]", nodeid)
+        return f"{path} {version[1]}" if version else str(path)
 
 
 @pytest.hookimpl(optionalhook=True)

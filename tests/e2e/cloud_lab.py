@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.e2e.guests import CHECKOUT
+
 DEMO = CHECKOUT / "demo"
 
 

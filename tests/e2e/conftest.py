@@ -1,4 +1,8 @@
-"""One cluster for all end-to-end tests of a worker; what a killed run left is removed first."""
+"""One cluster for all end-to-end tests of a worker; what a killed run left is removed first.
+
+`deployed` is made for one version of Slurm after the other: the main one for all tests, the others for those
+marked `every_slurm` and, in `make test-all`, for all.
+"""
 
 import fcntl
 import os
@@ -7,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.guests import CHOSEN_SLURM, MAIN_SLURM, SLURM_VERSIONS
 from tests.e2e.harness import Live
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
@@ -15,15 +20,28 @@ LANE = int(os.environ.get("SLURM_POWERSAVE_TEST_LANE", "0")) + int(_WORKER)
 """Workers share a machine: each lane has a directory, a bridge, addresses and a lock of its own."""
 
 
-def lane() -> Live:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test that needs a cluster the versions of Slurm that it is about."""
+    if "deployed" not in metafunc.fixturenames:
+        return
+    everywhere = any(metafunc.definition.iter_markers("every_slurm"))
+    versions = [MAIN_SLURM] if CHOSEN_SLURM else [MAIN_SLURM, *(v for v in SLURM_VERSIONS if v != MAIN_SLURM)]
+    marked = [
+        pytest.param(version, marks=[] if everywhere or version == MAIN_SLURM else [pytest.mark.slow])
+        for version in versions
+    ]
+    metafunc.parametrize("deployed", marked, indirect=True, scope="session")
+
+
+def lane(slurm: str) -> Live:
     """The cluster of this worker's lane."""
     if not LANE:
-        return Live(PLACE / "e2e")
-    return Live(PLACE / f"e2e-{LANE}", bridge=f"br-sps-test{LANE}", network=f"10.{90 + LANE}")
+        return Live(PLACE / "e2e", slurm=slurm)
+    return Live(PLACE / f"e2e-{LANE}", bridge=f"br-sps-test{LANE}", network=f"10.{90 + LANE}", slurm=slurm)
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[Live]:
+def deployed(request: pytest.FixtureRequest) -> Iterator[Live]:
     """A deployed cluster whose engine runs."""
     if os.geteuid() != 0:
         pytest.skip("containers need root")
@@ -31,7 +49,7 @@ def deployed() -> Iterator[Live]:
     with (PLACE / f"lock{LANE or ''}").open("w") as lock:
         # Two runs in one lane would take each other's bridge: the second waits for the first.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        live = lane()
+        live = lane(request.param)
         live.remove()
         live.make()
         yield live

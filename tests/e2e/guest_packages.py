@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.e2e.guests import CHECKOUT
 from tests.e2e.play_lab import Lab
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = Path("/var/cache/slurm-powersave/tests")
 GUEST = "/var/local/packages"
 """Where a guest has them."""

@@ -18,14 +18,15 @@ from slurm_powersave.decide.settings import Cluster, load
 from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED
 from tests.e2e.connection import Connection
+from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
 OFF = "POWERED_DOWN"
 
 # Short times, so that a whole life of a node fits into a test; the rest is as a site would have it.
 CLUSTER_FILE = """
 cluster_name: {name}
+slurm_version: "{slurm}"
 state_dir: ./state
 clouds:
   local:
@@ -76,10 +77,15 @@ class Live:
     """The cluster below one directory, its engine, and what a test does to them."""
 
     def __init__(
-        self, root: Path, name: str = "e2e", bridge: str = "br-sps-test", network: str = "10.80"
+        self,
+        root: Path,
+        name: str = "e2e",
+        bridge: str = "br-sps-test",
+        network: str = "10.80",
+        slurm: str = MAIN_SLURM,
     ) -> None:
-        """`network` is the first half of all addresses."""
-        self.root, self.file = root, root / "cluster.yml"
+        """`network` is the first half of all addresses, `slurm` the version of Slurm."""
+        self.root, self.file, self.slurm = root, root / "cluster.yml", slurm
         self.name, self.bridge, self.network = name, bridge, network
         self.image = ""
         self.environment: dict[str, str] | None = None
@@ -92,10 +98,7 @@ class Live:
     def make(self, **changes: Any) -> None:
         """Build image and mirror, deploy, start the engine; `changes` are those of `write`."""
         self.root.mkdir(parents=True, exist_ok=True)
-        build = subprocess.run(
-            [CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.PIPE, text=True
-        )
-        self.image = build.stdout.strip().splitlines()[-1]
+        self.image = guest_image(self.slurm)
         self.write(**changes)
         subprocess.run([sys.executable, CHECKOUT / "demo/provider/mirror", self.root / "mirror"], check=True)
         self.command("deploy", "--yes", timeout=300)
@@ -119,6 +122,7 @@ class Live:
             image=self.image,
             pool_image=image,
             name=self.name,
+            slurm=self.slurm,
             bridge=self.bridge,
             network=self.network,
             fast_start=str(fast_start).lower(),

@@ -16,17 +16,19 @@ from slurm_powersave.decide.addresses import assign
 from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.settings import load
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
+from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 
 
 class Lab:
     """Guests, the cluster file, its inventory, and what a test asks of them."""
 
-    def __init__(self, root: Path, bridge: str, network: str, name: str = "play") -> None:
-        """`network` is the first half of all addresses, `name` the cluster's."""
-        self.root, self.state = root, root / "state"
+    def __init__(
+        self, root: Path, bridge: str, network: str, name: str = "play", slurm: str = MAIN_SLURM
+    ) -> None:
+        """`network` is the first half of all addresses, `slurm` the version of Slurm."""
+        self.root, self.state, self.slurm = root, root / "state", slurm
         self.bridge, self.network, self.name = bridge, network, name
         self.system_calls: list[str] = []
         self.login = (f"{name}-login", f"{network}.0.10")
@@ -50,10 +52,7 @@ class Lab:
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.site.private_key)]
         subprocess.run(keygen, check=True)
         (self.state / "keys/munge.key").write_bytes(secrets.token_bytes(512))
-        built = subprocess.run(
-            [CHECKOUT / "demo/guests/build"], stdout=subprocess.PIPE, text=True, check=True
-        )
-        self.image = built.stdout.strip().splitlines()[-1]
+        self.image = guest_image(self.slurm)
         network = ["--bridge", self.bridge, "--subnet", f"{self.network}.0.0/16"]
         network += ["--image", f"default={self.image}"]
         network += [f"--system-call={call}" for call in self.system_calls]
@@ -94,6 +93,7 @@ class Lab:
         modules = {"base_module": str(CHECKOUT / "demo/base"), "nodes_module": str(CHECKOUT / "demo/nodes")}
         content = {
             "cluster_name": self.name,
+            "slurm_version": self.slurm,
             "state_dir": str(self.state),
             "clouds": {"local": {"adapter": "local", **modules}},
             "login": {

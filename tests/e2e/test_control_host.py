@@ -18,7 +18,8 @@ import yaml
 from slurm_powersave.adapters.playbooks import environment
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import give, repository, toolkit, wheels
-from tests.e2e.play_lab import CHECKOUT, PLACE, Lab
+from tests.e2e.guests import CHECKOUT
+from tests.e2e.play_lab import PLACE, Lab
 from tests.e2e.test_playbooks import changed
 from tests.unit.terraform_ctl.test_user_data import user_data
 
@@ -54,7 +55,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     PLACE.mkdir(exist_ok=True)
     with (PLACE / f"lock-control{LANE}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Lab(PLACE / f"control-{LANE}", BRIDGE, NETWORK, "control")
+        made = Lab(PLACE / f"control-{LANE}", BRIDGE, NETWORK, "control", slurm="22.05")  # Debian 12
         made.remove()
         made.make()
         boot(made, tmp_path_factory.mktemp("control"))

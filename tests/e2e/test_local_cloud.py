@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cloud_lab import DEMO, Lab, Shard, errors, names, processes, until
+from tests.e2e.guests import guest_image
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 
@@ -23,10 +24,9 @@ PLACE = Path("/var/tmp/slurm-powersave-tests")
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     PLACE.mkdir(exist_ok=True)
-    build = subprocess.run([DEMO / "guests/build"], stdout=subprocess.PIPE, text=True, check=True)
     with (PLACE / "local-cloud.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run on this machine waits for its bridge
-        made = Lab(PLACE / "local-cloud", build.stdout.strip())
+        made = Lab(PLACE / "local-cloud", guest_image())
         made.remove()
         made.make()
         yield made

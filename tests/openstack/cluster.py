@@ -6,12 +6,14 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.harness import CHECKOUT, Live
+from tests.e2e.guests import CHECKOUT
+from tests.e2e.harness import Live
 from tests.openstack.harness import Project, clean_environment, mirror
 from tests.openstack.proxy import Proxy
 
 CLUSTER_FILE = """
 cluster_name: {name}
+slurm_version: "{slurm}"
 state_dir: ./state
 clouds:
   lab:
@@ -100,6 +102,7 @@ class Stack(Live):
                 name=self.name,
                 network=self.network,
                 checkout=CHECKOUT,
+                slurm=self.slurm,
                 mirror=mirror(self.project.lab.directory / "mirror"),
                 **self.values,
             )

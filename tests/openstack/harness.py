@@ -16,7 +16,8 @@ from typing import Any
 import openstack
 import yaml
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.e2e.guests import CHECKOUT, guest_image
+
 LAB = CHECKOUT / "tests/openstack/lab"
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 
@@ -63,7 +64,7 @@ class Lab:
 
     def up(self) -> None:
         """Install what is missing, and start."""
-        subprocess.run([CHECKOUT / "demo/guests/build"], check=True, stdout=subprocess.DEVNULL)
+        guest_image()
         self.run("install")
         self.run("up")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.guests import MAIN_SLURM
 from tests.openstack.harness import Project, Ssh, until
 
 # The tests' own tools are tested before a release: `make test-all`.
@@ -67,7 +68,7 @@ def test_guest_is_the_server(guest: Guest) -> None:
     assert guest.run("hostname") == "g1"
     assert guest.address in guest.run("ip -4 address show host0")
     assert guest.run("cat /etc/openstack-image") == guest.project.image("lab-base")
-    assert guest.run("slurmd -V").startswith("slurm-wlm 22.05")
+    assert guest.run("slurmd -V").startswith(f"slurm-wlm {MAIN_SLURM}")
 
 
 def test_reboot_keeps_the_disk_and_is_a_boot(guest: Guest) -> None:

@@ -18,7 +18,7 @@ Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
 _MARK = "==jobs=="
-_SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
+SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
 _FIELD = re.compile(r"(?:^| )(NodeName|CPUTot|RealMemory|State|BootTime|Reason|Comment)=")
 _REASON_WHO = re.compile(r" \[([^\]@]*)@[^\]]*\]$")
 
@@ -97,15 +97,15 @@ class ScontrolSlurm:
 def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int]) -> str:
     """All readings in one command: one round trip, and as close to one moment as Slurm allows."""
     if not nodes and not jobs:
-        show, queues = "scontrol -o show node", [_SQUEUE]
+        show, queues = "scontrol -o show node", [SQUEUE]
     else:
         expression = shlex.quote(fold(nodes)) if nodes else ""
         # A name that slurmctld does not know yet fails the whole call: then all nodes are read.
         named = f"{{ scontrol -o show node {expression} 2>/dev/null || scontrol -o show node; }}"
         show = named if nodes else ":"
-        queues = [f"{_SQUEUE} -w {expression}"] if nodes else []
+        queues = [f"{SQUEUE} -w {expression}"] if nodes else []
         # A job that slurmctld has forgotten is an error to squeue, but not to us.
-        queues += [f"{{ {_SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
+        queues += [f"{{ {SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
     return f"{show} || exit; echo {_MARK}; {' && '.join(queues)} || exit 1; echo {_MARK}"
 
 
