@@ -13,7 +13,7 @@ from typing import Any
 
 from slurm_powersave.adapters import lock
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.slurm import parse_node
+from slurm_powersave.adapters.slurm_text import parse_node
 from slurm_powersave.decide.settings import Cluster, load
 from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED

@@ -11,23 +11,24 @@ DOCUMENTATION = r"""
 module: leaving_nodes
 short_description: Refuse a slurm.conf without nodes or partitions that are in use
 description:
-  - Compares the slurm.conf that slurmctld has loaded with a new one. slurmctld kills the jobs of a node or a
-    partition that its slurm.conf no longer names.
-  - Fails if a cloud node that the new one lacks is not powered down, has a job, or still answers at its
-    address; or if a partition that it lacks has jobs.
+  - Compares what the running slurmctld knows with a new slurm.conf. A node or partition that its slurm.conf
+    no longer names takes its jobs with it; from 23.11 on `scontrol reconfigure` does that without a word,
+    and the jobs' processes live on (measured on 26.05.5).
+  - Fails if a node that the new one lacks has a job; if it is a cloud node that is not powered down and
+    drained, or still answers at its address; or if a partition that it lacks has jobs.
 options:
   slurm_conf:
     description: The text of the new slurm.conf.
     type: str
     required: true
+  slurm_conf_path:
+    description: Where it is written to; files that it includes are looked for beside it.
+    type: path
+    default: /etc/slurm/slurm.conf
   loaded_file:
-    description: A file with the text that slurmctld has loaded. Without it nothing is compared.
+    description: A file with the text that slurmctld has loaded. It counts where slurmctld does not answer.
     type: path
     required: true
-  drained:
-    description: Whether nodes that leave must be drained as well.
-    type: bool
-    default: false
   port:
     description: What must not answer at the address of a node that leaves.
     type: int
@@ -51,6 +52,7 @@ nodes:
   elements: str
 """
 
+import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -61,42 +63,57 @@ OFF = {"POWERED_DOWN", "POWERING_DOWN"}
 BUSY = {"ALLOCATED", "MIXED", "COMPLETING"}
 SECONDS = 1.0
 """How long an address may take to answer."""
+NODE = re.compile(r"NodeName=(\S+) .* State=([A-Z_+]+)\S* (?:[^=]* )?ThreadsPerCore=")
+"""A line of `scontrol --oneliner show node`; what slurmd says of itself stands before the state."""
 
 
 def names(text, key):
     """Return the values of a key that begins lines: hostlist expressions or partition names."""
-    return re.findall(rf"^{key}=(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    found = re.findall(rf"^\s*{key}=(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return [name for name in found if name.upper() != "DEFAULT"]
+
+
+def included(text, directory):
+    """Name the files that a slurm.conf includes."""
+    found = re.findall(r"^\s*include\s+(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return [os.path.join(directory, name) for name in found]
 
 
 def parse(lines):
-    """Read `scontrol --oneliner show node`: name -> (flags, address), cloud nodes only."""
+    """Read `scontrol --oneliner show node`: name -> flags; dynamic nodes are in no slurm.conf."""
     found = {}
     for line in lines:
-        fields = dict(re.findall(r"(?:^| )(NodeName|NodeAddr|State)=(\S*)", line))
-        flags = set(fields.get("State", "").split("+"))
-        if "CLOUD" in flags:
-            found[fields["NodeName"]] = (flags, fields.get("NodeAddr", ""))
+        node = NODE.match(line)
+        if node:
+            flags = set(node.group(2).split("+"))
+            if "DYNAMIC_NORM" not in flags:
+                found[node.group(1)] = flags
     return found
 
 
-def mistakes(nodes, answering, partitions, jobs, drained):
-    """Word what stands against it; nothing if nothing does."""
+def mistakes(nodes, used, answering, partitions, jobs):
+    """Word what stands against it; nothing if nothing does.
+
+    `nodes` are the flags of those that leave, `used` those of them with a job, `jobs` those of partitions.
+    """
     found = []
+    resize = "`slurm-powersave resize` drains them, waits for their jobs and takes their servers away first"
 
     def listed(wrong):
-        return " ".join(f"{name} ({'+'.join(sorted(nodes[name][0]))})" for name in wrong)
+        return " ".join(f"{name} ({'+'.join(sorted(nodes[name]))})" for name in sorted(wrong))
 
-    used = [name for name, (flags, _) in nodes.items() if flags & BUSY or not flags & OFF]
-    if used:
+    cloud = {name: flags for name, flags in nodes.items() if "CLOUD" in flags}
+    busy = {name for name, flags in nodes.items() if flags & BUSY} | set(used)
+    busy |= {name for name, flags in cloud.items() if not flags & OFF}
+    if busy:
         found.append(
-            f"these nodes leave slurm.conf and are not powered down, or have a job: {listed(used)}. "
-            "`slurm-powersave resize` drains them, waits for their jobs and takes their servers away first"
+            f"these nodes leave slurm.conf and are not powered down, or have a job: {listed(busy)}. {resize}"
         )
-    loose = [name for name, (flags, _) in nodes.items() if "DRAIN" not in flags]
-    if drained and loose:
+    loose = {name for name, flags in cloud.items() if "DRAIN" not in flags} - busy
+    if loose:
         found.append(
-            f"these nodes leave slurm.conf and are not drained, jobs may begin there: {listed(loose)}"
-            ". Drain them, or let `slurm-powersave resize` do it"
+            "these nodes leave slurm.conf and are not drained, jobs may begin there: "
+            f"{listed(loose)}. {resize}"
         )
     if answering:
         found.append(f"these nodes leave slurm.conf and their servers still answer: {' '.join(answering)}")
@@ -123,48 +140,94 @@ class Host:
     def __init__(self, module):
         self.module = module
 
+    def ask(self, *argv):
+        """Return a command's lines; None, and why, if it can't be had."""
+        try:
+            rc, out, err = self.module.run_command(list(argv), handle_exceptions=False)
+        except OSError as error:
+            return None, str(error)
+        return (None, (err or out).strip()) if rc else (out.splitlines(), "")
+
     def run(self, *argv):
         """Return a command's lines; none if Slurm no longer knows what is asked for."""
-        rc, out, err = self.module.run_command(list(argv))
-        if rc and not re.search("not found|nvalid partition", out + err):
-            self.module.fail_json(msg=f"{' '.join(argv[:3])}: {(err or out).strip()}")
-        return [] if rc else out.splitlines()
+        lines, why = self.ask(*argv)
+        if lines is None and not re.search("not found|nvalid (partition|node name)", why):
+            self.module.fail_json(msg=f"{' '.join(argv[:3])}: {why}")
+        return lines or []
 
     def nodes(self, text):
         """Name the nodes of a slurm.conf."""
-        expressions = [name for name in names(text, "NodeName") if name.lower() != "default"]
+        expressions = names(text, "NodeName")
         return set(self.run("scontrol", "show", "hostnames", ",".join(expressions))) if expressions else set()
+
+    def text(self, path):
+        """Read a file; empty if there is none."""
+        try:
+            with open(path) as file:
+                return file.read()
+        except OSError:
+            return ""
+
+
+def addresses(text, host):
+    """Map node names to their addresses as a slurm.conf gives them; Slurm itself may show the name."""
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"\s*NodeName=(\S+).*\sNodeAddr=(\S+)", line, re.IGNORECASE)
+        if match:
+            expand = [host.run("scontrol", "show", "hostnames", one) for one in match.groups()]
+            found.update(zip(*expand))  # noqa: B905  # strict= came with Python 3.10
+    return found
 
 
 def main():
     """Run the module."""
     spec = {
         "slurm_conf": {"type": "str", "required": True},
+        "slurm_conf_path": {"type": "path", "default": "/etc/slurm/slurm.conf"},
         "loaded_file": {"type": "path", "required": True},
-        "drained": {"type": "bool", "default": False},
         "port": {"type": "int", "default": 22},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     host, new = Host(module), module.params["slurm_conf"]
-    try:
-        with open(module.params["loaded_file"]) as file:
-            old = file.read().partition("\n# gres.conf\n")[0]
-    except OSError:
+    directory = os.path.dirname(module.params["slurm_conf_path"])
+    new = "\n".join([new, *(host.text(path) for path in included(new, directory))])
+    old = host.text(module.params["loaded_file"]).partition("\n# gres.conf\n")[0]
+    shown, why = host.ask("scontrol", "--oneliner", "show", "node")
+    if shown is None:
+        # Nothing runs there yet, or a slurmctld is down that this run may be meant to bring back.
+        gone = sorted(host.nodes(old) - host.nodes(new))
+        lost = sorted(set(names(old, "PartitionName")) - set(names(new, "PartitionName")))
+        if gone or lost:
+            module.fail_json(
+                msg=f"Nothing was changed: slurm.conf loses {' '.join(gone + lost)}, and slurmctld "
+                f"can't be asked whether they have jobs: {why}."
+            )
         module.exit_json(changed=False, nodes=[])
-    gone = sorted(host.nodes(old) - host.nodes(new))
-    partitions = sorted(set(names(old, "PartitionName")) - set(names(new, "PartitionName")) - {"DEFAULT"})
-    nodes = parse(host.run("scontrol", "--oneliner", "show", "node", ",".join(gone))) if gone else {}
+    known = parse(shown)
+    kept = host.nodes(new)
+    nodes = {name: flags for name, flags in known.items() if name not in kept}
+    used = []
+    if nodes:
+        # Not --nodelist: one name that slurmctld has just forgotten would fail the whole call.
+        held = sorted(set(host.run("squeue", "--noheader", "--all", "--format=%N")) - {""})
+        if held:
+            used = set(host.run("scontrol", "show", "hostnames", ",".join(held))) & set(nodes)
+    there = host.run("scontrol", "--oneliner", "show", "partition")
+    partitions = sorted(set(names("\n".join(there), "PartitionName")) - set(names(new, "PartitionName")))
     jobs = []
     if partitions:
         jobs = host.run("squeue", "--noheader", "--all", "--partition=" + ",".join(partitions), "--format=%A")
+    places = addresses(old, host) if nodes else {}
     with ThreadPoolExecutor(32) as pool:
         port = module.params["port"]
-        heard = pool.map(lambda name: name if answers(nodes[name][1], port) else "", nodes)
+        cloud = sorted(name for name, flags in nodes.items() if "CLOUD" in flags)
+        heard = pool.map(lambda name: name if answers(places.get(name, name), port) else "", cloud)
         answering = [name for name in heard if name]
-    wrong = mistakes(nodes, answering, partitions, jobs, module.params["drained"])
+    wrong = mistakes(nodes, used, answering, partitions, jobs)
     if wrong:
         module.fail_json(msg=f"Nothing was changed: {'; '.join(wrong)}.")
-    module.exit_json(changed=False, nodes=gone)
+    module.exit_json(changed=False, nodes=sorted(nodes))
 
 
 if __name__ == "__main__":

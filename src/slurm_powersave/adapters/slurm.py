@@ -1,26 +1,26 @@
 """scontrol and squeue, on this host or through one SSH connection to the slurmctld host.
 
-22.05 has no `scontrol show node --json` (23.02 has), so the one-line text is read; a state is kept
-as the set of its words, so that a flag unknown to us changes nothing.
+What they print is read in adapters/slurm_text.py.
 """
 
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from slurm_powersave.adapters.process import Completed
+from slurm_powersave.adapters.slurm_text import parse_job, parse_nodes, unknown_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
-from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import SlurmSnapshot
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
 _MARK = "==jobs=="
 SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
-_FIELD = re.compile(r"(?:^| )(NodeName|CPUTot|RealMemory|State|BootTime|Reason|Comment)=")
-_REASON_WHO = re.compile(r" \[([^\]@]*)@[^\]]*\]$")
+_ROUNDS = 3
+"""How often a reading is begun anew because slurmctld did not know one of the names."""
 
 
 class ScontrolSlurm:
@@ -38,12 +38,24 @@ class ScontrolSlurm:
         Raises:
             SlurmError: no answer in time, or an incomplete one.
         """
-        taken = time.time()
-        out = self._run(["sh", "-c", _snapshot_script(nodes, jobs)], "read nodes and jobs")
+        known = list(nodes)
+        for _ in range(_ROUNDS):
+            taken = time.time()
+            every = not nodes and not jobs
+            done = self._shell(["sh", "-c", _snapshot_script(known, jobs, every=every)], self._timeout)
+            unknown = unknown_nodes(done.out + done.err) & set(known)
+            if not unknown:
+                return self._read(done, taken)
+            # slurmctld does not know them (yet, or any more): the others are asked for without them.
+            known = [name for name in known if name not in unknown]
+        raise SlurmError("nodes come and go while they are read", where="slurmctld")
+
+    def _read(self, done: Completed, taken: float) -> SlurmSnapshot:
+        out = _checked(done, "read nodes and jobs")
         parts = out.split(_MARK)
         if len(parts) != 3:
             raise SlurmError("incomplete answer of scontrol and squeue", where="slurmctld")
-        found = {node.name: node for node in map(parse_node, parts[0].splitlines()) if node}
+        found = {node.name: node for node in parse_nodes(parts[0])}
         queue = {job.id: job for job in map(parse_job, parts[1].splitlines()) if job}
         return SlurmSnapshot(taken, found, tuple(queue.values()))
 
@@ -83,75 +95,32 @@ class ScontrolSlurm:
         return self._run(["scontrol", "--version"], "tell its version").split()[-1]
 
     def _run(self, argv: Sequence[str], what: str) -> str:
-        done = self._shell(argv, self._timeout)
-        # `scontrol` answers some bad input with exit code 0 and its complaint on stderr.
-        if done.rc != 0 or done.err.startswith(("slurm_", "scontrol: error", "error")):
-            raise SlurmError(
-                f"Slurm could not {what}",
-                where="slurmctld",
-                why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
-            )
-        return done.out
+        return _checked(self._shell(argv, self._timeout), what)
 
 
-def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int]) -> str:
+def _checked(done: Completed, what: str) -> str:
+    # `scontrol` answers some bad input, and from 24.11 on a reboot that it skips, with exit code 0 and its
+    # complaint on stderr.
+    if done.rc != 0 or done.err.startswith(("slurm_", "scontrol: error", "error")):
+        raise SlurmError(
+            f"Slurm could not {what}",
+            where="slurmctld",
+            why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
+        )
+    return done.out
+
+
+def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int], *, every: bool) -> str:
     """All readings in one command: one round trip, and as close to one moment as Slurm allows."""
-    if not nodes and not jobs:
+    if every:
         show, queues = "scontrol -o show node", [SQUEUE]
     else:
         expression = shlex.quote(fold(nodes)) if nodes else ""
-        # A name that slurmctld does not know yet fails the whole call: then all nodes are read.
-        named = f"{{ scontrol -o show node {expression} 2>/dev/null || scontrol -o show node; }}"
-        show = named if nodes else ":"
+        show = f"scontrol -o show node {expression}" if nodes else ":"
         queues = [f"{SQUEUE} -w {expression}"] if nodes else []
         # A job that slurmctld has forgotten is an error to squeue, but not to us.
         queues += [f"{{ {SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
-    return f"{show} || exit; echo {_MARK}; {' && '.join(queues)} || exit 1; echo {_MARK}"
-
-
-def parse_node(line: str) -> SlurmNode | None:
-    """Read a line of `scontrol -o show node`; None for a line that is none."""
-    fields: dict[str, str] = {}
-    for match in _FIELD.finditer(line):
-        # The first of a name counts: what people wrote (Reason, Comment, Extra) stands behind the state.
-        fields.setdefault(match.group(1), line[match.end() :].strip())
-    if "NodeName" not in fields or "State" not in fields:
-        return None
-    # Behind the state of Slurm >= 23.11 may stand more words; the marks of `sinfo` (~ # *) do not occur here.
-    flags = frozenset(fields["State"].partition(" ")[0].split("+"))
-    # The field behind Reason on the same line would be Comment, which scontrol prints last.
-    reason = re.split(r" (?:Comment|Extra|InstanceId|InstanceType)=", fields.get("Reason", ""))[0]
-    who = _REASON_WHO.search(reason)
-    return SlurmNode(
-        fields["NodeName"].partition(" ")[0],
-        flags,
-        reason[: who.start()] if who else reason,
-        who.group(1) if who else "",
-        _boot_time(fields.get("BootTime", "None")),
-        fields.get("Comment", ""),
-        _promised(fields),
-    )
-
-
-def _promised(fields: Mapping[str, str]) -> NodeFacts | None:
-    """What slurm.conf says; a larger node that registers does not change it (measured on 22.05.8)."""
-    cpus, memory = (fields.get(name, "").partition(" ")[0] for name in ("CPUTot", "RealMemory"))
-    return NodeFacts(int(cpus), int(memory)) if cpus.isdigit() and memory.isdigit() else None
-
-
-def _boot_time(text: str) -> float | None:
-    try:
-        return time.mktime(time.strptime(text.split()[0], "%Y-%m-%dT%H:%M:%S"))
-    except (ValueError, IndexError):
-        return None
-
-
-def parse_job(line: str) -> SlurmJob | None:
-    """Read a line of our squeue format."""
-    parts = line.split("|")
-    if len(parts) != 4 or not parts[0].isdigit():
-        return None
-    return SlurmJob(int(parts[0]), parts[1], expand_any(parts[2]) if parts[2] else (), parts[3])
+    return f"{show} || exit; echo {_MARK}; {' && '.join(queues) or ':'} || exit 1; echo {_MARK}"
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:

@@ -122,10 +122,10 @@ def _refuse_leaving(cluster: Cluster) -> None:
         raise RefusedError(
             f"nodes leave ({fold(leaving)}), and Slurm can't be asked whether they are in use", why=str(error)
         ) from error
-    used = [n for n in leaving if records[n].server_id or (n in known and not known[n].has("POWERED_DOWN"))]
+    used = [n for n in leaving if records[n].server_id or (n in known and not known[n].off_and_drained)]
     if used:
         raise RefusedError(
-            f"nodes leave the cluster file that are not powered down: {fold(used)}",
+            f"nodes leave the cluster file that are not powered down and drained: {fold(used)}",
             where=str(cluster.file),
             todo="`slurm-powersave resize` drains them, waits for their jobs and takes them away.",
         )

@@ -92,7 +92,7 @@ class Teardown:
         asked = self.slurm_stays or bool(self.survey.servers())
         snapshot = self.survey.snapshot() if asked else None
         found.rows = self.survey.rows(snapshot)
-        found.waiting = sum(job.state == "PENDING" for job in snapshot.jobs) if snapshot else 0
+        found.waiting = sum(job.waiting for job in snapshot.jobs) if snapshot else 0
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
         if not wish.force:
             self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)

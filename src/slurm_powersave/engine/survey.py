@@ -127,4 +127,4 @@ class Survey:
 
 def running(snapshot: SlurmSnapshot) -> list[str]:
     """Name the jobs that would lose their nodes: all that have some."""
-    return [str(job.id) for job in snapshot.jobs if job.nodes and job.state != "PENDING"]
+    return [str(job.id) for job in snapshot.jobs if job.nodes and not job.waiting]

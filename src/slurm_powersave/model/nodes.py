@@ -172,6 +172,11 @@ class SlurmNode:
         return self.has(*_GOING)
 
     @property
+    def off_and_drained(self) -> bool:
+        """No job runs there, and none can begin."""
+        return self.has("POWERED_DOWN") and self.has("DRAIN") and not self.in_use
+
+    @property
     def up(self) -> bool:
         """The node's slurmd has registered since the last resume and answers."""
         return not self.has("POWERING_UP", "NOT_RESPONDING", "DOWN", "UNKNOWN", "FUTURE", *_GOING)
@@ -188,6 +193,12 @@ class SlurmNode:
         return self.has("COMPLETING", "RESERVED", "MAINTENANCE", *_BUSY)
 
 
+_WAITING = frozenset(
+    {"PENDING", "EXPEDITING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+)
+"""Job states without nodes: squeue(1), JOB STATE CODES."""
+
+
 @dataclass(frozen=True)
 class SlurmJob:
     """A job as squeue shows it."""
@@ -196,6 +207,11 @@ class SlurmJob:
     state: str
     nodes: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def waiting(self) -> bool:
+        """It is in the queue and has no nodes; EXPEDITING (26.05) is a job that was requeued at once."""
+        return self.state in _WAITING
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave.model.hostlist import expand_any
+
 PATH = Path(__file__).parents[3] / "roles/leaving/library/leaving_nodes.py"
 OFF, DRAINED = "IDLE+CLOUD+POWERED_DOWN", "IDLE+CLOUD+DRAIN+POWERED_DOWN"
 
@@ -21,37 +23,148 @@ def module() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("state", "drained", "says"),
+    ("state", "says"),
     [
-        (OFF, False, ""),
-        (DRAINED, True, ""),
-        ("IDLE+CLOUD+DRAIN+POWERING_DOWN", True, ""),
-        (OFF, True, "not drained"),
-        ("IDLE+CLOUD", False, "not powered down"),
-        ("IDLE+CLOUD+DRAIN", True, "not powered down"),
-        ("ALLOCATED+CLOUD+POWERING_UP", False, "have a job"),
-        ("IDLE+CLOUD+COMPLETING+POWERING_DOWN", False, "have a job"),
-        ("IDLE+DRAIN", True, ""),  # no cloud node: the site's own
+        (DRAINED, ""),
+        ("IDLE+CLOUD+DRAIN+POWERING_DOWN", ""),
+        (OFF, "not drained"),
+        ("IDLE+CLOUD", "not powered down"),
+        ("IDLE+CLOUD+DRAIN", "not powered down"),
+        ("ALLOCATED+CLOUD+POWERING_UP", "have a job"),
+        ("IDLE+CLOUD+COMPLETING+POWERING_DOWN", "have a job"),
+        ("IDLE+DRAIN", ""),  # no cloud node: the site's own
+        ("IDLE", ""),
+        ("ALLOCATED", "have a job"),
+        ("MIXED+DRAIN", "have a job"),
     ],
 )
-def test_nodes(module: Any, state: str, drained: bool, says: str) -> None:
+def test_nodes(module: Any, state: str, says: str) -> None:
     nodes = module.parse([f"NodeName=n1 Arch=x NodeAddr=10.0.0.1 State={state} ThreadsPerCore=1"])
-    found = "; ".join(module.mistakes(nodes, [], [], [], drained))
+    found = "; ".join(module.mistakes(nodes, [], [], [], []))
     assert says in found and bool(says) == bool(found)
 
 
+def test_a_node_that_squeue_names_is_in_use_whatever_its_state_says(module: Any) -> None:
+    nodes = module.parse([f"NodeName=n1 Arch=x State={DRAINED} ThreadsPerCore=1"])
+    assert "have a job: n1" in module.mistakes(nodes, ["n1"], [], [], [])[0]
+
+
+def test_dynamic_nodes_do_not_leave(module: Any) -> None:
+    assert module.parse(["NodeName=n1 Arch=x State=IDLE+DYNAMIC_NORM ThreadsPerCore=1"]) == {}
+
+
 def test_servers_and_jobs(module: Any) -> None:
-    nodes = module.parse([f"NodeName=n1 NodeAddr=10.0.0.1 State={OFF}"])
-    assert nodes["n1"][1] == "10.0.0.1"
-    assert "still answer: n1" in module.mistakes(nodes, ["n1"], [], [], False)[0]
+    nodes = module.parse([f"NodeName=n1 NodeAddr=10.0.0.1 State={DRAINED} ThreadsPerCore=1"])
+    assert "still answer: n1" in module.mistakes(nodes, [], ["n1"], [], [])[0]
     assert (
         "loses long, and Slurm with it these jobs: 7 8"
-        in module.mistakes({}, [], ["long"], ["7", "8"], False)[0]
+        in module.mistakes({}, [], [], ["long"], ["7", "8"])[0]
     )
-    assert module.mistakes({}, [], ["long"], [], False) == []
+    assert module.mistakes({}, [], [], ["long"], []) == []
 
 
 def test_names_of_both_kinds(module: Any) -> None:
     text = "NodeName=n[1-2],m NodeAddr=x\nPartitionName=a Nodes=n1\n# NodeName=no\nnodename=p1 State=CLOUD\n"
+    text += "NodeName=DEFAULT CPUs=2\nInclude gpu.conf\n  include /srv/x.conf\n"
     assert module.names(text, "NodeName") == ["n[1-2],m", "p1"]
     assert module.names(text, "PartitionName") == ["a"]
+    assert module.included(text, "/etc/slurm") == ["/etc/slurm/gpu.conf", "/srv/x.conf"]
+
+
+class Fake:
+    """An AnsibleModule that answers for scontrol and squeue."""
+
+    def __init__(self, params: dict[str, Any], shown: str | None, held: str = "") -> None:
+        self.params, self.shown, self.held = params, shown, held
+        self.said: dict[str, Any] = {}
+
+    def run_command(self, argv: list[str], **_: Any) -> tuple[int, str, str]:
+        words = " ".join(argv)
+        if "hostnames" in words:
+            return 0, "\n".join(expand_any(argv[-1])) + "\n", ""
+        if self.shown is None:
+            return 1, "", "Unable to contact slurm controller (connect failure)"
+        if "show node" in words:
+            return 0, self.shown, ""
+        if "show partition" in words:
+            return 0, "PartitionName=main AllowGroups=ALL\nPartitionName=second AllowGroups=ALL\n", ""
+        return 0, "7\n" if "--partition" in words else self.held, ""
+
+    def fail_json(self, **said: Any) -> None:
+        self.said = {"failed": True, **said}
+        raise SystemExit(1)
+
+    def exit_json(self, **said: Any) -> None:
+        self.said = said
+        raise SystemExit(0)
+
+
+def run(module: Any, path: Path, new: str, old: str, shown: str | None, held: str = "") -> dict[str, Any]:
+    """Run the module; `shown` None: slurmctld does not answer."""
+    loaded = path / "loaded"
+    if old:
+        loaded.write_text(old)
+    params = {
+        "slurm_conf": new,
+        "slurm_conf_path": str(path / "slurm.conf"),
+        "loaded_file": str(loaded),
+        "port": 1,
+    }
+    fake = Fake(params, shown, held)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(module, "AnsibleModule", lambda **_: fake)
+        module.main()
+    return fake.said
+
+
+TWO = "PartitionName=main Nodes=ALL\nPartitionName=second Nodes=ALL\n"
+N12 = "".join(f"NodeName=n{i} Arch=x NodeAddr=127.0.0.9 State={DRAINED} ThreadsPerCore=1\n" for i in (1, 2))
+
+
+def test_a_node_that_only_slurmctld_knows_leaves_as_well(module: Any, tmp_path: Path) -> None:
+    """The file of what was loaded is lost, or somebody has added the node by hand."""
+    said = run(
+        module,
+        tmp_path,
+        f"NodeName=n1\n{TWO}",
+        "",
+        N12.replace(f"n2 Arch=x NodeAddr=127.0.0.9 State={DRAINED}", "n2 Arch=x State=ALLOCATED"),
+    )
+    assert said["failed"] and "n2 (ALLOCATED)" in said["msg"]
+
+
+def test_what_may_go_goes(module: Any, tmp_path: Path) -> None:
+    said = run(module, tmp_path, f"NodeName=n1\n{TWO}", "NodeName=n[1-2] NodeAddr=127.0.0.[1-2]\n", N12)
+    assert said == {"changed": False, "nodes": ["n2"]}
+
+
+def test_a_job_on_it_is_seen_in_the_queue(module: Any, tmp_path: Path) -> None:
+    said = run(module, tmp_path, f"NodeName=n1\n{TWO}", "", N12, held="n[2-3]\n\n")
+    assert "have a job: n2" in said["msg"]
+
+
+def test_a_partition_with_a_job_stays(module: Any, tmp_path: Path) -> None:
+    said = run(module, tmp_path, "NodeName=n[1-2]\nPartitionName=main Nodes=ALL\n", "", N12)
+    assert "loses second, and Slurm with it these jobs: 7" in said["msg"]
+
+
+def test_an_included_file_counts(module: Any, tmp_path: Path) -> None:
+    (tmp_path / "more.conf").write_text("NodeName=n2 State=CLOUD\n")
+    said = run(module, tmp_path, f"NodeName=n1\nInclude more.conf\n{TWO}", "", N12)
+    assert said == {"changed": False, "nodes": []}
+
+
+@pytest.mark.parametrize(
+    ("old", "failed"),
+    [
+        ("", False),
+        ("NodeName=n1\nPartitionName=main\nPartitionName=second\n", False),
+        ("NodeName=n[1-2]\n", True),
+        ("NodeName=n1\nPartitionName=third\n", True),
+    ],
+)
+def test_a_slurmctld_that_does_not_answer(module: Any, tmp_path: Path, old: str, failed: bool) -> None:
+    """The first deploy, and one that repairs it, go on; nothing is left out of it unseen."""
+    said = run(module, tmp_path, f"NodeName=n1\n{TWO}", old, None)
+    assert bool(said.get("failed")) is failed
+    assert not failed or "can't be asked" in said["msg"]

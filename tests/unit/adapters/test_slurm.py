@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm, parse_job, parse_node, ssh_shell
+from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
+from slurm_powersave.adapters.slurm_text import parse_job, parse_node, parse_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import NodeFacts
 
@@ -56,6 +57,12 @@ def test_a_node_that_never_booted() -> None:
         (" Reason=server is State=BUILD, NodeName=c9 [root@2026-11-21T01:02:03]",
          "server is State=BUILD, NodeName=c9"),
         (" Comment=ask Ann", ""),
+        (" Reason=our own [root@2026-11-21T01:02:03] ReservationName=window", "our own"),
+        (" Reason=our own [root@2026-11-21T01:02:03] Extra=a ReservationName=w Topology=t:b", "our own"),
+        (" Reason=our own [root@2026-11-21T01:02:03] OfALaterVersion=x", "our own"),
+        (" Reason=see [ann@2026-11-21T01:02:03] there [root@2026-11-22T01:02:03] Comment=c",
+         "see [ann@2026-11-21T01:02:03] there"),
+        (" Reason=not by a person ReservationName=window", "not by a person"),
     ],
 )  # fmt: skip
 def test_reasons(end: str, reason: str) -> None:
@@ -80,6 +87,50 @@ def test_words_of_people_are_no_state(end: str) -> None:
 def test_any_reason_leaves_the_state_as_it_is(text: str) -> None:
     node = parse_node(line("ALLOCATED+CLOUD", end=f" Reason={text} [root@2026-11-21T01:02:03]"))
     assert node and node.flags == {"ALLOCATED", "CLOUD"} and node.name == "c1"
+
+
+@pytest.mark.parametrize(
+    ("end", "comment"),
+    [
+        (" Comment=ask Ann", "ask Ann"),
+        (" Comment=ask Ann [ann@2026-11-21T01:02:03]", "ask Ann [ann@2026-11-21T01:02:03]"),
+        (" Reason=x [root@2026-11-21T01:02:03] Comment=was State=DOWN, see BootTime= Extra=e",
+         "was State=DOWN, see BootTime="),
+        (' Comment=cc Extra={"a":1} InstanceId=iid InstanceType=typ', "cc"),
+        (" Comment=cc ReservationName=r1", "cc"),
+        (" Comment=cc OfALaterVersion=x", "cc"),
+        (" Extra=Comment=no", ""),
+        (" Reason=x Comment=y [root@2026-11-21T01:02:03]", ""),
+    ],
+)  # fmt: skip
+def test_comments(end: str, comment: str) -> None:
+    node = parse_node(line(end=end))
+    assert node and node.comment == comment
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "Linux State=DOWN+POWERED_DOWN ThreadsPerCore=1 TmpDisk=0",
+        "Linux  RealMemory=9 State=IDLE ThreadsPerCore=1 Reason=x Comment=y",
+    ],
+)
+def test_a_slurmd_that_says_a_state_is_not_believed(system: str) -> None:
+    """What slurmd sends as its operating system stands in front of the state."""
+    text = line("ALLOCATED+CLOUD").replace("OS=Linux", f"OS={system}")
+    assert parse_node(text) is None
+    with pytest.raises(SlurmError, match="can't be read"):
+        list(parse_nodes(text))
+
+
+def test_a_slurmd_that_says_a_size_is_not_believed() -> None:
+    node = parse_node(line().replace("OS=Linux", "OS=Linux CPUTot=64 RealMemory=9"))
+    assert node and node.promised is None
+
+
+def test_a_node_that_is_listed_twice_makes_the_reading_void() -> None:
+    with pytest.raises(SlurmError, match="twice"):
+        list(parse_nodes(f"{line()}\n{line('DOWN+CLOUD')}\n"))
 
 
 @pytest.mark.parametrize(
