@@ -20,9 +20,11 @@ from slurm_powersave.decide.sections import (
     TerraformSettings,
     lowest_first,
 )
+from slurm_powersave.decide.slurm_versions import DEFAULT, Difference, has
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.hostlist import expand
 from slurm_powersave.model.nodes import DesiredNode
+from slurm_powersave.model.slurm_version import Version
 
 SITE_PREFIXES = ("site_", "ansible_")
 """Keys that begin so are the site's own: passed to Ansible, and not looked at."""
@@ -48,7 +50,8 @@ class Cluster(Section):
     failure: FailurePolicy = Field(default_factory=FailurePolicy, description="What a failed node costs.")
     fast_start: bool | None = Field(
         None,
-        description="Batch jobs begin at once on fresh nodes (PrologSlurmctld); null: from Slurm 23.02 on.",
+        description="Batch jobs begin at once on fresh nodes (PrologSlurmctld); null: from Slurm "
+        f"{Difference.PROLOG_SLURMCTLD_DELAYS_SALLOC.value.before} on.",
     )
     reboot_from_controller: bool = Field(True, description="slurmctld calls RebootProgram, not slurmd.")
     dns_servers: tuple[fields.Address, ...] = Field(
@@ -73,7 +76,9 @@ class Cluster(Section):
     prolog_slurmctld: fields.LocalPath | None = Field(
         None, description="The site's PrologSlurmctld; with fast start it is run after ours."
     )
-    slurm_version: fields.SlurmVersion = Field("22.05", description="Decides version-dependent lines.")
+    slurm_version: fields.SlurmVersion = Field(
+        DEFAULT, description="The version of slurmctld; slurm.conf is written for it."
+    )
     site: dict[str, Any] = Field(default_factory=dict, exclude=True, description="Keys site_* and ansible_*.")
     file: Path = Field(exclude=True, description="Where it was read from.")
 
@@ -84,12 +89,19 @@ class Cluster(Section):
 
     @property
     def fast_start_on(self) -> bool:
-        """Fast start as set, or by version: on 22.05 it costs each salloc 3 s (measured)."""
-        return self.slurm_at_least("23.02") if self.fast_start is None else self.fast_start
+        """Fast start as set; where it is not set, by what it costs with this version of Slurm."""
+        if self.fast_start is None:
+            return not self.slurm_has(Difference.PROLOG_SLURMCTLD_DELAYS_SALLOC)
+        return self.fast_start
 
-    def slurm_at_least(self, version: str) -> bool:
-        """Compare the first two numbers of Slurm's version."""
-        return self.slurm_version[:5] >= version
+    @property
+    def slurm_release(self) -> Version:
+        """The version of Slurm that the file names."""
+        return Version.of(self.slurm_version)
+
+    def slurm_has(self, difference: Difference) -> bool:
+        """Tell whether the version of Slurm that the file names does it."""
+        return has(self.slurm_release, difference)
 
     @cached_property
     def _nodes_by_pool(self) -> dict[str, tuple[str, ...]]:

@@ -11,15 +11,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import HostlistError
+from slurm_powersave.model.slurm_version import Version
 
 LARGEST_POOL = hostlist.CAP
 
 _LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _CLUSTER = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _SLURM_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})(?:\.[0-9]+)?", re.ASCII)
 _ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+", re.ASCII)
 _MOUNT_OPTIONS = re.compile(r"[A-Za-z0-9_.,=:/+-]+", re.ASCII)
@@ -96,11 +97,9 @@ def version(value: Any) -> Any:
 
 
 def _version_known(text: str) -> str:
-    match = _VERSION.fullmatch(text)
-    if not match:
-        raise ValueError(f"{text!r} is no version of Slurm; two numbers in quotes such as '22.05'")
-    if (int(match[1]), int(match[2])) < (21, 8):
-        raise ValueError(f"Slurm {text} has no POWER_DOWN_FORCE; 21.08 or later")
+    needed = Difference.POWER_DOWN_FORCE
+    if not has(Version.of(text), needed):
+        raise ValueError(f"Slurm {text} has no POWER_DOWN_FORCE; {needed.value.since} or later")
     return text
 
 

@@ -17,6 +17,7 @@ from slurm_powersave.decide.layout import (
     SPOOL,
 )
 from slurm_powersave.decide.leaving import Leaving
+from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeFacts
 
@@ -135,6 +136,7 @@ def _variables(
             "hooks": HOOKS,
             "fast_start": cluster.fast_start_on,
             "fast_start_path": FAST_START,
+            "reconfigure_takes_nodes": cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
             "scripts": {
                 "prolog": {"source": str(cluster.prolog or ""), "path": SITE_PROLOG},
                 "epilog": {"source": str(cluster.epilog or ""), "path": SITE_EPILOG},

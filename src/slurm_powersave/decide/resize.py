@@ -12,6 +12,7 @@ from enum import StrEnum
 from slurm_powersave.decide import drain
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
 from slurm_powersave.model.nodes import Drain, SlurmNode
@@ -63,7 +64,7 @@ class Change:
     aside: Mapping[str, str] | None = None
     """Surplus nodes that somebody else has drained or set down: why they are left alone."""
     restart: bool = False
-    """slurmctld must be restarted: 22.05 dies of `reconfigure` when the node count changes."""
+    """slurmctld must be restarted: it would die of `reconfigure` when the node count changes."""
     rewrite: bool = False
     """slurm.conf differs in something else."""
 
@@ -123,7 +124,7 @@ def change(
             for name in (*leaving, *unprotect)
             if not drain.is_ours(slurm[name], drains.get(name)) and (state := set_aside(slurm[name]))
         },
-        restart=bool(added or leaving) and not cluster.slurm_at_least("23.11"),
+        restart=bool(added or leaving) and not cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
         rewrite=rewrite,
     )
 

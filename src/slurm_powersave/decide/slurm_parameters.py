@@ -1,7 +1,6 @@
 """The parameters of slurm.conf (all but nodes and partitions), as cluster file and version ask.
 
-Which line belongs to which version was measured on 22.05.8 and 24.11.5, and read in Slurm's man pages
-and source for the versions between and after them.
+Which line belongs to which version of Slurm is in decide/slurm_versions.py.
 """
 
 import re
@@ -9,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.layout import FAST_START, HOOKS, SITE_EPILOG, SITE_PROLOG, SITE_PROLOG_SLURMCTLD
+from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import expand_any, fold
 
 # Values that are lists of words: what a site adds is added, not put in the place of ours.
@@ -85,7 +85,7 @@ def parameters(cluster: Cluster) -> Parameters:
 def protected(cluster: Cluster) -> frozenset[str]:
     """Name the nodes in SuspendExcNodes: the persistent ones, and what the site adds."""
     value = parameters(cluster).get("SuspendExcNodes")
-    # From 23.02 on a list may end in `:COUNT`.
+    # A list may end in `:COUNT` (Difference.SUSPEND_EXC_NODES_COUNT).
     return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value)) if value else ())
 
 
@@ -139,21 +139,21 @@ def _power_save(cluster: Cluster, found: Parameters) -> None:
 
 
 def _by_version(cluster: Cluster, found: Parameters) -> None:
-    if cluster.slurm_at_least("23.02"):
+    if cluster.slurm_has(Difference.SUSPEND_EXC_STATES):
         # idle_on_node_suspend clears a DRAIN or DOWN that an administrator set; with
-        # SuspendExcStates such a node is not suspended at all. Below 23.02 there is no
-        # SuspendExcStates, so neither: such a node is suspended, and keeps flag and reason.
+        # SuspendExcStates such a node is not suspended at all. Without SuspendExcStates neither is
+        # set: such a node is suspended, and keeps flag and reason.
         found.add("SlurmctldParameters", "idle_on_node_suspend")
         found.set("SuspendExcStates", "DRAIN,DOWN")
+    if cluster.slurm_has(Difference.KEEP_POWER_SAVE_SETTINGS):
         found.set("ReconfigFlags", "KeepPowerSaveSettings")
-    if not cluster.slurm_at_least("23.11"):
+    if cluster.slurm_has(Difference.SENDS_THROUGH_NODES):
         # Nodes come and go: no message may be routed through one, no address be remembered.
         found.set("TreeWidth", "65533")
         found.set("CommunicationParameters", "NoAddrCache")
-    if not cluster.slurm_at_least("23.02"):
-        # Otherwise sinfo hides nodes that are powered down.
+    if cluster.slurm_has(Difference.HIDES_POWERED_DOWN_NODES):
         found.set("PrivateData", "cloud")
-    if cluster.slurm_at_least("25.05"):
+    if cluster.slurm_has(Difference.REQUEUE_ON_RESUME_FAILURE):
         found.add("SchedulerParameters", "requeue_on_resume_failure")
 
 

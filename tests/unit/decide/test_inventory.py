@@ -95,11 +95,19 @@ def test_computed_variables(made: Inventory, cluster: Cluster) -> None:
     assert computed["spool"] == "/var/spool/slurm-powersave"
     assert computed["munge_key"] == "/srv/state/keys/munge.key"
     assert computed["fast_start"] is False
+    assert computed["reconfigure_takes_nodes"] is False
     assert computed["scripts"]["prolog"]["source"] == str(cluster.prolog)
     assert computed["scripts"]["epilog"]["source"] == ""
     assert all(
         line in computed["slurm_conf"] for line in computed["node_lines"] + computed["partition_lines"]
     )
+
+
+@pytest.mark.parametrize(("version", "takes"), [("22.05.8", False), ("23.02", False), ("23.11", True)])
+def test_what_the_table_of_versions_says_goes_to_ansible(make: Make, version: str, takes: bool) -> None:
+    cluster = make(CHANGE | {"slurm_version": version})
+    computed = inventory(cluster, FACTS, assign(cluster, {})).variables["slurm_powersave"]
+    assert computed["reconfigure_takes_nodes"] is takes
 
 
 def test_the_cluster_file_is_there_under_its_own_keys(made: Inventory, cluster: Cluster) -> None:
