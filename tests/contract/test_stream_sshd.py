@@ -46,7 +46,7 @@ mkdir /run/sshd
 shift
 exec "$@"
 """
-"""Gives sshd the user and the directory that it insists on, in a mount namespace: this machine keeps its own."""
+"""Gives sshd the user and the directory that it insists on, in a mount namespace of its own."""
 
 
 def sshd_program(directory: Path) -> Sequence[str]:
