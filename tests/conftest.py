@@ -13,13 +13,16 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import evidence
+
 HERE = Path(__file__).resolve().parent
 _SPREAD = ("test_chain", "test_reboots")
 """Modules of end-to-end tests that need nothing but a worker's cluster."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Whoever starts the tests in the background has put SIGINT aside for all that they start."""
+    config.pluginmanager.register(evidence)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

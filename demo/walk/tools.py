@@ -1,5 +1,6 @@
 """Where things are, and how commands are run and told."""
 
+import fcntl
 import json
 import os
 import re
@@ -77,13 +78,17 @@ def slurm(command: str) -> str:
 
 def engine_pid() -> int | None:
     """Return the pid of the demo's engine if it runs."""
-    path = STATE / "engine.lock"
     try:
-        pid = int(json.loads(path.read_text())["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
+        with (STATE / "engine.lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = json.load(file)["pid"]
+            else:
+                return None  # An engine that was killed has left its pid, which is somebody else's by now.
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return pid
+    return pid if isinstance(pid, int) and pid > 0 else None
 
 
 def start_engine() -> None:

@@ -1,4 +1,4 @@
-"""The stream through a real ssh and sshd of this host, with keys and a configuration of the test's own."""
+"""The stream through this host's ssh and a real sshd, with keys and a configuration of the test's own."""
 
 import contextlib
 import getpass
@@ -6,7 +6,6 @@ import itertools
 import os
 import random
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -39,17 +38,32 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def sshd_program() -> Sequence[str]:
-    """Find an sshd. To install one would start it: where there is none, the guest image's is taken."""
-    installed = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-    if installed:
-        return (installed,)
-    build = subprocess.run((GUEST_IMAGE,), stdout=subprocess.PIPE, text=True, check=True)
+ENTER = """
+set -e
+mount --bind "$1" /etc/passwd
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/sshd
+shift
+exec "$@"
+"""
+"""Gives sshd the user and the directory that it insists on, in a mount namespace of its own."""
+
+
+def sshd_program(directory: Path) -> Sequence[str]:
+    """Return the argv of a guest image's sshd.
+
+    The package openssh-server would start one on this machine, and then every run after it would find what
+    a bare machine lacks. Debian 12's image: sshd 10 executes other programs, of this machine, for a session.
+    """
+    build = subprocess.run((GUEST_IMAGE, "--slurm", "22.05"), stdout=subprocess.PIPE, text=True, check=True)
     image = build.stdout.splitlines()[-1]
     libraries = ":".join(str(path.parent) for path in Path(image, "usr/lib").glob("*/libc.so.6"))
     (loader,) = Path(image, "usr/lib").glob("*/ld-linux-*.so.*")
+    users = directory / "passwd"
+    users.write_text(Path("/etc/passwd").read_text() + "sshd:x:65534:65534::/run/sshd:/usr/sbin/nologin\n")
+    namespace = ("unshare", "--mount", "sh", "-c", ENTER, "sh", str(users))
     # -r: it can't execute itself anew for each connection when the loader has started it.
-    return (str(loader), "--library-path", libraries, f"{image}/usr/sbin/sshd", "-r")
+    return (*namespace, str(loader), "--library-path", libraries, f"{image}/usr/sbin/sshd", "-r")
 
 
 class Sshd:
@@ -71,16 +85,15 @@ class Sshd:
             f"AuthorizedKeysFile {directory}/client.pub\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         )
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it
-        self.argv = (*sshd_program(), "-D", "-e", "-f", str(directory / "sshd_config"))
+        self.argv = (*sshd_program(directory), "-D", "-e", "-f", str(directory / "sshd_config"))
         self.process = self.run()
 
     def run(self) -> subprocess.Popen[bytes]:
         """Start it and wait until it answers."""
         with (self.directory / "log").open("ab") as log:
             process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=log)
-        assert within(10, self.answers), (self.directory / "log").read_text()
+        within(10, lambda: self.answers() or process.poll() is not None)
+        assert process.poll() is None and self.answers(), (self.directory / "log").read_text()
         return process
 
     def answers(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.guests import CHECKOUT
+from tests.evidence import Evidence
 
 DEMO = CHECKOUT / "demo"
 
@@ -156,6 +157,13 @@ class Lab:
         rc = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
         self.environment = {**os.environ, "TF_CLI_CONFIG_FILE": rc, "TF_IN_AUTOMATION": "1"}
         self.cloud.network()
+
+    def evidence(self) -> Evidence:
+        """What a test that has failed tells of this cloud."""
+        return {
+            "servers": lambda: json.dumps(self.cloud("list"), indent=1),
+            "faults": lambda: json.dumps(self.cloud("fault", "list")),
+        }
 
     def shard(self) -> Shard:
         """Return a new, empty, initialised shard."""

@@ -19,6 +19,7 @@ from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED
 from tests.e2e.connection import Connection
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
+from tests.evidence import Evidence, kept, operations, tail
 
 LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
 OFF = "POWERED_DOWN"
@@ -91,6 +92,7 @@ class Live:
         self.environment: dict[str, str] | None = None
         """Of our command and the engine; None: this process's own."""
         self._engine: subprocess.Popen[bytes] | None = None
+        self._left: Evidence = {}
         self._connection = Connection(root, f"{network}.0.10")
 
     # Making and removing
@@ -138,6 +140,11 @@ class Live:
         self._connection.close()
         argv = [sys.executable, LOCAL_CLOUD, "--root", self.root / "cloud", "clean"]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        self.forget()
+
+    def forget(self) -> None:
+        """Delete the directory; what it would tell of a test that has failed is kept."""
+        self._left = kept(self._files())
         subprocess.run(["rm", "-rf", self.root], check=True)
 
     @property
@@ -333,21 +340,29 @@ class Live:
     # Waiting
 
     def wait(self, what: str, done: Callable[[], object], seconds: float) -> None:
-        """Wait until something is so; AssertionError with the end of the engine's log if it is not."""
+        """Wait until something is so; AssertionError if it is not."""
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
-                raise AssertionError(f"not so after {seconds:g} s: {what}\n{self._evidence()}")
+                raise AssertionError(f"timed out after {seconds:g} s, waiting for this: {what}")
             time.sleep(0.3)
 
     def up(self, *nodes: str) -> bool:
         """Tell whether Slurm counts all these nodes as up."""
         return all(self.node(name).up for name in nodes)
 
-    def _evidence(self) -> str:
-        log = self.root / "engine.log"
-        tail = log.read_text()[-6000:] if log.exists() else ""
-        return tail + "\n" + self.login("scontrol -o show node; squeue", check=False)
+    def evidence(self) -> Evidence:
+        """What a test that has failed tells of this cluster."""
+        if not self.root.exists():
+            return self._left
+        asked = "scontrol -o show node; squeue"
+        return {**self._files(), "Slurm": lambda: self.login(asked, check=False, timeout=10)}
+
+    def _files(self) -> Evidence:
+        return {
+            "operations": lambda: operations(self.root / "state/journal.db"),
+            "engine's log": lambda: tail(self.root / "engine.log"),
+        }
 
     def rest(self) -> None:
         """Bring the cluster to rest: no job, no fault, no node up, nothing under way."""

@@ -17,6 +17,7 @@ from slurm_powersave.decide.inventory import inventory
 from slurm_powersave.decide.settings import load
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
+from tests.evidence import Evidence
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 
@@ -150,13 +151,15 @@ class Lab:
         assert result
         return {one.node: one for one in news}, result, run
 
-    def on(self, name: str, command: str, rc: int | None = 0, given: bytes = b"") -> str:
+    def on(
+        self, name: str, command: str, rc: int | None = 0, given: bytes = b"", seconds: float = 400
+    ) -> str:
         """Run a command on a guest, with something on its standard input."""
         address = self.login[1] if name == self.login[0] else self.nodes[name].address
         options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-i", str(self.site.private_key)]
         options += [f"-oUserKnownHostsFile={self.site.known_hosts}", "-oKexAlgorithms=^curve25519-sha256"]
         argv = ["ssh", *options, f"root@{address}", command]
-        done = subprocess.run(argv, input=given, capture_output=True, timeout=400, check=False)
+        done = subprocess.run(argv, input=given, capture_output=True, timeout=seconds, check=False)
         assert rc is None or done.returncode == rc, (command, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout.decode(errors="replace").strip()
 
@@ -169,6 +172,15 @@ class Lab:
         lines = self.on(self.login[0], "sinfo --noheader --Node --format='%N %T'").splitlines()
         return dict(line.split() for line in lines)
 
+    def evidence(self) -> Evidence:
+        """What a test that has failed tells of these guests."""
+        login, slurm = self.login[0], "sinfo --Node --long; squeue; tail -n 30 /var/log/slurm/slurmctld.log"
+        return {
+            "guests": lambda: json.dumps(self.cloud("list"), indent=1),
+            f"Slurm on {login}": lambda: self.on(login, f"{slurm} 2>&1", rc=None, seconds=10),
+            f"journal of {login}": lambda: self.on(login, "journalctl --no-pager -n 40", rc=None, seconds=10),
+        }
+
     def remove(self) -> None:
         """Take everything away, also what a killed run left."""
         self.cloud("clean")
@@ -179,5 +191,5 @@ class Lab:
         """Wait for it."""
         deadline = time.monotonic() + seconds
         while not done():
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+            assert time.monotonic() < deadline, f"timed out after {seconds:g} s, waiting for this: {what}"
             time.sleep(0.1)

@@ -1,7 +1,6 @@
 """A real cluster on the lab: our command and engine, real Slurm in guests, a proxy before the APIs."""
 
 import copy
-import subprocess
 from typing import Any
 
 import yaml
@@ -117,7 +116,7 @@ class Stack(Live):
     def remove(self) -> None:
         """Stop the engine; the project takes its cloud's things away."""
         self.stop_engine()
-        subprocess.run(["rm", "-rf", self.root], check=True)
+        self.forget()
 
     def servers(self) -> dict[str, str]:
         """Return the compute nodes' servers: name -> id."""

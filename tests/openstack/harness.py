@@ -17,6 +17,7 @@ import openstack
 import yaml
 
 from tests.e2e.guests import CHECKOUT, guest_image
+from tests.evidence import Evidence, tail
 
 LAB = CHECKOUT / "tests/openstack/lab"
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
@@ -26,7 +27,7 @@ def until(look: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """Return what `look` returns as soon as it is true."""
     end = time.monotonic() + seconds
     while not (seen := look()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what or look}"
+        assert time.monotonic() < end, f"timed out after {seconds:g} s, waiting for this: {what or look}"
         time.sleep(0.2)
     return seen
 
@@ -72,6 +73,19 @@ class Lab:
         """Stop everything and forget it."""
         self.run("down", "--wipe")
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def errors(self) -> str:
+        """Return the newest errors and warnings of each service's log."""
+        found = []
+        for log in sorted((self.state / "log").glob("*.log")):
+            lines = tail(log, 400).splitlines()
+            bad = [
+                line[:400]
+                for line in lines
+                if " ERROR " in line or " WARNING " in line or "Traceback" in line
+            ]
+            found += [f"{log.name}: {line}" for line in bad[-5:]]
+        return "\n".join(found) or "none"
 
     def connect(self, cloud: str = "lab-admin") -> Any:
         """Return a connection as one of the lab's own users."""
@@ -129,6 +143,18 @@ class Project:
     def quota(self, **limits: int) -> None:
         """Set limits of Nova, below what is in use, too."""
         self.admin.compute.update_quota_set(self.project, force=True, **limits)
+
+    def evidence(self) -> Evidence:
+        """What a test that has failed tells of this project."""
+        return {"servers": self.servers, "errors and warnings of the services": self.lab.errors}
+
+    def servers(self) -> str:
+        """Return each server's state, and Nova's words about what went wrong with it."""
+        lines = []
+        for server in self.cloud.compute.servers():
+            fault = (getattr(server, "fault", None) or {}).get("message", "")
+            lines.append(f"{server.name} {server.id} {server.status} {server.task_state or ''} {fault}")
+        return "\n".join(lines) or "none"
 
     def left(self) -> dict[str, list[str]]:
         """Name all that is in the project, by kind; kinds without anything are left out."""

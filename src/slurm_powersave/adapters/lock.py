@@ -1,16 +1,26 @@
 """One engine per cluster: a lock that the kernel drops when its holder dies."""
 
+import contextlib
 import fcntl
 import json
+import math
 import os
+import re
 import signal
 import socket
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from slurm_powersave.model.errors import LockedError
 
 _LENGTH = 4096
+_TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
+_LONGEST = 500
+"""Characters of what `tell` says: it must fit into the file beside the rest, whatever they are."""
+_LARGEST_PID = 1 << 22  # proc(5), /proc/sys/kernel/pid_max
+_LAST_SECOND = 1 << 37  # localtime(3) goes that far; some thousand years
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
 
 
 class EngineLock:
@@ -23,22 +33,31 @@ class EngineLock:
             LockedError: another engine, or what `what` names, holds it; the text says which.
         """
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._take():
             os.close(self._descriptor)
             raise LockedError(
                 f"{what} is running already",
                 where=str(path),
-                why=describe(path) or "its holder is not named",
+                why=describe(path) or "its holder gave it back at this moment",
                 todo="Stop that one first, or leave it to its work.",
-            ) from None
+            )
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         self._write()
 
+    def _take(self) -> bool:
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                if left:
+                    time.sleep(_PAUSE)
+        return False
+
     def tell(self, intake: str) -> None:
         """Say for `status` whether requests can come."""
-        self._tell("intake", intake)
+        line = "".join(letter if letter.isprintable() else " " for letter in intake)
+        self._tell("intake", line[:_LONGEST])
 
     def tell_file(self, digest: str) -> None:
         """Say for `resize` which content of the cluster file is in force."""
@@ -51,7 +70,8 @@ class EngineLock:
 
     def _write(self) -> None:
         # Of one length, in one write: a reader at the same moment sees the old text or the new one.
-        os.pwrite(self._descriptor, json.dumps(self._holder).encode().ljust(_LENGTH), 0)
+        text = json.dumps(self._holder, ensure_ascii=False)
+        os.pwrite(self._descriptor, text.encode(errors="replace").ljust(_LENGTH), 0)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -59,8 +79,52 @@ class EngineLock:
         os.close(self._descriptor)
 
 
+def _number(value: object) -> float:
+    """Return a JSON number; NaN, which no comparison accepts, if it is none."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _is_pid(value: object) -> bool:
+    return isinstance(value, int) and 0 < _number(value) <= _LARGEST_PID
+
+
+def _is_time(value: object) -> bool:
+    return 0 <= _number(value) < _LAST_SECOND
+
+
+def _is_host(value: object) -> bool:
+    return isinstance(value, str) and _HOST.fullmatch(value) is not None
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    "pid": _is_pid,
+    "host": _is_host,
+    "since": _is_time,
+    "intake": _is_line,
+    "file": _is_line,
+}
+
+
+def _read(descriptor: int) -> dict[str, object]:
+    """Read what the holder has written: a file can have been damaged, or edited by hand."""
+    try:
+        found = json.loads(os.pread(descriptor, _LENGTH, 0))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: found[key] for key, fits in _FIELDS.items() if key in found and fits(found[key])}
+
+
 def holder(path: Path) -> dict[str, object] | None:
-    """Return {pid, host, since, intake} of the running engine, or None if none holds the lock."""
+    """Return {pid, host, since, intake, file} of the running engine, or None if none holds the lock.
+
+    What the file does not say, or says in a form that can't be right, is left out.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -68,11 +132,7 @@ def holder(path: Path) -> dict[str, object] | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        try:
-            found = json.loads(os.pread(descriptor, _LENGTH, 0))
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _read(descriptor)
     finally:
         os.close(descriptor)
     return None
@@ -81,11 +141,14 @@ def holder(path: Path) -> dict[str, object] | None:
 def interrupt(path: Path, seconds: float) -> bool:
     """Send SIGTERM to a holder on this host; tell whether the lock is free, now or within the time.
 
-    Not SIGINT: a command that a script has started with `&` does not hear it.
+    Not SIGINT: a command that a script has started with `&` does not hear it. A holder that the file does
+    not name, or names on another host, is waited for only.
     """
-    found = holder(path)
-    if found and found.get("host") == socket.gethostname():
-        os.kill(int(str(found["pid"])), signal.SIGTERM)
+    found = holder(path) or {}
+    pid = found.get("pid")
+    if isinstance(pid, int) and pid != os.getpid() and found.get("host") == socket.gethostname():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while holder(path) is not None:
         if time.monotonic() > deadline:
@@ -95,9 +158,13 @@ def interrupt(path: Path, seconds: float) -> bool:
 
 
 def describe(path: Path) -> str:
-    """Word who holds the lock."""
+    """Word who holds the lock; empty if nobody does."""
     found = holder(path)
-    if not found:
+    if found is None:
         return ""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(found.get("since", 0)))))
-    return f"process {found.get('pid')} on {found.get('host')} since {since}"
+    words = [f"process {found['pid']}" if "pid" in found else "a process that the lock file does not name"]
+    if "host" in found:
+        words.append(f"on {found['host']}")
+    if "since" in found:
+        words.append(time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(_number(found["since"]))))
+    return " ".join(words)

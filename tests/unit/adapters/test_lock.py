@@ -1,10 +1,15 @@
 """One engine a cluster."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,12 +72,126 @@ def test_a_detached_child_does_not_keep_the_lock(tmp_path: Path) -> None:
         child.wait()
 
 
-def test_a_lock_file_with_rubbish_names_nobody(tmp_path: Path) -> None:
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Path]:
+    """A lock that is held; the test writes into its file."""
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+    yield path
+    lock.release()
+
+
+RUBBISH = {
+    "nothing": b"",
+    "no JSON": b"rubbish",
+    "not UTF-8": b"\xff\xfe{}",
+    "cut off": b'{"pid": 12, "ho',
+    "nested too deep": b"[" * 4096,
+    "a list": b'[12, "host"]',
+    "a number": b"12",
+    "no field that is known": b'{"process": 12}',
+}
+
+
+@pytest.mark.parametrize("content", RUBBISH.values(), ids=RUBBISH)
+def test_a_lock_file_with_rubbish_names_nobody(held: Path, content: bytes) -> None:
+    held.write_bytes(content)
+    assert holder(held) == {}
+    assert describe(held) == "a process that the lock file does not name"
+    assert not interrupt(held, 0)
+    with pytest.raises(LockedError, match="a process that the lock file does not name"):
+        EngineLock(held)
+
+
+def test_the_lock_is_taken_whatever_an_earlier_holder_has_left(tmp_path: Path) -> None:
     path = tmp_path / "engine.lock"
     path.write_text("rubbish")
+    assert holder(path) is None and describe(path) == ""
     lock = EngineLock(path)
-    assert holder(path)
+    found = holder(path)
+    assert found and found["pid"] == os.getpid()
     lock.release()
+
+
+FIELDS = {
+    "pid": ["12", 12.0, True, None, [12], {"pid": 12}, 0, -1, 1 << 22 | 1, 10**400],
+    "host": ["", None, 7, ["a"], "a b", "-a", "a\n", "\x1b[2J", "ü", "a" * 256],
+    "since": ["1", None, True, [], -1, 1e300, float("inf"), float("nan"), 10**400],
+    "intake": [None, 1, ["a"], "two\nlines", "\x1b[2J"],
+    "file": [None, 1, ["a"], "two\nlines"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in FIELDS for value in FIELDS[key]])
+def test_a_field_that_can_not_be_right_is_left_out(held: Path, key: str, value: object) -> None:
+    good = {"pid": 12, "host": "control.example", "since": 1.5, "intake": "connected", "file": "ab12"}
+    held.write_text(json.dumps(good))
+    assert holder(held) == good
+    held.write_text(json.dumps(good | {key: value}))
+    assert holder(held) == {name: of for name, of in good.items() if name != key}
+    assert describe(held)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"pid": -1},
+        {"pid": 0},
+        {"pid": "1"},
+        {},
+        {"pid": os.getpid()},
+        {"pid": 12, "host": ["here"]},
+        {"pid": 12, "host": "elsewhere.example"},
+    ],
+)
+def test_nobody_is_interrupted_who_is_not_named(
+    held: Path, content: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda *who: pytest.fail(f"a signal was sent: {who}"))
+    held.write_text(json.dumps({"host": socket.gethostname(), **content}))
+    assert not interrupt(held, 0)
+
+
+@pytest.mark.parametrize("error", [ProcessLookupError, PermissionError])
+def test_a_holder_that_takes_no_signal_is_waited_for(
+    held: Path, error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, number: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    held.write_text(json.dumps({"pid": 12, "host": socket.gethostname()}))
+    assert not interrupt(held, 0)
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "\U0001f600", '"', "\\", "\x1b", "\n", "\udcff"])
+def test_whatever_the_state_is_called_the_file_stays_readable(tmp_path: Path, letter: str) -> None:
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+    lock.tell("no connection: " + letter * 5000)
+    lock.tell_file("f" * 64)
+    found = holder(path)
+    assert found and found.keys() == {"pid", "host", "since", "intake", "file"}
+    assert str(found["intake"]).startswith("no connection: ")
+    lock.release()
+
+
+def test_who_only_looks_keeps_nobody_from_taking_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    path.touch()
+    look = threading.Event()
+
+    def reader() -> None:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            look.set()
+            time.sleep(0.03)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    assert look.wait(5)
+    EngineLock(path).release()
+    thread.join()
 
 
 HOLDER = """
