@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import HostlistError
+from slurm_powersave.model.outside_text import LONGEST_NAME, is_chosen_name
 from slurm_powersave.model.slurm_version import Version
 
 LARGEST_POOL = hostlist.CAP
@@ -183,6 +184,15 @@ def argument(text: str) -> str:
     return text
 
 
+def chosen_name(text: str) -> str:
+    """Check a name that people of a cloud chose: anything goes that can be seen."""
+    if text and not is_chosen_name(text):
+        raise ValueError(
+            f"{text!r} holds a control character, or is too long; at most {LONGEST_NAME} visible characters"
+        )
+    return text
+
+
 def local_path(path: Path, info: ValidationInfo) -> Path:
     """Make a path on the control host absolute: relative ones are relative to the cluster file."""
     base = Path((info.context or {}).get("base", "."))
@@ -245,6 +255,7 @@ ClusterName = Annotated[str, AfterValidator(cluster_name)]
 Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 Address = Annotated[str, AfterValidator(address)]
+ChosenName = Annotated[str, AfterValidator(chosen_name)]
 Argument = Annotated[str, AfterValidator(argument)]
 NodePath = Annotated[str, AfterValidator(absolute)]
 Directory = Annotated[str, AfterValidator(directory)]
