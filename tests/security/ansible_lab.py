@@ -5,6 +5,7 @@ it is sent, and answers what a test has laid down for it. What a control host mu
 that a test looks for in what was kept.
 """
 
+import ast
 import base64
 import json
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from slurm_powersave.adapters.configure_run import ConfigureRun
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
 from slurm_powersave.decide.addresses import assign
 from slurm_powersave.decide.inventory import inventory
@@ -158,7 +160,8 @@ class Lab:
         path = self.root / "cluster.yml"
         path.write_text(json.dumps(content))  # JSON is YAML
         cluster = load(path)
-        made = inventory(cluster, {"compute": NodeFacts(2, 500)}, assign(cluster, {}))
+        facts = {pool.name: NodeFacts(2, 500) for pool in cluster.node_pools}
+        made = inventory(cluster, facts, assign(cluster, {}))
         for name, text in made.files().items():
             (self.site.inventory / name).parent.mkdir(parents=True, exist_ok=True)
             (self.site.inventory / name).write_text(text)
@@ -232,16 +235,15 @@ class Lab:
         return Played(done.returncode, (done.stdout + done.stderr).decode("utf-8", "surrogateescape"))
 
     def configure(
-        self,
-        *names: str,
-        hooks: Hooks | None = None,
-        boot_ids: Mapping[str, str] | None = None,
-        **changes: Any,
+        self, *names: str, hooks: Hooks | None = None, timeout: float = 120
     ) -> tuple[dict[str, NodeProgress], RunResult]:
         """Configure nodes as the engine does."""
-        made = AnsiblePlaybooks(self.state, self.site, {"compute": hooks or Hooks()}, timeout=120)
+        made = AnsiblePlaybooks(self.state, self.site, {"compute": hooks or Hooks()}, timeout=timeout)
         nodes: list[DesiredNode] = [self.cluster.desired(name) for name in names]
-        run = made.configure(nodes, dict.fromkeys(names, KEY), boot_ids)
+        return self.follow(made.configure(nodes, dict.fromkeys(names, KEY)))
+
+    def follow(self, run: ConfigureRun) -> tuple[dict[str, NodeProgress], RunResult]:
+        """Wait for a run's end; return what it told of each node, once."""
         news: list[NodeProgress] = []
         deadline = time.monotonic() + 150
         while (result := run.poll()) is None:
@@ -249,13 +251,20 @@ class Lab:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         news += run.progress()
-        assert sorted(one.node for one in news) == sorted(names), "each node is told exactly once"
-        return {one.node: one for one in news}, result
+        found = {one.node: one for one in news}
+        assert len(found) == len(news), "each node is told exactly once"
+        return found, result
 
     def received(self, name: str) -> bytes:
         """Return all that a host was sent."""
         kept = sorted((self.hosts[name] / "received").iterdir())
         return b"\n".join(path.read_bytes() for path in kept)
+
+    def arguments(self, name: str) -> list[dict[str, Any]]:
+        """Return what the modules that a host was sent were given."""
+        text = self.received(name).decode()
+        found = re.findall(r"^ *(?:params=|ANSIBALLZ_PARAMS = )(.+?),?$", text, re.MULTILINE)
+        return [json.loads(ast.literal_eval(literal))["ANSIBLE_MODULE_ARGS"] for literal in found]
 
     def has_munge_key(self, name: str) -> bool:
         """Tell whether a host was sent the munge key: so a test sees that it would see a secret."""

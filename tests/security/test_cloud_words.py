@@ -94,7 +94,7 @@ def test_any_other_name_is_taken_as_it_is(chosen: str) -> None:
 def test_an_id_in_a_state_of_terraform_is_one_or_none(tmp_path: Path, bad: object) -> None:
     node = {"mode": "managed", "name": "node", "instances": [{"index_key": "n1", "attributes": {"id": bad}}]}
     terraform = ShardedTerraform(tmp_path, {"os": Module(tmp_path, "demo", {}, "", {})}, Command("terraform"))
-    directory = terraform.directory("os-1")
+    directory = terraform.directory("os/1")
     directory.mkdir(parents=True)
     (directory / "terraform.tfstate").write_text(json.dumps({"version": 4, "resources": [node]}))
-    assert terraform.servers("os-1")["n1"].id == ""
+    assert terraform.servers("os/1")["n1"].id == ""
