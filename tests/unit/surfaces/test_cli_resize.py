@@ -188,4 +188,4 @@ def test_deploy_leaves_nodes_in_use_to_it(
     cluster_file.write_text(CLUSTER.replace("demo-[1-4]", "demo-[2-4]").replace("10.0.1.1-", "10.0.1.2-"))
     result = command("deploy", "--yes")
     assert result.exit_code == 7
-    assert "not powered down: demo-1" in result.stderr and "resize" in result.stderr
+    assert "not powered down and drained: demo-1" in result.stderr and "resize" in result.stderr
