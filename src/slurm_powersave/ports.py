@@ -24,6 +24,7 @@ from slurm_powersave.model.nodes import (
     StateServer,
     TerraformNode,
 )
+from slurm_powersave.model.slurm_version import Version
 
 
 class Clock(Protocol):
@@ -58,6 +59,9 @@ class Slurm(Protocol):
 
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named."""
+
+    def running_version(self) -> Version:
+        """Read the version of the slurmctld that runs, which may be older than the installed programs."""
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""

@@ -216,6 +216,11 @@ def who_is_never_suspended_is_told(subject: Subject) -> None:
     assert subject.slurm.suspend_exc_nodes() == frozenset()
 
 
+def slurmctld_tells_its_version(subject: Subject) -> None:
+    found = subject.slurm.running_version()
+    assert found.text.startswith(str(found))
+
+
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
         subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
@@ -240,5 +245,6 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_reading_may_be_of_some_nodes_only,
     power_down_ends_a_drain_of_a_node_that_is_off,
     who_is_never_suspended_is_told,
+    slurmctld_tells_its_version,
     what_does_not_exist_is_an_error,
 )

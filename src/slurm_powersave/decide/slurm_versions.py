@@ -74,9 +74,9 @@ class Difference(Enum):
         since=Version(25, 5),
     )
     PROLOG_SLURMCTLD_DELAYS_SALLOC = Row(
-        "Any PrologSlurmctld makes salloc take 3 s on nodes that are up; later it takes less than 0.2 s.",
+        "Any PrologSlurmctld makes salloc take 3 s on nodes that are up; later it takes about 0.1 s.",
         "Fast start is off unless the cluster file has `fast_start: true`.",
-        "measured on 22.05.8, 24.11.5 and 26.05.5; where it ends is not known",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; that it ends with 23.02 is assumed",
         before=Version(23, 2),
     )
     SUSPEND_EXC_NODES_COUNT = Row(
@@ -135,8 +135,8 @@ class Difference(Enum):
         since=Version(24, 11),
     )
     NO_REQUEUE_JOBS_ARE_REQUEUED = Row(
-        "With requeue_on_resume_failure a failed resume requeues jobs of `--no-requeue`, too; before that "
-        "they end.",
+        "With requeue_on_resume_failure a failed resume (DRAIN while POWERING_UP, ResumeTimeout) requeues "
+        "jobs of `--no-requeue`, too; before that they end.",
         "The parameter is set where it exists.",
         "measured on 24.11.5 and 26.05.5; 22.05 is treated like 24.11; the beginning was read",
         since=Version(25, 5),
@@ -149,7 +149,7 @@ class Difference(Enum):
     NODE_ADDR_BECOMES_NAME = Row(
         "When a node is POWERED_DOWN its NodeAddr becomes its name; before that only with cloud_reg_addrs.",
         "The login node's /etc/hosts has all nodes, and cloud_reg_addrs is not set, on every version.",
-        "measured on 22.05.8, 24.11.5 and 26.05.5; the beginning was read",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; assumed from where cloud_reg_addrs is the default",
         since=Version(23, 11),
     )
     EXPEDITING = Row(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
@@ -44,6 +45,8 @@ class MemorySlurm:
     """Whether a node's slurmd runs."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
+    version: str = "22.05.8"
+    """Of the slurmctld that runs."""
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
@@ -190,6 +193,11 @@ class MemorySlurm:
             if every or job.id in jobs or not wanted.keys().isdisjoint(job.nodes)
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
+
+    def running_version(self) -> Version:
+        """Return the version."""
+        self._check()
+        return Version.of(self.version)
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Return the protected nodes."""
