@@ -63,7 +63,12 @@ class ScontrolSlurm:
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:
-        """Run `scontrol update` for nodes, folded into one hostlist."""
+        """Run `scontrol update` for nodes, folded into one hostlist.
+
+        With RESUME the reason goes, too: 24.11 keeps it. An empty one is ignored, a blank is not (measured).
+        """
+        if state == "RESUME":
+            reason = " "
         fields = {"state": state or None, "reason": reason or None, "comment": comment}
         given = [f"{key}={value}" for key, value in fields.items() if value is not None]
         self._run(["scontrol", "update", f"nodename={fold(nodes)}", *given], f"set {' '.join(given)}")

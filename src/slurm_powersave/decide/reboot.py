@@ -163,6 +163,14 @@ def is_command(reason: str) -> bool:
     return words(reason).partition(" ")[0].rstrip(":,;").lower() in {"reboot", *_KEYS}
 
 
+def is_stale(node: SlurmNode) -> bool:
+    """Tell whether a node in service shows a reason that has been served: ours, or a reboot's words."""
+    if node.has("DRAIN", "DOWN", "FAIL", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
+        return False
+    served = node.reason.endswith(ISSUED) and is_command(node.reason)
+    return policy.is_ours(node.reason) or served
+
+
 def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:
     """Return DRAIN or DOWN if somebody else has set it, otherwise nothing.
 

@@ -130,7 +130,8 @@ class Difference(Enum):
     DRAIN_HOLDS_DURING_POWER_DOWN = Row(
         "A DRAIN set before POWER_DOWN_FORCE stays until the node is POWERING_DOWN: no job gets the node in "
         "between. On 22.05 no job gets it either, because it is DOWN (not responding) in that time.",
-        "After a failed resume the engine sets DRAIN as soon as the node is POWERING_DOWN.",
+        "After a failed resume the engine sets DRAIN, then POWER_DOWN_FORCE, and DRAIN once more as soon as "
+        "the node is POWERING_DOWN, which wipes the first one. Before 24.11 only the last two.",
         "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
         since=Version(24, 11),
     )
@@ -143,7 +144,7 @@ class Difference(Enum):
     )
     POWER_UP_FORGOTTEN = Row(
         "POWER_UP for a node that is POWERING_DOWN is accepted and forgotten.",
-        "`resize` asks again when the node is POWERED_DOWN.",
+        "`resize` and `resume` ask again when the node is POWERED_DOWN.",
         "measured on 26.05.5; older versions were not looked at and are treated alike",
     )
     NODE_ADDR_BECOMES_NAME = Row(
@@ -152,9 +153,30 @@ class Difference(Enum):
         "measured on 22.05.8, 24.11.5 and 26.05.5; assumed from where cloud_reg_addrs is the default",
         since=Version(23, 11),
     )
+    REASON_STAYS = Row(
+        "The reason of a node stays when it is back in service after RESUME or a reboot, and the next plain "
+        "`scontrol reboot` shows it as its own.",
+        "The engine blanks a reason that it has served: an old `reimage` must not be read once more.",
+        "measured on 24.11.5; gone on 22.05.8 and 26.05.5; where it begins and ends is not known",
+        since=Version(23, 2),
+        before=Version(26, 5),
+    )
+    ASAP_KEEPS_DRAIN = Row(
+        "`scontrol reboot ASAP` without nextstate keeps a DRAIN that was there; before that it is lost.",
+        "A DRAIN of somebody else is put back after a reboot, on every version.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(24, 11),
+    )
+    RESUME_OF_NODE_THAT_IS_OFF_IS_CLEAN = Row(
+        "RESUME of a drained node that is powered down leaves it IDLE and POWERED_DOWN; before that "
+        "NOT_RESPONDING, too, and after a reconfigure 22.05 gives such a node to no job.",
+        "A node that is POWERED_DOWN and NOT_RESPONDING is powered down once more, on every version.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(26, 5),
+    )
     EXPEDITING = Row(
         "A job of `sbatch --requeue=expedite` is EXPEDITING, not PENDING, while it waits again.",
-        "Not used.",
+        "It counts as a job that waits, on every version.",
         "measured on 26.05.5; where it begins is not known",
         since=Version(26, 5),
     )
@@ -188,8 +210,8 @@ class Difference(Enum):
         "`scontrol reboot` of a node that is powered down writes an error and ends with exit code 0; before "
         "that it writes nothing.",
         "An error on standard error is a refusal, on every version.",
-        "measured on 22.05.8 and 26.05.5; where it begins is not known",
-        since=Version(26, 5),
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(24, 11),
     )
     NODE_HAS_INSTANCE = Row(
         "`scontrol -o show node` has Extra, InstanceId and InstanceType behind Reason and Comment.",
