@@ -13,7 +13,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import evidence
+from tests import evidence, times
 
 HERE = Path(__file__).resolve().parent
 _SPREAD = ("test_chain", "test_reboots")
@@ -23,6 +23,7 @@ _SPREAD = ("test_chain", "test_reboots")
 def pytest_configure(config: pytest.Config) -> None:
     """Whoever starts the tests in the background has put SIGINT aside for all that they start."""
     config.pluginmanager.register(evidence)
+    config.pluginmanager.register(times)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
