@@ -196,7 +196,9 @@ def main():
     shown, why = host.ask("scontrol", "--oneliner", "show", "node")
     if shown is None:
         # Nothing runs there yet, or a slurmctld is down that this run may be meant to bring back.
-        gone = sorted(host.nodes(old) - host.nodes(new))
+        # scontrol expands names only where there is a slurm.conf: before the first deploy there is none.
+        fewer = set(names(old, "NodeName")) - set(names(new, "NodeName"))
+        gone = sorted(host.nodes(old) - host.nodes(new)) if fewer else []
         lost = sorted(set(names(old, "PartitionName")) - set(names(new, "PartitionName")))
         if gone or lost:
             module.fail_json(

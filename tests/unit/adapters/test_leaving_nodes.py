@@ -77,9 +77,13 @@ class Fake:
     def __init__(self, params: dict[str, Any], shown: str | None, held: str = "") -> None:
         self.params, self.shown, self.held = params, shown, held
         self.said: dict[str, Any] = {}
+        self.no_conf = False
+        """There is no slurm.conf: scontrol expands nothing."""
 
     def run_command(self, argv: list[str], **_: Any) -> tuple[int, str, str]:
         words = " ".join(argv)
+        if "hostnames" in words and self.no_conf:
+            return 1, "", "scontrol: fatal: Could not establish a configuration source"
         if "hostnames" in words:
             return 0, "\n".join(expand_any(argv[-1])) + "\n", ""
         if self.shown is None:
@@ -111,6 +115,7 @@ def run(module: Any, path: Path, new: str, old: str, shown: str | None, held: st
         "port": 1,
     }
     fake = Fake(params, shown, held)
+    fake.no_conf = shown is None and not old
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(module, "AnsibleModule", lambda **_: fake)
         module.main()
