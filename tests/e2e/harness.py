@@ -15,8 +15,10 @@ from slurm_powersave.adapters import lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.slurm_text import parse_node
 from slurm_powersave.decide.settings import Cluster, load
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED
+from slurm_powersave.model.slurm_version import Version
 from tests.e2e.connection import Connection
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 from tests.evidence import Evidence, kept, operations, tail
@@ -218,6 +220,10 @@ class Live:
     def cut_network(self, cut: bool) -> None:
         """Take the bridge down, or up again."""
         subprocess.run(["ip", "link", "set", self.bridge, "down" if cut else "up"], check=True)
+
+    def slurm_has(self, difference: Difference) -> bool:
+        """Tell whether this cluster's version of Slurm does it."""
+        return has(Version.of(self.slurm), difference)
 
     @property
     def engine_pid(self) -> int:

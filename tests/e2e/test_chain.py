@@ -110,6 +110,7 @@ def test_second_engine_says_who_holds_the_lock_and_leaves(live: Live) -> None:
     assert str(live.engine_pid) in text and "running already" in text
 
 
+@pytest.mark.every_slurm
 def test_failing_create_reaches_slurm_and_rests(live: Live) -> None:
     live.fault("create-fails", "e2e-4", times=1)
     first = live.sbatch("-w e2e-4")

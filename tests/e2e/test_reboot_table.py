@@ -12,6 +12,8 @@ from tests.contract.reboot_table import Row, Seen, observe, rows
 from tests.e2e.harness import Live
 from tests.e2e.real_slurm import Real, awake, named
 
+pytestmark = pytest.mark.every_slurm
+
 
 class Cluster:
     """Implements Place on the real cluster."""
