@@ -136,6 +136,7 @@ def _variables(
             "hooks": HOOKS,
             "fast_start": cluster.fast_start_on,
             "fast_start_path": FAST_START,
+            "slurm_version": str(cluster.slurm_release),
             "reconfigure_takes_nodes": cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
             "scripts": {
                 "prolog": {"source": str(cluster.prolog or ""), "path": SITE_PROLOG},
