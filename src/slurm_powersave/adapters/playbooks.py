@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
@@ -140,7 +140,7 @@ class AnsiblePlaybooks:
                     host = (node.name, node.address)
                     fresh[host] = known_hosts.key_lines(host, host_keys[node.name])
             except ConfigError as error:
-                refused[node.name] = str(error)
+                refused[node.name] = error.line
         if fresh:
             known_hosts.record(self._site.known_hosts, fresh)
         known = known_hosts.known(self._site.known_hosts)
@@ -178,7 +178,7 @@ def run_playbook(
     program = shutil.which("ansible-playbook", path=env["PATH"])
     if program is None:
         raise MissingToolError("ansible-playbook is not installed", todo="Install the package ansible-core.")
-    env |= {key: os.environ[key] for key in ("TERM", "NO_COLOR", "COLUMNS") if key in os.environ}
+    env |= {key: os.environ[key] for key in ("TERM", "COLUMNS") if key in os.environ}
     argv = [program, "--inventory", str(site.inventory)]
     if limit:
         # Brackets of Slurm's expressions mean something else to Ansible: names only.
@@ -186,5 +186,4 @@ def run_playbook(
     if extra:
         argv += ["--extra-vars", json.dumps(dict(extra))]
     argv.append(str(site.playbooks / name))
-    # Ansible refuses a standard input that does not block, and nothing is asked for.
-    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+    return run_shown(argv, env)

@@ -85,7 +85,7 @@ class Plays:
             run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots)
         except PowersaveError as error:
             for op in ops:
-                self._ops.fail(op, Failure(FailureClass.CONFIG, str(error)))
+                self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
         play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
         self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
