@@ -16,6 +16,7 @@ from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
+from slurm_powersave.decide import ssh_options
 from slurm_powersave.model.errors import ConfigError, MissingToolError
 from slurm_powersave.model.nodes import DesiredNode, RunRecord
 
@@ -40,6 +41,8 @@ class Site:
     inventory: Path
     known_hosts: Path
     private_key: Path
+    sockets: Path | None = None
+    """Where the connections are that a play shares; None: Ansible's own place."""
 
 
 def environment(site: Site) -> dict[str, str]:
@@ -49,10 +52,6 @@ def environment(site: Site) -> dict[str, str]:
     """
     ours = Path(sys.executable).parent
     path = [str(ours), *os.environ.get("PATH", os.defpath).split(":")]
-    ssh = (
-        f"-o UserKnownHostsFile={site.known_hosts} -o GlobalKnownHostsFile=/dev/null "
-        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ConnectTimeout=10"
-    )
     found = {
         "PATH": ":".join(dict.fromkeys(path)),
         "HOME": os.environ.get("HOME", "/"),
@@ -62,8 +61,10 @@ def environment(site: Site) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(site.playbooks.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PRIVATE_KEY_FILE": str(site.private_key),
-        "ANSIBLE_SSH_COMMON_ARGS": ssh,
+        "ANSIBLE_SSH_COMMON_ARGS": ssh_options.ansible(site.known_hosts),
     }
+    if site.sockets:
+        found["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(site.sockets)
     return found
 
 
@@ -159,11 +160,16 @@ class AnsiblePlaybooks:
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers with its banner, within 0.3 s."""
-        try:
-            with socket.create_connection((node.address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+        return answers(node.address)
+
+
+def answers(address: str) -> bool:
+    """Tell whether an sshd answers there with its banner, within 0.3 s."""
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def run_playbook(

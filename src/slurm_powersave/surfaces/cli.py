@@ -123,6 +123,8 @@ def take_signals() -> None:
 def main() -> None:
     """Run the command; the entry point of the distribution."""
     take_signals()
+    # ssh runs a ProxyCommand with it, and a service's user has nologin there.
+    os.environ["SHELL"] = "/bin/sh"
     log.for_this_process()
     try:
         app()
