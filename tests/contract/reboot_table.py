@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from slurm_powersave.decide.reboot import ISSUED, words
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version
 
@@ -100,8 +101,12 @@ def show(node: SlurmNode) -> str:
     """Write a node as the table does."""
     flags = "+".join(sorted(node.flags - _LEFT_OUT))
     # Of a node in service the reason says nothing; some versions keep an old one (Difference.REASON_STAYS).
-    told = node.reason and node.has("DRAIN", "DOWN", "REBOOT_REQUESTED", "REBOOT_ISSUED")
-    return f"{flags} ({node.reason})" if told else flags
+    asked = node.has("REBOOT_REQUESTED", "REBOOT_ISSUED")
+    reason = node.reason
+    if asked and not words(reason):  # of a node whose reason was blanked; else Slurm writes words of its own
+        own = "Reboot ASAP" if node.has("DRAIN") else "reboot requested"
+        reason = own + ISSUED * node.has("REBOOT_ISSUED")
+    return f"{flags} ({reason})" if asked or (reason and node.has("DRAIN", "DOWN")) else flags
 
 
 def _sorted(cell: str) -> str:
