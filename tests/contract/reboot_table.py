@@ -88,13 +88,13 @@ class Place(Protocol):
 def rows(version: Version) -> Iterator[Row]:
     """Read the table as it is for a version of Slurm; what stands under `since` counts from there on."""
     for before, requests in yaml.safe_load(_FILE.read_text()).items():
-        for words, cell in requests.items():
+        for typed, cell in requests.items():
             for since, later in sorted(cell.pop("since", {}).items()):
                 if version >= Version.of(since):
                     cell |= later
             given = {key: cell.get(key, "") for key in ("asked", "emptied", "booted", "hook")}
-            assert cell.keys() <= given.keys(), (before, words, cell)
-            yield Row(before, words, **{key: _sorted(value) for key, value in given.items()})
+            assert cell.keys() <= given.keys(), (before, typed, cell)
+            yield Row(before, typed, **{key: _sorted(value) for key, value in given.items()})
 
 
 def show(node: SlurmNode) -> str:
