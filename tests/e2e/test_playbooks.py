@@ -117,6 +117,7 @@ def test_a_new_setting_is_read_in_place(lab: Lab) -> None:
     assert lab.pid("play-login", "slurmctld") == before
 
 
+@pytest.mark.slow
 def test_a_new_node_count_is_taken_by_a_restart_that_keeps_jobs(lab: Lab) -> None:
     job = lab.on("play-login", "sbatch --parsable --begin=now+1hour --wrap true")
     before, slurmd = lab.pid("play-login", "slurmctld"), lab.pid("play-1", "slurmd")
