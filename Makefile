@@ -9,7 +9,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SHELL := /bin/sh
 
-.PHONY: help setup setup-image setup-lab lock demo demo-shell demo-clean test test-quick test-all lint format docs bench clean
+.PHONY: help setup setup-image setup-lab lock demo demo-shell demo-clean test test-quick test-all test-fresh lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +42,11 @@ test-quick: setup ## Lint, unit and contract tests that need no root and no cont
 test: setup-lab ## Lint, unit, contract and end-to-end tests; says where the time went
 	@$(BIN)/python tools/stages.py lint unit e2e openstack
 
-test-all: setup-lab ## make test, with the slow tests, too
-	@$(BIN)/python tools/stages.py --slow lint unit e2e openstack
+test-all: setup-lab ## make test and the slow tests, on every version of Slurm, and test-fresh
+	@$(BIN)/python tools/stages.py --slow lint unit e2e openstack fresh
+
+test-fresh: ## HEAD on a Debian 12 that has next to nothing: setup, quick tests, the demo (root)
+	@tools/fresh.sh
 
 lint: setup ## ruff, mypy, ansible-lint, terraform, shellcheck
 	@$(BIN)/python tools/lint.py

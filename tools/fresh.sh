@@ -10,12 +10,9 @@
 #   make demo, demo-clean     as root, without a network: nothing may be left to fetch
 #
 # The tree is entered in namespaces of its own (unshare, pivot_root): the machine's packages, users, bridges and
-# processes are not in there, and all that is mounted or runs goes away with this script, however it ends. Not
-# systemd-nspawn: inside a container of its, another one may make no cgroups, and the demo's guests need theirs.
-#
-# What this can't show: an install that replaces the kernel or PID 1. There is no systemd as PID 1 in there, as on
-# many CI machines, so that the demo's guests are started directly and not as units; and the kernel, its modules
-# and settings such as fs.inotify.* are this machine's.
+# processes are not in there, and all that is mounted or runs goes away with this script, however it ends. The
+# demo's guests are systemd-nspawn's, started in there; the tree itself is not: a killed systemd-nspawn leaves its
+# guest and what it has mounted.
 #   SLURM_POWERSAVE_FRESH   where it is made [/var/tmp/slurm-powersave-fresh]
 #   SLURM_POWERSAVE_MIRROR  Debian mirror [the machine's own, else debootstrap's]
 set -eu
@@ -151,6 +148,8 @@ step() { # NAME COMMAND...
 steps() {
     began=$1
     cd "$work/root/slurm-powersave"
+    say "not shown by this: what systemd as PID 1 does (here it is sh, so the demo starts its guests directly, not as"
+    say "units), and what the kernel and its settings do (fs.inotify.*, cgroups): they are this machine's"
     step "make setup-image as root" make setup-image
     # runuser keeps the settings for packages; all else is as at a login.
     step "make test-quick as an ordinary user" runuser --user somebody -- \

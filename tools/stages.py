@@ -52,7 +52,12 @@ STAGES = (
     Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=5),
     # They mostly wait for Slurm's timers, so more clusters than cores save time.
     Stage("e2e", (*_PYTEST, "-n", "3", "--dist", "loadscope", "tests/e2e"), 600),
+    Stage("fresh", ("tools/fresh.sh",), 600, beside=frozenset({"openstack"}), nice=5),
 )
+
+
+WHOLE = {"lint", "unit", "openstack", "e2e"}
+"""The stages of `make test`."""
 
 
 @dataclass
@@ -243,7 +248,7 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
         return 130
 
-    whole = BUDGET if set(arguments.stages) == set(names) and not arguments.slow else None
+    whole = BUDGET if set(arguments.stages) == WHOLE and not arguments.slow else None
     budget = QUICK_BUDGET if arguments.quick else whole
     lines = summary(stages.ended, time.monotonic() - stages.began, budget, shares=not arguments.slow)
     print(*lines, sep="\n")

@@ -93,6 +93,8 @@ class Live:
         self.image = ""
         self.environment: dict[str, str] | None = None
         """Of our command and the engine; None: this process's own."""
+        self.made = False
+        """Whether it is deployed, as far as `make` and `remove` know."""
         self._engine: subprocess.Popen[bytes] | None = None
         self._left: Evidence = {}
         self._connection = Connection(root, f"{network}.0.10")
@@ -107,6 +109,7 @@ class Live:
         subprocess.run([sys.executable, CHECKOUT / "demo/provider/mirror", self.root / "mirror"], check=True)
         self.command("deploy", "--yes", timeout=300)
         self.start_engine()
+        self.made = True
 
     def write(
         self,
@@ -138,6 +141,7 @@ class Live:
 
     def remove(self) -> None:
         """Take away everything that this or a killed run has made."""
+        self.made = False
         self.stop_engine(signal.SIGKILL)
         self._connection.close()
         argv = [sys.executable, LOCAL_CLOUD, "--root", self.root / "cloud", "clean"]

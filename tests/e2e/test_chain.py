@@ -26,6 +26,7 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(live: Live) -> N
     assert "No changes" in live.command("terraform", "plan")
 
 
+@pytest.mark.slow
 def test_the_same_node_five_times(live: Live) -> None:
     """The known issue of eiffel-ohpc: from the second time on slurmctld lost the node."""
     generations = set()
@@ -166,6 +167,7 @@ def test_unknown_nodes_are_refused_and_the_good_ones_served(live: Live) -> None:
     live.wait("the refusal is recorded", refused, 15)
 
 
+@pytest.mark.slow
 def test_deploy_again_changes_nothing(live: Live) -> None:
     text = live.command("deploy", "--yes", timeout=180)
     assert re.search(r"changed=0 ", text), text[-2000:]

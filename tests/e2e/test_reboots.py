@@ -194,6 +194,7 @@ def test_a_node_that_is_off_or_on_its_way_is_left_alone(kept: Live) -> None:
     kept.job_done(kept.sbatch(f"-w {one},{two}", "srun hostname"), 60)
 
 
+@pytest.mark.slow
 def test_where_slurmd_runs_reboot_program_the_node_and_the_engine_share_the_work(kept: Live) -> None:
     one, two = names = nodes(kept, 1, 2)
     kept.stop_engine()
@@ -222,6 +223,7 @@ def test_where_slurmd_runs_reboot_program_the_node_and_the_engine_share_the_work
         kept.start_engine()
 
 
+@pytest.mark.slow
 def test_an_edited_image_of_the_pool_touches_no_running_node(kept: Live) -> None:
     one, two, three = names = nodes(kept, 1, 2, 3)
     kept.idle(one, three)

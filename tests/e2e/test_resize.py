@@ -142,6 +142,7 @@ def test_it_grows_and_shrinks_with_jobs_running_and_is_killed_in_between(sized: 
     assert "Nothing to do" in sized.resize()
 
 
+@pytest.mark.slow
 def test_a_pool_and_a_partition_come_and_go_and_nodes_are_taken_but_not_one_that_root_has_drained(
     sized: Sized,
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_pool_and_a_partition_come_and_go_and_nodes_are_taken_but_not_one_that
     journal.close()
 
 
+@pytest.mark.slow
 def test_abort_ends_the_running_resize_and_its_drains(sized: Sized) -> None:
     live, two = sized.live, sized.node(2)
     job = sized.run_on(two)

@@ -175,6 +175,7 @@ def test_deploy_looks_first_and_refuses(
     assert "warning: clouds.local" in result.stdout
 
 
+@pytest.mark.root  # as the local cloud's command does
 def test_what_the_local_cloud_tells(tmp_path: Path, cluster_file: Path, command: Command) -> None:
     """The real adapter, with a cloud that has no servers yet."""
     (tmp_path / "image").mkdir()
