@@ -449,7 +449,7 @@ def _run(cluster: Cluster, port: int, command: str) -> "subprocess.CompletedProc
 def test_through_a_real_sshd(jumped: Cluster, sshd: Sshd) -> None:
     done = _run(jumped, sshd.port, "echo $SSH_CONNECTION")
     assert done.returncode == 0, done.stderr
-    assert connect.login_answers(jumped)
+    assert connect.answers(jumped, jumped.login.address)
     assert connect.jump_is_known(jumped)
 
 
@@ -460,7 +460,7 @@ def test_a_jump_host_whose_key_is_not_known_is_not_believed(
     jumped.layout.jump_known_hosts.write_text(content.format(port=sshd.port))
     done = _run(jumped, sshd.port, "echo reached")
     assert done.returncode == 255 and "Host key verification failed" in done.stderr
-    assert not connect.login_answers(jumped)
+    assert not connect.answers(jumped, jumped.login.address)
     assert connect.jump_is_known(jumped) is bool(content)
 
 

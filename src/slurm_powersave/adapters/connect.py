@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from slurm_powersave.adapters import playbooks as playbooks_adapter
 from slurm_powersave.adapters import project, sockets
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site, answers
+from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.adapters.stream import StreamIntake
@@ -51,12 +52,12 @@ def login_argv(cluster: Cluster) -> list[str]:
     return [*_ssh(cluster), "-oControlPath=none", _target(cluster), *_become(cluster)]
 
 
-def login_answers(cluster: Cluster) -> bool:
-    """Tell whether the login node's sshd answers with its banner; through the jump host if there is one."""
+def answers(cluster: Cluster, address: str) -> bool:
+    """Tell whether an sshd answers there with its banner; the login node's through the jump host, if any."""
     login = cluster.login
-    if not login.jump:
-        return answers(login.address)
-    argv = ssh_options.to_jump(login.jump, cluster.layout, f"{login.address}:{SSH_PORT}")
+    if not login.jump or address != login.address:
+        return playbooks_adapter.answers(address)
+    argv = ssh_options.to_jump(login.jump, cluster.layout, f"{address}:{SSH_PORT}")
     return run(argv, timeout=_JUMP_SECONDS).out.startswith("SSH-")
 
 

@@ -17,6 +17,7 @@ from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
 from slurm_powersave.decide import ssh_options
+from slurm_powersave.decide.host_keys import Pin, believed
 from slurm_powersave.model.errors import ConfigError, MissingToolError
 from slurm_powersave.model.nodes import DesiredNode, RunRecord
 
@@ -80,14 +81,18 @@ class AnsiblePlaybooks:
         self._inventory = RunInventory(site.inventory)
         self._hooks = hooks or {}
         self._timeout = timeout
+        self._pins: tuple[Any, dict[tuple[str, ...], Pin]] = (None, {})
 
     def configure(
         self,
         nodes: Sequence[DesiredNode],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
+        disks: Mapping[str, str] | None = None,
     ) -> ConfigureRun:
         """Record the host keys, then start node.yml for these nodes.
+
+        A key that is recorded for the same disk (`disks`, by node) stays, whatever is given.
 
         A node that has no key, now or from before, is not tried: it fails with that reason. One that is
         still in the boot of `boot_ids`, or runs another image, fails before anything in it is changed.
@@ -95,7 +100,7 @@ class AnsiblePlaybooks:
         Raises:
             ConfigError: there is no inventory, or it can't be read.
         """
-        refused = self._record_keys(nodes, host_keys)
+        refused = self._record_keys(nodes, host_keys, disks or {})
         groups: dict[Hooks, list[str]] = {}
         for node in nodes:
             if node.name not in refused:
@@ -131,15 +136,29 @@ class AnsiblePlaybooks:
         )
         return ConfigureRun(record)
 
-    def _record_keys(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> dict[str, str]:
+    def pin(self, node: DesiredNode) -> Pin | None:
+        """Return the host keys that are recorded of a node's name and address."""
+        try:
+            found = self._site.known_hosts.stat()
+        except FileNotFoundError:
+            return None
+        # Many nodes may wait, and are looked at several times a second.
+        if (seen := (found.st_mtime_ns, found.st_ino, found.st_size)) != self._pins[0]:
+            self._pins = (seen, known_hosts.pins(self._site.known_hosts))
+        return self._pins[1].get((node.name, node.address))
+
+    def _record_keys(
+        self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str], disks: Mapping[str, str]
+    ) -> dict[str, str]:
         """Record the new keys; return node name -> why it can't be trusted."""
         refused = {}
         fresh = {}
         for node in nodes:
             try:
-                if host_keys.get(node.name):
+                disk = disks.get(node.name, "")
+                if host_keys.get(node.name) and not (disk and believed(self.pin(node), disk, kept=False)):
                     host = (node.name, node.address)
-                    fresh[host] = known_hosts.key_lines(host, host_keys[node.name])
+                    fresh[host] = known_hosts.key_lines(host, host_keys[node.name], disk)
             except ConfigError as error:
                 refused[node.name] = error.line
         if fresh:

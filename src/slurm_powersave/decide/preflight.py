@@ -78,7 +78,7 @@ def _jump(cluster: Cluster, here: Here) -> Found:
         yield error(
             "login.jump",
             f"no SSH host key of {host} in {layout.jump_known_hosts}",
-            f"install -d -m 0700 {layout.root}; ssh-keyscan -p {port} {host} >>{layout.jump_known_hosts}; then "
+            f"install -d -m 0700 {layout.root}; ssh-keyscan -p {port} {host} >>{layout.jump_known_hosts}; "
             f"compare the fingerprint (ssh-keygen -lf {layout.jump_known_hosts}) with what its owner says.",
         )
     yield warning(
