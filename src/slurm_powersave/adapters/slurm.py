@@ -13,6 +13,7 @@ from slurm_powersave.adapters.slurm_text import parse_job, parse_nodes, unknown_
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
@@ -62,7 +63,12 @@ class ScontrolSlurm:
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:
-        """Run `scontrol update` for nodes, folded into one hostlist."""
+        """Run `scontrol update` for nodes, folded into one hostlist.
+
+        With RESUME the reason goes, too: 24.11 keeps it. An empty one is ignored, a blank is not (measured).
+        """
+        if state == "RESUME":
+            reason = " "
         fields = {"state": state or None, "reason": reason or None, "comment": comment}
         given = [f"{key}={value}" for key, value in fields.items() if value is not None]
         self._run(["scontrol", "update", f"nodename={fold(nodes)}", *given], f"set {' '.join(given)}")
@@ -78,8 +84,8 @@ class ScontrolSlurm:
         self._run(["scontrol", "reboot", *words, fold(nodes)], "ask for a reboot")
 
     def suspend_exc_nodes(self) -> frozenset[str]:
-        """Run `scontrol show config`; from 23.02 on a list may end in `:COUNT`."""
-        config = self._run(["scontrol", "show", "config"], "tell its configuration")
+        """Run `scontrol show config`; a list may end in `:COUNT`."""
+        config = self._config()
         value = re.search(r"^SuspendExcNodes\s*= (?!\(null\))(\S+)$", config, re.MULTILINE)
         return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value[1])) if value else ())
 
@@ -90,9 +96,20 @@ class ScontrolSlurm:
             f"update job {job}",
         )
 
-    def version(self) -> str:
-        """Return Slurm's version, for example 22.05.8."""
-        return self._run(["scontrol", "--version"], "tell its version").split()[-1]
+    def running_version(self) -> Version:
+        """Run `scontrol show config`: its SLURM_VERSION is slurmctld's (src/api/config_info.c).
+
+        `scontrol --version` tells of the installed programs only.
+        """
+        found = re.search(r"^SLURM_VERSION\s*= (\S+)\s*$", self._config(), re.MULTILINE)
+        try:
+            return Version.of(found[1] if found else "")
+        except ValueError:
+            said = f"SLURM_VERSION is {found[1][:40]!r}" if found else "there is no SLURM_VERSION"
+            raise SlurmError("Slurm does not tell its version", where="slurmctld", why=said) from None
+
+    def _config(self) -> str:
+        return self._run(["scontrol", "show", "config"], "tell its configuration")
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         return _checked(self._shell(argv, self._timeout), what)

@@ -1,4 +1,4 @@
-"""A Slurm in memory: node states, power saving and its hooks, as measured on 22.05.8.
+"""A Slurm in memory: node states, power saving and its hooks, as measured on three versions.
 
 What it knows of Slurm is what the contract test shows on the real one (tests/contract/slurm_cases.py).
 """
@@ -7,9 +7,11 @@ import itertools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
@@ -44,6 +46,8 @@ class MemorySlurm:
     """Whether a node's slurmd runs."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
+    version: str = "22.05.8"
+    """Of the slurmctld that runs."""
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
@@ -95,7 +99,8 @@ class MemorySlurm:
             if not booted:
                 return
             if node.has("REBOOT_ISSUED"):
-                self._put(slurm_reboot.booted(node, self._reboots.pop(name, _BY_HAND)))
+                request = self._reboots.pop(name, _BY_HAND)
+                self._put(slurm_reboot.booted(node, request, Version.of(self.version)))
         else:
             if node.has("POWERED_DOWN"):
                 self._say(name, "")
@@ -183,13 +188,19 @@ class MemorySlurm:
         self._check()
         self.read += len(nodes) or len(self._nodes)
         every = not nodes and not jobs
-        wanted = dict(self._nodes) if every else {name: self._nodes[name] for name in nodes}
+        known = [name for name in nodes if name in self._nodes]
+        wanted = dict(self._nodes) if every else {name: self._nodes[name] for name in known}
         found = [
             job
             for job in self.jobs.values()
             if every or job.id in jobs or not wanted.keys().isdisjoint(job.nodes)
         ]
         return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
+
+    def running_version(self) -> Version:
+        """Return the version."""
+        self._check()
+        return Version.of(self.version)
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Return the protected nodes."""
@@ -206,7 +217,7 @@ class MemorySlurm:
             if comment is not None:
                 self._put(replace(self._nodes[name], comment=comment))
             if reason and state != "RESUME":
-                self._say(name, reason, ROOT)
+                self._say(name, reason.strip(), ROOT)
             if state == "RESUME":
                 refused |= not self._resume(name)
             else:
@@ -249,6 +260,8 @@ class MemorySlurm:
                 self._say(name, "")
             self._set(name, add={"POWER_DOWN"}, drop={"POWERED_DOWN"})
         elif state == "DRAIN":
+            if self._nodes[name].has("POWERING_UP"):
+                self._requeue(name)
             self._set(name, add={"DRAIN"})
         elif state == "DOWN":
             self._requeue(name)
@@ -263,11 +276,16 @@ class MemorySlurm:
             self._set(name, add={"POWERED_DOWN", *extra}, drop={"POWERING_DOWN", "DRAIN"})
         elif node.has("DOWN", "DRAIN", *REBOOT):
             base = {"ALLOCATED", "MIXED"} & node.flags or {"IDLE"}
-            self._set(name, add={*base, "NOT_RESPONDING"}, drop={"DOWN", "DRAIN", *REBOOT})
+            clean = node.has("POWERED_DOWN") and self._has(Difference.RESUME_OF_NODE_THAT_IS_OFF_IS_CLEAN)
+            silent = set() if clean else {"NOT_RESPONDING"}
+            self._set(name, add={*base, *silent}, drop={"DOWN", "DRAIN", *REBOOT})
         else:
             return False
         self._say(name, "")
         return True
+
+    def _has(self, difference: Difference) -> bool:
+        return has(Version.of(self.version), difference)
 
     def _silent(self, node: SlurmNode) -> bool:
         return node.has("NOT_RESPONDING") and not node.has("POWERED_DOWN", "POWERING_UP", "DOWN")

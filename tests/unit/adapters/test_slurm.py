@@ -12,6 +12,7 @@ from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, parse_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import NodeFacts
+from slurm_powersave.model.slurm_version import Version
 
 # 22.05.8, `scontrol -o show node`, as printed.
 LINE = (
@@ -222,3 +223,34 @@ def test_the_nodes_that_are_never_suspended(value: str, nodes: set[str]) -> None
     text = f"SuspendExcNodes         = {value}\nSuspendExcParts         = n9\n"
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
     assert slurm.suspend_exc_nodes() == nodes
+
+
+@pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
+def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
+    shell = Shell(
+        Completed(
+            0, f"SLURM_CONF              = /etc/slurm/slurm.conf\nSLURM_VERSION           = {text}\n", ""
+        )
+    )
+    found = ScontrolSlurm(shell).running_version()
+    assert (found, found.text) == (Version.of(text), text)
+    assert shell.asked == [["scontrol", "show", "config"]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Completed(0, "SLURM_VERSION           = \x1b[2J26.05\n", ""), r"SLURM_VERSION is '\\x1b\[2J26\.05'"),
+        (Completed(0, f"SLURM_VERSION           = {'9' * 5000}\n", ""), "SLURM_VERSION is '9{40}'"),
+        (Completed(0, "ClusterName             = demo\n", ""), "there is no SLURM_VERSION"),
+        (Completed(0, "", ""), "there is no SLURM_VERSION"),
+        (Completed(None, "", "no answer within 10 s"), "no answer within 10 s"),
+        (
+            Completed(1, "", "slurm_load_ctl_conf error: Unable to contact slurm controller"),
+            "Unable to contact",
+        ),
+    ],
+)
+def test_a_version_that_can_not_be_read(answer: Completed, why: str) -> None:
+    with pytest.raises(SlurmError, match=why):
+        ScontrolSlurm(Shell(answer)).running_version()
