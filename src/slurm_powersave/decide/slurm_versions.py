@@ -174,6 +174,13 @@ class Difference(Enum):
         "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
         since=Version(26, 5),
     )
+    JOB_REBOOT_IGNORED = Row(
+        "`sbatch --reboot` for a node that is up is ignored: the job starts there without a reboot. Before that "
+        "ResumeProgram is called for the node.",
+        "Nothing can be done: nobody is told. `scontrol reboot` does it.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5, without NodeFeaturesPlugins; where it begins is not known",
+        since=Version(24, 11),
+    )
     EXPEDITING = Row(
         "A job of `sbatch --requeue=expedite` is EXPEDITING, not PENDING, while it waits again.",
         "It counts as a job that waits, on every version.",
