@@ -175,8 +175,8 @@ class Difference(Enum):
         since=Version(26, 5),
     )
     JOB_REBOOT_IGNORED = Row(
-        "`sbatch --reboot` for a node that is up is ignored: the job starts there without a reboot. Before that "
-        "ResumeProgram is called for the node.",
+        "`sbatch --reboot` for a node that is up is ignored: the job starts there without a reboot. Before "
+        "that ResumeProgram is called for the node.",
         "Nothing can be done: nobody is told. `scontrol reboot` does it.",
         "measured on 22.05.8, 24.11.5 and 26.05.5, without NodeFeaturesPlugins; where it begins is not known",
         since=Version(24, 11),
