@@ -49,7 +49,7 @@ STAGES = (
     Stage("unit", (*_PYTEST, "-n", "3", "tests/unit", "tests/contract"), 180, _QUICK | {"openstack"}, nice=5),
     Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=5),
     # They mostly wait for Slurm's timers, so more clusters than cores save time.
-    Stage("e2e", (*_PYTEST, "-n", "3", "--dist", "loadscope", "tests/e2e"), 600),
+    Stage("e2e", (*_PYTEST, "-n", "4", "--dist", "loadscope", "tests/e2e"), 600),
     Stage("fresh", ("tools/fresh.sh",), 600, beside=frozenset({"openstack"}), nice=5),
 )
 
