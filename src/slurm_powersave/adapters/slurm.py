@@ -8,15 +8,21 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
-from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
+_TIME = "%Y-%m-%dT%H:%M:%S"
+_STANDARD = "SLURM_TIME_FORMAT=standard"
+_BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
+_STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
+_START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
 _MARK = "==jobs=="
 SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
 _FIELD = re.compile(r"(?:^| )(NodeName|CPUTot|RealMemory|State|BootTime|Reason|Comment)=")
@@ -81,6 +87,26 @@ class ScontrolSlurm:
     def version(self) -> str:
         """Return Slurm's version, for example 22.05.8."""
         return self._run(["scontrol", "--version"], "tell its version").split()[-1]
+
+    def last_start(self) -> SlurmStart:
+        """Run `date` and `scontrol show config`: both tell the local time of slurmctld's host."""
+        out = self._run(["sh", "-c", _BEGAN], "tell when it began")
+        now, _, config = out.partition("\n")
+        found = dict(_START.findall(config))
+        try:
+            at, read = (datetime.strptime(text.strip(), _TIME) for text in (found["BOOT_TIME"], now))
+            # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
+            patience = int(found["BatchStartTimeout"]) + min(int(found["MessageTimeout"]), 10)
+        except (KeyError, ValueError) as error:
+            raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
+        return SlurmStart(at, (read - at).total_seconds(), patience)
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Run `squeue` for all running jobs."""
+        out = self._run(_STARTED, "read running jobs")
+        begun = [line.split() for line in out.splitlines()]
+        span = first.strftime(_TIME), last.strftime(_TIME)
+        return frozenset(words[1] for words in begun if len(words) == 2 and span[0] <= words[0] <= span[1])
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         done = self._shell(argv, self._timeout)
