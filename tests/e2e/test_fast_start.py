@@ -140,8 +140,7 @@ def test_slurmctld_begins_anew_while_the_prolog_waits(live: Live, command: str) 
     assert not prologs(live, job)
 
 
-@pytest.mark.every_slurm
-@pytest.mark.parametrize("command", [RECONFIGURE, RESTART])
+@pytest.mark.parametrize("command", [RECONFIGURE, pytest.param(RESTART, marks=pytest.mark.slow)])
 def test_slurmctld_begins_anew_when_the_nodes_have_just_come(live: Live, command: str) -> None:
     """26.05 ends the prolog, lets the job go and loses its script: the engine makes Slurm notice."""
     job, other = live.sbatch("-w e2e-1", STAMP), live.sbatch("-w e2e-2", "sleep 90")
@@ -158,7 +157,6 @@ def test_slurmctld_begins_anew_when_the_nodes_have_just_come(live: Live, command
     assert (fields["JobState"], fields["Restarts"]) == ("RUNNING", "0"), "its script runs"
 
 
-@pytest.mark.every_slurm
 def test_a_deploy_costs_no_job_its_fast_start(live: Live) -> None:
     live.cloud("fault", "add", "slow-boot", "--match", "e2e-1", "--seconds", "4", "--times", "1")
     job = live.sbatch("-w e2e-1", STAMP)
