@@ -6,7 +6,7 @@
 #
 #   make setup-image          as root
 #   make test-quick           as an ordinary user
-#   test_stream_sshd.py       as root: the contract test that takes its sshd from a guest image
+#   unit and contract tests   as root: those that need it, one of them through the sshd of a guest image
 #   make demo, demo-clean     as root, without a network: nothing may be left to fetch
 #
 # The tree is entered in namespaces of its own (unshare, pivot_root): the machine's packages, users, bridges and
@@ -154,8 +154,7 @@ steps() {
     # runuser keeps the settings for packages; all else is as at a login.
     step "make test-quick as an ordinary user" runuser --user somebody -- \
         env HOME=/home/somebody make -C "$work/somebody/slurm-powersave" test-quick
-    step "the contract test through a guest image's sshd" \
-        .venv/bin/python -m pytest -q tests/contract/test_stream_sshd.py
+    step "the unit and contract tests that need root" .venv/bin/python -m pytest -q -m root tests/unit tests/contract
     step "make demo, with no network to fetch anything from" unshare --net --mount tools/fresh.sh demo
     if [ -n "$failed" ]; then
         die "failed:${failed#;}"

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-packages="python3-venv debootstrap systemd-container iproute2 openssh-client procps slurm-client shellcheck"
+packages="python3-venv openssl debootstrap systemd-container iproute2 openssh-client procps slurm-client shellcheck"
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "test"
@@ -51,7 +50,7 @@ STAGES = (
     Stage("unit", (*_PYTEST, "-n", "3", *_UNIT), 180, _QUICK | {"openstack"}, nice=5),
     Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=5),
     # They mostly wait for Slurm's timers, so more clusters than cores save time.
-    Stage("e2e", (*_PYTEST, "-n", "3", "--dist", "loadscope", "tests/e2e"), 600),
+    Stage("e2e", (*_PYTEST, "-n", "4", "--dist", "loadscope", "tests/e2e"), 600),
     Stage("fresh", ("tools/fresh.sh",), 600, beside=frozenset({"openstack"}), nice=5),
 )
 
@@ -90,6 +89,8 @@ class Stages:
     marks: str
     running: list[Run] = field(default_factory=list)
     ended: list[Run] = field(default_factory=list)
+    interrupted: bool = False
+    """Set by a signal; an exception could come between the start of a process and its entry in `running`."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -99,7 +100,7 @@ class Stages:
         """Run them all."""
         PLACE.mkdir(parents=True, exist_ok=True)
         said = time.monotonic()
-        while self.waiting or self.running:
+        while (self.waiting or self.running) and not self.interrupted:
             for stage in [one for one in self.waiting if self._fits(one)]:
                 if self._fits(stage):
                     self._start(stage)
@@ -110,6 +111,8 @@ class Stages:
             if not self._alone and time.monotonic() - said >= 60:
                 self._say("running: " + ", ".join(run.progress() for run in self.running))
                 said = time.monotonic()
+        if self.interrupted:
+            self._stop()
 
     def _fits(self, stage: Stage) -> bool:
         return all(run.stage.name in stage.beside for run in self.running)
@@ -129,7 +132,7 @@ class Stages:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT if log else None,
-                start_new_session=True,  # Ctrl-C reaches it through `stop`, and only once
+                start_new_session=True,  # Ctrl-C reaches it through `_stop`, and only once
                 preexec_fn=None if self._alone else lambda: os.nice(stage.nice),
             )
         finally:
@@ -155,11 +158,20 @@ class Stages:
     def _say(self, text: str) -> None:
         print(f"=== {_clock(time.monotonic() - self.began)} {text}", flush=True)
 
-    def stop(self) -> None:
-        """End what is running, and show how far it came. pytest takes its clusters away first."""
+    def interrupt(self, number: int, frame: object) -> None:
+        """Handle a signal; the second one waits for nobody."""
+        if self.interrupted:
+            self._signal(signal.SIGKILL)
+        self.interrupted = True
+
+    def _signal(self, number: signal.Signals) -> None:
         for run in self.running:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(run.process.pid, signal.SIGINT)
+                os.killpg(run.process.pid, number)
+
+    def _stop(self) -> None:
+        """End what is running, and show how far it came. pytest takes its clusters away first."""
+        self._signal(signal.SIGINT)
         for run in list(self.running):
             run.process.wait()
             self._end(run)
@@ -224,10 +236,6 @@ def summary(runs: Sequence[Run], seconds: float, budget: float | None, *, shares
         yield f"*** All stages together took {seconds / 60:.1f} minutes; {most} are the most they may."
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Run the stages named as arguments."""
     names = [stage.name for stage in STAGES]
@@ -240,11 +248,11 @@ def main() -> int:
 
     marks = "" if arguments.slow else "not slow and not root" if arguments.quick else "not slow"
     stages = Stages([stage for stage in STAGES if stage.name in arguments.stages], marks)
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        stages.run()
-    except KeyboardInterrupt:
-        stages.stop()
+    signal.signal(signal.SIGTERM, stages.interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, stages.interrupt)
+    stages.run()
+    if stages.interrupted:
         print("interrupted", file=sys.stderr)
         return 130
 

@@ -5,6 +5,7 @@ polled, and can be adopted after a restart. Nothing here blocks for more than it
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from slurm_powersave.decide.fence import Contract
@@ -22,6 +23,7 @@ from slurm_powersave.model.nodes import (
     RunResult,
     Server,
     SlurmSnapshot,
+    SlurmStart,
     StateServer,
     TerraformNode,
 )
@@ -80,6 +82,12 @@ class Slurm(Protocol):
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
+
+    def last_start(self) -> SlurmStart:
+        """Read when slurmctld began to run."""
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Name the hosts that run, or should run, the scripts of jobs which began between these moments."""
 
 
 class Terraform(Protocol):

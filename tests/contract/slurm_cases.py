@@ -6,6 +6,7 @@ Each case gets a Slurm whose nodes are all powered off and whose hooks only note
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 import pytest
@@ -275,6 +276,20 @@ def what_does_not_exist_is_an_error(subject: Subject) -> None:
         subject.slurm.update_job(999_999, AdminComment=REASON)
 
 
+def it_tells_when_it_began(subject: Subject) -> None:
+    start = subject.slurm.last_start()
+    assert start.age > 0 and start.patience > 0
+    subject.let_pass(2)
+    later = subject.slurm.last_start()
+    assert later.at == start.at and later.age >= start.age + 1
+
+
+def nothing_began_before_it(subject: Subject) -> None:
+    subject.submit(subject.nodes[0])
+    at = subject.slurm.last_start().at
+    assert not subject.slurm.started_on(at - timedelta(days=1), at - timedelta(seconds=1))
+
+
 CASES: Sequence[Callable[[Subject], None]] = (
     all_are_off_at_first,
     power_up_calls_the_resume_hook,
@@ -298,4 +313,6 @@ CASES: Sequence[Callable[[Subject], None]] = (
     who_is_never_suspended_is_told,
     slurmctld_tells_its_version,
     what_does_not_exist_is_an_error,
+    it_tells_when_it_began,
+    nothing_began_before_it,
 )

@@ -17,9 +17,10 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.hostlist import expand_any
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.slurm_version import Version
+from tests.e2e.conftest import LANE
 from tests.e2e.play_lab import PLACE, Lab
 
-BRIDGE, NETWORK = "br-sps-play", "10.90"
+BRIDGE, NETWORK = f"br-sps-play{LANE or ''}", f"10.{200 + LANE % 20}"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 CHANGED = re.compile(r"changed=(\d+)")
 
@@ -35,9 +36,9 @@ exec sleep 88
 def lab() -> Iterator[Lab]:
     """A deployed login node and two configured nodes; what a killed run left is removed first."""
     PLACE.mkdir(exist_ok=True)
-    with (PLACE / "lock-playbooks").open("w") as lock:
+    with (PLACE / f"lock-playbooks{LANE or ''}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Lab(PLACE / "playbooks", BRIDGE, NETWORK)
+        made = Lab(PLACE / f"playbooks-{LANE}", BRIDGE, NETWORK)
         made.remove()
         made.make()
         made.play("deploy.yml")

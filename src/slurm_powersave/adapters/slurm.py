@@ -7,17 +7,23 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm_text import parse_job, parse_nodes, unknown_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
-from slurm_powersave.model.nodes import SlurmSnapshot
+from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
 from slurm_powersave.model.slurm_version import Version
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
+_TIME = "%Y-%m-%dT%H:%M:%S"
+_STANDARD = "SLURM_TIME_FORMAT=standard"
+_BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
+_STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
+_START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
 _MARK = "==jobs=="
 SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
 _ROUNDS = 3
@@ -110,6 +116,26 @@ class ScontrolSlurm:
 
     def _config(self) -> str:
         return self._run(["scontrol", "show", "config"], "tell its configuration")
+
+    def last_start(self) -> SlurmStart:
+        """Run `date` and `scontrol show config`: both tell the local time of slurmctld's host."""
+        out = self._run(["sh", "-c", _BEGAN], "tell when it began")
+        now, _, config = out.partition("\n")
+        found = dict(_START.findall(config))
+        try:
+            at, read = (datetime.strptime(text.strip(), _TIME) for text in (found["BOOT_TIME"], now))
+            # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
+            patience = int(found["BatchStartTimeout"]) + min(int(found["MessageTimeout"]), 10)
+        except (KeyError, ValueError) as error:
+            raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
+        return SlurmStart(at, (read - at).total_seconds(), patience)
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Run `squeue` for all running jobs."""
+        out = self._run(_STARTED, "read running jobs")
+        begun = [line.split() for line in out.splitlines()]
+        span = first.strftime(_TIME), last.strftime(_TIME)
+        return frozenset(words[1] for words in begun if len(words) == 2 and span[0] <= words[0] <= span[1])
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         return _checked(self._shell(argv, self._timeout), what)

@@ -135,6 +135,7 @@ def _variables(
             "fast_start_path": FAST_START,
             "slurm_version": str(cluster.slurm_release),
             "reconfigure_takes_nodes": cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
+            "reconfigure_ends_prologs": cluster.slurm_has(Difference.WAITING_PROLOG_KILLED),
             "scripts": {
                 "prolog": {"source": str(cluster.prolog or ""), "path": SITE_PROLOG},
                 "epilog": {"source": str(cluster.epilog or ""), "path": SITE_EPILOG},

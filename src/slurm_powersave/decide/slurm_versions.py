@@ -174,6 +174,13 @@ class Difference(Enum):
         "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
         since=Version(26, 5),
     )
+    JOB_REBOOT_IGNORED = Row(
+        "`sbatch --reboot` for a node that is up is ignored: the job starts there without a reboot. Before "
+        "that ResumeProgram is called for the node.",
+        "Nothing can be done: nobody is told. `scontrol reboot` does it.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5, without NodeFeaturesPlugins; where it begins is not known",
+        since=Version(24, 11),
+    )
     EXPEDITING = Row(
         "A job of `sbatch --requeue=expedite` is EXPEDITING, not PENDING, while it waits again.",
         "It counts as a job that waits, on every version.",
@@ -199,9 +206,16 @@ class Difference(Enum):
     )
     WAITING_PROLOG_KILLED = Row(
         "A reconfigure or restart of slurmctld kills a waiting PrologSlurmctld and does not run it again.",
-        "With fast start such a job begins up to 30 s later; it is not lost.",
-        "measured on 22.05.8 and 26.05.5; where it begins is not known: assumed for all versions after 22.05",
-        since=Version(23, 2),
+        "With fast start such a job begins up to 30 s later; it is not lost. Our own reconfigure or restart "
+        "waits, at most a minute, until no job is CONFIGURING.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known: assumed from 25.05 on",
+        since=Version(25, 5),
+    )
+    LAST_SCRIPTS_LOST = Row(
+        "A job that is let go while slurmctld ends is RUNNING, and its script is never sent; Slurm requeues "
+        "it when its node registers the next time, up to half an hour later.",
+        "A minute after each start of slurmctld the engine lets the nodes of such jobs register.",
+        "measured on 22.05.8 and 24.11.5 at a restart, on 26.05.5 at a reconfigure, too",
     )
 
     # What commands answer

@@ -12,6 +12,7 @@ from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
 from slurm_powersave.engine.intake import plan_requests
+from slurm_powersave.engine.lost_scripts import LostScripts
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.plays import Plays
 from slurm_powersave.engine.reconciler import Reconciler
@@ -64,6 +65,7 @@ class Engine:
         self._steps = Steps(world, self.operations, self._batches)
         self._failures = Failures(world, self.operations)
         self._reconciler = Reconciler(world, self.operations)
+        self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
 
@@ -99,6 +101,7 @@ class Engine:
         self._terraform()
         self._plays.start()
         self._reconciler.step()
+        self._lost_scripts.step()
 
     def _read(self) -> None:
         due = self._reconciler.due

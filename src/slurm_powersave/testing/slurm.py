@@ -6,11 +6,12 @@ What it knows of Slurm is what the contract test shows on the real one (tests/co
 import itertools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
@@ -27,6 +28,8 @@ _ISSUE_SECONDS = 0.5
 _PING_SECONDS = 1.0
 """How long a node is NOT_RESPONDING after RESUME although its slurmd answers (measured 0.1 to 1 s)."""
 
+_PATIENCE = 20.0
+"""What BatchStartTimeout and MessageTimeout come to if nobody sets them."""
 
 _BY_HAND = Reboot(asap=True, nextstate="RESUME")
 """For a node whose flags a test has set."""
@@ -53,8 +56,13 @@ class MemorySlurm:
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
     """SuspendExcNodes."""
+    began: float = -1e6
+    """When slurmctld was started."""
+    lost: frozenset[int] = frozenset()
+    """Jobs that are RUNNING, and their scripts were never sent."""
     comments: dict[int, dict[str, str]] = field(default_factory=dict)
     """What was written to a job: field -> text."""
+    _started: dict[int, float] = field(default_factory=dict)
     _nodes: dict[str, SlurmNode] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
     _reboots: dict[str, Reboot] = field(default_factory=dict)
@@ -75,6 +83,15 @@ class MemorySlurm:
             self._set(name, add={"ALLOCATED"}, drop={"IDLE"})
         self._power_up(off)
         return job
+
+    def start(self, job: int) -> None:
+        """Let a job go whose nodes are up."""
+        self.jobs[job] = replace(self.jobs[job], state="RUNNING")
+        self._started[job] = self.clock.now()
+
+    def restart(self, *lost: int) -> None:
+        """Restart slurmctld; it has not sent the scripts of these jobs."""
+        self.began, self.lost = self.clock.now(), frozenset(lost)
 
     def end(self, job: int) -> None:
         """End a job; its nodes are idle."""
@@ -243,6 +260,18 @@ class MemorySlurm:
         if fields.get("StartTime") == "now" and self.jobs[job].reason == "BeginTime":
             self.jobs[job] = replace(self.jobs[job], reason="Resources")
 
+    def last_start(self) -> SlurmStart:
+        """Return when slurmctld was started."""
+        self._check()
+        return SlurmStart(_date(self.began), self.clock.now() - self.began, _PATIENCE)
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Return the first nodes of the jobs that were let go between these moments."""
+        self._check()
+        begun = [job for job, at in self._started.items() if first <= _date(at) <= last]
+        running = [self.jobs[job] for job in begun if job in self.jobs and self.jobs[job].state == "RUNNING"]
+        return frozenset(job.nodes[0] for job in running)
+
     def _check(self, nodes: Sequence[str] = ()) -> None:
         if self.unreachable:
             raise SlurmError(self.unreachable)
@@ -263,9 +292,19 @@ class MemorySlurm:
             if self._nodes[name].has("POWERING_UP"):
                 self._requeue(name)
             self._set(name, add={"DRAIN"})
+        elif state == "UNDRAIN":
+            self._undrain(name)
         elif state == "DOWN":
             self._requeue(name)
             self._set(name, add={"DOWN"}, drop={"IDLE"})
+
+    def _undrain(self, name: str) -> None:
+        """Let the node register anew: Slurm sees whose script it does not run."""
+        self._set(name, add={"NOT_RESPONDING"}, drop={"DRAIN"})
+        missed = any(name in self.jobs[job].nodes for job in self.lost)
+        if missed and self.clock.now() - self.began > _PATIENCE:
+            self.lost = frozenset()
+            self._requeue(name)
 
     def _resume(self, name: str) -> bool:
         node = self._nodes[name]
@@ -320,3 +359,7 @@ class MemorySlurm:
         if node.flags != self._nodes[node.name].flags:
             self._since[node.name] = self.clock.now()
         self._nodes[node.name] = node
+
+
+def _date(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -254,3 +255,29 @@ def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
 def test_a_version_that_can_not_be_read(answer: Completed, why: str) -> None:
     with pytest.raises(SlurmError, match=why):
         ScontrolSlurm(Shell(answer)).running_version()
+
+
+CONFIG = """2026-11-28T13:24:43
+Configuration data as of 2026-11-28T13:24:43
+BatchStartTimeout       = 10 sec
+BOOT_TIME               = 2026-11-28T13:24:19
+MessageTimeout          = 60 sec
+"""
+
+
+def test_when_slurmctld_began() -> None:
+    start = ScontrolSlurm(lambda argv, timeout: Completed(0, CONFIG, "")).last_start()
+    assert (start.at, start.age, start.patience) == (datetime(2026, 11, 28, 13, 24, 19), 24.0, 20)
+
+
+@pytest.mark.parametrize("out", ["", "2026-11-28T13:24:43\n", CONFIG.replace("2026-11-28T13:24:19", "N/A")])
+def test_a_start_that_is_not_told(out: str) -> None:
+    with pytest.raises(SlurmError, match="began"):
+        ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).last_start()
+
+
+def test_on_which_hosts_jobs_began() -> None:
+    out = "2026-11-28T13:23:48 c1\n2026-11-28T13:24:17 c2\n2026-11-28T13:24:18 c3\nN/A c4\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, out, ""))
+    first, last = datetime(2026, 11, 28, 13, 23, 49), datetime(2026, 11, 28, 13, 24, 17)
+    assert slurm.started_on(first, last) == {"c2"}
