@@ -25,6 +25,7 @@ JSON = {
     "adapters/openstack/api.py": "the cloud's answers",
     "adapters/openstack/errors.py": "the cloud's errors",
     "adapters/playbook_run.py": "what the engine asked for: our own file",
+    "adapters/site_variables.py": "the variables of a run: our own file",
     "adapters/terraform.py": "Terraform's states, plans and variables; what the provider says is the cloud's",
     "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/backup.py": "a backup's manifest",
@@ -32,9 +33,8 @@ JSON = {
     "engine/backup.py": "a Terraform state, to copy one that is whole",
 }
 YAML = {
-    "adapters/run_inventory.py": "the inventory: our own file",
+    "decide/literal.py": "the inventory: our own file",
     "decide/yaml_file.py": "the cluster file: a person's",
-    "engine/applied.py": "the same file, of an earlier version",
 }
 DECODING = {
     "adapters/archive.py": "a backup's manifest",
@@ -65,6 +65,7 @@ PATTERNS = {
     "decide/flavor_choice.py": "names of flavors, held against the cluster file's expression",
     "decide/images.py": "an image's name, as a person gives it",
     "decide/leaving.py": "our own slurm.conf",
+    "decide/literal.py": "our own variables, to mark what Ansible could evaluate",
     "decide/policy.py": "the words of a cloud, Terraform and Ansible, to class a failure",
     "decide/reboot.py": "the reason of a reboot in Slurm",
     "decide/report.py": "pydantic's words about the cluster file",
@@ -72,6 +73,7 @@ PATTERNS = {
     "decide/yaml_file.py": "the cluster file",
     "engine/results.py": "Terraform's words: which server has failed",
     "model/hostlist.py": "hostlist expressions",
+    "model/outside_text.py": "ids, names, addresses and versions that nodes and clouds say",
     "model/printable.py": "every text, before it is shown",
     "model/slurm_version.py": "Slurm's version",
 }

@@ -91,8 +91,8 @@ options:
     type: bool
     default: false
   start:
-    description: Whether to wait for the mounts and start slurmd. With C(false) something else comes before that,
-      and this module again after it.
+    description: Whether to wait for the mounts and start slurmd. With C(false) something else comes before
+      that, and this module again after it.
     type: bool
     default: true
 author:
@@ -313,9 +313,7 @@ class Host(Units):
         self.identity()
         self.munge()
         self.slurm()
-        if not wants_slurmd:
-            self.storage()
-        elif not self.wanted["start"]:
+        if not wants_slurmd or not self.wanted["start"]:
             self.storage()
         else:
             try:
