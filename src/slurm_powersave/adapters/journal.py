@@ -23,6 +23,7 @@ from slurm_powersave.model.nodes import (
     Request,
     ShardRun,
 )
+from slurm_powersave.model.printable import printable
 
 
 class SqliteJournal(Database):
@@ -90,7 +91,7 @@ class SqliteJournal(Database):
                 self._insert(db, operation)
             db.executemany(
                 "INSERT INTO refusals (request, part, why, at) VALUES (?,?,?,?)",
-                [(request_id, part, why, now) for part, why in refusals],
+                [(request_id, printable(part), printable(why), now) for part, why in refusals],
             )
             db.execute("UPDATE requests SET planned = 1 WHERE id = ?", (request_id,))
 
@@ -129,7 +130,7 @@ class SqliteJournal(Database):
                 operation.since,
                 operation.outcome,
                 operation.failure,
-                operation.text,
+                printable(operation.text),
                 operation.shard,
                 operation.server_id,
                 journal_rows.jobs(operation),
@@ -159,7 +160,7 @@ class SqliteJournal(Database):
                     operation.since,
                     operation.outcome,
                     operation.failure,
-                    operation.text,
+                    printable(operation.text),
                     operation.shard,
                     operation.server_id,
                     journal_rows.jobs(operation),

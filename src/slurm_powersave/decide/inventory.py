@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from slurm_powersave.decide import slurm_conf, storage
+from slurm_powersave.decide import slurm_conf, ssh_options, storage
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.layout import (
     FAST_START,
@@ -17,6 +15,7 @@ from slurm_powersave.decide.layout import (
     SPOOL,
 )
 from slurm_powersave.decide.leaving import Leaving
+from slurm_powersave.decide.literal import yaml_text
 from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeFacts
@@ -36,7 +35,7 @@ class Inventory:
     def files(self) -> dict[str, str]:
         """Return the texts by their names below the inventory directory; the same input, the same text."""
         return {
-            name: _NOTE + yaml.safe_dump(dict(content), sort_keys=False, width=1000, allow_unicode=True)
+            name: _NOTE + yaml_text(content)
             for name, content in ((HOSTS, self.hosts), (VARIABLES, self.variables))
         }
 
@@ -73,6 +72,8 @@ def inventory(
     login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
     if cluster.login.connection == "local":
         login["ansible_connection"] = "local"
+    elif jump := ssh_options.through(cluster.login.jump, cluster.layout):
+        login["ansible_ssh_common_args"] = ssh_options.ansible(cluster.layout.known_hosts, *jump)
     hosts = {
         "all": {
             "children": {
@@ -110,14 +111,10 @@ def _variables(
     cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving
 ) -> dict[str, Any]:
     layout = cluster.layout
-    ssh = (
-        f"-o UserKnownHostsFile={layout.known_hosts} -o GlobalKnownHostsFile=/dev/null "
-        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
-    )
     own = cluster.model_dump(mode="json", exclude_none=False)
     return {
         "ansible_ssh_private_key_file": str(layout.private_key),
-        "ansible_ssh_common_args": ssh,
+        "ansible_ssh_common_args": ssh_options.ansible(layout.known_hosts),
         "ansible_ssh_pipelining": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         **own,
