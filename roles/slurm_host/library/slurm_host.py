@@ -313,9 +313,7 @@ class Host(Units):
         self.identity()
         self.munge()
         self.slurm()
-        if not wants_slurmd:
-            self.storage()
-        elif not self.wanted["start"]:
+        if not wants_slurmd or not self.wanted["start"]:
             self.storage()
         else:
             try:
