@@ -91,8 +91,8 @@ options:
     type: bool
     default: false
   start:
-    description: Whether to wait for the mounts and start slurmd. With C(false) something else comes before that,
-      and this module again after it.
+    description: Whether to wait for the mounts and start slurmd. With C(false) something else comes before
+      that, and this module again after it.
     type: bool
     default: true
 author:
