@@ -1,34 +1,36 @@
 """scontrol and squeue, on this host or through one SSH connection to the slurmctld host.
 
-What they print is read in adapters/slurm_text.py.
+What they print is read in adapters/slurm_reading.py and adapters/slurm_text.py.
 """
 
 import re
 import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm_text import parse_job, parse_nodes, unknown_nodes
-from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.adapters.slurm_reading import Reader
+from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmSnapshot
+from slurm_powersave.model.outside_text import VERSION, matching
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
 
-_MARK = "==jobs=="
-SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
-_ROUNDS = 3
-"""How often a reading is begun anew because slurmctld did not know one of the names."""
+
+def largest_answer(nodes: int) -> int:
+    """Return how many bytes slurmctld's host may say at once: about eight times what an honest one does."""
+    return (8 << 20) + (8 << 10) * nodes
 
 
 class ScontrolSlurm:
     """Implements ports.Slurm."""
 
-    def __init__(self, shell: Shell, *, timeout: float = 10.0) -> None:
+    def __init__(self, shell: Shell, *, timeout: float = 10.0, known: Collection[str] = ()) -> None:
+        """`known` are nodes that are ours, whatever partitions they are in."""
         self._shell = shell
         self._timeout = timeout
+        self._reader = Reader(lambda argv: shell(argv, timeout), known)
 
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named.
@@ -36,28 +38,9 @@ class ScontrolSlurm:
         An event's cost must not grow with the cluster, so the engine names what it waits for.
 
         Raises:
-            SlurmError: no answer in time, or an incomplete one.
+            SlurmError: no answer in time, an incomplete one, or none that can be read at all.
         """
-        known = list(nodes)
-        for _ in range(_ROUNDS):
-            taken = time.time()
-            every = not nodes and not jobs
-            done = self._shell(["sh", "-c", _snapshot_script(known, jobs, every=every)], self._timeout)
-            unknown = unknown_nodes(done.out + done.err) & set(known)
-            if not unknown:
-                return self._read(done, taken)
-            # slurmctld does not know them (yet, or any more): the others are asked for without them.
-            known = [name for name in known if name not in unknown]
-        raise SlurmError("nodes come and go while they are read", where="slurmctld")
-
-    def _read(self, done: Completed, taken: float) -> SlurmSnapshot:
-        out = _checked(done, "read nodes and jobs")
-        parts = out.split(_MARK)
-        if len(parts) != 3:
-            raise SlurmError("incomplete answer of scontrol and squeue", where="slurmctld")
-        found = {node.name: node for node in parse_nodes(parts[0])}
-        queue = {job.id: job for job in map(parse_job, parts[1].splitlines()) if job}
-        return SlurmSnapshot(taken, found, tuple(queue.values()))
+        return self._reader.read(nodes, jobs)
 
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
@@ -81,7 +64,10 @@ class ScontrolSlurm:
         """Run `scontrol show config`; from 23.02 on a list may end in `:COUNT`."""
         config = self._run(["scontrol", "show", "config"], "tell its configuration")
         value = re.search(r"^SuspendExcNodes\s*= (?!\(null\))(\S+)$", config, re.MULTILINE)
-        return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value[1])) if value else ())
+        try:
+            return frozenset(expand_any(re.sub(r":[0-9]+(?=,|$)", "", value[1])) if value else ())
+        except HostlistError as error:
+            raise SlurmError("SuspendExcNodes can't be read", where="slurmctld", why=error.why) from error
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""
@@ -92,7 +78,11 @@ class ScontrolSlurm:
 
     def version(self) -> str:
         """Return Slurm's version, for example 22.05.8."""
-        return self._run(["scontrol", "--version"], "tell its version").split()[-1]
+        words = self._run(["scontrol", "--version"], "tell its version").split()
+        found = matching(VERSION, words[-1] if words else "")
+        if not found:
+            raise SlurmError("Slurm's version can't be read", where="scontrol --version")
+        return found
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         return _checked(self._shell(argv, self._timeout), what)
@@ -108,19 +98,6 @@ def _checked(done: Completed, what: str) -> str:
             why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
         )
     return done.out
-
-
-def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int], *, every: bool) -> str:
-    """All readings in one command: one round trip, and as close to one moment as Slurm allows."""
-    if every:
-        show, queues = "scontrol -o show node", [SQUEUE]
-    else:
-        expression = shlex.quote(fold(nodes)) if nodes else ""
-        show = f"scontrol -o show node {expression}" if nodes else ":"
-        queues = [f"{SQUEUE} -w {expression}"] if nodes else []
-        # A job that slurmctld has forgotten is an error to squeue, but not to us.
-        queues += [f"{{ {SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
-    return f"{show} || exit; echo {_MARK}; {' && '.join(queues) or ':'} || exit 1; echo {_MARK}"
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:
