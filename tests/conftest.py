@@ -3,26 +3,43 @@
 With CI=true a skipped test is a failed one. Without root, tests that need it are skipped, and named.
 """
 
+import functools
 import os
 import re
 import signal
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import evidence
+from tests import evidence, times
 
 HERE = Path(__file__).resolve().parent
 _SPREAD = ("test_chain", "test_reboots")
 """Modules of end-to-end tests that need nothing but a worker's cluster."""
+_SECONDS = {
+    "test_reimage_waves": 80,
+    "test_resize": 60,
+    "test_control_host": 60,
+    "test_backup": 50,
+    "test_image": 45,
+    "test_reboots": 30,
+    "test_chain": 20,
+    "test_fast_start": 20,
+    "test_playbooks": 12,
+}
+"""About how long one test of a module takes, where that is more than _USUAL: the long ones begin first."""
+_USUAL = 3
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Whoever starts the tests in the background has put SIGINT aside for all that they start."""
     config.pluginmanager.register(evidence)
+    config.pluginmanager.register(times)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -47,10 +64,25 @@ class ByCluster(LoadScopeScheduling):
         path = Path(nodeid.partition("::")[0])
         if path.parent.name == "openstack":
             return "openstack"
-        if path.stem in _SPREAD:
-            return nodeid
         version = re.search(r"\[(\d+\.\d+)[-\]]", nodeid)
-        return f"{path} {version[1]}" if version else str(path)
+        if version and version[1] != self._main:
+            return version[1]  # One worker deploys another version's cluster, once.
+        return nodeid if path.stem in _SPREAD else str(path)
+
+    @functools.cached_property
+    def _main(self) -> str:
+        from tests.e2e.guests import MAIN_SLURM
+
+        return MAIN_SLURM
+
+    def _assign_work_unit(self, node: Any) -> None:
+        units = sorted(self.workqueue.items(), key=lambda unit: -sum(map(_seconds, unit[1])))
+        self.workqueue = OrderedDict(units)
+        super()._assign_work_unit(node)
+
+
+def _seconds(nodeid: str) -> int:
+    return _SECONDS.get(Path(nodeid.partition("::")[0]).stem, _USUAL)
 
 
 @pytest.hookimpl(optionalhook=True)

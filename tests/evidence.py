@@ -4,6 +4,7 @@ A cluster is any object whose class has a method `evidence`: it returns what the
 heading, as functions that are called only when a test has failed.
 """
 
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -101,6 +102,12 @@ def sections(item: pytest.Item, error: BaseException) -> Iterator[tuple[str, str
         yield "cluster", f"as told with {before}"
         return
     setattr(error, _TOLD, item.nodeid)
+    for stream in ("stdout", "stderr"):
+        # CalledProcessError and TimeoutExpired say which command it was, not what it said.
+        said = getattr(error, stream, None) if isinstance(error, subprocess.SubprocessError) else None
+        if said:
+            text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            yield f"{stream} of the command", read(lambda text=text: text)
     values = [*getattr(item, "funcargs", {}).values(), *_locals(error.__traceback__)]
     found = {id(cluster): cluster for cluster in _clusters(values)}
     for cluster in list(found.values())[:_MOST]:

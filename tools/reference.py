@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, settings, exit codes. A test compares the files with this."""
+"""Write docs/reference from the code: commands, settings, exit codes, versions. A test compares the files."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from typer.testing import CliRunner
 
 from slurm_powersave.decide.cluster import SITE_PREFIXES, Cluster
+from slurm_powersave.decide.slurm_versions import DEFAULT, NEWEST, TESTED, Difference, Row
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces.cli import app
 
@@ -160,12 +161,67 @@ def settings_page() -> str:
     )
 
 
+def by_version(row: Row) -> list[tuple[int, int]]:
+    """Sort a row by the version at which something changes; what all versions do comes first."""
+    edges = [edge for edge in (row.since, row.before) if edge]
+    return [(edge.year, edge.month) for edge in edges]
+
+
+def slurm_versions_page() -> str:
+    """The table of what differs between versions of Slurm."""
+    oldest = Difference.POWER_DOWN_FORCE.value.since
+    rows = sorted((difference.value for difference in Difference), key=by_version)
+    return "\n".join(
+        [
+            GENERATED,
+            "# Versions of Slurm\n",
+            "`slurm_version` in the cluster file is the version of slurmctld, for example "
+            f'`slurm_version: "{DEFAULT}"`.',
+            "Only its first two numbers count. slurm.conf is written for this version.",
+            "",
+            "| version | what is known of it |",
+            "|---|---|",
+            *(f"| {version} | tested with {version.text} |" for version in TESTED),
+            f"| every other version from {oldest} to {NEWEST} | by the table below; not tested |",
+            f"| newer than {NEWEST} | treated like {NEWEST}; `slurm-powersave check` warns |",
+            f"| older than {oldest} | refused |",
+            "",
+            "What was tested with which version: [tested.md](tested.md).",
+            "",
+            "## The slurmctld that runs",
+            "",
+            "Once slurmctld runs, its version counts. `check`, `status`, `deploy` and `resize` ask slurmctld",
+            "itself, because the installed programs may be newer than the running process. If slurmctld and",
+            "the cluster file differ, `check` reports an error, `status` says so, and `deploy` and `resize`",
+            "refuse and change nothing: set `slurm_version` to what slurmctld runs, then run",
+            "`slurm-powersave deploy`. Until then slurm.conf stays as it is. If slurmctld can't be asked,",
+            "that is said, and it is no error.",
+            "",
+            "## What differs",
+            "",
+            "`from` is the first version that does it, `before` the first version that no longer does it.",
+            "An empty field means that there is no such version. The last column says what was only read,",
+            "assumed, or never looked at. Where the beginning is not known, `from` is the first version on",
+            "which it was measured, unless the last column says otherwise.",
+            "",
+            "| from | before | what Slurm does | what the toolkit does | how it is known |",
+            "|---|---|---|---|---|",
+            *(
+                f"| {row.since or ''} | {row.before or ''} | {row.what} | {row.consequence} | {row.source} |"
+                for row in rows
+            ),
+            "",
+        ]
+    )
+
+
 def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     return {
         REFERENCE / "commands.md": commands(),
         REFERENCE / "exit-codes.md": exit_codes(),
         REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "slurm-versions.md": slurm_versions_page(),
     }
 
 

@@ -2,12 +2,13 @@
 # Installs what this checkout needs: missing Debian packages (as root), and .venv with the pinned Python packages.
 # Says what it does; quick when there is nothing to do.
 #
-#   setup.sh [--image | --lab]     also the guest image of the local cloud; with --lab the OpenStack of the tests, too (root)
+#   setup.sh [--image | --lab]     also (root) the demo's guest image; with --lab what the tests need: the images of all
+#                                  versions of Slurm, and an OpenStack
 set -eu
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-packages="python3-venv debootstrap systemd-container iproute2 openssh-client procps slurm-client shellcheck"
+packages="python3-venv openssl debootstrap systemd-container iproute2 openssh-client procps slurm-client shellcheck"
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -42,20 +43,25 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
     exit 9
 fi
 
-# Each takes about a minute of one core: meanwhile. Both are kept in /var/cache/slurm-powersave.
+# Each takes about a minute of one core, and is kept in /var/cache/slurm-powersave: meanwhile, two at a time.
+images() {
+    for version in "$@"; do
+        demo/guests/build --slurm "$version" >/dev/null
+    done
+}
 background=
-if [ "$(id -u)" = 0 ]; then
-    case "${1:-}" in
-    --image | --lab)
-        demo/guests/build >/dev/null &
-        background=$!
-        ;;
-    esac
-    if [ "${1:-}" = --lab ]; then
-        tests/openstack/lab/install >/dev/null &
-        background="$background $!"
-    fi
-fi
+case "$(id -u) ${1:-}" in
+"0 --image")
+    demo/guests/build >/dev/null &
+    background=$!
+    ;;
+"0 --lab")
+    images 26.05 24.11 &
+    background=$!
+    { tests/openstack/lab/install >/dev/null && images 22.05; } &
+    background="$background $!"
+    ;;
+esac
 finish() {
     for job in $background; do
         wait "$job"

@@ -12,9 +12,11 @@ from walk.tools import (
     CLOUD,
     CLUSTER,
     DEMO,
+    SLURM,
     STATE,
     Follow,
     call,
+    cluster_file,
     engine_pid,
     ours,
     preflight,
@@ -64,7 +66,9 @@ def prepare() -> None:
     """Build what the local cloud needs: a guest image and the provider's mirror."""
     title("The local cloud: guest image and Terraform provider")
     DEMO.mkdir(exist_ok=True)
-    image = call([str(CHECKOUT / "demo/guests/build")], quiet=True).strip().splitlines()[-1]
+    CLUSTER.write_text(cluster_file())
+    build = [str(CHECKOUT / "demo/guests/build"), "--slurm", SLURM]
+    image = call(build, quiet=True).strip().splitlines()[-1]
     link = DEMO / "image"
     if not link.is_symlink() or str(link.readlink()) != image:
         link.unlink(missing_ok=True)

@@ -16,7 +16,10 @@ from typing import Any, NoReturn
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEMO = CHECKOUT / ".demo"
-CLUSTER = CHECKOUT / "demo" / "cluster.yml"
+CLUSTER = DEMO / "cluster.yml"
+TEMPLATE = CHECKOUT / "demo" / "cluster.yml"
+SLURM_VERSIONS = ("22.05", "24.11", "26.05")
+SLURM = os.environ.get("SLURM") or SLURM_VERSIONS[-1]
 STATE = DEMO / "state"
 CLOUD = DEMO / "cloud"
 LOGIN = "10.79.0.10"
@@ -141,9 +144,24 @@ class Follow:
         self._thread.join(2)
 
 
+def cluster_file() -> str:
+    """Return the demo's cluster file for the chosen version of Slurm."""
+    return re.sub(
+        r"^slurm_version: .*$", f'slurm_version: "{SLURM}"', TEMPLATE.read_text(), flags=re.MULTILINE
+    )
+
+
 def preflight() -> None:
     """Say everything that is missing, before anything is made."""
     wrong = []
+    if SLURM not in SLURM_VERSIONS:
+        wrong.append(
+            f"There is no guest image with Slurm {SLURM}; choose one of {', '.join(SLURM_VERSIONS)}."
+        )
+    elif CLUSTER.exists() and CLUSTER.read_text() != cluster_file():
+        wrong.append(
+            f"A demo with another cluster file is there ({CLUSTER}); remove it first: make demo-clean"
+        )
     if os.geteuid() != 0:
         wrong.append("Containers need root: sudo make demo")
     for program, package in (

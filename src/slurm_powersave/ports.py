@@ -5,6 +5,7 @@ polled, and can be adopted after a restart. Nothing here blocks for more than it
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from slurm_powersave.decide.fence import Contract
@@ -21,9 +22,11 @@ from slurm_powersave.model.nodes import (
     RunResult,
     Server,
     SlurmSnapshot,
+    SlurmStart,
     StateServer,
     TerraformNode,
 )
+from slurm_powersave.model.slurm_version import Version
 
 
 class Clock(Protocol):
@@ -59,6 +62,9 @@ class Slurm(Protocol):
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named."""
 
+    def running_version(self) -> Version:
+        """Read the version of the slurmctld that runs, which may be older than the installed programs."""
+
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""
 
@@ -75,6 +81,12 @@ class Slurm(Protocol):
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
+
+    def last_start(self) -> SlurmStart:
+        """Read when slurmctld began to run."""
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Name the hosts that run, or should run, the scripts of jobs which began between these moments."""
 
 
 class Terraform(Protocol):

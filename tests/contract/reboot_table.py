@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import yaml
 
+from slurm_powersave.decide.reboot import ISSUED, words
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.slurm_version import Version
 
 _FILE = Path(__file__).parents[1] / "cases/scontrol_reboot.yml"
 _LEFT_OUT = {"CLOUD", "PLANNED"}
@@ -83,19 +85,28 @@ class Place(Protocol):
         """Make all nodes up and idle again."""
 
 
-def rows() -> Iterator[Row]:
-    """Read the table."""
+def rows(version: Version) -> Iterator[Row]:
+    """Read the table as it is for a version of Slurm; what stands under `since` counts from there on."""
     for before, requests in yaml.safe_load(_FILE.read_text()).items():
-        for words, cell in requests.items():
+        for typed, cell in requests.items():
+            for since, later in sorted(cell.pop("since", {}).items()):
+                if version >= Version.of(since):
+                    cell |= later
             given = {key: cell.get(key, "") for key in ("asked", "emptied", "booted", "hook")}
-            assert cell.keys() <= given.keys(), (before, words, cell)
-            yield Row(before, words, **{key: _sorted(value) for key, value in given.items()})
+            assert cell.keys() <= given.keys(), (before, typed, cell)
+            yield Row(before, typed, **{key: _sorted(value) for key, value in given.items()})
 
 
 def show(node: SlurmNode) -> str:
     """Write a node as the table does."""
     flags = "+".join(sorted(node.flags - _LEFT_OUT))
-    return f"{flags} ({node.reason})" if node.reason else flags
+    # Of a node in service the reason says nothing; some versions keep an old one (Difference.REASON_STAYS).
+    asked = node.has("REBOOT_REQUESTED", "REBOOT_ISSUED")
+    reason = node.reason
+    if asked and not words(reason):  # of a node whose reason was blanked; else Slurm writes words of its own
+        own = "Reboot ASAP" if node.has("DRAIN") else "reboot requested"
+        reason = own + ISSUED * node.has("REBOOT_ISSUED")
+    return f"{flags} ({reason})" if asked or (reason and node.has("DRAIN", "DOWN")) else flags
 
 
 def _sorted(cell: str) -> str:

@@ -3,14 +3,18 @@
 Each case gets a Slurm whose nodes are all powered off and whose hooks only note their calls.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 import pytest
 
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.ports import Slurm
 
 REASON = "slurm-powersave: (quota) needs 64 cores, 12 left; rests until 14:05 [op 1a2b]"
@@ -21,6 +25,7 @@ class Subject(Protocol):
 
     slurm: Slurm
     nodes: Sequence[str]
+    version: Version
 
     def submit(self, *nodes: str) -> int:
         """Submit a batch job for exactly these nodes; return when Slurm has given it them."""
@@ -127,6 +132,49 @@ def a_drain_before_powering_down_is_wiped(subject: Subject) -> None:
     assert not node(subject, name).has("DRAIN")
 
 
+def a_drain_keeps_jobs_away_until_powering_down(subject: Subject) -> None:
+    """Where it does, a failed node is drained twice: no job gets it in between."""
+    name = subject.nodes[0]
+    job = subject.submit(name)
+    until(subject, "it is coming", lambda: node(subject, name).powering_up)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    until(subject, "the job waits again", lambda: not job_of(subject, job).nodes)
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    found = node(subject, name)
+    while not found.has("POWERING_DOWN"):
+        held = "DRAIN" if has(subject.version, Difference.DRAIN_HOLDS_DURING_POWER_DOWN) else "DOWN"
+        assert found.has(held) or found.has("DRAIN"), found
+        subject.let_pass(0.05)
+        found = node(subject, name)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    assert node(subject, name).flags >= {"DRAIN", "POWERING_DOWN"}
+
+
+def a_blank_takes_a_reason_away(subject: Subject) -> None:
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], reason=REASON)
+    subject.slurm.update_nodes([name], reason=" ")
+    assert node(subject, name).reason == ""
+
+
+def power_up_of_a_node_that_is_going_is_forgotten(subject: Subject) -> None:
+    name = subject.nodes[0]
+    powering_down(subject, name)
+    calls = len(subject.hooks())
+    with contextlib.suppress(SlurmError):
+        subject.slurm.update_nodes([name], state="POWER_UP")
+    until(subject, "POWERED_DOWN by timer", lambda: node(subject, name).has("POWERED_DOWN"), 25)
+    subject.let_pass(3)
+    assert not node(subject, name).powering_up and len(subject.hooks()) == calls
+
+
+def a_node_that_slurm_does_not_know_is_left_out(subject: Subject) -> None:
+    known = subject.nodes[0]
+    job = subject.submit(known)
+    snapshot = subject.slurm.snapshot([known, "nosuch-1"])
+    assert set(snapshot.nodes) == {known} and [one.id for one in snapshot.jobs] == [job]
+
+
 def resume_on_powering_down_gives_powered_down(subject: Subject) -> None:
     name = subject.nodes[0]
     powering_down(subject, name)
@@ -216,11 +264,30 @@ def who_is_never_suspended_is_told(subject: Subject) -> None:
     assert subject.slurm.suspend_exc_nodes() == frozenset()
 
 
+def slurmctld_tells_its_version(subject: Subject) -> None:
+    found = subject.slurm.running_version()
+    assert found.text.startswith(str(found))
+
+
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
         subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
     with pytest.raises(SlurmError):
         subject.slurm.update_job(999_999, AdminComment=REASON)
+
+
+def it_tells_when_it_began(subject: Subject) -> None:
+    start = subject.slurm.last_start()
+    assert start.age > 0 and start.patience > 0
+    subject.let_pass(2)
+    later = subject.slurm.last_start()
+    assert later.at == start.at and later.age >= start.age + 1
+
+
+def nothing_began_before_it(subject: Subject) -> None:
+    subject.submit(subject.nodes[0])
+    at = subject.slurm.last_start().at
+    assert not subject.slurm.started_on(at - timedelta(days=1), at - timedelta(seconds=1))
 
 
 CASES: Sequence[Callable[[Subject], None]] = (
@@ -230,6 +297,10 @@ CASES: Sequence[Callable[[Subject], None]] = (
     power_down_force_requeues_and_suspends,
     a_drain_while_powering_down_stays,
     a_drain_before_powering_down_is_wiped,
+    a_drain_keeps_jobs_away_until_powering_down,
+    a_blank_takes_a_reason_away,
+    power_up_of_a_node_that_is_going_is_forgotten,
+    a_node_that_slurm_does_not_know_is_left_out,
     resume_on_powering_down_gives_powered_down,
     resume_on_powering_down_wipes_a_drain,
     resume_ends_a_rest,
@@ -240,5 +311,8 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_reading_may_be_of_some_nodes_only,
     power_down_ends_a_drain_of_a_node_that_is_off,
     who_is_never_suspended_is_told,
+    slurmctld_tells_its_version,
     what_does_not_exist_is_an_error,
+    it_tells_when_it_began,
+    nothing_began_before_it,
 )

@@ -1,26 +1,31 @@
 """The Slurm in memory against the table of `scontrol reboot`; tests/e2e holds the real one to it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import pytest
 
+from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 from tests.contract.reboot_table import Row, Seen, observe, rows
 
-TABLE = list(rows())
+VERSIONS = [str(version) for version in TESTED]
 
 
 class Memory:
     """Implements Place on a MemorySlurm."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str) -> None:
         self.nodes = ("n1", "n2", "n3", "n4", "n5", "n6")
         self._clock = MemoryClock()
         self._calls: list[str] = []
-        self._slurm = MemorySlurm(self._clock, self.nodes, self._hook, suspend_timeout=15, resume_timeout=90)
+        self._slurm = MemorySlurm(
+            self._clock, self.nodes, self._hook, suspend_timeout=15, resume_timeout=90, version=version
+        )
         self.tidy()
 
     def _hook(self, mode: Mode, hostlist: str) -> None:
@@ -79,15 +84,19 @@ class Memory:
             self._slurm.set_flags(node, "IDLE", "CLOUD")
 
 
-@pytest.fixture(scope="module")
-def seen() -> Mapping[Row, Seen]:
+@cache
+def seen(version: str) -> Mapping[Row, Seen]:
     """What came of every row."""
-    return observe(Memory(), TABLE)
+    return observe(Memory(version), list(rows(Version.of(version))))
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_memory_slurm(row: Row, seen: Mapping[Row, Seen]) -> None:
-    found = seen[row]
+@pytest.mark.parametrize(
+    ("version", "row"),
+    [(version, row) for version in VERSIONS for row in rows(Version.of(version))],
+    ids=lambda value: value.id if isinstance(value, Row) else value,
+)
+def test_memory_slurm(version: str, row: Row) -> None:
+    found = seen(version)[row]
     assert (found.asked, found.emptied, found.booted, found.hook) == (
         row.asked,
         row.emptied,

@@ -20,6 +20,10 @@ LANE = int(os.environ.get("SLURM_POWERSAVE_TEST_LANE", "0")) + int(_WORKER)
 """Workers share a machine: each lane has a directory, a bridge, addresses and a lock of its own."""
 
 
+LIVE = pytest.StashKey[Live]()
+"""The worker's cluster."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test that needs a cluster the versions of Slurm that it is about."""
     if "deployed" not in metafunc.fixturenames:
@@ -52,9 +56,19 @@ def deployed(request: pytest.FixtureRequest) -> Iterator[Live]:
         live = lane(request.param)
         live.remove()
         live.make()
+        request.config.stash[LIVE] = live
         yield live
+        del request.config.stash[LIVE]
         live.stop_engine()
         live.remove()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Deploy a cluster again that a test has torn down, as soon as another test needs it."""
+    live = item.config.stash.get(LIVE, None)
+    if live and not live.made and "deployed" in getattr(item, "fixturenames", ()):
+        live.make()
 
 
 @pytest.fixture

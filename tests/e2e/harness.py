@@ -15,8 +15,10 @@ from slurm_powersave.adapters import lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.slurm_text import parse_node
 from slurm_powersave.decide.settings import Cluster, load
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED
+from slurm_powersave.model.slurm_version import Version
 from tests.e2e.connection import Connection
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 from tests.evidence import Evidence, kept, operations, tail
@@ -91,6 +93,8 @@ class Live:
         self.image = ""
         self.environment: dict[str, str] | None = None
         """Of our command and the engine; None: this process's own."""
+        self.made = False
+        """Whether it is deployed, as far as `make` and `remove` know."""
         self._engine: subprocess.Popen[bytes] | None = None
         self._left: Evidence = {}
         self._connection = Connection(root, f"{network}.0.10")
@@ -105,6 +109,7 @@ class Live:
         subprocess.run([sys.executable, CHECKOUT / "demo/provider/mirror", self.root / "mirror"], check=True)
         self.command("deploy", "--yes", timeout=300)
         self.start_engine()
+        self.made = True
 
     def write(
         self,
@@ -136,6 +141,7 @@ class Live:
 
     def remove(self) -> None:
         """Take away everything that this or a killed run has made."""
+        self.made = False
         self.stop_engine(signal.SIGKILL)
         self._connection.close()
         argv = [sys.executable, LOCAL_CLOUD, "--root", self.root / "cloud", "clean"]
@@ -218,6 +224,10 @@ class Live:
     def cut_network(self, cut: bool) -> None:
         """Take the bridge down, or up again."""
         subprocess.run(["ip", "link", "set", self.bridge, "down" if cut else "up"], check=True)
+
+    def slurm_has(self, difference: Difference) -> bool:
+        """Tell whether this cluster's version of Slurm does it."""
+        return has(Version.of(self.slurm), difference)
 
     @property
     def engine_pid(self) -> int:

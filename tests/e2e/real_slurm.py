@@ -10,6 +10,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.spool import parse_named
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.slurm_version import Version
 from tests.e2e.harness import OFF, Live
 
 SPOOL = "/var/spool/slurm-powersave/new"
@@ -23,7 +24,7 @@ class Real:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self.nodes = live.cluster.nodes()
+        self.nodes, self.version = live.cluster.nodes(), Version.of(live.slurm)
         self.slurm = connect.slurm(live.cluster)
 
     def submit(self, *nodes: str, reboot: bool = False) -> int:
@@ -103,7 +104,10 @@ class Real:
         """Make all nodes up and idle again, whatever was done to them; their servers stay."""
 
         def idle() -> bool:
-            left = {name: node for name, node in self.look().items() if node.flags - {"PLANNED"} != _PLAIN}
+            states = self.look()
+            left = {name: node for name, node in states.items() if node.flags - {"PLANNED"} != _PLAIN}
+            if stale := [name for name, node in states.items() if node.reason and name not in left]:
+                self.slurm.update_nodes(stale, reason=" ")
             for name, node in left.items():
                 if node.powering_up:
                     self.boot(name)

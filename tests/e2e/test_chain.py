@@ -26,6 +26,7 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(live: Live) -> N
     assert "No changes" in live.command("terraform", "plan")
 
 
+@pytest.mark.slow
 def test_the_same_node_five_times(live: Live) -> None:
     """The known issue of eiffel-ohpc: from the second time on slurmctld lost the node."""
     generations = set()
@@ -110,6 +111,7 @@ def test_second_engine_says_who_holds_the_lock_and_leaves(live: Live) -> None:
     assert str(live.engine_pid) in text and "running already" in text
 
 
+@pytest.mark.every_slurm
 def test_failing_create_reaches_slurm_and_rests(live: Live) -> None:
     live.fault("create-fails", "e2e-4", times=1)
     first = live.sbatch("-w e2e-4")
@@ -165,6 +167,7 @@ def test_unknown_nodes_are_refused_and_the_good_ones_served(live: Live) -> None:
     live.wait("the refusal is recorded", refused, 15)
 
 
+@pytest.mark.slow
 def test_deploy_again_changes_nothing(live: Live) -> None:
     text = live.command("deploy", "--yes", timeout=180)
     assert re.search(r"changed=0 ", text), text[-2000:]

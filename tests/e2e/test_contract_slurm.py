@@ -8,6 +8,8 @@ from tests.contract.slurm_cases import CASES, Subject
 from tests.e2e.harness import OFF, Live
 from tests.e2e.real_slurm import Real
 
+pytestmark = pytest.mark.every_slurm
+
 
 @pytest.fixture(scope="module")
 def alone(deployed: Live) -> Iterator[Live]:

@@ -112,6 +112,7 @@ def test_the_first_boot_leaves_the_toolkit_and_the_engines_service(lab: Lab) -> 
     assert UNIT not in said, said
 
 
+@pytest.mark.slow
 def test_from_outside_it_gets_cluster_file_and_credential_and_the_engine_runs(lab: Lab) -> None:
     file, clouds = lab.root / "cluster.yml", lab.root / "clouds.yaml"
     file.write_text(CLUSTER)

@@ -4,10 +4,16 @@ Without it slurmctld looks only every 30 s whether a job's nodes have come (7 to
 with it well under a second passes. The bound here is one that a machine under load keeps.
 """
 
+import pytest
+
+from slurm_powersave.decide.slurm_versions import Difference
 from tests.e2e.harness import OFF, Live
 
 BOUND = 5.0
 """Seconds from the registration, as our journal has it, to the first line of the script."""
+SCAN = 30.0
+"""Seconds between two looks of slurmctld at the jobs whose nodes are coming."""
+RECONFIGURE, RESTART = "scontrol reconfigure", "systemctl restart slurmctld"
 PROLOGS = "pgrep -f '^/bin/sh .*/prolog-slurmctld'"
 STAMP = "date +%s.%N; hostname"
 
@@ -113,12 +119,55 @@ def test_a_node_that_never_comes(live: Live) -> None:
     assert began - came(live, "e2e-1") < BOUND
 
 
-def test_slurmctld_is_restarted_while_the_prolog_waits(live: Live) -> None:
+def ends_prologs(live: Live) -> bool:
+    """Tell whether slurmctld ends a waiting prolog for good when it is reconfigured or restarted."""
+    return live.slurm_has(Difference.WAITING_PROLOG_KILLED)
+
+
+@pytest.mark.every_slurm
+@pytest.mark.parametrize("command", [RECONFIGURE, RESTART])
+def test_slurmctld_begins_anew_while_the_prolog_waits(live: Live, command: str) -> None:
+    live.cloud("fault", "add", "slow-boot", "--match", "e2e-2", "--seconds", "4", "--times", "1")
     job = live.sbatch("-w e2e-[1-2]", STAMP)
     waiting(live, job)
-    live.login("systemctl restart slurmctld")
+    live.login(command)
     live.job_done(job, 90)
     began, _ = first_line(live, job)
-    assert began - came(live, "e2e-1", "e2e-2") < BOUND
+    bound = SCAN + BOUND if ends_prologs(live) else BOUND
+    assert began - came(live, "e2e-1", "e2e-2") < bound
     assert live.job(job)["Restarts"] == "0"
+    assert_not_held(live, job)
     assert not prologs(live, job)
+
+
+@pytest.mark.parametrize("command", [RECONFIGURE, pytest.param(RESTART, marks=pytest.mark.slow)])
+def test_slurmctld_begins_anew_when_the_nodes_have_just_come(live: Live, command: str) -> None:
+    """26.05 ends the prolog, lets the job go and loses its script: the engine makes Slurm notice."""
+    job, other = live.sbatch("-w e2e-1", STAMP), live.sbatch("-w e2e-2", "sleep 90")
+    stopped = " ".join(waiting(live, job))
+    live.login(f"kill -STOP {stopped}")
+    live.wait("the nodes are up", lambda: live.up("e2e-1", "e2e-2"), 60)
+    live.wait("the other job runs", lambda: live.job(other)["JobState"] == "RUNNING", 15)
+    live.login(command)
+    live.login(f"kill -CONT {stopped}", check=False)
+    live.job_done(job, 120)
+    assert live.job(job)["Restarts"] == ("1" if ends_prologs(live) else "0")
+    assert_not_held(live, job)
+    fields = live.job(other)
+    assert (fields["JobState"], fields["Restarts"]) == ("RUNNING", "0"), "its script runs"
+
+
+def test_a_deploy_costs_no_job_its_fast_start(live: Live) -> None:
+    live.cloud("fault", "add", "slow-boot", "--match", "e2e-1", "--seconds", "4", "--times", "1")
+    job = live.sbatch("-w e2e-1", STAMP)
+    waiting(live, job)
+    try:
+        live.write(suspend_time=6)
+        live.command("deploy", "--yes", timeout=300)
+    finally:
+        live.write()
+    live.job_done(job, 60)
+    began, _ = first_line(live, job)
+    assert began - came(live, "e2e-1") < BOUND
+    assert live.job(job)["Restarts"] == "0"
+    live.command("deploy", "--yes", timeout=300)

@@ -74,7 +74,11 @@ def test_a_killed_build_is_tidied_up_and_nodes_are_made_of_the_next(clean: Live)
     assert builders(live) == [f"{live.name}-proof"]
 
     made = built(live, *order[2:])
-    assert made["built"] and made["provenance"]["packages"] == {"slurm": "22.05.8", "munge": "0.5.15"}
+    packages = made["provenance"]["packages"]
+    assert made["built"] and packages["slurm"].startswith(f"{live.slurm}.")
+    assert packages["munge"] == live.ssh(live.cluster.login.address, "munge --version").split()[
+        0
+    ].removeprefix("munge-")
     assert builders(live) == []
     assert "unknown-server" not in live.log()
     row = images(live)["gold"]

@@ -115,6 +115,7 @@ def test_a_new_image_reaches_a_pool_in_waves(live: Live, four: list[str]) -> Non
     assert "No changes" in live.command("terraform", "plan")
 
 
+@pytest.mark.slow
 def test_by_hand(live: Live, four: list[str]) -> None:
     """One node gets an image by hand, one a reboot, one is called off; one that is powered down is told."""
     first, second, busy, off = four[0], four[1], four[2], f"{live.name}-6"

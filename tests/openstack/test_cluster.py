@@ -123,6 +123,7 @@ def test_a_node_is_reimaged_and_resized_in_place(stack: Stack) -> None:
         stack.except_from_suspend("")
 
 
+@pytest.mark.slow
 def test_the_pool_grows_and_shrinks_by_hand(stack: Stack) -> None:
     for count in (2, 0):
         stack.write(min_nodes=count)
@@ -133,6 +134,7 @@ def test_the_pool_grows_and_shrinks_by_hand(stack: Stack) -> None:
     no_changes(stack)
 
 
+@pytest.mark.slow
 def test_what_the_quota_has_no_room_for_is_told_and_the_rest_runs(stack: Stack) -> None:
     stack.project.quota(instances=6)  # the login node and five
     try:

@@ -4,10 +4,12 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping
+from datetime import datetime
 
 import pytest
 
 from slurm_powersave.adapters import slurm_reading
+from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import ScontrolSlurm
 from slurm_powersave.model.errors import SlurmError
 from tests.slurmctld import Slurmctld, line
@@ -191,3 +193,40 @@ def test_two_liars_at_once(first: str, second: str) -> None:
     snapshot = ScontrolSlurm(Slurmctld(nodes)).snapshot()
     assert set(snapshot.nodes) == {"n1", "n2", "n5"} and snapshot.unreadable == {"n3", "n4"}
     assert all(node.flags == {"ALLOCATED", "CLOUD"} for node in snapshot.nodes.values())
+
+
+# When slurmctld began, and where jobs began: what the engine reckons with.
+
+CONFIG = "{now}\nBatchStartTimeout = {batch} sec\nBOOT_TIME = {began}\nMessageTimeout = {message} sec\n"
+HONEST_CONFIG = {"now": "2026-11-28T13:24:43", "batch": "10", "began": "2026-11-28T13:24:19", "message": "60"}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"batch": "9" * 400},
+        {"batch": "9" * 5000},
+        {"batch": "\u00b2"},
+        {"batch": "-5"},
+        {"batch": "1_0"},
+        {"message": "9" * 5000},
+        {"message": "None"},
+        {"began": "0001-01-01T00:00:00"},
+        {"began": "0001-01-01T00:00:00", "now": "0001-01-01T00:01:00"},
+        {"began": "9999-12-31T23:59:59", "now": "9999-12-31T23:59:59"},
+        {"now": "x" * 5000},
+    ],
+)
+def test_a_start_of_slurmctld_that_makes_no_sense_ends_nothing(lie: dict[str, str]) -> None:
+    """They are added to, and taken from, moments: what is too large is an OverflowError there."""
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, CONFIG.format(**HONEST_CONFIG | lie), ""))
+    with pytest.raises(SlurmError, match="when it began"):
+        slurm.last_start()
+
+
+def test_hosts_of_jobs_are_names() -> None:
+    hosts = ("c1", "$(id)", "--help", "../c2", "c3\x1b[2J", "c" * 5000)
+    text = "".join(f"2026-11-28T13:24:00 {host}\n" for host in hosts)
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    first, last = datetime(2026, 11, 28, 13, 23), datetime(2026, 11, 28, 13, 25)
+    assert slurm.started_on(first, last) == {"c1"}

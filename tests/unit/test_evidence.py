@@ -110,6 +110,16 @@ def test_a_cluster_that_can_not_tell_anything_hides_no_failure(tmp_path: Path) -
     assert "assert not 'the server came'" in told and "1 failed" in told
 
 
+def test_a_command_that_failed_tells_what_it_said(tmp_path: Path) -> None:
+    code = (
+        "import subprocess\n\ndef test_one():\n    argv = ['sh', '-c', 'echo told; echo wrong >&2; exit 3']\n"
+    )
+    code += "    subprocess.run(argv, capture_output=True, check=True)\n"
+    told = run_tests(tmp_path, code).stdout
+    assert "stdout of the command -" in told and "stderr of the command -" in told
+    assert "\nwrong\n" in told and "\ntold\n" in told
+
+
 def test_a_test_that_passes_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "engine.log").write_text("the end of the log\n")
     told = run_tests(tmp_path, CLUSTER + "def test_one(cluster):\n    pass\n").stdout

@@ -9,8 +9,9 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: leaving_nodes
-short_description: Refuse a slurm.conf without nodes or partitions that are in use
+short_description: Refuse a slurm.conf for another version, or without nodes or partitions that are in use
 description:
+  - Compares the version of Slurm that a new slurm.conf is for with the slurmctld that is installed here.
   - Compares what the running slurmctld knows with a new slurm.conf. A node or partition that its slurm.conf
     no longer names takes its jobs with it; from 23.11 on `scontrol reconfigure` does that without a word,
     and the jobs' processes live on (measured on 26.05.5).
@@ -25,6 +26,10 @@ options:
     description: Where it is written to; files that it includes are looked for beside it.
     type: path
     default: /etc/slurm/slurm.conf
+  version:
+    description: The version of Slurm that it is for, two numbers. Empty, nothing is compared.
+    type: str
+    default: ""
   loaded_file:
     description: A file with the text that slurmctld has loaded. It counts where slurmctld does not answer.
     type: path
@@ -169,6 +174,18 @@ class Host:
             return ""
 
 
+def wrong_version(host, wanted):
+    """Say that another version is installed; nothing if it is the one, or none is there yet."""
+    lines, _ = host.ask("slurmctld", "-V")
+    found = re.search(r"(\d+\.\d+)", " ".join(lines or []))
+    if not wanted or not found or found.group(1) == wanted:
+        return ""
+    return (
+        f"Nothing was changed: slurmctld {found.group(1)} is installed here, and slurm.conf would be for "
+        f"{wanted}. Set slurm_version in the cluster file, or install the other slurmctld."
+    )
+
+
 def addresses(text, host):
     """Map node names to their addresses as a slurm.conf gives them; Slurm itself may show the name."""
     found = {}
@@ -185,18 +202,24 @@ def main():
     spec = {
         "slurm_conf": {"type": "str", "required": True},
         "slurm_conf_path": {"type": "path", "default": "/etc/slurm/slurm.conf"},
+        "version": {"type": "str", "default": ""},
         "loaded_file": {"type": "path", "required": True},
         "port": {"type": "int", "default": 22},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     host, new = Host(module), module.params["slurm_conf"]
+    wrong = wrong_version(host, module.params["version"])
+    if wrong:
+        module.fail_json(msg=wrong)
     directory = os.path.dirname(module.params["slurm_conf_path"])
     new = "\n".join([new, *(host.text(path) for path in included(new, directory))])
     old = host.text(module.params["loaded_file"]).partition("\n# gres.conf\n")[0]
     shown, why = host.ask("scontrol", "--oneliner", "show", "node")
     if shown is None:
         # Nothing runs there yet, or a slurmctld is down that this run may be meant to bring back.
-        gone = sorted(host.nodes(old) - host.nodes(new))
+        # scontrol expands names only where there is a slurm.conf: before the first deploy there is none.
+        fewer = set(names(old, "NodeName")) - set(names(new, "NodeName"))
+        gone = sorted(host.nodes(old) - host.nodes(new)) if fewer else []
         lost = sorted(set(names(old, "PartitionName")) - set(names(new, "PartitionName")))
         if gone or lost:
             module.fail_json(

@@ -6,16 +6,26 @@ What they print is read in adapters/slurm_reading.py and adapters/slurm_text.py.
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm_reading import Reader
 from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
-from slurm_powersave.model.nodes import SlurmSnapshot
-from slurm_powersave.model.outside_text import VERSION, matching
+from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
+from slurm_powersave.model.outside_text import NODE_NAME
+from slurm_powersave.model.slurm_version import Version
 
 Shell = Callable[[Sequence[str], float], Completed]
 """Runs argv on the slurmctld host within a number of seconds."""
+
+_TIME = "%Y-%m-%dT%H:%M:%S"
+_STANDARD = "SLURM_TIME_FORMAT=standard"
+_BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
+_STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
+_START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
+_YEARS = range(2000, 9000)
+"""A moment outside of them is none, and too near to where a date ends."""
 
 
 def largest_answer(nodes: int) -> int:
@@ -45,7 +55,12 @@ class ScontrolSlurm:
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
     ) -> None:
-        """Run `scontrol update` for nodes, folded into one hostlist."""
+        """Run `scontrol update` for nodes, folded into one hostlist.
+
+        With RESUME the reason goes, too: 24.11 keeps it. An empty one is ignored, a blank is not (measured).
+        """
+        if state == "RESUME":
+            reason = " "
         fields = {"state": state or None, "reason": reason or None, "comment": comment}
         given = [f"{key}={value}" for key, value in fields.items() if value is not None]
         self._run(["scontrol", "update", f"nodename={fold(nodes)}", *given], f"set {' '.join(given)}")
@@ -61,8 +76,8 @@ class ScontrolSlurm:
         self._run(["scontrol", "reboot", *words, fold(nodes)], "ask for a reboot")
 
     def suspend_exc_nodes(self) -> frozenset[str]:
-        """Run `scontrol show config`; from 23.02 on a list may end in `:COUNT`."""
-        config = self._run(["scontrol", "show", "config"], "tell its configuration")
+        """Run `scontrol show config`; a list may end in `:COUNT`."""
+        config = self._config()
         value = re.search(r"^SuspendExcNodes\s*= (?!\(null\))(\S+)$", config, re.MULTILINE)
         try:
             return frozenset(expand_any(re.sub(r":[0-9]+(?=,|$)", "", value[1])) if value else ())
@@ -76,13 +91,41 @@ class ScontrolSlurm:
             f"update job {job}",
         )
 
-    def version(self) -> str:
-        """Return Slurm's version, for example 22.05.8."""
-        words = self._run(["scontrol", "--version"], "tell its version").split()
-        found = matching(VERSION, words[-1] if words else "")
-        if not found:
-            raise SlurmError("Slurm's version can't be read", where="scontrol --version")
-        return found
+    def running_version(self) -> Version:
+        """Run `scontrol show config`: its SLURM_VERSION is slurmctld's (src/api/config_info.c).
+
+        `scontrol --version` tells of the installed programs only.
+        """
+        found = re.search(r"^SLURM_VERSION\s*= (\S+)\s*$", self._config(), re.MULTILINE)
+        try:
+            return Version.of(found[1] if found else "")
+        except ValueError:
+            said = f"SLURM_VERSION is {found[1][:40]!r}" if found else "there is no SLURM_VERSION"
+            raise SlurmError("Slurm does not tell its version", where="slurmctld", why=said) from None
+
+    def _config(self) -> str:
+        return self._run(["scontrol", "show", "config"], "tell its configuration")
+
+    def last_start(self) -> SlurmStart:
+        """Run `date` and `scontrol show config`: both tell the local time of slurmctld's host."""
+        out = self._run(["sh", "-c", _BEGAN], "tell when it began")
+        now, _, config = out.partition("\n")
+        found = dict(_START.findall(config))
+        try:
+            at, read = (_moment(text) for text in (found["BOOT_TIME"], now))
+            # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
+            patience = _seconds(found["BatchStartTimeout"]) + min(_seconds(found["MessageTimeout"]), 10)
+        except (KeyError, ValueError) as error:
+            raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
+        return SlurmStart(at, (read - at).total_seconds(), patience)
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Run `squeue` for all running jobs."""
+        out = self._run(_STARTED, "read running jobs")
+        begun = [line.split() for line in out.split("\n")]
+        span = first.strftime(_TIME), last.strftime(_TIME)
+        hosts = {words[1] for words in begun if len(words) == 2 and span[0] <= words[0] <= span[1]}
+        return frozenset(name for name in hosts if NODE_NAME.fullmatch(name))
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         return _checked(self._shell(argv, self._timeout), what)
@@ -98,6 +141,19 @@ def _checked(done: Completed, what: str) -> str:
             why=(done.err or done.out).strip()[-300:] or f"exit code {done.rc}",
         )
     return done.out
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.strptime(text.strip()[:40], _TIME)
+    if found.year not in _YEARS:
+        raise ValueError(f"no moment: {found}")
+    return found
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise ValueError(f"no seconds: {text[:40]!r}")
+    return int(text)
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:

@@ -13,7 +13,7 @@ answer is believed if it has exactly one line for each node that was asked for, 
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slurm_powersave.model.errors import HostlistError
@@ -97,15 +97,15 @@ def parse_node(line: str) -> SlurmNode | None:
     behind = line[state.end() :]
     written = _WRITTEN.search(behind)
     numbers, text = (behind[: written.start()], behind[written.start() :]) if written else (behind, "")
-    before, after = _fields(line[: state.start()]), _fields(numbers)
+    before = line[: state.start()]
     reason, who, rest = _reason(text)
     return SlurmNode(
         name,
         frozenset(state["flags"].split("+")),
         reason,
         who,
-        _boot_time(after.get("BootTime", "")),
-        _comment(rest, {*before, *after, "State", "Reason"}),
+        _boot_time(_value(numbers, "BootTime")),
+        _comment(rest, f"{before} {numbers}"),
         _promised(before),
     )
 
@@ -120,17 +120,10 @@ def read_names(text: str) -> frozenset[str]:
     return frozenset(name for name in text.split("\n") if NODE_NAME.fullmatch(name))
 
 
-def _fields(text: str) -> dict[str, str]:
-    """Split `Key=value` words; a value goes on until the next key. A key that is there twice is left out."""
-    found: dict[str, str] = {}
-    twice = set()
-    places = list(_FIELD.finditer(text))
-    for this, following in zip(places, [*places[1:], None], strict=True):
-        end = following.start() if following else len(text)
-        if this[1] in found:
-            twice.add(this[1])  # a slurmd may say in its OS= what it likes
-        found[this[1]] = text[this.end() : end].strip()
-    return {key: value for key, value in found.items() if key not in twice}
+def _value(text: str, key: str) -> str:
+    """Return a field's first word; nothing if it is there twice: a slurmd says in OS= what it likes."""
+    found = re.findall(rf"(?:^| ){key}=(\S*)", text)
+    return found[0] if len(found) == 1 else ""
 
 
 def _reason(text: str) -> tuple[str, str, str]:
@@ -149,7 +142,7 @@ def _reason(text: str) -> tuple[str, str, str]:
     return text[:cut].strip(), "", text[cut:]
 
 
-def _comment(text: str, elsewhere: Iterable[str]) -> str:
+def _comment(text: str, in_front: str) -> str:
     """Cut the comment out of what stands behind the reason.
 
     It ends at the next field. A key that has its place in front of the reason is the writer's own word.
@@ -157,14 +150,14 @@ def _comment(text: str, elsewhere: Iterable[str]) -> str:
     if not text.startswith(" Comment="):
         return ""
     text = text.removeprefix(" Comment=")
-    own = {*elsewhere, "Comment"}
+    own = {"State", "Reason", "Comment", *_FIELD.findall(in_front)}
     ends = (found.start() for found in _FIELD.finditer(text) if found.start() and found[1] not in own)
     return text[: next(ends, len(text))].strip()
 
 
-def _promised(fields: Mapping[str, str]) -> NodeFacts | None:
+def _promised(text: str) -> NodeFacts | None:
     """What slurm.conf says; a larger node that registers does not change it (measured on 22.05.8)."""
-    cpus, memory = (fields.get(name, "").partition(" ")[0] for name in ("CPUTot", "RealMemory"))
+    cpus, memory = _value(text, "CPUTot"), _value(text, "RealMemory")
     if _NUMBER.fullmatch(cpus) and _NUMBER.fullmatch(memory):
         return NodeFacts(int(cpus), int(memory))
     return None

@@ -136,7 +136,9 @@ def _variables(
             "hooks": HOOKS,
             "fast_start": cluster.fast_start_on,
             "fast_start_path": FAST_START,
+            "slurm_version": str(cluster.slurm_release),
             "reconfigure_takes_nodes": cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
+            "reconfigure_ends_prologs": cluster.slurm_has(Difference.WAITING_PROLOG_KILLED),
             "scripts": {
                 "prolog": {"source": str(cluster.prolog or ""), "path": SITE_PROLOG},
                 "epilog": {"source": str(cluster.epilog or ""), "path": SITE_EPILOG},

@@ -5,9 +5,10 @@ What could not be read is told as such, and only what depends on it is left out.
 
 from collections.abc import Mapping
 
-from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers
+from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers, slurm_running
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
+from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
 
 _PROVIDER = "terraform-provider-openstack/openstack"
@@ -25,7 +26,13 @@ _TODO = {
 }
 
 
-def findings(cluster: Cluster, facts: Mapping[str, CloudFacts], tools: Tools, here: Here) -> list[Finding]:
+def findings(
+    cluster: Cluster,
+    facts: Mapping[str, CloudFacts],
+    tools: Tools,
+    here: Here,
+    running: Running = Running(),  # noqa: B008  # frozen
+) -> list[Finding]:
     """Find all that is in the way of a deploy, errors first.
 
     Args:
@@ -33,8 +40,9 @@ def findings(cluster: Cluster, facts: Mapping[str, CloudFacts], tools: Tools, he
         facts: what each cloud told that could be asked.
         tools: what runs on this host.
         here: what this host holds of the cluster.
+        running: what the slurmctld that runs said of its version.
     """
-    found = list(_tools(tools))
+    found = [*slurm_running.findings(cluster, running), *_tools(tools)]
     for name, read in facts.items():
         ask = Ask(cluster, name, read, here)
         for check in (

@@ -26,7 +26,7 @@ ISSUED = " : reboot issued"
 # After `scontrol reconfigure` 22.05.8 shows root as the one who set them (measured): known by their words.
 _SLURMS = re.compile(
     r"^(Not responding|ResumeTimeout reached|Node unexpectedly rebooted)"
-    r"| : reboot (issued|timed out|complete)$"
+    r"|(^| ): reboot (issued|timed out|complete)$"
 )
 _KEYS = {"reimage": "image", "resize": "flavor"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*", re.ASCII)
@@ -43,8 +43,8 @@ class Wish:
 
 
 def words(reason: str) -> str:
-    """Return the operator's words of a reason."""
-    return reason.removesuffix(ISSUED).strip()
+    """Return the operator's words of a reason; none are left of one that was blanked (": reboot issued")."""
+    return f" {reason}".removesuffix(ISSUED).strip()
 
 
 def asked(kind: Kind, target: str = "") -> str:
@@ -92,6 +92,8 @@ def wish(
         flavors: the cloud's flavors; None if it can't tell.
         promised: what slurm.conf says of the node; None if that is not known.
     """
+    if words(reason).endswith(ISSUED):
+        reason = ""  # an earlier request's words: 24.11 keeps them, and adds to them once more
     first, *more = words(reason).split() or [""]
     command = first.rstrip(":,;").lower()
     named, wrong = _named(command, more)
@@ -161,6 +163,14 @@ def is_reboot(reason: str) -> bool:
 def is_command(reason: str) -> bool:
     """Tell whether a reason begins with one of our words: then it is a reboot's, and nobody's DRAIN."""
     return words(reason).partition(" ")[0].rstrip(":,;").lower() in {"reboot", *_KEYS}
+
+
+def is_stale(node: SlurmNode) -> bool:
+    """Tell whether a node in service shows a reason that has been served: ours, or a reboot's words."""
+    if node.has("DRAIN", "DOWN", "FAIL", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
+        return False
+    served = f" {node.reason}".endswith(ISSUED) and (is_command(node.reason) or not words(node.reason))
+    return policy.is_ours(node.reason) or served
 
 
 def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.reboot import is_stale, set_aside
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
@@ -35,6 +35,8 @@ class Finding:
     """What is asked for on our own account; None for what is only said."""
     state: str = ""
     """What Slurm is told to make of the node; empty for nothing."""
+    blank: bool = False
+    """Slurm is told to forget the node's reason."""
 
 
 def differences(
@@ -74,6 +76,8 @@ def differences(
             )
         elif seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL") and node not in held:
             found.append(Finding("stuck", node, "+".join(sorted(seen.flags)), state="POWER_DOWN"))
+        elif is_stale(seen) and node not in held:
+            found.append(Finding("stale-reason", node, f"in service, and shows: {seen.reason}", blank=True))
         elif seen.up and not names[node]:
             # One with a job is only named: a server that has lost its tag looks like one that is gone.
             state = "" if seen.in_use or aside else "POWER_DOWN"

@@ -74,9 +74,9 @@ class Difference(Enum):
         since=Version(25, 5),
     )
     PROLOG_SLURMCTLD_DELAYS_SALLOC = Row(
-        "Any PrologSlurmctld makes salloc take 3 s on nodes that are up; later it takes less than 0.2 s.",
+        "Any PrologSlurmctld makes salloc take 3 s on nodes that are up; later it takes about 0.1 s.",
         "Fast start is off unless the cluster file has `fast_start: true`.",
-        "measured on 22.05.8, 24.11.5 and 26.05.5; where it ends is not known",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; that it ends with 23.02 is assumed",
         before=Version(23, 2),
     )
     SUSPEND_EXC_NODES_COUNT = Row(
@@ -130,31 +130,60 @@ class Difference(Enum):
     DRAIN_HOLDS_DURING_POWER_DOWN = Row(
         "A DRAIN set before POWER_DOWN_FORCE stays until the node is POWERING_DOWN: no job gets the node in "
         "between. On 22.05 no job gets it either, because it is DOWN (not responding) in that time.",
-        "After a failed resume the engine sets DRAIN as soon as the node is POWERING_DOWN.",
+        "After a failed resume the engine sets DRAIN, then POWER_DOWN_FORCE, and DRAIN once more as soon as "
+        "the node is POWERING_DOWN, which wipes the first one. Before 24.11 only the last two.",
         "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
         since=Version(24, 11),
     )
     NO_REQUEUE_JOBS_ARE_REQUEUED = Row(
-        "With requeue_on_resume_failure a failed resume requeues jobs of `--no-requeue`, too; before that "
-        "they end.",
+        "With requeue_on_resume_failure a failed resume (DRAIN while POWERING_UP, ResumeTimeout) requeues "
+        "jobs of `--no-requeue`, too; before that they end.",
         "The parameter is set where it exists.",
         "measured on 24.11.5 and 26.05.5; 22.05 is treated like 24.11; the beginning was read",
         since=Version(25, 5),
     )
     POWER_UP_FORGOTTEN = Row(
         "POWER_UP for a node that is POWERING_DOWN is accepted and forgotten.",
-        "`resize` asks again when the node is POWERED_DOWN.",
-        "measured on 26.05.5; older versions were not looked at and are treated alike",
+        "`resize` and `resume` ask again when the node is POWERED_DOWN.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5",
     )
     NODE_ADDR_BECOMES_NAME = Row(
         "When a node is POWERED_DOWN its NodeAddr becomes its name; before that only with cloud_reg_addrs.",
         "The login node's /etc/hosts has all nodes, and cloud_reg_addrs is not set, on every version.",
-        "measured on 22.05.8, 24.11.5 and 26.05.5; the beginning was read",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; assumed from where cloud_reg_addrs is the default",
         since=Version(23, 11),
+    )
+    REASON_STAYS = Row(
+        "The reason of a node stays when it is back in service after RESUME or a reboot, and the next plain "
+        "`scontrol reboot` shows it as its own.",
+        "The engine blanks a reason that it has served: an old `reimage` must not be read once more.",
+        "measured on 24.11.5; gone on 22.05.8 and 26.05.5; where it begins and ends is not known",
+        since=Version(23, 2),
+        before=Version(26, 5),
+    )
+    ASAP_KEEPS_DRAIN = Row(
+        "`scontrol reboot ASAP` without nextstate keeps a DRAIN that was there; before that it is lost.",
+        "A DRAIN of somebody else is put back after a reboot, on every version.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(24, 11),
+    )
+    RESUME_OF_NODE_THAT_IS_OFF_IS_CLEAN = Row(
+        "RESUME of a drained node that is powered down leaves it IDLE and POWERED_DOWN; before that "
+        "NOT_RESPONDING, too, and after a reconfigure 22.05 gives such a node to no job.",
+        "A node that is POWERED_DOWN and NOT_RESPONDING is powered down once more, on every version.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(26, 5),
+    )
+    JOB_REBOOT_IGNORED = Row(
+        "`sbatch --reboot` for a node that is up is ignored: the job starts there without a reboot. Before "
+        "that ResumeProgram is called for the node.",
+        "Nothing can be done: nobody is told. `scontrol reboot` does it.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5, without NodeFeaturesPlugins; where it begins is not known",
+        since=Version(24, 11),
     )
     EXPEDITING = Row(
         "A job of `sbatch --requeue=expedite` is EXPEDITING, not PENDING, while it waits again.",
-        "Not used.",
+        "It counts as a job that waits, on every version.",
         "measured on 26.05.5; where it begins is not known",
         since=Version(26, 5),
     )
@@ -177,9 +206,16 @@ class Difference(Enum):
     )
     WAITING_PROLOG_KILLED = Row(
         "A reconfigure or restart of slurmctld kills a waiting PrologSlurmctld and does not run it again.",
-        "With fast start such a job begins up to 30 s later; it is not lost.",
-        "measured on 22.05.8 and 26.05.5; where it begins is not known: assumed for all versions after 22.05",
-        since=Version(23, 2),
+        "With fast start such a job begins up to 30 s later; it is not lost. Our own reconfigure or restart "
+        "waits, at most a minute, until no job is CONFIGURING.",
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known: assumed from 25.05 on",
+        since=Version(25, 5),
+    )
+    LAST_SCRIPTS_LOST = Row(
+        "A job that is let go while slurmctld ends is RUNNING, and its script is never sent; Slurm requeues "
+        "it when its node registers the next time, up to half an hour later.",
+        "A minute after each start of slurmctld the engine lets the nodes of such jobs register.",
+        "measured on 22.05.8 and 24.11.5 at a restart, on 26.05.5 at a reconfigure, too",
     )
 
     # What commands answer
@@ -188,8 +224,8 @@ class Difference(Enum):
         "`scontrol reboot` of a node that is powered down writes an error and ends with exit code 0; before "
         "that it writes nothing.",
         "An error on standard error is a refusal, on every version.",
-        "measured on 22.05.8 and 26.05.5; where it begins is not known",
-        since=Version(26, 5),
+        "measured on 22.05.8, 24.11.5 and 26.05.5; where it begins is not known",
+        since=Version(24, 11),
     )
     NODE_HAS_INSTANCE = Row(
         "`scontrol -o show node` has Extra, InstanceId and InstanceType behind Reason and Comment.",

@@ -16,7 +16,7 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
-from slurm_powersave.decide import addresses, flavors, storage
+from slurm_powersave.decide import addresses, flavors, slurm_running, storage
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
@@ -50,7 +50,8 @@ class Talk:
 def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False, check: bool = True) -> bool:
     """Create or update network, login node and Slurm; return False if the person said no.
 
-    With `check` the clouds are asked first, and nothing is done if something is in the way.
+    With `check` the clouds are asked first, and nothing is done if something is in the way. Without it only
+    slurmctld is asked for its version: a slurm.conf for another version may keep it from starting.
 
     Raises:
         PowersaveError: what failed; a second call goes on from there.
@@ -58,6 +59,8 @@ def deploy(cluster: Cluster, talk: Talk, *, dry_run: bool = False, check: bool =
     connect.command(cluster).check()
     if check:
         _refuse_findings(preflight.look(cluster), talk)
+    else:
+        slurm_running.refuse(cluster, preflight.slurmctld(cluster))
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
@@ -102,7 +105,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         raise ConfigError(
             f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
             todo="Mend what is named above; `slurm-powersave check` looks again. "
-            "`deploy --no-check` goes on all the same.",
+            "`deploy --no-check` does not look at the clouds.",
         )
 
 

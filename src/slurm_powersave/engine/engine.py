@@ -11,6 +11,7 @@ from typing import Protocol
 from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
+from slurm_powersave.engine.lost_scripts import LostScripts
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
@@ -69,6 +70,7 @@ class Engine:
         self._failures = Failures(world, self.operations)
         self._reconciler = Reconciler(world, self.operations)
         self._purge_at = float("-inf")
+        self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
 
@@ -106,6 +108,7 @@ class Engine:
         self._terraform()
         self._plays.start()
         self._reconciler.step()
+        self._lost_scripts.step()
 
     def _purge(self) -> None:
         """Once an hour: drop from the journal what nobody needs after a week."""

@@ -1,8 +1,9 @@
 """Telling Slurm of a failure, letting the node rest, and giving it back.
 
-The order is Slurm's (measured on 22.05.8 and 24.11.5): POWER_DOWN_FORCE requeues the job; a DRAIN
-set before the node is POWERING_DOWN is wiped; one set then stays, and without it Slurm would ask
-for the same node again at once.
+The order is Slurm's (measured on 22.05.8, 24.11.5 and 26.05.5): POWER_DOWN_FORCE requeues the job; a DRAIN
+set before the node is POWERING_DOWN is wiped at that moment; one set then stays, and without it Slurm would
+ask for the same node again at once. Where it keeps jobs away until then a DRAIN comes first, too; alone it
+would not do: it calls no SuspendProgram.
 """
 
 import logging
@@ -12,6 +13,7 @@ from functools import partial
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -79,6 +81,8 @@ class Failures:
             if set_aside(node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
                 self._world.journal.save_hold(self._new_hold(op, reason=node.reason))
+            elif self._world.slurm_has(Difference.DRAIN_HOLDS_DURING_POWER_DOWN):
+                self._drain(op, self._held(op))
             if self._try(partial(self._world.slurm.update_nodes, [op.node], state="POWER_DOWN_FORCE"), op):
                 self._told[op.id] = self._world.now()
 
@@ -88,17 +92,20 @@ class Failures:
         for job in jobs:
             self._try(partial(self._world.slurm.update_job, job.id, AdminComment=text), op)
 
-    def _hold(self, op: Operation, node: SlurmNode) -> None:
-        now = self._world.now()
+    def _held(self, op: Operation) -> Hold:
+        """Return the node's rest; recorded before Slurm is told, and once for an operation."""
         hold = self._world.journal.holds().get(op.node)
-        if hold is None or (hold.operation != op.id and hold.until <= now):
+        if hold is None or (hold.operation != op.id and hold.until <= self._world.now()):
             record = self._world.record(op.node)
             self._world.save(replace(record, failures=record.failures + 1))
             hold = self._new_hold(op)
             self._world.journal.save_hold(hold)
-        if not set_aside(node) and not self._try(
-            partial(self._world.slurm.update_nodes, [op.node], state="DRAIN", reason=hold.reason), op
-        ):
+        return hold
+
+    def _hold(self, op: Operation, node: SlurmNode) -> None:
+        now = self._world.now()
+        hold = self._held(op)
+        if not set_aside(node) and not self._drain(op, hold):
             return
         self._world.journal.save_hold(
             Hold(hold.node, hold.operation, hold.failure, hold.reason, hold.until, True)
@@ -107,6 +114,10 @@ class Failures:
         for job in op.jobs:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
         self._ops.move(op, phases.DELETE_QUEUED)
+
+    def _drain(self, op: Operation, hold: Hold) -> bool:
+        update = self._world.slurm.update_nodes
+        return self._try(partial(update, [op.node], state="DRAIN", reason=hold.reason), op)
 
     def _new_hold(self, op: Operation, reason: str | None = None) -> Hold:
         failure = op.failure or FailureClass.UNKNOWN

@@ -1,13 +1,15 @@
-"""Asking the clouds before anything is made: `check`, and the first step of `deploy`."""
+"""Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import flavors, preflight
+from slurm_powersave.decide import flavors, preflight, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.decide.slurm_running import Running
+from slurm_powersave.engine.observe import running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
 from slurm_powersave.ports import FactsCloud
@@ -20,7 +22,7 @@ class Report:
     """What was asked, and what was found."""
 
     asked: tuple[str, ...]
-    """For a person: `cloud NAME: what of it`."""
+    """For a person: `cloud NAME: what of it`, and the like of Terraform and slurmctld."""
     findings: tuple[Finding, ...]
     flavors: dict[str, tuple[str, ...]]
     """Pool -> the flavors that its nodes may have, the preferred one first."""
@@ -32,21 +34,38 @@ class Report:
 
 
 def look(cluster: Cluster) -> Report:
-    """Ask all clouds and Terraform at the same time. Nothing is changed anywhere."""
-    with ThreadPoolExecutor(max_workers=1 + len(cluster.clouds)) as pool:
+    """Ask all clouds, slurmctld and Terraform at the same time. Nothing is changed anywhere."""
+    with ThreadPoolExecutor(max_workers=2 + len(cluster.clouds)) as pool:
+        slurm = pool.submit(slurmctld, cluster)
         terraform = pool.submit(tools.read, connect.command(cluster), cluster.layout.terraform)
         reads = {name: pool.submit(_facts, cluster, name) for name in cluster.clouds}
     facts = {name: read.result() for name, read in reads.items()}
     found = terraform.result()
     asked = [f"terraform {found.terraform}"] if found.terraform else []
     asked += [f"cloud {name}: {line}" for name, one in facts.items() for line in _asked(one)]
+    asked += slurm_running.asked(cluster, slurm.result())
     known = {name: one.flavors for name, one in facts.items() if one and one.flavors is not None}
     told = {name: one for name, one in facts.items() if one}
     return Report(
         tuple(asked),
-        tuple(preflight.findings(cluster, told, found, _here(cluster))),
+        tuple(preflight.findings(cluster, told, found, _here(cluster), slurm.result())),
         flavors.by_pool(cluster, known),
     )
+
+
+def offline(cluster: Cluster) -> Report:
+    """Find what can be found without asking anybody."""
+    return Report((), tuple(slurm_running.findings(cluster, Running())), {})
+
+
+def slurmctld(cluster: Cluster) -> Running:
+    """Ask slurmctld for its version. Where there is no login node yet nobody is asked."""
+    local = cluster.login.connection == "local"
+    if not local and not _deployed(cluster):
+        return Running()
+    told = running(connect.slurm(cluster))
+    # This host may have no slurmctld before the first deploy.
+    return Running() if told.trouble and local and not cluster.layout.applied.exists() else told
 
 
 def _asked(facts: CloudFacts | None) -> tuple[str, ...]:
@@ -73,8 +92,11 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
 def _here(cluster: Cluster) -> Here:
     layout = cluster.layout
     key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
-    deployed = (layout.base / "terraform.tfstate").exists()
-    return Here(key, deployed, _addresses(cluster))
+    return Here(key, _deployed(cluster), _addresses(cluster))
+
+
+def _deployed(cluster: Cluster) -> bool:
+    return (cluster.layout.base / "terraform.tfstate").exists()
 
 
 def _addresses(cluster: Cluster) -> dict[str, str]:

@@ -305,6 +305,10 @@ class Reboots:
                 return self._outside.tell(op, "RESUME")
             update, reason = self._world.slurm.update_nodes, reasons.words(node.reason)
             return self._outside.say(op, "reason", lambda: update([op.node], reason=reason))
+        if not aside and reasons.is_stale(node):
+            # Difference.REASON_STAYS: the next plain `scontrol reboot` would show it as its own.
+            update = self._world.slurm.update_nodes
+            return self._outside.say(op, "reason", lambda: update([op.node], reason=" "))
         return True
 
     def _comment(self, op: Operation, text: str) -> bool:

@@ -70,11 +70,15 @@ class Reconciler:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
         # Told once: what has not helped is not done again and again.
-        stuck = [f.node for f in sure if f.state and (f.kind, f.node) not in self._said]
+        new = [f for f in sure if (f.kind, f.node) not in self._said]
+        stuck = [f.node for f in new if f.state]
+        stale = [f.node for f in new if f.blank]
         self._said = {(finding.kind, finding.node) for finding in sure}
         adoption.settle(self._world, sure, servers)
         if stuck:
             self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
+        if stale:
+            self._world.slurm.update_nodes(stale, reason=" ")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode], now)
         self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}

@@ -9,12 +9,14 @@ from slurm_powersave.adapters import connect, lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.adapters.playbooks import run_playbook
+from slurm_powersave.decide import slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
 from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.engine import applied, deploy
 from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.errors import ConfigError, LockedError, PlaybookError, PowersaveError
@@ -63,8 +65,10 @@ class Resizing:
         """Resize; None if the person said no.
 
         Raises:
+            ConfigError: slurmctld runs another version than the cluster file names.
             PowersaveError: what failed, or was left.
         """
+        slurm_running.refuse(self._cluster, running(self._slurm))
         if dry_run:
             found = self._change()
             return Done(found, self._show(found), {})

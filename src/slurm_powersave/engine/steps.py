@@ -24,6 +24,8 @@ log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
+_ASK_FOR = 60.0
+"""Seconds in which an operator's POWER_UP that had no effect is given again."""
 _COMPLETING = 60.0
 """Seconds that a node which is powering down may take to complete its last job."""
 _BUSY_SHARD = 60.0
@@ -124,6 +126,8 @@ class Steps:
                 self._ops.move(op, phases.DELETE_QUEUED if servers else phases.QUEUED)
             elif node and node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
+            elif late and node and node.has("POWERED_DOWN") and self._ask_again(op):
+                return
             elif late:
                 self._ops.finish(op, phases.CANCELLED, f"Slurm no longer waits for it ({flags})")
         elif node and node.going_down and node.has("COMPLETING") and snapshot.taken - op.since < _COMPLETING:
@@ -138,6 +142,14 @@ class Steps:
             self._ops.move(op, phases.DELETE_QUEUED if servers else phases.RELEASING)
         elif late:
             self._ops.finish(op, phases.REFUSED, f"Slurm does not power it down ({flags})")
+
+    def _ask_again(self, op: Operation) -> bool:
+        """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
+        request = self._world.journal.request(op.request)
+        if not request or request.source != "operator" or self._world.now() - op.created > _ASK_FOR:
+            return False
+        self._ops.move(op, phases.ASKING)
+        return True
 
     def _boots_again(self, op: Operation, servers: tuple[Server, ...]) -> bool:
         """`sbatch --reboot` calls ResumeProgram for a node that is up (with a job id and no resume file)."""

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.engine.catalogue import Catalogue
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
 
 log = logging.getLogger("slurm_powersave")
@@ -42,6 +44,10 @@ class World:
     def now(self) -> float:
         """Return seconds since the epoch."""
         return self.clock.now()
+
+    def slurm_has(self, difference: Difference) -> bool:
+        """Tell whether the slurmctld that runs does it; before its version is known the file's counts."""
+        return has(self.slurm_view.version.known or self.cluster.slurm_release, difference)
 
     def desired(self, name: str) -> DesiredNode:
         """Return what a node is to be: recorded once, or from the cluster file the first time."""
@@ -93,6 +99,37 @@ class _Backoff:
         self.next_try = now + self._wait
 
 
+class SlurmVersion:
+    """The version of the slurmctld that runs: asked for once, and anew after Slurm could not be read."""
+
+    def __init__(self, slurm: Slurm, clock: Clock) -> None:
+        self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
+        self._fresh, self._error = False, ""
+        self.known: Version | None = None
+        """None until slurmctld has told it."""
+
+    def may_change(self) -> None:
+        """Slurm can't be read: it may come back as another version."""
+        self._fresh = False
+
+    def refresh(self) -> None:
+        """Ask, unless it is known or asking failed a moment ago."""
+        if self._fresh or self._clock.now() < self._backoff.next_try:
+            return
+        try:
+            found = self._slurm.running_version()
+        except SlurmError as error:
+            if not self._error:
+                log.warning("the version of slurmctld could not be read: %s", error)
+            self._error = str(error)
+            self._backoff.failed(self._clock.now())
+        else:
+            if found != self.known:
+                log.info("slurmctld runs Slurm %s", found.text or found)
+            self.known, self._fresh, self._error = found, True, ""
+            self._backoff.ok(self._clock.now())
+
+
 class SlurmView:
     """The last reading of Slurm. While Slurm can't be read there is none, and nothing is decided on it."""
 
@@ -100,6 +137,7 @@ class SlurmView:
         self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
         self._snapshot: SlurmSnapshot | None = None
         self._promised: dict[str, NodeFacts | None] = {}
+        self.version = SlurmVersion(slurm, clock)
         self.error = ""
 
     def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
@@ -113,6 +151,7 @@ class SlurmView:
             if not self.error:
                 log.warning("slurm unreadable: %s", error)
             self._snapshot, self.error = None, str(error)
+            self.version.may_change()
             self._backoff.failed(self._clock.now())
         else:
             if self.error:
@@ -120,6 +159,7 @@ class SlurmView:
             self.error = ""
             self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
             self._backoff.ok(self._clock.now())
+            self.version.refresh()
 
     def promised(self, name: str) -> NodeFacts | None:
         """Return what slurm.conf promised of a node when it was last read; None if that is not known."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
@@ -224,6 +225,18 @@ class SlurmSnapshot:
     unreadable: frozenset[str] = frozenset()
     """Nodes about which the answer made no sense. They are not in `nodes`, and yet Slurm may know them:
     nothing is decided on them."""
+
+
+@dataclass(frozen=True)
+class SlurmStart:
+    """How slurmctld began to run: at its start, from 23.11 on at `scontrol reconfigure`, too."""
+
+    at: datetime
+    """In the local time of slurmctld's host, which is how Slurm tells the times of jobs."""
+    age: float
+    """Seconds since then."""
+    patience: float
+    """Seconds after a job's start in which Slurm does not miss its script yet."""
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,15 @@ def register(app: typer.Typer) -> None:
 def check(
     ctx: typer.Context,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only the cluster file; ask no cloud, run nothing.")
+        bool, typer.Option("--offline", help="Only the cluster file; ask nobody, run nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Check the cluster file, then ask the clouds whether it can be had; change nothing.
 
-    Credentials, images, flavors, networks and addresses, quota, key pair and names are looked at. All
-    problems are in one report. Exit code 2 if there are mistakes or errors; warnings alone are no reason.
+    Credentials, images, flavors, networks and addresses, quota, key pair and names are looked at, and the
+    version of slurmctld once it runs. All problems are in one report. Exit code 2 if there are mistakes or
+    errors; warnings alone are no reason.
     """
     from slurm_powersave.decide import settings
     from slurm_powersave.model.errors import ConfigError
@@ -44,10 +45,10 @@ def check(
     path = current.path()
     mistakes = settings.report(path)
     report = None
-    if not mistakes and not offline:
+    if not mistakes:
         from slurm_powersave.engine import preflight
 
-        report = preflight.look(current.cluster())
+        report = (preflight.offline if offline else preflight.look)(current.cluster())
     if json:
         render.print_json(_value(str(path), mistakes, report))
     else:
@@ -84,6 +85,8 @@ def _lines(path: str, mistakes: Sequence[Mistake], report: Report | None) -> Ite
     for found in report.findings:
         yield f"{found.severity}: {found.where}: {found.wrong}"
         yield f"  {found.right}"
+    if not report.asked and not report.findings:
+        return
     errors = len(report.errors)
     warnings = len(report.findings) - errors
     yield f"{_count(errors, 'error')}, {_count(warnings, 'warning')}; nothing was changed."

@@ -13,6 +13,7 @@ from slurm_powersave.surfaces.session import Json, session
 if TYPE_CHECKING:
     from slurm_powersave.adapters.journal import SqliteJournal
     from slurm_powersave.decide.settings import Cluster
+    from slurm_powersave.decide.slurm_running import Running
     from slurm_powersave.decide.status import StatusRow
     from slurm_powersave.engine.observe import Observation
 
@@ -35,9 +36,11 @@ def status(
     Where a server has another image or flavor than its pool wants, both are shown: what it has, and
     what it would get; "by hand" if somebody asked for what it has.
 
+    If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
     What can't be read is shown as ?, and why is said below; the exit code stays 0.
     """
     from slurm_powersave.adapters import connect, lock
+    from slurm_powersave.decide import slurm_running
     from slurm_powersave.engine.observe import observe
 
     current = session(ctx)
@@ -54,6 +57,7 @@ def status(
                 "engine": engine,
                 "waiting_requests": waiting,
                 "nodes": [asdict(row) for row in found],
+                "slurm_version": _version(cluster, seen.running),
                 "unreadable": dict(seen.unreadable),
             }
         )
@@ -73,8 +77,29 @@ def status(
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
+    if other := slurm_running.disagreement(cluster, seen.running):
+        render.print_lines([other.wrong, f"  {other.right}"])
     for what, why in seen.unreadable.items():
         render.note(f"{what} could not be read: {why}")
+    if seen.running.trouble and "slurm" not in seen.unreadable:
+        render.note(f"slurmctld's version could not be read: {seen.running.trouble}")
+
+
+def _version(cluster: Cluster, running: Running) -> dict[str, str | None]:
+    """Say what the cluster file names, what runs (null: it could not be read), and what follows."""
+    from slurm_powersave.decide import slurm_running
+    from slurm_powersave.decide.slurm_versions import standing
+
+    version = running.version
+    differs = slurm_running.disagreement(cluster, running)
+    return {
+        "cluster_file": cluster.slurm_version,
+        "running": (version.text or str(version)) if version else None,
+        "standing": str(standing(version or cluster.slurm_release)),
+        "wrong": differs.wrong if differs else "",
+        "right": differs.right if differs else "",
+        "unreadable": running.trouble,
+    }
 
 
 def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:

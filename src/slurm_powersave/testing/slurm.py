@@ -1,4 +1,4 @@
-"""A Slurm in memory: node states, power saving and its hooks, as measured on 22.05.8.
+"""A Slurm in memory: node states, power saving and its hooks, as measured on three versions.
 
 What it knows of Slurm is what the contract test shows on the real one (tests/contract/slurm_cases.py).
 """
@@ -6,10 +6,13 @@ What it knows of Slurm is what the contract test shows on the real one (tests/co
 import itertools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
@@ -25,6 +28,8 @@ _ISSUE_SECONDS = 0.5
 _PING_SECONDS = 1.0
 """How long a node is NOT_RESPONDING after RESUME although its slurmd answers (measured 0.1 to 1 s)."""
 
+_PATIENCE = 20.0
+"""What BatchStartTimeout and MessageTimeout come to if nobody sets them."""
 
 _BY_HAND = Reboot(asap=True, nextstate="RESUME")
 """For a node whose flags a test has set."""
@@ -46,13 +51,20 @@ class MemorySlurm:
     """Whether a node's slurmd runs."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
+    version: str = "22.05.8"
+    """Of the slurmctld that runs."""
     read: int = 0
     """How many nodes were read so far: what an event costs."""
     jobs: dict[int, SlurmJob] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
     """SuspendExcNodes."""
+    began: float = -1e6
+    """When slurmctld was started."""
+    lost: frozenset[int] = frozenset()
+    """Jobs that are RUNNING, and their scripts were never sent."""
     comments: dict[int, dict[str, str]] = field(default_factory=dict)
     """What was written to a job: field -> text."""
+    _started: dict[int, float] = field(default_factory=dict)
     _nodes: dict[str, SlurmNode] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
     _reboots: dict[str, Reboot] = field(default_factory=dict)
@@ -73,6 +85,15 @@ class MemorySlurm:
             self._set(name, add={"ALLOCATED"}, drop={"IDLE"})
         self._power_up(off)
         return job
+
+    def start(self, job: int) -> None:
+        """Let a job go whose nodes are up."""
+        self.jobs[job] = replace(self.jobs[job], state="RUNNING")
+        self._started[job] = self.clock.now()
+
+    def restart(self, *lost: int) -> None:
+        """Restart slurmctld; it has not sent the scripts of these jobs."""
+        self.began, self.lost = self.clock.now(), frozenset(lost)
 
     def end(self, job: int) -> None:
         """End a job; its nodes are idle."""
@@ -97,7 +118,8 @@ class MemorySlurm:
             if not booted:
                 return
             if node.has("REBOOT_ISSUED"):
-                self._put(slurm_reboot.booted(node, self._reboots.pop(name, _BY_HAND)))
+                request = self._reboots.pop(name, _BY_HAND)
+                self._put(slurm_reboot.booted(node, request, Version.of(self.version)))
         else:
             if node.has("POWERED_DOWN"):
                 self._say(name, "")
@@ -185,7 +207,8 @@ class MemorySlurm:
         self._check()
         self.read += len(nodes) or len(self._nodes)
         every = not nodes and not jobs
-        wanted = dict(self._nodes) if every else {name: self._nodes[name] for name in nodes}
+        known = [name for name in nodes if name in self._nodes]
+        wanted = dict(self._nodes) if every else {name: self._nodes[name] for name in known}
         found = [
             job
             for job in self.jobs.values()
@@ -194,6 +217,11 @@ class MemorySlurm:
         unread = frozenset(self.unreadable & wanted.keys())
         read = {name: node for name, node in wanted.items() if name not in unread}
         return SlurmSnapshot(self.clock.now(), read, tuple(found), unread)
+
+    def running_version(self) -> Version:
+        """Return the version."""
+        self._check()
+        return Version.of(self.version)
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Return the protected nodes."""
@@ -210,7 +238,7 @@ class MemorySlurm:
             if comment is not None:
                 self._put(replace(self._nodes[name], comment=comment))
             if reason and state != "RESUME":
-                self._say(name, reason, ROOT)
+                self._say(name, reason.strip(), ROOT)
             if state == "RESUME":
                 refused |= not self._resume(name)
             else:
@@ -236,6 +264,18 @@ class MemorySlurm:
         if fields.get("StartTime") == "now" and self.jobs[job].reason == "BeginTime":
             self.jobs[job] = replace(self.jobs[job], reason="Resources")
 
+    def last_start(self) -> SlurmStart:
+        """Return when slurmctld was started."""
+        self._check()
+        return SlurmStart(_date(self.began), self.clock.now() - self.began, _PATIENCE)
+
+    def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
+        """Return the first nodes of the jobs that were let go between these moments."""
+        self._check()
+        begun = [job for job, at in self._started.items() if first <= _date(at) <= last]
+        running = [self.jobs[job] for job in begun if job in self.jobs and self.jobs[job].state == "RUNNING"]
+        return frozenset(job.nodes[0] for job in running)
+
     def _check(self, nodes: Sequence[str] = ()) -> None:
         if self.unreachable:
             raise SlurmError(self.unreachable)
@@ -253,10 +293,22 @@ class MemorySlurm:
                 self._say(name, "")
             self._set(name, add={"POWER_DOWN"}, drop={"POWERED_DOWN"})
         elif state == "DRAIN":
+            if self._nodes[name].has("POWERING_UP"):
+                self._requeue(name)
             self._set(name, add={"DRAIN"})
+        elif state == "UNDRAIN":
+            self._undrain(name)
         elif state == "DOWN":
             self._requeue(name)
             self._set(name, add={"DOWN"}, drop={"IDLE"})
+
+    def _undrain(self, name: str) -> None:
+        """Let the node register anew: Slurm sees whose script it does not run."""
+        self._set(name, add={"NOT_RESPONDING"}, drop={"DRAIN"})
+        missed = any(name in self.jobs[job].nodes for job in self.lost)
+        if missed and self.clock.now() - self.began > _PATIENCE:
+            self.lost = frozenset()
+            self._requeue(name)
 
     def _resume(self, name: str) -> bool:
         node = self._nodes[name]
@@ -267,11 +319,16 @@ class MemorySlurm:
             self._set(name, add={"POWERED_DOWN", *extra}, drop={"POWERING_DOWN", "DRAIN"})
         elif node.has("DOWN", "DRAIN", *REBOOT):
             base = {"ALLOCATED", "MIXED"} & node.flags or {"IDLE"}
-            self._set(name, add={*base, "NOT_RESPONDING"}, drop={"DOWN", "DRAIN", *REBOOT})
+            clean = node.has("POWERED_DOWN") and self._has(Difference.RESUME_OF_NODE_THAT_IS_OFF_IS_CLEAN)
+            silent = set() if clean else {"NOT_RESPONDING"}
+            self._set(name, add={*base, *silent}, drop={"DOWN", "DRAIN", *REBOOT})
         else:
             return False
         self._say(name, "")
         return True
+
+    def _has(self, difference: Difference) -> bool:
+        return has(Version.of(self.version), difference)
 
     def _silent(self, node: SlurmNode) -> bool:
         return node.has("NOT_RESPONDING") and not node.has("POWERED_DOWN", "POWERING_UP", "DOWN")
@@ -306,3 +363,7 @@ class MemorySlurm:
         if node.flags != self._nodes[node.name].flags:
             self._since[node.name] = self.clock.now()
         self._nodes[node.name] = node
+
+
+def _date(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)

@@ -1,11 +1,14 @@
-"""What a reboot request does to a node of the Slurm in memory, as measured on 22.05.8.
+"""What a reboot request does to a node of the Slurm in memory, as measured on 22.05.8, 24.11.5 and
+26.05.5.
 
 The table is tests/cases/scontrol_reboot.yml.
 """
 
 from dataclasses import dataclass, replace
 
+from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.slurm_version import Version
 
 ROOT, SLURM = "root", "slurm"
 """Who sets a reason: whoever runs scontrol, or slurmctld."""
@@ -66,19 +69,21 @@ def cancelled(node: SlurmNode, request: Reboot) -> SlurmNode:
     return replace(node, flags=node.flags - {"DRAIN"}, reason="", reason_by="")
 
 
-def booted(node: SlurmNode, request: Reboot) -> SlurmNode:
+def booted(node: SlurmNode, request: Reboot, version: Version) -> SlurmNode:
     """Return the node at its registration after a real boot.
 
-    ASAP takes away every DRAIN, whoever has set it when; only a plain reboot keeps it. A DOWN is kept
-    by nextstate=DOWN alone.
+    A plain reboot keeps a DRAIN; ASAP takes it away, up to 22.05 also one that was there before. A DOWN is
+    kept by nextstate=DOWN alone.
     """
+    keeps = not request.asap or (request.drained and has(version, Difference.ASAP_KEEPS_DRAIN))
     flags = node.flags - {"REBOOT_ISSUED", "DOWN"}
     if request.nextstate == "DOWN":
         reason = f"{node.reason} : reboot complete"
         return replace(node, flags=(flags - {"DRAIN"}) | {"DOWN"}, reason=reason, reason_by=SLURM)
-    if "DRAIN" in flags and not request.asap and not request.nextstate:
+    if "DRAIN" in flags and keeps and not request.nextstate:
         return replace(node, flags=flags | {"IDLE"})
-    return replace(node, flags=(flags - {"DRAIN"}) | {"IDLE"}, reason="", reason_by="")
+    idle = replace(node, flags=(flags - {"DRAIN"}) | {"IDLE"})
+    return idle if has(version, Difference.REASON_STAYS) else replace(idle, reason="", reason_by="")
 
 
 def timed_out(node: SlurmNode) -> SlurmNode:

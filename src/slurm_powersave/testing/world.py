@@ -63,7 +63,10 @@ class MemoryWorld:
 
     def __post_init__(self) -> None:
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
-        self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), self._hook, promised=SMALL)
+        version = self.cluster.slurm_version
+        self.slurm = MemorySlurm(
+            self.clock, self.cluster.nodes(), self._hook, promised=SMALL, version=version
+        )
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
         self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots, self.cloud.boot_id)
         self.engine = self._engine()

@@ -77,9 +77,16 @@ class Fake:
     def __init__(self, params: dict[str, Any], shown: str | None, held: str = "") -> None:
         self.params, self.shown, self.held = params, shown, held
         self.said: dict[str, Any] = {}
+        self.installed = True
+        self.no_conf = False
+        """There is no slurm.conf: scontrol expands nothing."""
 
     def run_command(self, argv: list[str], **_: Any) -> tuple[int, str, str]:
         words = " ".join(argv)
+        if argv[0] == "slurmctld":
+            return (0, "slurm-wlm 26.05.5\n", "") if self.installed else (2, "", "no such file")
+        if "hostnames" in words and self.no_conf:
+            return 1, "", "scontrol: fatal: Could not establish a configuration source"
         if "hostnames" in words:
             return 0, "\n".join(expand_any(argv[-1])) + "\n", ""
         if self.shown is None:
@@ -99,7 +106,16 @@ class Fake:
         raise SystemExit(0)
 
 
-def run(module: Any, path: Path, new: str, old: str, shown: str | None, held: str = "") -> dict[str, Any]:
+def run(
+    module: Any,
+    path: Path,
+    new: str,
+    old: str,
+    shown: str | None,
+    held: str = "",
+    version: str = "26.05",
+    installed: bool = True,
+) -> dict[str, Any]:
     """Run the module; `shown` None: slurmctld does not answer."""
     loaded = path / "loaded"
     if old:
@@ -111,6 +127,8 @@ def run(module: Any, path: Path, new: str, old: str, shown: str | None, held: st
         "port": 1,
     }
     fake = Fake(params, shown, held)
+    fake.installed, params["version"] = installed, version
+    fake.no_conf = shown is None and not old
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(module, "AnsibleModule", lambda **_: fake)
         module.main()
@@ -168,3 +186,15 @@ def test_a_slurmctld_that_does_not_answer(module: Any, tmp_path: Path, old: str,
     said = run(module, tmp_path, f"NodeName=n1\n{TWO}", old, None)
     assert bool(said.get("failed")) is failed
     assert not failed or "can't be asked" in said["msg"]
+
+
+@pytest.mark.parametrize(
+    ("version", "installed", "failed"),
+    [("26.05", True, False), ("22.05", True, True), ("", True, False), ("22.05", False, False)],
+)
+def test_a_slurm_conf_for_another_version_is_refused(
+    module: Any, tmp_path: Path, version: str, installed: bool, failed: bool
+) -> None:
+    said = run(module, tmp_path, f"NodeName=n[1-2]\n{TWO}", "", N12, version=version, installed=installed)
+    assert bool(said.get("failed")) is failed
+    assert not failed or "slurmctld 26.05 is installed here" in said["msg"]

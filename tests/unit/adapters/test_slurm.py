@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import NodeFacts
+from slurm_powersave.model.slurm_version import Version
 from tests.slurmctld import answer
 
 # 22.05.8, `scontrol -o show node`, as printed.
@@ -262,7 +264,58 @@ def test_suspend_exc_nodes_that_make_no_sense(value: str) -> None:
         slurm.suspend_exc_nodes()
 
 
-@pytest.mark.parametrize("said", ["", "\n", "slurm 24.11.5\x1b[2J", "slurm --help", "x" * 100])
-def test_a_version_that_makes_no_sense(said: str) -> None:
-    with pytest.raises(SlurmError, match="version"):
-        ScontrolSlurm(lambda argv, timeout: Completed(0, said, "")).version()
+@pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
+def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
+    shell = Shell(
+        Completed(
+            0, f"SLURM_CONF              = /etc/slurm/slurm.conf\nSLURM_VERSION           = {text}\n", ""
+        )
+    )
+    found = ScontrolSlurm(shell).running_version()
+    assert (found, found.text) == (Version.of(text), text)
+    assert shell.asked == [["scontrol", "show", "config"]]
+
+
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        (Completed(0, "SLURM_VERSION           = \x1b[2J26.05\n", ""), r"SLURM_VERSION is '\\x1b\[2J26\.05'"),
+        (Completed(0, f"SLURM_VERSION           = {'9' * 5000}\n", ""), "SLURM_VERSION is '9{40}'"),
+        (Completed(0, "ClusterName             = demo\n", ""), "there is no SLURM_VERSION"),
+        (Completed(0, "", ""), "there is no SLURM_VERSION"),
+        (Completed(None, "", "no answer within 10 s"), "no answer within 10 s"),
+        (
+            Completed(1, "", "slurm_load_ctl_conf error: Unable to contact slurm controller"),
+            "Unable to contact",
+        ),
+    ],
+)
+def test_a_version_that_can_not_be_read(done: Completed, why: str) -> None:
+    with pytest.raises(SlurmError, match=why):
+        ScontrolSlurm(Shell(done)).running_version()
+
+
+CONFIG = """2026-11-28T13:24:43
+Configuration data as of 2026-11-28T13:24:43
+BatchStartTimeout       = 10 sec
+BOOT_TIME               = 2026-11-28T13:24:19
+MessageTimeout          = 60 sec
+"""
+
+
+def test_when_slurmctld_began() -> None:
+    start = ScontrolSlurm(lambda argv, timeout: Completed(0, CONFIG, "")).last_start()
+    assert (start.at, start.age, start.patience) == (datetime(2026, 11, 28, 13, 24, 19), 24.0, 20)
+
+
+@pytest.mark.parametrize("out", ["", "2026-11-28T13:24:43\n", CONFIG.replace("2026-11-28T13:24:19", "N/A")])
+def test_a_start_that_is_not_told(out: str) -> None:
+    with pytest.raises(SlurmError, match="began"):
+        ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).last_start()
+
+
+def test_on_which_hosts_jobs_began() -> None:
+    out = "2026-11-28T13:23:48 c1\n2026-11-28T13:24:17 c2\n2026-11-28T13:24:18 c3\nN/A c4\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, out, ""))
+    first, last = datetime(2026, 11, 28, 13, 23, 49), datetime(2026, 11, 28, 13, 24, 17)
+    assert slurm.started_on(first, last) == {"c2"}

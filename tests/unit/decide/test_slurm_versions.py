@@ -45,7 +45,7 @@ def test_an_unknown_newer_version_does_what_the_newest_known_does(version: str) 
         (D.REQUEUE_ON_RESUME_FAILURE, {"24.11": False, "25.05": True, "26.05": True}),
         (D.NO_REQUEUE_JOBS_ARE_REQUEUED, {"22.05": False, "24.11.5": False, "25.05": True}),
         (D.DRAIN_HOLDS_DURING_POWER_DOWN, {"22.05": False, "24.11": True, "26.05": True}),
-        (D.WAITING_PROLOG_KILLED, {"22.05": False, "23.02": True, "26.05": True}),
+        (D.WAITING_PROLOG_KILLED, {"22.05": False, "24.11": False, "25.05": True, "26.05": True}),
         (D.REMOVED_NODE_LOSES_JOBS, {"22.05": False, "23.02": False, "23.11": True, "26.05": True}),
         (D.HOOKS_KILLED, {"22.05": False, "23.02": True}),
         (D.HOOK_DESCRIPTORS_CLOSED, {"22.05": True, "23.02": False}),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.decide.slurm_versions import TESTED, Difference
 from slurm_powersave.model import phases
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,6 +19,27 @@ import reference  # noqa: E402  # tools/ is no package
 def test_generated_pages_are_fresh() -> None:
     stale = [path.name for path, text in reference.pages().items() if path.read_text() != text]
     assert not stale, "run `make docs`"
+
+
+def test_every_difference_between_versions_is_a_row() -> None:
+    text = reference.slurm_versions_page()
+    table = [line for line in text.partition("| from |")[2].splitlines() if line.startswith("| ")]
+    for difference in Difference:
+        row = difference.value
+        cells = [str(row.since or ""), str(row.before or ""), row.what, row.consequence, row.source]
+        assert f"| {' | '.join(cells)} |" in text
+        assert not any("|" in cell or "\n" in cell for cell in cells)
+    assert len(table) == len(Difference)
+    edges = [min(re.findall(r"\d\d\.\d\d", " ".join(line.split("|")[1:3])) or [""]) for line in table]
+    assert edges == sorted(edges), "what an upgrade changes stands together"
+
+
+def test_the_page_of_versions_says_which_are_tested() -> None:
+    text = reference.slurm_versions_page()
+    for version in TESTED:
+        assert f"| {version} | tested with {version.text} |" in text
+    assert "| every other version from 21.08 to 26.05 | by the table below; not tested |" in text
+    assert "| newer than 26.05 | treated like 26.05;" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

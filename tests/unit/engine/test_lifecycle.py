@@ -6,6 +6,7 @@ import pytest
 
 from slurm_powersave.engine.intake import pump
 from slurm_powersave.model import phases
+from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.testing.world import MemoryWorld, cluster
@@ -320,6 +321,35 @@ def test_an_operator_brings_a_node_up() -> None:
     assert world.slurm.node("n1").up
     assert ("resume", "done") in outcomes(world, "n1")
     assert_at_rest(world)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_an_operators_power_up_that_had_no_effect_is_given_again(refused: bool) -> None:
+    """Refused once, or accepted and forgotten, as 26.05 does while the node is POWERING_DOWN."""
+    world = MemoryWorld.of(2)
+    original, told = world.slurm.update_nodes, []
+
+    def update(nodes: list[str], *, state: str = "", reason: str = "") -> None:
+        told.append(state)
+        if state == "POWER_UP" and told.count(state) == 1:
+            if refused:
+                raise SlurmError("Invalid node state specified")
+            return
+        original(nodes, state=state, reason=reason)
+
+    world.slurm.update_nodes = update  # type: ignore[method-assign,assignment]
+    world.request(Mode.RESUME, "n1", source="operator")
+    world.settle(60)
+    assert world.slurm.node("n1").up and told.count("POWER_UP") == 2
+    assert outcomes(world, "n1")[0] == ("resume", "done")
+
+
+def test_an_operators_power_up_that_never_has_an_effect_ends() -> None:
+    world = MemoryWorld.of(2)
+    world.slurm.update_nodes = lambda nodes, **_: None  # type: ignore[method-assign,assignment]
+    world.request(Mode.RESUME, "n1", source="operator")
+    world.settle(120)
+    assert outcomes(world, "n1")[0] == ("resume", "cancelled")
 
 
 def test_an_operators_resume_of_a_node_that_is_up_changes_nothing() -> None:

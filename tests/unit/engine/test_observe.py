@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.engine.observe import observe
 from slurm_powersave.model.errors import CloudError, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 
 
 class OneSlurm:
@@ -19,6 +21,11 @@ class OneSlurm:
         if self.error:
             raise self.error
         return SlurmSnapshot(0.0, {"n1": SlurmNode("n1", frozenset({"IDLE"}))})
+
+    def running_version(self) -> Version:
+        if self.error:
+            raise self.error
+        return Version.of("24.11.5")
 
 
 class OneCloud:
@@ -46,12 +53,14 @@ def test_all_readable() -> None:
         "b": ["n2"],
     }
     assert not seen.unreadable
+    assert seen.running.version and seen.running.version.text == "24.11.5"
 
 
 def test_slurm_unreadable() -> None:
     seen = observe(OneSlurm(SlurmError("no answer")), {"a": OneCloud("n1")})
     assert seen.slurm is None and seen.servers
     assert seen.unreadable == {"slurm": "no answer"}
+    assert seen.running == Running(trouble="no answer")
 
 
 def test_one_cloud_unreadable_leaves_the_other() -> None:

@@ -328,3 +328,18 @@ def test_a_suspend_behind_a_reimage_ends_it() -> None:
     world.settle(100)
     assert [op.outcome for op in operations(world, "n1")][-2:] == ["cancelled", "done"]
     assert "n1" not in servers(world)
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+def test_an_old_reimage_is_not_read_once_more_by_a_plain_reboot(version: str) -> None:
+    """24.11 keeps the reason over the boot and adds ` : reboot issued` to it at the next request."""
+    world = MemoryWorld.of(2, slurm_version=version)
+    world.slurm.end(up(world, "n1"))
+    world.slurm.scontrol_reboot("n1", asap=True, nextstate="RESUME", reason="reimage image=default")
+    world.run(1)
+    world.settle(100)
+    assert operations(world, "n1")[-1].action == "reimage" and world.slurm.node("n1").reason == ""
+    world.slurm.scontrol_reboot("n1", asap=True, nextstate="RESUME")
+    world.run(1)
+    world.settle(100)
+    assert operations(world, "n1")[-1].action == "reboot"

@@ -105,3 +105,26 @@ def test_a_request_during_the_rest_is_not_made_by_us() -> None:
     world.settle(60)
     world.run(200)
     assert [mode for mode, _ in outcomes(world, "n1")].count(Mode.RESUME.value) == 1
+
+
+def test_a_reason_that_was_served_is_blanked_and_an_administrators_stays() -> None:
+    """24.11 keeps the reason of a node that is back in service, and shows it at the next plain reboot."""
+    world = MemoryWorld.of(4, slurm_version="24.11")
+    reasons = {
+        "n1": "slurm-powersave: (quota) no cores left [op 1a2b]",
+        "n2": "reimage image=newer : reboot issued",
+        "n3": "look at the fan",
+        "n4": "reimage is planned for Monday",
+    }
+    for name, reason in reasons.items():
+        world.slurm.update_nodes([name], reason=reason)
+    world.run(90)
+    left = {name: world.slurm.node(name).reason for name in reasons}
+    assert left == {"n1": "", "n2": "", "n3": reasons["n3"], "n4": reasons["n4"]}
+
+
+def test_the_reason_of_a_held_node_stays() -> None:
+    world = MemoryWorld.of(1, slurm_version="24.11")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="slurm-powersave: (quota) x [op 1a2b]")
+    world.run(90)
+    assert world.slurm.node("n1").reason.startswith("slurm-powersave: (quota)")

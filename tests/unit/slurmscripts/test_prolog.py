@@ -75,7 +75,7 @@ def test_nodes_that_are_up_cost_one_question(hooks: HookScripts, slurm: FakeSlur
     slurm.say("sinfo", "allocated\nmixed@")
     assert hooks.call("prolog-slurmctld", env=JOB) == 0
     assert slurm.calls("sinfo") == ["sinfo -a -h -N -n c[1-2] -o %T"]
-    assert slurm.calls("squeue") == []
+    assert slurm.calls("squeue") == slurm.calls("scontrol") == []
 
 
 def test_it_leaves_as_soon_as_all_nodes_are_ready(hooks: HookScripts, slurm: FakeSlurm) -> None:

@@ -9,8 +9,9 @@ import pytest
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.engine import deploy
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
-from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.model.slurm_version import Version
 
 from .conftest import Command
 
@@ -174,6 +175,7 @@ def test_deploy_looks_first_and_refuses(
     assert "warning: clouds.local" in result.stdout
 
 
+@pytest.mark.root  # as the local cloud's command does
 def test_what_the_local_cloud_tells(tmp_path: Path, cluster_file: Path, command: Command) -> None:
     """The real adapter, with a cloud that has no servers yet."""
     (tmp_path / "image").mkdir()
@@ -184,3 +186,136 @@ def test_what_the_local_cloud_tells(tmp_path: Path, cluster_file: Path, command:
     value = json.loads(command("check", "--json").stdout)
     assert value["asked"][-1] == f"cloud local: local cloud in {tmp_path}/cloud"
     assert value["flavors"] == {"compute": ["small"]}
+
+
+# The slurmctld that runs
+
+
+class OneSlurm:
+    """A slurmctld that tells its version, or fails."""
+
+    def __init__(self, said: str | SlurmError) -> None:
+        self.said = said
+
+    def running_version(self) -> Version:
+        if isinstance(self.said, SlurmError):
+            raise self.said
+        return Version.of(self.said)
+
+
+@pytest.fixture
+def slurmctld(cluster_file: Path, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch) -> OneSlurm:
+    """The login node of a cluster that was deployed; the cluster file names Slurm 22.05."""
+    base = cluster_file.parent / "state/terraform/base"
+    base.mkdir(parents=True)
+    (base / "terraform.tfstate").write_text("{}")
+    found = OneSlurm("22.05.8")
+    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    return found
+
+
+def test_a_slurmctld_of_the_same_version(command: Command, slurmctld: OneSlurm) -> None:
+    result = command("check")
+    assert result.exit_code == 0
+    assert "asked: slurmctld on demo-login: Slurm 22.05.8 (tested)\n" in result.stdout
+    assert "0 errors, 0 warnings" in result.stdout
+
+
+def test_a_slurmctld_of_another_version_is_an_error(
+    command: Command, slurmctld: OneSlurm, cluster_file: Path
+) -> None:
+    slurmctld.said = "23.11.4"
+    result = command("check")
+    assert result.exit_code == 2
+    assert "asked: slurmctld on demo-login: Slurm 23.11.4 (by the table, not tested)\n" in result.stdout
+    assert (
+        "error: slurm_version: slurmctld on demo-login runs Slurm 23.11.4, the cluster file says 22.05\n"
+        f'  Set slurm_version: "23.11" in {cluster_file} and run slurm-powersave deploy; '
+        "until then slurm.conf stays as it is.\n"
+    ) in result.stdout
+    found = json.loads(command("check", "--json").stdout)["findings"]
+    assert [(one["severity"], one["where"]) for one in found] == [("error", "slurm_version")]
+    cluster_file.write_text(cluster_file.read_text() + 'slurm_version: "23.11"\n')
+    assert command("check").exit_code == 0
+
+
+def test_a_slurmctld_that_can_not_be_asked_is_no_error(command: Command, slurmctld: OneSlurm) -> None:
+    slurmctld.said = SlurmError("no answer", where="slurmctld", why="line one\nline two")
+    result = command("check")
+    assert result.exit_code == 0
+    text = "its version could not be read: slurmctld: no answer: line one line two"
+    assert f"asked: slurmctld on demo-login: {text}\n" in result.stdout
+    assert "0 errors, 0 warnings" in result.stdout
+
+
+def test_offline_asks_no_slurmctld(command: Command, slurmctld: OneSlurm, cluster_file: Path) -> None:
+    slurmctld.said = "26.05.5"
+    result = command("check", "--offline")
+    assert (result.exit_code, result.stdout) == (0, f"{cluster_file}: no mistakes\n")
+
+
+def test_before_the_first_deploy_no_slurmctld_is_asked(
+    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "slurm", lambda cluster: pytest.fail("asked"))
+    result = command("check")
+    assert result.exit_code == 0 and "slurmctld on" not in result.stdout
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_version_that_nobody_has_tested_is_a_warning(
+    command: Command, cloud: OneCloud, cluster_file: Path, offline: bool
+) -> None:
+    cluster_file.write_text(cluster_file.read_text() + 'slurm_version: "26.11"\n')
+    result = command("check", *["--offline"] * offline)
+    assert result.exit_code == 0
+    assert (
+        "warning: slurm_version: Slurm 26.11 is newer than 26.05, the newest version that was tested\n"
+        "  It is treated like 26.05."
+    ) in result.stdout
+    assert result.stdout.endswith("0 errors, 1 warning; nothing was changed.\n")
+
+
+def _on_this_host(cluster_file: Path) -> None:
+    text = cluster_file.read_text()
+    login = "login: {name: demo-login, address: 10.0.0.10, image: default, flavor: login"
+    assert login in text
+    cluster_file.write_text(text.replace(login, f"{login}, connection: local"))
+
+
+def test_a_slurmctld_of_this_host_is_asked_before_the_first_deploy_too(
+    command: Command, cloud: OneCloud, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_this_host(cluster_file)
+    found = OneSlurm("24.11.5")
+    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    assert "runs Slurm 24.11.5, the cluster file says 22.05" in command("check").stdout
+    found.said = SlurmError("no slurm.conf")
+    result = command("check")
+    assert result.exit_code == 0 and "slurmctld on" not in result.stdout
+    (cluster_file.parent / "state/applied.json").write_text("{}")
+    assert "its version could not be read: no slurm.conf" in command("check").stdout
+
+
+@pytest.mark.parametrize("argv", [("--yes",), ("--yes", "--no-check"), ("--dry-run",)])
+def test_deploy_refuses_to_write_for_another_version(
+    command: Command,
+    slurmctld: OneSlurm,
+    cluster_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: tuple[str, ...],
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or True)
+    monkeypatch.setattr(connect, "command", lambda cluster: type("T", (), {"check": lambda self: "1"})())
+    slurmctld.said = "26.05.5"
+    before = sorted(cluster_file.parent.rglob("*"))
+    result = command("deploy", *argv)
+    assert result.exit_code == 2 and not done
+    assert "runs Slurm 26.05.5, the cluster file says 22.05" in result.stdout + result.stderr
+    assert 'Set slurm_version: "26.05"' in result.stdout + result.stderr
+    assert sorted(cluster_file.parent.rglob("*")) == before
+    for said in (SlurmError("no answer"), "22.05.1"):
+        slurmctld.said = said
+        assert command("deploy", *argv).exit_code == 0
+    assert len(done) == 2

@@ -15,6 +15,7 @@ from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces import cli_outdated
 
 from .conftest import Command
@@ -41,6 +42,9 @@ class Outside:
             for name, state in self.states.items()
         }
         return SlurmSnapshot(0.0, found)
+
+    def running_version(self) -> Version:
+        return Version.of("22.05.8")
 
     def flavors(self) -> dict[str, Flavor]:
         return {"small": Flavor("small", 1, 1024)}

@@ -173,6 +173,21 @@ def test_abort_without_a_resize(command: Command, slurm: MemorySlurm, journal: S
     assert set(journal.drains()) == {"demo-2"}, "not a resize's"
 
 
+@pytest.mark.parametrize("argv", [("--yes",), ("--dry-run",)])
+def test_it_writes_nothing_for_another_version_of_slurm(
+    command: Command, slurm: MemorySlurm, cluster_file: Path, engine: EngineLock, argv: tuple[str, ...]
+) -> None:
+    slurm.version = "26.05.5"
+    edit(cluster_file, "min_nodes: 1", "min_nodes: 3")
+    engine.tell_file(digest(cluster_file))
+    result = command("resize", *argv)
+    assert result.exit_code == 2
+    assert "slurmctld on demo-login runs Slurm 26.05.5, the cluster file says 22.05" in result.stderr
+    assert f'Set slurm_version: "26.05" in {cluster_file}' in result.stderr
+    assert slurm.protected == {"demo-1"}
+    assert command("resize", "--abort").exit_code == 0
+
+
 def test_a_second_one_is_refused(command: Command, slurm: MemorySlurm, cluster_file: Path) -> None:
     lock = EngineLock(cluster_file.parent / "state/resize.lock", "a resize")
     result = command("resize")
@@ -188,4 +203,4 @@ def test_deploy_leaves_nodes_in_use_to_it(
     cluster_file.write_text(CLUSTER.replace("demo-[1-4]", "demo-[2-4]").replace("10.0.1.1-", "10.0.1.2-"))
     result = command("deploy", "--yes")
     assert result.exit_code == 7
-    assert "not powered down: demo-1" in result.stderr and "resize" in result.stderr
+    assert "not powered down and drained: demo-1" in result.stderr and "resize" in result.stderr

@@ -14,6 +14,7 @@ from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.slurm_version import Version
 
 from .conftest import Command
 
@@ -23,6 +24,8 @@ class Outside:
     """A Slurm and a cloud at once."""
 
     slurm_error: str = ""
+    version: str = "22.05.8"
+    """What slurmctld runs; empty: it does not tell."""
     cloud_error: str = ""
 
     def snapshot(self) -> SlurmSnapshot:
@@ -31,6 +34,11 @@ class Outside:
         off = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
         nodes = {f"demo-{number}": SlurmNode(f"demo-{number}", off) for number in (2, 3, 4)}
         return SlurmSnapshot(0.0, nodes | {"demo-1": SlurmNode("demo-1", frozenset({"IDLE", "CLOUD"}))})
+
+    def running_version(self) -> Version:
+        if self.slurm_error or not self.version:
+            raise SlurmError(self.slurm_error or "Slurm does not tell its version", where="slurmctld")
+        return Version.of(self.version)
 
     def flavors(self) -> dict[str, Flavor]:
         return {"small": Flavor("small", 1, 1024)}
@@ -106,8 +114,59 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
 def test_json(command: Command, outside: Outside) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)
-    assert value.keys() == {"cluster", "engine", "waiting_requests", "nodes", "unreadable"}
+    assert value.keys() == {"cluster", "engine", "waiting_requests", "nodes", "slurm_version", "unreadable"}
     assert value["engine"] is None
     assert value["unreadable"] == {"cloud local": "401"}
     assert value["nodes"][1]["phase"] == "applying"
     assert value["nodes"][1]["since"] == 1001.0
+
+
+def test_slurmctld_was_upgraded(command: Command, outside: Outside, cluster_file: Path) -> None:
+    outside.version = "26.05.5"
+    wrong = "slurmctld on demo-login runs Slurm 26.05.5, the cluster file says 22.05"
+    right = (
+        f'Set slurm_version: "26.05" in {cluster_file} and run slurm-powersave deploy; '
+        "until then slurm.conf stays as it is."
+    )
+    result = command("status")
+    assert result.exit_code == 0
+    assert f"{wrong}\n  {right}\n" in result.stdout
+    assert json.loads(command("status", "--json").stdout)["slurm_version"] == {
+        "cluster_file": "22.05",
+        "running": "26.05.5",
+        "standing": "tested",
+        "wrong": wrong,
+        "right": right,
+        "unreadable": "",
+    }
+    cluster_file.write_text(cluster_file.read_text() + 'slurm_version: "26.05"\n')
+    assert "runs Slurm" not in command("status").stdout
+
+
+def test_versions_that_agree_are_no_news(command: Command, outside: Outside) -> None:
+    result = command("status")
+    assert "Slurm 22" not in result.stdout + result.stderr
+    found = json.loads(command("status", "--json").stdout)["slurm_version"]
+    assert (found["running"], found["wrong"], found["right"]) == ("22.05.8", "", "")
+
+
+def test_a_version_that_slurmctld_does_not_tell_is_no_error(command: Command, outside: Outside) -> None:
+    outside.version = ""
+    result = command("status")
+    assert result.exit_code == 0 and "runs Slurm" not in result.stdout
+    why = "slurmctld: Slurm does not tell its version"
+    assert f"slurmctld's version could not be read: {why}\n" in result.stderr
+    found = json.loads(command("status", "--json").stdout)["slurm_version"]
+    assert (found["running"], found["wrong"], found["unreadable"]) == (None, "", why)
+
+
+def test_a_slurm_that_can_not_be_read_is_said_once(command: Command, outside: Outside) -> None:
+    outside.slurm_error = "no answer within 10 s"
+    assert command("status").stderr.count("no answer within 10 s") == 1
+
+
+def test_a_newer_slurmctld_than_any_that_was_tested(command: Command, outside: Outside) -> None:
+    outside.version = "27.05.1"
+    found = json.loads(command("status", "--json").stdout)["slurm_version"]
+    assert found["standing"] == "newer than all that were tested"
+    assert 'slurm_version: "27.05"' in found["right"]

@@ -1,6 +1,5 @@
 """SSH host keys from what a console shows."""
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -58,7 +57,7 @@ def test_first_use_asks_whatever_answers(tmp_path: Path, monkeypatch: pytest.Mon
     assert console.scan(["10.0.0.3"]) == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="listens on port 22 of a loopback address: needs root")
+@pytest.mark.root  # it listens on port 22 of a loopback address
 def test_first_use_does_not_wait_for_a_host_that_is_silent() -> None:
     """The kernel takes the connection, and nobody speaks."""
     with socket.create_server(("127.0.0.77", 22)):
