@@ -45,7 +45,7 @@ class Stage:
 _QUICK = frozenset({"lint", "unit"})
 STAGES = (
     # The longest first. Its servers come and go one by one, so it leaves a third of two cores.
-    Stage("openstack", (*_PYTEST, "tests/openstack"), 420, beside=_QUICK),
+    Stage("openstack", (*_PYTEST, "tests/openstack"), 360, beside=_QUICK),
     Stage("unit", (*_PYTEST, "-n", "3", "tests/unit", "tests/contract"), 180, _QUICK | {"openstack"}, nice=5),
     Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=5),
     # They mostly wait for Slurm's timers, so more clusters than cores save time.
