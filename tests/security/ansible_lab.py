@@ -266,7 +266,7 @@ class Lab:
     def arguments(self, name: str) -> list[dict[str, Any]]:
         """Return what the modules that a host was sent were given."""
         text = self.received(name).decode()
-        found = re.findall(r"^ *(?:params=|ANSIBALLZ_PARAMS = )(.+?),?$", text, re.MULTILINE)
+        found = re.findall(r"^ *(?:params=|ANSIBALLZ_PARAMS = )('.+?),?$", text, re.MULTILINE)
         return [json.loads(ast.literal_eval(literal))["ANSIBLE_MODULE_ARGS"] for literal in found]
 
     def has_munge_key(self, name: str) -> bool:
