@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
-CARRIED = ("playbooks", "roles", "slurmscripts", "terraform_ohpc", "terraform_ctl")
+CARRIED = ("playbooks", "roles", "callback_plugins", "slurmscripts", "terraform_ohpc", "terraform_ctl")
 SHARE = Path("share", "slurm-powersave")
 LEFT_OUT = (".terraform", "__pycache__")
 STATES = (".tfstate", ".tfvars", ".tfvars.json", ".backup", ".tfplan", ".hcl")

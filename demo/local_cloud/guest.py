@@ -19,6 +19,8 @@ from local_cloud.store import Store, read_json, write_json
 
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
 """cloud-init's marks on the console around the host's public keys."""
+_KEY_WITHIN = 1 << 20
+"""Characters of a console in which the first boot has shown its key."""
 
 
 class Guest:
@@ -167,18 +169,26 @@ class Guest:
             return ""
 
     def host_key(self) -> str:
-        """Return the SSH host's public key as the guest showed it on its console; "" if not yet."""
-        lines = [line.strip() for line in self.console().splitlines()]
+        """Return the SSH host's public key as the guest showed it first on its console; "" if not yet.
+
+        Later ones may be by anybody who is root in it. A new disk begins a new console.
+        """
+        lines = [line.strip() for line in self._first(_KEY_WITHIN).splitlines()]
         if END not in lines:
             return ""
-        last = len(lines) - 1 - lines[::-1].index(END)
-        keys = []
-        for line in reversed(lines[:last]):
-            if line == BEGIN:
-                break
-            if line.startswith(("ssh-", "ecdsa-")):
-                keys.append(" ".join(line.split()[:2]))
+        shown = lines[: lines.index(END)]
+        if BEGIN not in shown:
+            return ""
+        shown = shown[len(shown) - shown[::-1].index(BEGIN) :]
+        keys = [" ".join(line.split()[:2]) for line in shown if line.startswith(("ssh-", "ecdsa-"))]
         return keys[-1] if keys else ""
+
+    def _first(self, size: int) -> str:
+        try:
+            with (self.home / "console.log").open(errors="replace") as file:
+                return file.read(size)
+        except FileNotFoundError:
+            return ""
 
 
 def _directory(path: Path, mode: int) -> None:

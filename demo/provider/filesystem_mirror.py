@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from main import private_path
+
 HERE = Path(__file__).resolve().parent
 FIND = """
 import json, os, tf, grpc, google.protobuf, msgpack
@@ -43,7 +45,7 @@ def make(mirror: Path, python: str, providers: Sequence[Provider]) -> Path:
     python = str(Path(python).absolute())
     for provider in providers:
         name = hashlib.sha256(f"{mirror} {python} {provider.package}".encode()).hexdigest()[:12]
-        warm = f"/tmp/slurm-powersave-provider-{os.getuid()}/{name}.warm"
+        warm = f"{private_path(os.getuid())}/{name}.warm"
         argv = [python, "-I", "-S", str(HERE / "launch.py"), warm, str(provider.package)]
         argv += [str(mirror / "certificate.json"), *paths]
         launch = mirror / f"launch-{provider.package.name}"

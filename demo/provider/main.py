@@ -11,7 +11,7 @@ up to three times for each of its commands and waits for it. What tf's own runne
   under way (what is made then is adopted by the next apply);
 - it imports cryptography to look at a cached certificate: ours is made by `mirror`;
 - imports take most of a start: what grpc and protobuf import and this process never uses is left out;
-- a killed run leaves its socket in /tmp: ours are named by pid, and swept.
+- a killed run leaves its socket behind: ours are named by pid, and swept.
 """
 
 import gc
@@ -39,14 +39,21 @@ LAST_CALL = 600.0
 """Seconds that an orphaned provider waits for the creates under way."""
 
 
+def private_path(user: int) -> str:
+    """Name a user's directory for sockets: short, because a socket's path has 108 bytes at most (unix(7)).
+
+    Only root can make one in /run. Another user's is looked at before it is used: anybody may have made it.
+    """
+    return "/run/slurm-powersave-provider" if user == 0 else f"/tmp/slurm-powersave-provider-{user}"
+
+
 def private_directory() -> Path:
     """Return a directory for sockets that only we can enter."""
-    # Not below TMPDIR: a socket's path has 108 bytes at most (unix(7)).
-    directory = Path(f"/tmp/slurm-powersave-provider-{os.getuid()}")
+    directory = Path(private_path(os.getuid()))
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        sys.exit(f"{directory} is not ours alone: remove it")
+        sys.exit(f"{directory} must be a directory of this user with mode 0700, and no link: remove it")
     return directory
 
 

@@ -53,8 +53,10 @@ def ours(*words: str) -> list[str]:
 
 def ssh(*words: str, terminal: bool = False) -> list[str]:
     """Return the argv of ssh to the login node; only the key that the cloud handed out is trusted."""
-    options = ["-o", f"UserKnownHostsFile={STATE}/known_hosts", "-o", "GlobalKnownHostsFile=/dev/null"]
-    options += ["-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR", "-i", f"{STATE}/keys/id_ed25519"]
+    options = ["-F", "none", "-o", f"UserKnownHostsFile={STATE}/known_hosts"]
+    options += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes"]
+    options += ["-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "ForwardAgent=no"]
+    options += ["-o", "LogLevel=ERROR", "-i", f"{STATE}/keys/id_ed25519"]
     return ["ssh", *(["-t"] if terminal else []), *options, f"root@{LOGIN}", *words]
 
 

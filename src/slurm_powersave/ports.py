@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from slurm_powersave.decide.fence import Contract
+from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
 from slurm_powersave.model.leftovers import Leftover
@@ -140,12 +141,18 @@ class Playbooks(Protocol):
         nodes: Sequence[DesiredNode],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
+        disks: Mapping[str, str] | None = None,
     ) -> Run:
-        """Start the play for new nodes, limited to these; record the host keys first.
+        """Start the play for new nodes, limited to these; record the host keys first, as those of `disks`.
+
+        A key that is recorded for the same disk stays, whatever is given.
 
         A node that is still in the boot of `boot_ids`, or that says that it runs another image, fails
         before anything is changed in it.
         """
+
+    def pin(self, node: DesiredNode) -> Pin | None:
+        """Return the host keys that are recorded of a node's name and address."""
 
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""
@@ -166,7 +173,8 @@ class Cloud(Protocol):
     def server(self, server_id: str) -> Server | None:
         """Read one server, with its SSH host key as soon as the cloud hands it out; None when it is gone.
 
-        A listing may leave the key empty: on OpenStack it costs a call of its own.
+        The key is the first that the server printed. Where it is known that this one can't be had any more,
+        `fault` says so. A listing may leave the key empty: on OpenStack it costs a call of its own.
         """
 
     def delete(self, server_id: str) -> None:

@@ -174,7 +174,8 @@ class Lab:
         """Run a command on a server; its key must be the one that the cloud told."""
         known = self.directory / "known_hosts"
         known.write_text(f"{server['address']} {server['host_key']}\n")
-        argv = ["ssh", "-i", str(self.key), "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes"]
+        argv = ["ssh", "-F", "none", "-i", str(self.key), "-o", f"UserKnownHostsFile={known}"]
+        argv += ["-o", "BatchMode=yes"]
         argv += ["-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5", f"root@{server['address']}"]
         deadline = time.monotonic() + 20
         while True:

@@ -158,7 +158,7 @@ class Lab:
         address = self.login[1] if name == self.login[0] else self.nodes[name].address
         options = ["-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-i", str(self.site.private_key)]
         options += [f"-oUserKnownHostsFile={self.site.known_hosts}", "-oKexAlgorithms=^curve25519-sha256"]
-        argv = ["ssh", *options, f"root@{address}", command]
+        argv = ["ssh", "-F", "none", *options, f"root@{address}", command]
         done = subprocess.run(argv, input=given, capture_output=True, timeout=seconds, check=False)
         assert rc is None or done.returncode == rc, (command, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout.decode(errors="replace").strip()

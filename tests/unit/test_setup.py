@@ -10,6 +10,7 @@ import pytest
 import setuptools
 
 ROOT = Path(__file__).resolve().parents[2]
+CARRIED = ("playbooks", "roles", "callback_plugins", "slurmscripts", "terraform_ohpc", "terraform_ctl")
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def _flat(data_files: list[tuple[str, list[str]]]) -> dict[str, str]:
 
 def test_every_file_of_playbooks_roles_hooks_and_modules_is_carried(carried: dict[str, str]) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "playbooks", "roles", "slurmscripts", "terraform_ohpc", "terraform_ctl"],
+        ["git", "ls-files", *CARRIED],
         cwd=ROOT,
         capture_output=True,
         text=True,

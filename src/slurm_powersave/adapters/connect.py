@@ -1,44 +1,37 @@
 """From the cluster file to the adapters that it names."""
 
 import hashlib
-import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
-from slurm_powersave.adapters import project
+from slurm_powersave.adapters import playbooks as playbooks_adapter
+from slurm_powersave.adapters import project, sockets
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
+from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, largest_answer, local_shell, ssh_shell
 from slurm_powersave.adapters.stream import StreamIntake
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform, outputs
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide import ssh_options
+from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.layout import HOOKS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.ports import Cloud, FactsCloud, ImageCloud
 
+_JUMP_SECONDS = 10.0
 
-def ssh_options(cluster: Cluster) -> list[str]:
-    """Return ssh's options for the slurmctld host: known keys only, no question ever asked."""
+
+def _ssh(cluster: Cluster) -> list[str]:
+    """Return ssh to the slurmctld host, without user and address: known keys only, no question ever asked."""
     layout = cluster.layout
-    options = {
-        "BatchMode": "yes",
-        "ConnectTimeout": "5",
-        "ServerAliveInterval": "5",
-        "ServerAliveCountMax": "3",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(layout.known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "IdentitiesOnly": "yes",
-        "LogLevel": "ERROR",
-    }
-    return [f"-o{key}={value}" for key, value in options.items()] + ["-i", str(layout.private_key)]
+    ssh = ssh_options.argv(layout.known_hosts, layout.private_key)
+    return [*ssh, *ssh_options.through(cluster.login.jump, layout)]
 
 
 def _target(cluster: Cluster) -> str:
@@ -49,20 +42,34 @@ def _become(cluster: Cluster) -> list[str]:
     return [] if cluster.login.user == "root" else ["sudo", "-n"]
 
 
-def _sockets() -> Path:
-    """Where ssh's control sockets are: their paths may have 108 bytes, a state directory is often deeper."""
-    sockets = Path(tempfile.gettempdir()) / f"slurm-powersave-{os.getuid()}"
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    if sockets.stat().st_uid != os.getuid() or sockets.stat().st_mode & 0o077:
-        raise ConfigError("not ours alone", where=str(sockets), todo="Remove it.")
-    return sockets
+def _sockets(cluster: Cluster) -> Path:
+    return sockets.directory(cluster.layout.root, cluster.layout.sockets)
 
 
 def login_argv(cluster: Cluster) -> list[str]:
     """Return what goes before a command that is to run as root on the slurmctld host, once."""
     if cluster.login.connection == "local":
         return []
-    return ["ssh", "-T", *ssh_options(cluster), "-oControlPath=none", _target(cluster), *_become(cluster)]
+    return [*_ssh(cluster), "-oControlPath=none", _target(cluster), *_become(cluster)]
+
+
+def answers(cluster: Cluster, address: str) -> bool:
+    """Tell whether an sshd answers there with its banner; the login node's through the jump host, if any."""
+    login = cluster.login
+    if not login.jump or address != login.address:
+        return playbooks_adapter.answers(address)
+    argv = ssh_options.to_jump(login.jump, cluster.layout, f"{address}:{SSH_PORT}")
+    return run(argv, timeout=_JUMP_SECONDS).out.startswith("SSH-")
+
+
+def jump_is_known(cluster: Cluster) -> bool:
+    """Tell whether the jump host's key is in its file; also if there is no jump host."""
+    if not cluster.login.jump:
+        return True
+    _, host, port = split_jump(cluster.login.jump)
+    name = host if port == 22 else f"[{host}]:{port}"  # as ssh writes it (sshd(8))
+    argv = ["ssh-keygen", "-F", name, "-f", str(cluster.layout.jump_known_hosts)]
+    return run(argv, timeout=_JUMP_SECONDS).rc == 0
 
 
 def slurm(cluster: Cluster) -> ScontrolSlurm:
@@ -72,8 +79,8 @@ def slurm(cluster: Cluster) -> ScontrolSlurm:
     if cluster.login.connection == "local":
         return ScontrolSlurm(local_shell(bounded), known=names)
     digest = hashlib.sha256(str(cluster.state_dir).encode()).hexdigest()[:12]
-    control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={_sockets()}/{digest}"]
-    ssh = ["ssh", "-T", *ssh_options(cluster), *control, _target(cluster)]
+    control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={_sockets(cluster)}/{digest}"]
+    ssh = [*_ssh(cluster), *control, _target(cluster)]
     return ScontrolSlurm(ssh_shell(bounded, ssh, become=" ".join(_become(cluster))), known=names)
 
 
@@ -84,8 +91,7 @@ def intake(cluster: Cluster) -> StreamIntake:
     """
     if cluster.login.connection == "local":
         return StreamIntake([f"{HOOKS}/reader"])
-    ssh = ["ssh", "-T", *ssh_options(cluster), "-oControlPath=none", _target(cluster)]
-    return StreamIntake([*ssh, *_become(cluster), f"{HOOKS}/reader"])
+    return StreamIntake([*login_argv(cluster), f"{HOOKS}/reader"])
 
 
 def command(cluster: Cluster) -> Command:
@@ -115,7 +121,9 @@ def site(cluster: Cluster) -> Site:
     """Where the plays are, and what they are run with."""
     layout = cluster.layout
     playbooks = project.home() / "playbooks"
-    return Site(playbooks, layout.inventory, layout.known_hosts, layout.private_key)
+    return Site(
+        playbooks, layout.inventory, layout.known_hosts, layout.private_key, sockets=_sockets(cluster)
+    )
 
 
 def playbooks(cluster: Cluster) -> AnsiblePlaybooks:
@@ -159,7 +167,7 @@ def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:
     return AnsibleImagePlays(
         site(cluster),
         cluster.layout.image,
-        _sockets(),
+        _sockets(cluster),
         pool=pool,
         user=found.image_user,
         before=found.before_configure,

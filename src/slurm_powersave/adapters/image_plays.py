@@ -2,9 +2,7 @@
 
 import json
 import os
-import shlex
 import shutil
-import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,9 +11,10 @@ from types import TracebackType
 from typing import Any
 
 from slurm_powersave.adapters import known_hosts
-from slurm_powersave.adapters.playbooks import BANNER_SECONDS, SSH_PORT, Site, run_playbook
+from slurm_powersave.adapters.playbooks import Site, answers, run_playbook
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.run_inventory import RunInventory
+from slurm_powersave.decide import ssh_options
 from slurm_powersave.decide.inventory import group
 from slurm_powersave.model.errors import PlaybookError, UnreachableError
 from slurm_powersave.model.images import PROVENANCE, Identity, Look
@@ -67,16 +66,13 @@ class AnsibleImagePlays:
 
     def reachable(self, server: Server) -> bool:
         """Tell whether the server's sshd answers with its banner, within 0.3 s."""
-        try:
-            with socket.create_connection((server.address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+        return answers(server.address)
 
     def look(self, server: Server) -> Look:
         """Read what the server says of itself, over an SSH connection of its own."""
         self._trust(server)
-        argv = ["ssh", "-T", *self._options(), f"{self._user}@{server.address}", _LOOK]
+        ssh = ssh_options.argv(self._known_hosts, self._site.private_key)
+        argv = [*ssh, "-oControlPath=none", f"{self._user}@{server.address}", _LOOK]
         done = run(argv, timeout=LOOK_SECONDS)
         if done.rc != 0:
             raise UnreachableError(
@@ -127,7 +123,7 @@ class AnsibleImagePlays:
             "ansible_become": self._user != "root",
             "image_build": True,  # for a site that does some things on nodes only
             # What the inventory says for nodes names the cluster's known_hosts.
-            "ansible_ssh_common_args": shlex.join(self._trusting()),
+            "ansible_ssh_common_args": ssh_options.ansible(self._known_hosts),
             "ansible_ssh_args": f"{ssh} -o KexAlgorithms=^curve25519-sha256 -o ServerAliveInterval=15",
         }
         groups = {GROUP: {"hosts": {server.name: host}}, group(self._pool): {"hosts": {server.name: {}}}}
@@ -140,20 +136,7 @@ class AnsibleImagePlays:
         lines = known_hosts.key_lines(host, server.host_key)
         self._known_hosts.write_text("".join(f"{line}\n" for line in lines))
 
-    def _trusting(self) -> list[str]:
-        options = {
-            "UserKnownHostsFile": str(self._known_hosts),
-            "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes",
-            "IdentitiesOnly": "yes",
-            "ConnectTimeout": "10",
-        }
-        return [f"-o{key}={value}" for key, value in options.items()]
-
-    def _options(self) -> list[str]:
-        return [*self._trusting(), "-oBatchMode=yes", "-oLogLevel=ERROR", "-i", str(self._site.private_key)]
-
     def _hang_up(self) -> None:
         """End the shared connection; its server is about to go away."""
         if os.path.lexists(self._socket):
-            run(["ssh", "-O", "exit", f"-oControlPath={self._socket}", "builder"], timeout=10)
+            run(["ssh", *ssh_options.NO_FILE, "-O", "exit", "-S", str(self._socket), "builder"], timeout=10)

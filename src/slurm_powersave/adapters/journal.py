@@ -22,6 +22,7 @@ from slurm_powersave.model.nodes import (
     PhaseTime,
     ShardRun,
 )
+from slurm_powersave.model.printable import printable
 
 _TRIES = 20
 """Short ids that are tried for an operation."""
@@ -56,7 +57,7 @@ class SqliteJournal(Requests):
                 self._insert(db, operation)
             db.executemany(
                 "INSERT INTO refusals (request, part, why, at) VALUES (?,?,?,?)",
-                [(request_id, part, why, now) for part, why in refusals],
+                [(request_id, printable(part), printable(why), now) for part, why in refusals],
             )
             db.execute("UPDATE requests SET planned = 1 WHERE id = ?", (request_id,))
         self._given -= {operation.id for operation in operations}
@@ -98,7 +99,7 @@ class SqliteJournal(Requests):
                 operation.since,
                 operation.outcome,
                 operation.failure,
-                operation.text,
+                printable(operation.text),
                 operation.shard,
                 operation.server_id,
                 journal_rows.jobs(operation),
@@ -128,7 +129,7 @@ class SqliteJournal(Requests):
                     operation.since,
                     operation.outcome,
                     operation.failure,
-                    operation.text,
+                    printable(operation.text),
                     operation.shard,
                     operation.server_id,
                     journal_rows.jobs(operation),

@@ -1,7 +1,7 @@
 """The cluster's known_hosts: host keys that came by a trusted way, one line per host and key (sshd(8)).
 
 Only we write it. A host's old lines go when its new keys come: an address that is used again must not
-be refused because of the server that had it before.
+be refused because of the server that had it before. Keys come once for each disk of a server.
 """
 
 import fcntl
@@ -9,15 +9,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote, unquote
 
+from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.model.errors import ConfigError
 
+_DISK = "disk="
 # Type and key as in a public key file; a comment may follow and is dropped.
 _KEY = re.compile(r"^((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+={0,2})(?:\s.*)?$")
 
 
-def key_lines(host: tuple[str, str], keys: str) -> Sequence[str]:
+def key_lines(host: tuple[str, str], keys: str, disk: str = "") -> Sequence[str]:
     """Make the lines of a host (name, address) from its public keys, as *.pub files have them.
+
+    `disk` says whose keys they are; it stands where ssh has a comment.
 
     Raises:
         ConfigError: that is no key.
@@ -26,7 +31,8 @@ def key_lines(host: tuple[str, str], keys: str) -> Sequence[str]:
     if not found or None in found:
         raise ConfigError("what the cloud gave as SSH host key is none", where=host[0], why=repr(keys[:80]))
     # A set: cloud-init prints a key again at each boot.
-    return sorted({f"{','.join(dict.fromkeys(host))} {match[1]}" for match in found if match})
+    pin = f" {_DISK}{quote(disk, safe='/')}" if disk else ""
+    return sorted({f"{','.join(dict.fromkeys(host))} {match[1]}{pin}" for match in found if match})
 
 
 def record(path: Path, hosts: Mapping[tuple[str, str], Sequence[str]]) -> None:
@@ -44,6 +50,20 @@ def record(path: Path, hosts: Mapping[tuple[str, str], Sequence[str]]) -> None:
         temporary.rename(path)
     finally:
         os.close(lock)
+
+
+def pins(path: Path) -> dict[tuple[str, ...], Pin]:
+    """Return what is recorded, by the names of each host as `key_lines` wrote them."""
+    found: dict[tuple[str, ...], Pin] = {}
+    for line in _read(path):
+        words = line.split(" ")
+        if len(words) < 3:
+            continue
+        disk = unquote(words[3].removeprefix(_DISK)) if words[3:] and words[3].startswith(_DISK) else ""
+        host = tuple(_names(line))
+        before = found.get(host, Pin(frozenset()))
+        found[host] = Pin(before.keys | {" ".join(words[1:3])}, disk)
+    return found
 
 
 def known(path: Path) -> frozenset[str]:

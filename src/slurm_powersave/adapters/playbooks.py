@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
+from slurm_powersave.decide import ssh_options
+from slurm_powersave.decide.host_keys import Pin, believed
 from slurm_powersave.model.errors import ConfigError, MissingToolError
 from slurm_powersave.model.nodes import DesiredNode, RunRecord
 
@@ -40,6 +42,8 @@ class Site:
     inventory: Path
     known_hosts: Path
     private_key: Path
+    sockets: Path | None = None
+    """Where the connections are that a play shares; None: Ansible's own place."""
 
 
 def environment(site: Site) -> dict[str, str]:
@@ -49,10 +53,6 @@ def environment(site: Site) -> dict[str, str]:
     """
     ours = Path(sys.executable).parent
     path = [str(ours), *os.environ.get("PATH", os.defpath).split(":")]
-    ssh = (
-        f"-o UserKnownHostsFile={site.known_hosts} -o GlobalKnownHostsFile=/dev/null "
-        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ConnectTimeout=10"
-    )
     found = {
         "PATH": ":".join(dict.fromkeys(path)),
         "HOME": os.environ.get("HOME", "/"),
@@ -62,8 +62,10 @@ def environment(site: Site) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(site.playbooks.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PRIVATE_KEY_FILE": str(site.private_key),
-        "ANSIBLE_SSH_COMMON_ARGS": ssh,
+        "ANSIBLE_SSH_COMMON_ARGS": ssh_options.ansible(site.known_hosts),
     }
+    if site.sockets:
+        found["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(site.sockets)
     return found
 
 
@@ -79,14 +81,18 @@ class AnsiblePlaybooks:
         self._inventory = RunInventory(site.inventory)
         self._hooks = hooks or {}
         self._timeout = timeout
+        self._pins: tuple[Any, dict[tuple[str, ...], Pin]] = (None, {})
 
     def configure(
         self,
         nodes: Sequence[DesiredNode],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
+        disks: Mapping[str, str] | None = None,
     ) -> ConfigureRun:
         """Record the host keys, then start node.yml for these nodes.
+
+        A key that is recorded for the same disk (`disks`, by node) stays, whatever is given.
 
         A node that has no key, now or from before, is not tried: it fails with that reason. One that is
         still in the boot of `boot_ids`, or runs another image, fails before anything in it is changed.
@@ -94,7 +100,7 @@ class AnsiblePlaybooks:
         Raises:
             ConfigError: there is no inventory, or it can't be read.
         """
-        refused = self._record_keys(nodes, host_keys)
+        refused = self._record_keys(nodes, host_keys, disks or {})
         groups: dict[Hooks, list[str]] = {}
         for node in nodes:
             if node.name not in refused:
@@ -130,17 +136,31 @@ class AnsiblePlaybooks:
         )
         return ConfigureRun(record)
 
-    def _record_keys(self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str]) -> dict[str, str]:
+    def pin(self, node: DesiredNode) -> Pin | None:
+        """Return the host keys that are recorded of a node's name and address."""
+        try:
+            found = self._site.known_hosts.stat()
+        except FileNotFoundError:
+            return None
+        # Many nodes may wait, and are looked at several times a second.
+        if (seen := (found.st_mtime_ns, found.st_ino, found.st_size)) != self._pins[0]:
+            self._pins = (seen, known_hosts.pins(self._site.known_hosts))
+        return self._pins[1].get((node.name, node.address))
+
+    def _record_keys(
+        self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str], disks: Mapping[str, str]
+    ) -> dict[str, str]:
         """Record the new keys; return node name -> why it can't be trusted."""
         refused = {}
         fresh = {}
         for node in nodes:
             try:
-                if host_keys.get(node.name):
+                disk = disks.get(node.name, "")
+                if host_keys.get(node.name) and not (disk and believed(self.pin(node), disk, kept=False)):
                     host = (node.name, node.address)
-                    fresh[host] = known_hosts.key_lines(host, host_keys[node.name])
+                    fresh[host] = known_hosts.key_lines(host, host_keys[node.name], disk)
             except ConfigError as error:
-                refused[node.name] = str(error)
+                refused[node.name] = error.line
         if fresh:
             known_hosts.record(self._site.known_hosts, fresh)
         known = known_hosts.known(self._site.known_hosts)
@@ -159,11 +179,16 @@ class AnsiblePlaybooks:
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers with its banner, within 0.3 s."""
-        try:
-            with socket.create_connection((node.address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
+        return answers(node.address)
+
+
+def answers(address: str) -> bool:
+    """Tell whether an sshd answers there with its banner, within 0.3 s."""
+    try:
+        with socket.create_connection((address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def run_playbook(
@@ -178,7 +203,7 @@ def run_playbook(
     program = shutil.which("ansible-playbook", path=env["PATH"])
     if program is None:
         raise MissingToolError("ansible-playbook is not installed", todo="Install the package ansible-core.")
-    env |= {key: os.environ[key] for key in ("TERM", "NO_COLOR", "COLUMNS") if key in os.environ}
+    env |= {key: os.environ[key] for key in ("TERM", "COLUMNS") if key in os.environ}
     argv = [program, "--inventory", str(site.inventory)]
     if limit:
         # Brackets of Slurm's expressions mean something else to Ansible: names only.
@@ -186,5 +211,4 @@ def run_playbook(
     if extra:
         argv += ["--extra-vars", json.dumps(dict(extra))]
     argv.append(str(site.playbooks / name))
-    # Ansible refuses a standard input that does not block, and nothing is asked for.
-    return subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+    return run_shown(argv, env)

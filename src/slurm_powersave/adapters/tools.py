@@ -21,7 +21,7 @@ def read(command: Command, states: Path) -> Tools:
     try:
         return Tools(command.check(), providers=providers)
     except MissingToolError as error:
-        return Tools(trouble=str(error).replace("\n", ";"), providers=providers)
+        return Tools(trouble=error.line, providers=providers)
 
 
 def locked(states: Path) -> dict[str, str]:

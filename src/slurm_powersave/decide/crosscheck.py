@@ -180,6 +180,11 @@ def _builders(view: View) -> Found:
             )
 
 
+def _jump(view: View) -> Found:
+    if view.login.get("jump") is not None and view.login.get("connection") == "local":
+        yield view.mistake(("login", "jump"), "slurmctld is on this host", "leave it out")
+
+
 def _storage(view: View) -> Found:
     """The shared directory's server is nobody else, and its two paths do not lie in each other."""
     shared = mapping(view.content.get("shared_storage"))
@@ -284,6 +289,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _requirements,
     _settings,
     _builders,
+    _jump,
     _storage,
     _partitions,
     _files,

@@ -23,6 +23,10 @@ _CLUSTER = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _SLURM_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+", re.ASCII)
+_JUMP = re.compile(
+    r"([A-Za-z_][A-Za-z0-9_.-]{0,31})@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::([1-9][0-9]{0,4}))?",
+    re.ASCII,
+)
 _MOUNT_OPTIONS = re.compile(r"[A-Za-z0-9_.,=:/+-]+", re.ASCII)
 
 
@@ -183,6 +187,21 @@ def argument(text: str) -> str:
     return text
 
 
+def jump(text: str) -> str:
+    """Check a jump host."""
+    found = _JUMP.fullmatch(text)
+    if not found or int(found[3] or 22) > 65535:
+        raise ValueError(f"{text!r} is no jump host; user@host or user@host:port")
+    return text
+
+
+def split_jump(text: str) -> tuple[str, str, int]:
+    """Return user, host and port of a jump host that was checked."""
+    user, _, place = text.partition("@")
+    host, _, port = place.partition(":")
+    return user, host, int(port or 22)
+
+
 def local_path(path: Path, info: ValidationInfo) -> Path:
     """Make a path on the control host absolute: relative ones are relative to the cluster file."""
     base = Path((info.context or {}).get("base", "."))
@@ -246,6 +265,7 @@ Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 Address = Annotated[str, AfterValidator(address)]
 Argument = Annotated[str, AfterValidator(argument)]
+Jump = Annotated[str, AfterValidator(jump)]
 NodePath = Annotated[str, AfterValidator(absolute)]
 Directory = Annotated[str, AfterValidator(directory)]
 Network = Annotated[str, AfterValidator(network)]

@@ -54,6 +54,8 @@ class Here:
     """Public half of the cluster's key; empty before the first deploy."""
     deployed: bool = False
     """Whether there is a Terraform state of the network and the login node."""
+    jump_is_known: bool = True
+    """Whether the jump host's key is there; true without a jump host."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Node -> the address that it was given; others get theirs by their place in the pool."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from slurm_powersave.decide import slurm_conf, storage
+from slurm_powersave.decide import slurm_conf, ssh_options, storage
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.layout import (
     FAST_START,
@@ -73,6 +73,8 @@ def inventory(
     login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
     if cluster.login.connection == "local":
         login["ansible_connection"] = "local"
+    elif jump := ssh_options.through(cluster.login.jump, cluster.layout):
+        login["ansible_ssh_common_args"] = ssh_options.ansible(cluster.layout.known_hosts, *jump)
     hosts = {
         "all": {
             "children": {
@@ -110,14 +112,10 @@ def _variables(
     cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving
 ) -> dict[str, Any]:
     layout = cluster.layout
-    ssh = (
-        f"-o UserKnownHostsFile={layout.known_hosts} -o GlobalKnownHostsFile=/dev/null "
-        "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
-    )
     own = cluster.model_dump(mode="json", exclude_none=False)
     return {
         "ansible_ssh_private_key_file": str(layout.private_key),
-        "ansible_ssh_common_args": ssh,
+        "ansible_ssh_common_args": ssh_options.ansible(layout.known_hosts),
         "ansible_ssh_pipelining": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         **own,

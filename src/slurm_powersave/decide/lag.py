@@ -93,4 +93,6 @@ def moved(record: NodeRecord, attribute: str, value: str, ref: str, pool: Desire
     """
     by_hand: Collection[str] = () if value == getattr(pool, attribute) else (attribute,)
     node = replace(record.node, **{attribute: value, f"{attribute}_id": ref})  # type: ignore[arg-type]
+    if attribute == "image":
+        node = replace(node, generation=node.generation + 1)
     return replace(record, node=node, by_hand=(record.by_hand - {attribute}).union(by_hand))

@@ -75,6 +75,16 @@ class Layout:
         return self.root / "known_hosts"
 
     @property
+    def jump_known_hosts(self) -> Path:
+        """Host keys of the jump host; written by a person."""
+        return self.root / "known_hosts_jump"
+
+    @property
+    def sockets(self) -> Path:
+        """Where ssh's shared connections are."""
+        return self.root / "ssh"
+
+    @property
     def inventory(self) -> Path:
         """For `ansible-playbook -i`."""
         return self.root / "inventory"

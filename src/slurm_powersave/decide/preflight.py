@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers, slurm_running
 from slurm_powersave.decide.cluster import Cluster
+from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
@@ -42,7 +43,7 @@ def findings(
         here: what this host holds of the cluster.
         running: what the slurmctld that runs said of its version.
     """
-    found = [*slurm_running.findings(cluster, running), *_tools(tools)]
+    found = [*slurm_running.findings(cluster, running), *_tools(tools), *_jump(cluster, here)]
     for name, read in facts.items():
         ask = Ask(cluster, name, read, here)
         for check in (
@@ -65,6 +66,26 @@ def _tools(tools: Tools) -> Found:
                 f"the provider openstack is version {version}; 3.4 or later is needed",
                 "terraform init -upgrade in the state directory's terraform/*; see who pins the version.",
             )
+
+
+def _jump(cluster: Cluster, here: Here) -> Found:
+    """The login node alone is reached through it: a jump for every node would be a jump for every command."""
+    jump, layout = cluster.login.jump, cluster.layout
+    if not jump:
+        return
+    _, host, port = split_jump(jump)
+    if not here.jump_is_known:
+        yield error(
+            "login.jump",
+            f"no SSH host key of {host} in {layout.jump_known_hosts}",
+            f"install -d -m 0700 {layout.root}; ssh-keyscan -p {port} {host} >>{layout.jump_known_hosts}; "
+            f"compare the fingerprint (ssh-keygen -lf {layout.jump_known_hosts}) with what its owner says.",
+        )
+    yield warning(
+        "login.jump",
+        "only the login node is reached through it",
+        f"The nodes' addresses must be reachable from this host; {host} must let {layout.public_key} in.",
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

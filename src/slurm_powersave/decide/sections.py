@@ -59,6 +59,11 @@ class Login(Section):
     image: str = Field(min_length=1, description="Its image.")
     flavor: str = Field(min_length=1, description="Its flavor.")
     user: fields.Argument = Field("root", description="SSH login user; uses `sudo -n` if not root.")
+    jump: fields.Jump | None = Field(
+        None,
+        description="user@host or user@host:port: a jump host through which the login node is reached; "
+        "its host key must be in STATE/known_hosts_jump. The nodes must be reachable without it.",
+    )
     connection: Literal["ssh", "local"] = Field(
         "ssh",
         description="local: slurmctld runs on the engine's own host, which is there already; "

@@ -89,7 +89,7 @@ class Batches:
             try:
                 entries[op.node] = TerraformNode(self._renewed(op), op.id)
             except CloudError as error:
-                self._ops.fail(op, Failure(error.failure, str(error)))
+                self._ops.fail(op, Failure(error.failure, error.line))
         return entries
 
     def _renewed(self, op: Operation) -> DesiredNode:
@@ -128,7 +128,7 @@ class Batches:
             try:
                 ref = self._world.catalogue.ref(entry.node.cloud, key, op.target)
             except CloudError as error:
-                self._ops.move(op, phases.REFUSING, text=str(error))
+                self._ops.move(op, phases.REFUSING, text=error.line)
                 continue
             node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
             entries[op.node] = replace(entry, node=node)
@@ -222,7 +222,7 @@ class Batches:
             try:
                 self._ended(batch, result)
             except PowersaveError as error:
-                self._give_up(batch, str(error))
+                self._give_up(batch, error.line)
             finally:
                 # A plan's directory is needed by its apply.
                 if batch.stage != "plan":

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from slurm_powersave.adapters import connect, known_hosts
+from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.playbooks import run_playbook
@@ -20,7 +21,7 @@ from slurm_powersave.decide import addresses, flavors, slurm_running, storage
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import applied, preflight
+from slurm_powersave.engine import applied, preflight, trust
 from slurm_powersave.model.errors import (
     ConfigError,
     PlaybookError,
@@ -30,10 +31,9 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.leftovers import IMAGE, SERVER
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeRecord, Server, SlurmSnapshot
 from slurm_powersave.ports import Cloud, TellsLeftovers
 
-_BOOT_SECONDS = 180.0
 _GONE_SECONDS = 120.0
 """In which a server is gone that an interrupted deploy had left."""
 
@@ -163,7 +163,7 @@ def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     state.apply(planned)
     _tell_strays(cluster, state, talk)
-    _trust_servers(cluster, state, talk)
+    _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
     return True
 
 
@@ -306,10 +306,10 @@ def _base(cluster: Cluster) -> State:
     return state
 
 
-def _trust_servers(cluster: Cluster, state: State, talk: Talk) -> None:
+def _trust_servers(cluster: Cluster, made: Mapping[str, Any], talk: Talk, *, kept: bool) -> None:
     """Trust the servers that the base module made: the login node, and the shared directory's server."""
-    login, shared, made = cluster.login, cluster.shared_storage, state.outputs()
-    _trust(cluster, DesiredNode(login.name, "", "", "", "", "", login.address), made["login"], talk)
+    login, shared = cluster.login, cluster.shared_storage
+    trust.wait(cluster, (login.name, login.address), made["login"], talk.say, kept=kept)
     if shared is None or shared.user is None:
         return
     if not (made.get("storage") or {}).get("id"):
@@ -318,30 +318,8 @@ def _trust_servers(cluster: Cluster, state: State, talk: Talk) -> None:
             where=str(cluster.file),
             todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
         )
-    name = storage.server_name(cluster)
-    _trust(cluster, DesiredNode(name, "", "", "", "", "", shared.server), made["storage"], talk)
-
-
-def _trust(cluster: Cluster, node: DesiredNode, made: Mapping[str, str], talk: Talk) -> None:
-    """Record a server's host key from the cloud, and wait for its SSH."""
-    cloud = connect.clouds(cluster).get(cluster.cloud_of(cluster.login))
-    talk.say(f"waiting for SSH on {node.name} ({node.address})")
-    deadline = time.monotonic() + _BOOT_SECONDS
-    key = ""
-    while time.monotonic() < deadline:
-        server = cloud.server(made["id"]) if cloud else None
-        key = (server.host_key if server else "") or made.get("host_key") or ""
-        if key and connect.playbooks(cluster).reachable(node):
-            host = (node.name, node.address)
-            known_hosts.record(cluster.layout.known_hosts, {host: known_hosts.key_lines(host, key)})
-            return
-        time.sleep(0.2)
-    raise UnreachableError(
-        "no SSH" if key else "the cloud hands out no SSH host key",
-        where=f"{node.name} ({node.address})",
-        why=f"waited {_BOOT_SECONDS:.0f} s",
-        todo="Look at its console, then run deploy again.",
-    )
+    host = (storage.server_name(cluster), shared.server)
+    trust.wait(cluster, host, made["storage"], talk.say, kept=kept)
 
 
 def _write_secret(path: Path, content: bytes) -> None:

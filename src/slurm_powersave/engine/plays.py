@@ -3,11 +3,13 @@
 import logging
 from dataclasses import dataclass, replace
 
+from slurm_powersave.decide import host_keys
+from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
-from slurm_powersave.model.nodes import Failure, NodeProgress, NodeRecord, Operation, ShardRun
+from slurm_powersave.model.nodes import Failure, NodeProgress, NodeRecord, Operation, Server, ShardRun
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
@@ -82,10 +84,11 @@ class Plays:
         nodes = [self._world.desired(op.node) for op in ops]
         try:
             boots = {op.node: self._world.record(op.node).boot_id for op in ops}
-            run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots)
+            disks = {op.node: self._world.record(op.node).disk for op in ops}
+            run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots, disks)
         except PowersaveError as error:
             for op in ops:
-                self._ops.fail(op, Failure(FailureClass.CONFIG, str(error)))
+                self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
         play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
         self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
@@ -95,20 +98,28 @@ class Plays:
         self._plays.append(play)
 
     def _host_key(self, op: Operation, *, patient: bool) -> str | None:
-        """Return the server's host key; None while it is not known, empty where the cloud has no adapter.
+        """Return the server's host key; None while it is not known.
+
+        Empty if the one that is recorded is this disk's: nothing that the console shows now takes its place.
+        Also where the cloud has no adapter.
 
         A listing may leave it out: then the cloud is asked for the one server, unless we are not `patient`.
         """
         cloud = self._world.desired(op.node).cloud
-        view = self._world.cloud_views.get(cloud)
+        view, record = self._world.cloud_views.get(cloud), self._world.record(op.node)
         if view is None:
             return ""
         if key := self._keys.get((op.id, op.since)):
             return key
         servers = view.of_node(op.node, op.since) or ()
         active = next((s for s in servers if s.id == op.server_id and s.status == "ACTIVE"), None)
-        if active is None or active.host_key:
-            return active.host_key if active else None
+        if active is None:
+            return None
+        pin = self._world.playbooks.pin(record.node)
+        if host_keys.believed(pin, record.disk, kept=not (op.row.create or op.row.update == "image")):
+            return ""
+        if active.host_key:
+            return self._taken(op, pin, active)
         now = self._world.now()
         if patient and now - self._asked.get(op.id, 0.0) >= _ASKING:
             self._asked[op.id] = now
@@ -117,9 +128,21 @@ class Plays:
             except CloudError as error:
                 log.warning("op=%s node=%s host key: %s", op.id, op.node, error)
                 return None
-            if found and found.host_key:
-                self._keys[op.id, op.since] = found.host_key
-                return found.host_key
+            return self._taken(op, pin, found) if found else None
+        return None
+
+    def _taken(self, op: Operation, pin: Pin | None, server: Server) -> str | None:
+        """Take the key that the server's console shows for this disk, if it is plain which one that is."""
+        blocks = (server.host_key, *server.later_keys) if server.host_key else ()
+        offered = host_keys.offered(pin, blocks, renewed=op.row.update == "image")
+        if len(offered) == 1:
+            self._keys[op.id, op.since] = offered[0]
+            return offered[0]
+        why = f"its console shows {len(offered)} different SSH host keys since its disk was made anew"
+        if why := why if offered else "" if server.host_key else server.fault:
+            self._ops.fail(
+                op, Failure(FailureClass.NODE_LOCAL, f"no SSH host key that can be believed: {why}")
+            )
         return None
 
     def _old_boot(self, news: NodeProgress, record: NodeRecord) -> bool:

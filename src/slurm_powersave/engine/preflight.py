@@ -92,7 +92,7 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
 def _here(cluster: Cluster) -> Here:
     layout = cluster.layout
     key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
-    return Here(key, _deployed(cluster), _addresses(cluster))
+    return Here(key, _deployed(cluster), connect.jump_is_known(cluster), _addresses(cluster))
 
 
 def _deployed(cluster: Cluster) -> bool:

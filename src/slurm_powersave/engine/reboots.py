@@ -60,7 +60,7 @@ class Reboots:
         try:
             wish = self._wish(op, words)
         except (CloudError, ConfigError) as error:
-            self._later(op, str(error))
+            self._later(op, error.line)
             return
         aside = reasons.set_aside(node)
         if wish.refused:
@@ -114,7 +114,7 @@ class Reboots:
         try:
             wish = self._wish(op, self._asked(op) or node.reason)
         except (CloudError, ConfigError) as error:
-            self._later(op, str(error))
+            self._later(op, error.line)
             return
         aside = self._world.journal.asides().get(op.node)
         if wish.refused:

@@ -299,7 +299,7 @@ class Resize:
         try:
             command()
         except SlurmError as error:
-            self._say("slurmctld", Kind.SHRINK, "refused", str(error))
+            self._say("slurmctld", Kind.SHRINK, "refused", error.line)
 
     def _again(self, name: str) -> bool:
         if self.around.now() - self._asked.get(name, float("-inf")) < _REPEAT:

@@ -175,7 +175,7 @@ class Waves:
         try:
             slurm = self.slurm.snapshot(list(self._first))
         except SlurmError as error:
-            self.slurm_error = str(error)
+            self.slurm_error = error.line
             return
         self.slurm_error = ""
         self.members = tuple(

@@ -35,6 +35,11 @@ class PowersaveError(Exception):
             text += f": {self.why}"
         return f"{text}\n  {self.todo}" if self.todo else text
 
+    @property
+    def line(self) -> str:
+        """The same in one line: for the log, and where it becomes part of something else."""
+        return "; ".join(filter(None, (line.strip() for line in str(self).split("\n"))))
+
 
 class ConfigError(PowersaveError):
     """The cluster file or an argument is wrong; nothing was changed."""

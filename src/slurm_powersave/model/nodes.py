@@ -20,7 +20,7 @@ class DesiredNode:
     zone: str
     address: str
     generation: int = 0
-    """Counts the servers that this name has had."""
+    """Counts the disks that this name has had: each server's, and each that was made anew in one."""
     image_id: str = ""
     """What the cloud called the image when it was asked for; empty where names are ids."""
     flavor_id: str = ""
@@ -64,8 +64,10 @@ class Server:
     flavor: str = ""
     tags: frozenset[str] = frozenset()
     host_key: str = ""
-    """The SSH host's public key, by a trusted way; empty while it is not known yet."""
+    """The SSH host's public keys that it printed first, by a trusted way; empty while they are not known."""
     fault: str = ""
+    later_keys: tuple[str, ...] = ()
+    """Others that its console shows after them: of a disk that was made anew, or somebody's invention."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,11 @@ class NodeRecord:
     """The node's boot when it was last configured; a reboot or reimage must change it."""
     by_hand: frozenset[str] = frozenset()
     """What of its server (image, flavor) somebody asked for that was not the pool's then."""
+
+    @property
+    def disk(self) -> str:
+        """What its SSH host key belongs to: this disk of this server."""
+        return f"{self.server_id}/{self.node.generation}"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from slurm_powersave.surfaces import (
     cli_resize,
     cli_status,
     cli_terraform,
+    log,
     render,
 )
 from slurm_powersave.surfaces.session import Session
@@ -91,6 +92,7 @@ def options(
     ] = False,
 ) -> None:
     """Take the global options; they stand before the subcommand."""
+    log.for_commands()
     ctx.obj = Session(cluster_file=cluster, no_color=no_color, debug=debug)
 
 
@@ -121,7 +123,14 @@ def take_signals() -> None:
 def main() -> None:
     """Run the command; the entry point of the distribution."""
     take_signals()
-    app()
+    # ssh runs a ProxyCommand with it, and a service's user has nologin there.
+    os.environ["SHELL"] = "/bin/sh"
+    log.for_this_process()
+    try:
+        app()
+    except Exception as error:
+        log.tell_unexpected(type(error), error, error.__traceback__)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def restore(
         try:
             with nullcontext(sys.stdin.buffer) if source == _STREAM else open(source, "rb") as stream:
                 done = engine.restore(
-                    stream, source, file, lambda text: typer.echo(text, err=json), force=force
+                    stream, source, file, lambda text: render.say(text, err=json), force=force
                 )
         except OSError as error:
             raise ConfigError("the backup can't be read", where=source, why=str(error)) from error

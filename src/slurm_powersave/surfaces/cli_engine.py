@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 from typing import Annotated
 
 import typer
 
+from slurm_powersave.surfaces import log
 from slurm_powersave.surfaces.session import session
 
 
@@ -32,11 +32,7 @@ def run(
     from slurm_powersave.engine import service
 
     cluster = session(ctx).cluster()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    log.set_up(logging.DEBUG if verbose else logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -102,7 +101,10 @@ def follow(
     try:
         while True:
             news = follower.news()
-            render.print_lines(dumps(event.value()) if json else event.line() for event in news)
+            if json:
+                render.print_json_lines(event.value() for event in news)
+            else:
+                render.print_lines(event.line() for event in news)
             sys.stdout.flush()
             if until_idle and follower.idle:
                 return

@@ -44,7 +44,7 @@ def resize(
     from slurm_powersave.engine.resizing import Resizing
 
     def tell(news: News) -> None:
-        typer.echo(_line(news), err=json)
+        render.say(_line(news), err=json)
 
     work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell)
     try:

@@ -47,7 +47,7 @@ def _print(plans: Iterable[StatePlan]) -> list[StatePlan]:
         if one.error:
             render.note(f"{one.name}: {one.error}")
         elif one.actions:
-            render.print_lines([f"{one.name}:", one.text, ""])
+            render.print_text(f"{one.name}:\n{one.text}\n")
     total: Counter[str] = Counter()
     for one in found:
         total.update(one.actions)

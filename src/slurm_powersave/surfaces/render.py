@@ -1,14 +1,17 @@
-"""How things look: tables and colours for people, plain lines for pipes, JSON for programs."""
+"""How things look: tables and colours for people, plain lines for pipes, JSON for programs.
+
+All that a command prints goes through here: whatever it is about may hold what a node or a cloud has said.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from slurm_powersave.model.errors import CloudError, PowersaveError
+from slurm_powersave.model.printable import json_text, paragraph, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,12 +45,36 @@ def console(*, no_color: bool = False, file: IO[str] | None = None) -> Console:
 
 def print_json(value: Any) -> None:
     """Print one JSON document to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+
+
+def print_json_lines(values: Iterable[Any]) -> None:
+    """Print one JSON document a line to stdout."""
+    sys.stdout.writelines(f"{json_text(value)}\n" for value in values)
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print plain lines to stdout: no wrapping, no colours."""
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+
+
+def print_text(text: str) -> None:
+    """Print a text of several lines, such as a plan, to stdout."""
+    sys.stdout.write(printable_lines(text) + "\n")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a message at once: other programs print in between."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(paragraph(text) + "\n")
+    stream.flush()
+
+
+def show(text: str, *, err: bool = False) -> None:
+    """Print a text of several lines at once."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(printable_lines(text) + "\n")
+    stream.flush()
 
 
 def print_table(
@@ -60,6 +87,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    rows = [[printable(cell) for cell in row] for row in rows]
     if not out.is_terminal:
         out.file.writelines(f"{line}\n" for line in _aligned([columns, *rows]))
         return
@@ -75,8 +103,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Align columns; each row stays one line, however long, so that grep and awk work on it."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (" ".join(cell.splitlines()) for cell in row)
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def error_value(error: PowersaveError) -> dict[str, Any]:
@@ -95,13 +122,13 @@ def error_value(error: PowersaveError) -> dict[str, Any]:
 
 def print_error(error: PowersaveError, *, as_json: bool) -> None:
     """Print an error to stderr; stdout stays for results."""
-    text = json.dumps(error_value(error), ensure_ascii=False) if as_json else f"slurm-powersave: {error}"
+    text = json_text(error_value(error)) if as_json else paragraph(f"slurm-powersave: {error}")
     sys.stderr.write(text + "\n")
 
 
 def note(text: str) -> None:
     """Print a remark that is no part of the result, to stderr."""
-    sys.stderr.write(f"slurm-powersave: {text}\n")
+    sys.stderr.write(paragraph(f"slurm-powersave: {text}") + "\n")
 
 
 def clock(at: float) -> str:

@@ -23,11 +23,11 @@ def talk(yes: bool, *, quiet: bool) -> Talk:
     """Speak on stdout, or with `quiet` on stderr; answer every question with yes if `yes` says so."""
     from slurm_powersave.engine.deploy import Talk
 
-    def say(text: str) -> None:
-        # Ansible and Terraform write to the same terminal: in order, so no buffering.
-        typer.echo(text, err=quiet)
-
-    return Talk(say=say, show=say, ask=lambda question: confirm(question, yes))
+    return Talk(
+        say=lambda text: render.say(text, err=quiet),
+        show=lambda text: render.show(text, err=quiet),
+        ask=lambda question: confirm(question, yes),
+    )
 
 
 def confirm(question: str, yes: bool) -> bool:

@@ -33,6 +33,8 @@ class _Held:
     boots: int = 1
     busy_until: float = 0.0
     """When a reboot, rebuild or resize is done."""
+    disk_key: str = ""
+    """What its sshd shows."""
 
 
 @dataclass
@@ -81,6 +83,9 @@ class MemoryCloud:
     """How many servers were ever made."""
     others: list[Leftover] = field(default_factory=list)
     """What of ours there is beside the servers."""
+    keeps_consoles: bool = False
+    """Whether a console still shows what it showed before a rebuild."""
+    _keys: int = 0
     _servers: dict[str, _Held] = field(default_factory=dict)
 
     def _check(self) -> None:
@@ -107,12 +112,21 @@ class MemoryCloud:
             image=self._named(entry.node.ref("image")),
             flavor=self._named(entry.node.ref("flavor")),
             tags=tags,
-            host_key="" if name in self.never_boots else "ssh-ed25519 AAAA",
+            host_key="" if name in self.never_boots else self._new_key(),
         )
         self._refuse(server)
         self.created += 1
-        self._servers[server.id] = _Held(server)
+        self._servers[server.id] = _Held(server, disk_key=server.host_key)
         return server.id
+
+    def _new_key(self) -> str:
+        self._keys += 1
+        return f"ssh-ed25519 AAAA{self._keys:04}"
+
+    def forge(self, server_id: str) -> None:
+        """Let somebody who is root in a server print a host key of his own on its console."""
+        held = self._servers[server_id]
+        held.server = replace(held.server, later_keys=(*held.server.later_keys, self._new_key()))
 
     def fault(self, server_id: str) -> str:
         """Say why a server is in ERROR; empty if it is not."""
@@ -133,7 +147,9 @@ class MemoryCloud:
         self._check()
         found = [held for held in self._servers.values() if self._alive(held) and self._ours(held)]
         told = map(self._told, found)
-        return list(told) if self.lists_keys else [replace(server, host_key="") for server in told]
+        if self.lists_keys:
+            return list(told)
+        return [replace(server, host_key="", later_keys=()) for server in told]
 
     def leftovers(self) -> list[Leftover]:
         """List what is our cluster's."""
@@ -224,6 +240,17 @@ class MemoryCloud:
     def rebuild(self, server_id: str, image: str) -> None:
         """Begin a rebuild."""
         self._change(server_id, "REBUILD", image=self._named(image))
+        held = self._servers[server_id]
+        if held.server.status == "REBUILD":
+            held.disk_key, shown = self._new_key(), (held.server.host_key, *held.server.later_keys)
+            first, *later = (*shown, held.disk_key) if self.keeps_consoles else (held.disk_key,)
+            held.server = replace(held.server, host_key=first, later_keys=tuple(later))
+
+    def host_key(self, name: str) -> str:
+        """Return the key that the sshd of a name has; empty if there is none."""
+        return next(
+            (h.disk_key for h in self._servers.values() if self._alive(h) and h.server.name == name), ""
+        )
 
     def resize(self, server_id: str, flavor: str) -> None:
         """Begin a resize."""

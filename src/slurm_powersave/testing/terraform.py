@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_powersave.decide.fence import Contract, tags
+from slurm_powersave.decide.host_keys import Pin, believed, keys_of
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
 from slurm_powersave.model.nodes import (
@@ -307,6 +308,10 @@ class MemoryPlaybooks:
     register: Callable[[DesiredNode], None]
     boots: Callable[[DesiredNode], bool]
     boot_id: Callable[[str], str] = lambda name: ""
+    host_key: Callable[[str], str] = lambda name: ""
+    """Node -> the key that its sshd has; empty: whatever is given is right."""
+    pins: dict[str, Pin] = field(default_factory=dict)
+    """Node -> what is recorded of it."""
     seconds: float = 2.0
     faults: dict[str, str] = field(default_factory=dict)
     """Node -> what Ansible says of it."""
@@ -317,13 +322,14 @@ class MemoryPlaybooks:
         nodes: Sequence[DesiredNode],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
+        disks: Mapping[str, str] | None = None,
     ) -> MemoryRun:
-        """Configure the nodes, each in its own time."""
+        """Configure the nodes, each in its own time; one whose sshd has another key than recorded fails."""
         run = MemoryRun(_record("configure"), self.clock, self.clock.now() + self.seconds)
         good = []
         for node in nodes:
             boot = self.boot_id(node.name)
-            text = self.faults.get(node.name)
+            text = self.faults.get(node.name) or self._unknown(node, host_keys, disks or {})
             if boot and boot == (boot_ids or {}).get(node.name):
                 text = "it has not booted anew"
             failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
@@ -339,6 +345,21 @@ class MemoryPlaybooks:
         run.at_end = end
         self.runs[run.record.id] = run
         return run
+
+    def _unknown(
+        self, node: DesiredNode, host_keys: Mapping[str, str], disks: Mapping[str, str]
+    ) -> str | None:
+        disk, given = disks.get(node.name, ""), host_keys.get(node.name, "")
+        if given and not believed(self.pin(node), disk, kept=False):
+            self.pins[node.name] = Pin(keys_of(given), disk)
+        pin, real = self.pin(node), self.host_key(node.name)
+        return (
+            None if not real or (pin and real in pin.keys) else "unreachable: Host key verification failed."
+        )
+
+    def pin(self, node: DesiredNode) -> Pin | None:
+        """Return what is recorded of a node."""
+        return self.pins.get(node.name)
 
     def adopt(self, record: RunRecord) -> MemoryRun:
         """Take up a run."""

@@ -68,7 +68,9 @@ class MemoryWorld:
             self.clock, self.cluster.nodes(), self._hook, promised=SMALL, version=version
         )
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
-        self.playbooks = MemoryPlaybooks(self.clock, self._register, self._boots, self.cloud.boot_id)
+        self.playbooks = MemoryPlaybooks(
+            self.clock, self._register, self._boots, self.cloud.boot_id, self.cloud.host_key
+        )
         self.engine = self._engine()
 
     @classmethod

@@ -22,11 +22,14 @@ def block(key: str) -> str:
         ("Welcome\n", ""),
         (f"{BEGIN}\nssh-ed25519 AAAA\n", ""),
         ("Welcome\n" + block("ssh-ed25519 AAAA"), "ssh-ed25519 AAAA"),
-        (block("ssh-ed25519 AAAA") + "reboot\n" + block("ssh-ed25519 BBBB"), "ssh-ed25519 BBBB"),
+        (block("ssh-ed25519 AAAA") + "reboot\n" + block("ssh-ed25519 BBBB"), "ssh-ed25519 AAAA"),
         (block("ssh-ed25519 AAAA") + f"{BEGIN}\nssh-ed25519 BB", "ssh-ed25519 AAAA"),
+        (f"{BEGIN}\nssh-ed25519 AA" + "power cut\n" + block("ssh-ed25519 BBBB"), "ssh-ed25519 BBBB"),
+        (f"ssh-ed25519 AAAA\n{END}\n" + block("ssh-ed25519 BBBB"), ""),
+        (block("ssh-ed25519 AAAA") + "x" * 300_000 + block("ssh-ed25519 BBBB"), "ssh-ed25519 AAAA"),
     ],
 )
-def test_the_host_key_is_the_last_whole_one(tmp_path: Path, console: str, key: str) -> None:
+def test_the_host_key_is_the_first_whole_one(tmp_path: Path, console: str, key: str) -> None:
     guest = Guest(Store(tmp_path), "id")
     guest.home.mkdir(parents=True)
     (guest.home / "console.log").write_text(console)

@@ -77,13 +77,16 @@ class OpenStackCloud:
         return self._with_host_key(told, found) if told.status == "ACTIVE" else told
 
     def _with_host_key(self, told: Server, found: Mapping[str, Any]) -> Server:
-        refusal = ""
+        shown, refusal = console.Shown(), ""
         try:
-            key = console.read(self._api, told.id)
+            shown = console.read(self._api, told.id)
         except CloudError as error:
             if error.status not in (400, 403):
                 raise
-            key, refusal = "", f"the cloud does not show its console: {error.why}"
+            refusal = f"the cloud does not show its console: {error.why}"
+        if shown.lost:
+            refusal = "its console has lost its beginning, and with it the host key that it printed first"
+        key, *later = shown.blocks or ("",)
         if not key and self._settings.host_keys == "first-use":
             places = [
                 address for kind in ("fixed", "floating") for address in server_json.addresses(found, kind)
@@ -91,7 +94,8 @@ class OpenStackCloud:
             key = console.scan(places)
             if key:
                 log.warning("server=%s host key believed on first use (host_keys: first-use)", told.id)
-        return replace(told, host_key=key, fault=told.fault or ("" if key else refusal))
+        fault = told.fault or ("" if key else refusal)
+        return replace(told, host_key=key, later_keys=tuple(later), fault=fault)
 
     def delete(self, server_id: str) -> None:
         """Ask for a deletion by id; refused for a server without our cluster's tag, or with a lock.

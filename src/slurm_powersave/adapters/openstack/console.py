@@ -1,13 +1,14 @@
 """SSH host keys of a server: from its console, where cloud-init prints them, or by trust on first use.
 
-The console comes through the cloud's API, so its keys are the server's own. It keeps what earlier boots
-have printed: the last block counts.
+The console comes through the cloud's API, so its keys are the server's own: the first ones, which the system
+printed before anybody could log in. What was printed later may be by anybody who is root there.
 """
 
 import base64
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slurm_powersave.adapters import process
 from slurm_powersave.adapters.openstack.api import Api
@@ -22,30 +23,55 @@ _KEY = re.compile(r"\b((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+) ([A-Za-z0-
 _NO_CONSOLE = (404, 409, 501)
 
 
-def read(api: Api, server_id: str) -> str:
-    """Read the keys from a server's console; empty as long as there are none."""
+@dataclass(frozen=True)
+class Shown:
+    """What a console shows of host keys."""
+
+    blocks: tuple[str, ...] = ()
+    """Different blocks in their order, each as *.pub files have it, ed25519 first."""
+    lost: bool = False
+    """The first block is there no longer as a whole: a console keeps its last part only."""
+
+
+def read(api: Api, server_id: str) -> Shown:
+    """Read the keys from a server's console; nothing as long as there are none."""
     try:
         answer = api.ask(
             "POST", "compute", f"/servers/{server_id}/action", body={"os-getConsoleOutput": {"length": None}}
         )
     except CloudError as error:
         if error.status in _NO_CONSOLE:
-            return ""
+            return Shown()
         raise
-    return keys((answer or {}).get("output") or "")
+    return shown((answer or {}).get("output") or "")
+
+
+def shown(console: str) -> Shown:
+    """Find the whole blocks in what a console shows.
+
+    Lines of others may stand between the keys, or in the middle of one: a key that is not whole is left out.
+    A block that shares a key with an earlier one is the same printed again, as at each boot.
+    """
+    before, end, _ = console.partition(END)
+    if end and BEGIN not in before:
+        return Shown(lost=True)
+    found: list[str] = []
+    for part in console.split(END)[:-1]:
+        _, begin, block = part.rpartition(BEGIN)
+        keys = _keys(block) if begin else ()
+        if keys and not any(key in earlier.split("\n") for earlier in found for key in keys):
+            found.append("\n".join(keys))
+    return Shown(tuple(found))
 
 
 def keys(console: str) -> str:
-    """Find the keys in what a console shows: the last whole block, ed25519 first; as *.pub files have them.
+    """Return the first whole block; empty if there is none."""
+    return next(iter(shown(console).blocks), "")
 
-    Lines of others may stand between them, or in the middle of one: a key that is not whole is left out.
-    """
-    _, begin, after = console.rpartition(BEGIN)
-    block, end, _ = after.partition(END)
-    if not begin or not end:
-        return ""
+
+def _keys(block: str) -> list[str]:
     found = {f"{kind} {blob}" for kind, blob in _KEY.findall(block) if _whole(kind, blob)}
-    return "\n".join(sorted(found, key=lambda key: (not key.startswith("ssh-ed25519 "), key)))
+    return sorted(found, key=lambda key: (not key.startswith("ssh-ed25519 "), key))
 
 
 def scan(addresses: Sequence[str]) -> str:

@@ -1,0 +1,252 @@
+"""Where anything from outside is read: few modules, each named here with what it reads and from whom.
+
+What a node, the login node, a cloud, a backup or a hook says is data. How that is kept is to be seen in these
+modules and in no others; so whoever adds one says why here, and adds attacks on it to this directory.
+"""
+
+import ast
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import slurm_powersave
+
+PACKAGE = Path(slurm_powersave.__file__).parent
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+JSON = {
+    "adapters/base.py": "Terraform's state and plan of the base; what the provider says is the cloud's",
+    "adapters/configure_run.py": "what our own playbook_run tells of nodes, and what it was asked for",
+    "adapters/image_plays.py": "an image's provenance file, as the server says it",
+    "adapters/local.py": "the local cloud's answers, by its command",
+    "adapters/lock.py": "who holds a lock: our own file",
+    "adapters/openstack/api.py": "the cloud's answers",
+    "adapters/openstack/errors.py": "the cloud's errors",
+    "adapters/playbook_run.py": "what the engine asked for: our own file",
+    "adapters/terraform.py": "Terraform's states, plans and variables; what the provider says is the cloud's",
+    "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
+    "decide/backup.py": "a backup's manifest",
+    "engine/applied.py": "what of slurm.conf was given last: our own file",
+    "engine/backup.py": "a Terraform state, to copy one that is whole",
+}
+YAML = {
+    "adapters/run_inventory.py": "the inventory: our own file",
+    "decide/yaml_file.py": "the cluster file: a person's",
+    "engine/applied.py": "the same file, of an earlier version",
+}
+DECODING = {
+    "adapters/archive.py": "a backup's manifest",
+    "adapters/child_output.py": "what ansible-playbook prints, to show it",
+    "adapters/known_hosts.py": "whose key a line of known_hosts is: our own file",
+    "adapters/link.py": "lines of the reader on the login node, and ssh's words",
+    "adapters/openstack/console.py": "a host key on a server's console",
+    "adapters/process.py": "the output of every program that we run",
+    "adapters/spool.py": "requests, as the hooks wrote them",
+    "adapters/stream.py": "requests, as the reader sends them",
+    "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
+}
+ARCHIVES = {"adapters/archive.py": "a backup"}
+PATTERNS = {
+    "adapters/known_hosts.py": "host keys, as a cloud hands them out",
+    "adapters/lock.py": "who holds a lock: our own file",
+    "adapters/openstack/console.py": "host keys on a server's console",
+    "adapters/openstack/errors.py": "the cloud's errors",
+    "adapters/play_events.py": "Ansible's words about a node",
+    "adapters/slurm.py": "Slurm's version and refusals",
+    "adapters/slurm_text.py": "what scontrol, squeue and sinfo print",
+    "adapters/sockets.py": "TMPDIR",
+    "adapters/spool.py": "requests, as the hooks wrote them",
+    "adapters/terraform.py": "the address of a resource in Terraform's output",
+    "adapters/tools.py": "Terraform's dependency lock file",
+    "decide/backup.py": "names of files in a backup and of backups",
+    "decide/fields.py": "the cluster file",
+    "decide/flavor_choice.py": "names of flavors, held against the cluster file's expression",
+    "decide/images.py": "an image's name, as a person gives it",
+    "decide/leaving.py": "our own slurm.conf",
+    "decide/policy.py": "the words of a cloud, Terraform and Ansible, to class a failure",
+    "decide/reboot.py": "the reason of a reboot in Slurm",
+    "decide/report.py": "pydantic's words about the cluster file",
+    "decide/slurm_parameters.py": "the cluster file",
+    "decide/yaml_file.py": "the cluster file",
+    "engine/results.py": "Terraform's words: which server has failed",
+    "model/hostlist.py": "hostlist expressions",
+    "model/outside_text.py": "ids, names, addresses and versions, as hosts and clouds say them",
+    "model/printable.py": "every text, before it is shown",
+    "model/slurm_version.py": "Slurm's version",
+}
+PROGRAMS = {
+    "adapters/base.py": "terraform, in the foreground",
+    "adapters/child_output.py": "ansible-playbook, in the foreground",
+    "adapters/connect.py": "ssh to the login node and the jump host, ssh-keygen -F",
+    "adapters/evidence.py": "logs of the login node, kept as they are",
+    "adapters/image_plays.py": "ssh to the servers of an image build",
+    "adapters/link.py": "ssh to the reader",
+    "adapters/local.py": "the local cloud's command",
+    "adapters/openstack/console.py": "ssh-keyscan, where the cluster file wants it",
+    "adapters/playbooks.py": "our own playbook_run, detached",
+    "adapters/process.py": "runs what the others name",
+    "adapters/project.py": "git describe of our own checkout",
+    "adapters/terraform.py": "terraform, detached",
+    "adapters/terraform_command.py": "terraform version",
+    "engine/deploy.py": "ssh-keygen, to make the cluster's key",
+}
+CONNECTIONS = {
+    "adapters/link.py": "the pipe from ssh",
+    "adapters/process.py": "the pipes from every program that we run",
+    "adapters/child_output.py": "the pipe from ansible-playbook",
+    "adapters/playbooks.py": "the banner of an sshd",
+}
+NOBODY: dict[str, str] = {}
+
+KINDS: dict[str, tuple[dict[str, str], frozenset[str]]] = {
+    "JSON": (
+        JSON,
+        frozenset({"json.load", "json.loads", "json.JSONDecoder", ".json", ".model_validate_json"}),
+    ),
+    "YAML": (
+        YAML,
+        frozenset(
+            {"yaml.load", "yaml.safe_load", "yaml.load_all", "yaml.compose", "yaml.parse", "yaml.SafeLoader"}
+        ),
+    ),
+    "decoding": (
+        DECODING,
+        frozenset(
+            {".decode", "base64.b64decode", "codecs.getincrementaldecoder", "codecs.decode", "struct.unpack"}
+            | {"binascii.unhexlify", "bytes.fromhex", "urllib.parse.unquote"}
+        ),
+    ),
+    "archives": (ARCHIVES, frozenset({"tarfile.open", "zipfile.ZipFile", "gzip.open", "zlib.decompress"})),
+    "regular expressions": (
+        PATTERNS,
+        frozenset({f"re.{name}" for name in ("compile", "match", "fullmatch", "search", "sub", "split")})
+        | {"re.findall", "re.finditer"},
+    ),
+    "programs and their output": (
+        PROGRAMS,
+        frozenset(
+            {f"subprocess.{name}" for name in ("run", "Popen", "call", "check_call", "check_output")}
+            | {f"slurm_powersave.adapters.process.{name}" for name in ("run", "start_detached")}
+        ),
+    ),
+    "connections": (CONNECTIONS, frozenset({".recv", "os.read", "socket.create_connection"})),
+    "code": (
+        NOBODY,
+        frozenset(
+            {"eval", "exec", "compile", "__import__", "ast.literal_eval", "os.system", "os.popen"}
+            | {f"{module}.{name}" for module in ("pickle", "marshal") for name in ("load", "loads")}
+            | {"yaml.unsafe_load", "yaml.full_load", "jinja2.Template", "jinja2.Environment", "shelve.open"}
+        ),
+    ),
+}
+"""Kind -> the modules that may, and the calls that are it (`.name`: a method of anything)."""
+
+
+@functools.cache
+def calls(path: Path) -> tuple[tuple[str, int], ...]:
+    return tuple(_calls(path))
+
+
+def _calls(path: Path) -> Iterator[tuple[str, int]]:
+    """Name all that a module uses, as it is named where it comes from; and the methods that it calls."""
+    tree = ast.parse(path.read_text())
+    origin: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            origin |= {
+                a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0]
+                for a in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            origin |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            yield _dotted(node, origin), node.lineno
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield f".{node.func.attr}", node.lineno
+
+
+def _dotted(node: ast.expr, origin: dict[str, str]) -> str:
+    if isinstance(node, ast.Name):
+        return origin.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value, origin)}.{node.attr}"
+    return ""
+
+
+def uses(name: str, wanted: frozenset[str]) -> bool:
+    """Tell whether a name is one of those: by its origin, or as a method that is called."""
+    return name in wanted
+
+
+def found(kind: str) -> dict[str, list[int]]:
+    """Module -> the lines that do it."""
+    _, wanted = KINDS[kind]
+    every = {
+        name: [line for call, line in calls(path) if uses(call, wanted)] for name, path in MODULES.items()
+    }
+    return {name: sorted(set(lines)) for name, lines in every.items() if lines}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_these_modules_read_from_outside(kind: str) -> None:
+    known, _ = KINDS[kind]
+    new = {f"{PACKAGE / name}:{lines[0]}": kind for name, lines in found(kind).items() if name not in known}
+    assert not new, (
+        "name it in this file with what it reads and from whom, and attack it; or let another module do it"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_list_names_no_module_that_does_not(kind: str) -> None:
+    known, _ = KINDS[kind]
+    assert set(known) - set(found(kind)) == set()
+
+
+def test_no_program_is_run_by_a_shell_s_reading_of_a_text() -> None:
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and any(word.arg == "shell" for word in node.keywords)
+    ]
+    assert wrong == []
+
+
+SHOWS = {
+    "surfaces/render.py": "tables, lines, JSON: everything that a command prints",
+    "surfaces/log.py": "an error that nobody expected",
+    "adapters/child_output.py": "what ansible-playbook prints",
+    "adapters/playbook_run.py": "JSON for the engine, into a file",
+}
+
+
+def test_only_these_modules_write_to_a_terminal() -> None:
+    """Each of them makes what it writes printable (test_terminal.py)."""
+    wanted = frozenset(
+        {"print", "typer.echo", "click.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
+    )
+    wanted |= {"sys.stdout.writelines", "sys.stderr.writelines", "os.write"}
+    pipes = {
+        "adapters/link.py": "to ssh",
+        "adapters/lock.py": "into a file",
+        "adapters/process.py": "to the programs that we run",
+        "adapters/stream.py": "to a thread",
+    }
+    writes = {name for name, path in MODULES.items() if any(uses(call, wanted) for call, _ in calls(path))}
+    assert writes - set(SHOWS) - set(pipes) == set()
+
+
+def test_what_it_looks_for_is_found(tmp_path: Path) -> None:
+    text = """
+import json as j, re, subprocess
+from base64 import b64decode as unpack
+from slurm_powersave.adapters.process import run as start
+j.loads("1"); re.compile("x"); unpack(b""); start([]); b"".decode(); map(eval, []); response.json()
+"""
+    (tmp_path / "x.py").write_text(text)
+    names = [name for name, _ in calls(tmp_path / "x.py")]
+    seen = {kind for kind, (_, wanted) in KINDS.items() if any(uses(name, wanted) for name in names)}
+    assert seen == {"JSON", "regular expressions", "decoding", "programs and their output", "code"}
