@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Keep a file for each node that is up, while any node is coming up, for the prologs of fast start.
 
-Usage: ready DIRECTORY SINFO. Started by the reader, which writes to standard input, one line a message:
+Usage: ready DIRECTORY SINFO. Started by the reader, which is the spool's owner by then, and so are this
+process and sinfo. The reader writes to standard input, one line a message:
 
   expect          a request came: nodes are about to change
   watch on|off    keep the files even if nothing is coming up
@@ -20,7 +21,7 @@ import select
 import subprocess
 import sys
 import time
-from typing import Optional, Set, Tuple
+from typing import List, Optional, Set, Tuple
 
 PERIOD = 0.3
 IDLE = 10.0
@@ -29,16 +30,19 @@ GRACE = 15.0
 """Seconds after a request within which its nodes may not show it yet."""
 PATIENCE = 10.0
 """Seconds that an answer may take."""
+LARGEST = 16 << 20
+"""Bytes of an answer; 10,000 nodes in five partitions have 2 MB."""
 NOT_READY = frozenset("#~%*!")
 """Coming up, off, going down, silent: sinfo(1), NODE STATE CODES."""
-NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z", re.ASCII)
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Watch:
     """When to look, and what was seen last."""
 
     def __init__(self, directory: str, sinfo: str) -> None:
-        self.directory = directory
+        self.directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.command = [sinfo, "-a", "-h", "-N", "-o", "%N %T"]
         self.watched = False
         self.coming_up = False
@@ -67,34 +71,53 @@ class Watch:
 
     def states(self) -> Optional[Set[Tuple[str, str]]]:
         """Read (node, state) pairs, one per node and partition; None when Slurm does not answer."""
-        try:
-            done = subprocess.run(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=PATIENCE,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
+        answer = output(self.command)
+        if answer is None:
             return None
-        words = [entry.split() for entry in done.stdout.decode("ascii", "replace").splitlines()]
+        words = [entry.split() for entry in answer.decode("ascii", "replace").split("\n")]
         return {(word[0], word[1]) for word in words if len(word) == 2 and NODE_NAME.match(word[0])}
 
     def keep(self, ready: Set[str]) -> None:
         """Make the files be these."""
         present = set(os.listdir(self.directory))
         for name in present - ready:
-            os.unlink(os.path.join(self.directory, name))
+            with contextlib.suppress(OSError):  # somebody's own
+                os.unlink(name, dir_fd=self.directory)
         for name in ready - present:
-            os.close(os.open(os.path.join(self.directory, name), os.O_CREAT | os.O_WRONLY, 0o644))
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(name, NEW_FILE, 0o644, dir_fd=self.directory))
+
+
+def output(command: List[str]) -> Optional[bytes]:
+    """Run a command; None if it fails, takes too long or says too much."""
+    quiet, deadline, answer = subprocess.DEVNULL, time.monotonic() + PATIENCE, bytearray()
+    try:
+        process = subprocess.Popen(command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, bufsize=0)
+    except OSError:
+        return None
+    with process:
+        assert process.stdout
+        try:
+            while len(answer) <= LARGEST:
+                left = deadline - time.monotonic()
+                if left < 0 or not select.select([process.stdout.fileno()], [], [], left)[0]:
+                    return None
+                chunk = os.read(process.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    return bytes(answer) if process.wait(1) == 0 else None
+                answer += chunk
+            return None
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            process.kill()
 
 
 def main() -> int:
     """Look until the reader is gone."""
-    watch = Watch(*sys.argv[1:3])
-    half = b""
+    half, watch = b"", None
     try:
+        watch = Watch(*sys.argv[1:3])
         while True:
             watch.look()
             if select.select([0], [], [], PERIOD if watch.busy() else IDLE)[0]:
@@ -109,7 +132,8 @@ def main() -> int:
         return 1
     finally:
         with contextlib.suppress(OSError):
-            watch.keep(set())
+            if watch:
+                watch.keep(set())
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ def test_a_node_with_a_job_does_not_leave_by_a_deploy_that_knows_nothing_of_it(s
     journal = live.journal()
     journal.forget_nodes([two])  # as a journal from an old backup would
     journal.close()
-    live.login("rm /var/lib/slurm/slurm-powersave.loaded")
+    live.login("rm /etc/slurm/slurm-powersave.loaded")
     sized.compute(1, 1)
     before = live.login("md5sum /etc/slurm/slurm.conf")
     said = live.command("deploy", "--yes", rc=6, timeout=120)

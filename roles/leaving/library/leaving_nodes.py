@@ -46,7 +46,7 @@ EXAMPLES = r"""
 - name: See that nothing in use is left out
   leaving_nodes:
     slurm_conf: "{{ slurm_powersave.slurm_conf }}"
-    loaded_file: /var/lib/slurm/slurm-powersave.loaded
+    loaded_file: /etc/slurm/slurm-powersave.loaded
 """
 
 RETURN = r"""
@@ -68,8 +68,7 @@ OFF = {"POWERED_DOWN", "POWERING_DOWN"}
 BUSY = {"ALLOCATED", "MIXED", "COMPLETING"}
 SECONDS = 1.0
 """How long an address may take to answer."""
-NODE = re.compile(r"NodeName=(\S+) .* State=([A-Z_+]+)\S* (?:[^=]* )?ThreadsPerCore=")
-"""A line of `scontrol --oneliner show node`; what slurmd says of itself stands before the state."""
+NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
 
 
 def names(text, key):
@@ -84,15 +83,39 @@ def included(text, directory):
     return [os.path.join(directory, name) for name in found]
 
 
+def states(line):
+    """Return the flags of each state in a line of `scontrol --oneliner show node`: Slurm writes one.
+
+    What slurmd says of itself stands before it, and what it calls Extra behind it.
+    """
+    found = []
+    for rest in line.split(" State=")[1:]:
+        word, _, behind = rest.partition(" ")
+        if behind.partition("=")[0].split(" ")[-1] == "ThreadsPerCore":
+            found.append(set(re.match("[A-Z_+]*", word).group().split("+")))
+    return found
+
+
 def parse(lines):
     """Read `scontrol --oneliner show node`: name -> flags; dynamic nodes are in no slurm.conf."""
+    return {name: flags for name, flags in (believed(lines) or {}).items() if "DYNAMIC_NORM" not in flags}
+
+
+def believed(lines):
+    """Read the flags of all nodes; None if the answer can't be believed.
+
+    A slurmd may print newlines, and lines of other nodes: so each line is one node's, and each node has one.
+    """
     found = {}
     for line in lines:
-        node = NODE.match(line)
-        if node:
-            flags = set(node.group(2).split("+"))
-            if "DYNAMIC_NORM" not in flags:
-                found[node.group(1)] = flags
+        name, flags = line.partition(" ")[0], states(line)
+        if not line.strip() or line == "No nodes in the system":
+            continue
+        if not name.startswith("NodeName=") or not NODE_NAME.match(name[9:]) or len(flags) != 1:
+            return None
+        if name[9:] in found:
+            return None
+        found[name[9:]] = flags[0]
     return found
 
 
@@ -151,7 +174,7 @@ class Host:
             rc, out, err = self.module.run_command(list(argv), handle_exceptions=False)
         except OSError as error:
             return None, str(error)
-        return (None, (err or out).strip()) if rc else (out.splitlines(), "")
+        return (None, (err or out).strip()) if rc else ([line for line in out.split("\n") if line], "")
 
     def run(self, *argv):
         """Return a command's lines; none if Slurm no longer knows what is asked for."""
@@ -164,6 +187,24 @@ class Host:
         """Name the nodes of a slurm.conf."""
         expressions = names(text, "NodeName")
         return set(self.run("scontrol", "show", "hostnames", ",".join(expressions))) if expressions else set()
+
+    def known(self, shown, old, kept):
+        """Return the flags of the nodes that slurmctld knows, as far as they do not stay."""
+        if believed(shown) is None:
+            # Somebody lies, and may do so for others. Of a node that is asked for alone no other one speaks.
+            known = set(self.run("sinfo", "--noheader", "--all", "--Node", "--format=%N")) | self.nodes(old)
+            gone = sorted(name for name in known - kept if NODE_NAME.match(name))
+            shown = [line for name in gone for line in self.alone(name)]
+        return {name: flags for name, flags in parse(shown).items() if name not in kept}
+
+    def alone(self, name):
+        """Ask for one node, and return its line; one that can't be read counts as in use."""
+        lines, why = self.ask("scontrol", "--oneliner", "show", "node", name)
+        if lines is None and why == f"Node {name} not found":
+            return []
+        found = believed(lines or [])
+        readable = found is not None and set(found) == {name}
+        return lines if readable else [f"NodeName={name} State=CLOUD+UNREADABLE ThreadsPerCore=1"]
 
     def text(self, path):
         """Read a file; empty if there is none."""
@@ -227,9 +268,8 @@ def main():
                 f"can't be asked whether they have jobs: {why}."
             )
         module.exit_json(changed=False, nodes=[])
-    known = parse(shown)
     kept = host.nodes(new)
-    nodes = {name: flags for name, flags in known.items() if name not in kept}
+    nodes = host.known(shown, old, kept)
     used = []
     if nodes:
         # Not --nodelist: one name that slurmctld has just forgotten would fail the whole call.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
-from slurm_powersave.adapters.journal_db import Database
+from slurm_powersave.adapters.journal_requests import Requests
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     Aside,
@@ -20,13 +20,15 @@ from slurm_powersave.model.nodes import (
     NodeRecord,
     Operation,
     PhaseTime,
-    Request,
     ShardRun,
 )
 from slurm_powersave.model.printable import printable
 
+_TRIES = 20
+"""Short ids that are tried for an operation."""
 
-class SqliteJournal(Database):
+
+class SqliteJournal(Requests):
     """Requests, operations, phases, what each node is to be, holds and running processes."""
 
     def __init__(self, path: Path | str) -> None:
@@ -39,44 +41,7 @@ class SqliteJournal(Database):
         self._given: set[str] = set()
         """Ids of operations that were handed out and may not be recorded yet."""
 
-    # Requests
-
-    def add_request(self, request: Request, received: float) -> bool:
-        """Record a request; return False for one whose id is there already."""
-        with self._write() as db:
-            cursor = db.execute(
-                "INSERT OR IGNORE INTO requests (id, mode, hostlist, time, source, job_id, features,"
-                " resume_file, received) VALUES (?,?,?,?,?,?,?,?,?)",
-                (
-                    request.id,
-                    request.mode,
-                    request.hostlist,
-                    request.time,
-                    request.source,
-                    request.job_id,
-                    request.features,
-                    request.resume_file,
-                    received,
-                ),
-            )
-            return cursor.rowcount == 1
-
-    def unplanned_requests(self) -> list[Request]:
-        """Return the requests that have no operations yet, oldest first."""
-        return [
-            journal_rows.request(row)
-            for row in self._rows("SELECT * FROM requests WHERE planned = 0 ORDER BY received, rowid")
-        ]
-
-    def request(self, request_id: str) -> Request | None:
-        """Read one request."""
-        rows = self._rows("SELECT * FROM requests WHERE id = ?", request_id)
-        return journal_rows.request(rows[0]) if rows else None
-
-    def received(self, request_id: str) -> float | None:
-        """When a request was journalled, in seconds since the epoch."""
-        rows = self._rows("SELECT received FROM requests WHERE id = ?", request_id)
-        return float(rows[0]["received"]) if rows else None
+    # Planning
 
     def plan_request(
         self,
@@ -86,6 +51,7 @@ class SqliteJournal(Database):
         now: float,
     ) -> None:
         """Record what became of a request, in one transaction: its operations, and (part, why) refused."""
+        operations = list(operations)
         with self._write() as db:
             for operation in operations:
                 self._insert(db, operation)
@@ -94,6 +60,7 @@ class SqliteJournal(Database):
                 [(request_id, printable(part), printable(why), now) for part, why in refusals],
             )
             db.execute("UPDATE requests SET planned = 1 WHERE id = ?", (request_id,))
+        self._given -= {operation.id for operation in operations}
 
     def refusals(self, request_id: str) -> list[tuple[str, str]]:
         """Return (part, why) for what of a request's hostlist was refused."""
@@ -109,8 +76,10 @@ class SqliteJournal(Database):
 
     def new_operation(self, request: str, node: str, mode: Mode, phase: str, now: float) -> Operation:
         """Make an operation value with an id that is free; it is recorded by `plan_request`."""
+        tries = 0
         while True:
-            operation_id = secrets.token_hex(3)
+            # Short ones are for people to read; when many of them are taken, long ones are free.
+            operation_id = secrets.token_hex(3 if (tries := tries + 1) < _TRIES else 8)
             taken = self._rows("SELECT 1 FROM operations WHERE id = ?", operation_id)
             if operation_id not in self._given and not taken:
                 self._given.add(operation_id)

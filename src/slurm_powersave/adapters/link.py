@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-_LONGEST = 32 << 20
-"""Bytes of a line; base64 of the largest request takes 22 MB."""
+_LONGEST = (4 << 20) + 1024
+"""Bytes of a line: base64 of the largest request, with its id."""
+_UNHEARD = 1 << 20
+"""Bytes that may wait until the other side reads them; an acknowledgement has 41."""
 _PING = 5.0
 _GRACE = 1.0
 """Seconds that the process has to end by itself once its input is closed."""
@@ -82,15 +84,23 @@ class Link:
         """Queue whole lines; `lines` writes them."""
         self._out += lines
 
-    def lines(self) -> list[str]:
-        """Wait at most 1 s for lines and return them. Raises LinkError at the end or after the silence."""
+    def lines(self, *, more: bool = True) -> list[str]:
+        """Wait at most 1 s for lines and return them. Raises LinkError at the end or after the silence.
+
+        Without `more` nothing is read: the other side has to wait until there is room for it again.
+        """
         now = time.monotonic()
-        if now - self._heard > self._silence:
+        self._want(self._stdout, selectors.EVENT_READ, more)
+        if not more:
+            self._heard = now
+        elif now - self._heard > self._silence:
             raise self._ended(f"not a word for {self._silence:.0f} s")
         if now - self._pinged >= _PING:
             self._pinged = now
             self._out += b"ping\n"
-        self._want_to_write(bool(self._out))
+        if len(self._out) > _UNHEARD:
+            raise self._ended("it does not read what it is told")
+        self._want(self._stdin, selectors.EVENT_WRITE, bool(self._out))
         ready = {key.fd for key, _ in self._selector.select(min(1.0, self._silence))}
         if self._poked.fileno() in ready:
             self._poked.recv(4096)
@@ -100,12 +110,12 @@ class Link:
             self._listen_to_errors()
         return self._read() if self._stdout in ready else []
 
-    def _want_to_write(self, wanted: bool) -> None:
-        if wanted != (self._stdin in self._selector.get_map()):
+    def _want(self, descriptor: int, event: int, wanted: bool) -> None:
+        if wanted != (descriptor in self._selector.get_map()):
             if wanted:
-                self._selector.register(self._stdin, selectors.EVENT_WRITE)
+                self._selector.register(descriptor, event)
             else:
-                self._selector.unregister(self._stdin)
+                self._selector.unregister(descriptor)
 
     def _write(self) -> None:
         try:

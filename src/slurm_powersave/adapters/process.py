@@ -8,8 +8,10 @@ of its own it finishes.
 
 import ctypes
 import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +27,19 @@ _KEEP_RC = 'rc=$0; trap : INT TERM; "$@"; echo $? >"$rc.new" && mv "$rc.new" "$r
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+LARGEST = 16 << 20
+"""Bytes that a short process may say, if nothing else is said: what it says comes from another machine."""
+
+
 @dataclass(frozen=True)
 class Completed:
-    """A short process that has ended. `rc` is None if it was killed at its time limit."""
+    """A short process that has ended. `rc` is None if it was killed: it took too long, or said too much."""
 
     rc: int | None
     out: str
     err: str
+    too_much: bool = False
+    """Whether it said more than it was allowed to; nothing of that is kept."""
 
 
 def run(
@@ -41,8 +49,9 @@ def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    limit: int = LARGEST,
 ) -> Completed:
-    """Run a command to its end, at most `timeout` seconds.
+    """Run a command to its end, at most `timeout` seconds and up to `limit` bytes of output and errors.
 
     Raises:
         MissingToolError: the program does not exist or may not be run.
@@ -55,20 +64,83 @@ def run(
             stderr=subprocess.PIPE,
             env=env,
             cwd=cwd,
-            text=True,
-            errors="replace",
+            bufsize=0,
             start_new_session=True,
         )
     except OSError as error:
         raise _missing(argv[0], error) from error
-    try:
-        out, err = process.communicate(stdin, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        signal_group(process.pid, signal.SIGKILL)
-        # Something that left the group may hold the pipes open: do not wait for their end.
-        process.wait()
+    with _Talk(process, (stdin or "").encode()) as talk:
+        why = talk.until(time.monotonic() + timeout, limit)
+        if why:
+            # Something that left the group may hold the pipes open: do not wait for their end.
+            signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+    if why == _LATE:
         return Completed(None, "", f"no answer within {timeout:g} s")
-    return Completed(process.returncode, out, err)
+    if why:
+        return Completed(None, "", f"an answer of more than {limit:,} bytes", too_much=True)
+    return Completed(process.returncode, talk.out.decode(errors="replace"), talk.err.decode(errors="replace"))
+
+
+_LATE, _LARGE = "late", "large"
+
+
+class _Talk:
+    """What a process is told and says; closes its pipes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
+        self.out, self.err = bytearray(), bytearray()
+        self._process, self._given = process, memoryview(given)
+        self._waiting = selectors.DefaultSelector()
+        for stream, said in ((process.stdout, self.out), (process.stderr, self.err)):
+            assert stream
+            self._waiting.register(stream, selectors.EVENT_READ, said)
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            self._waiting.register(process.stdin, selectors.EVENT_WRITE)
+
+    def __enter__(self) -> "_Talk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.close()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream:
+                stream.close()
+
+    def until(self, deadline: float, limit: int) -> str:
+        """Talk until the process has ended; return why not, if it has to be ended."""
+        while self._waiting.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return _LATE
+            if len(self.out) + len(self.err) > limit:
+                return _LARGE
+            for key, _ in self._waiting.select(left):
+                self._write(key) if key.data is None else self._read(key)
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return _LATE
+        return ""
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        chunk = os.read(key.fd, 1 << 16)
+        key.data.extend(chunk)
+        if not chunk:
+            self._waiting.unregister(key.fileobj)
+
+    def _write(self, key: selectors.SelectorKey) -> None:
+        try:
+            self._given = self._given[os.write(key.fd, self._given[: 1 << 16]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._given = self._given[:0]  # it does not want to hear it
+        if not self._given:
+            self._waiting.unregister(key.fileobj)
+            assert self._process.stdin
+            self._process.stdin.close()
 
 
 def start_detached(

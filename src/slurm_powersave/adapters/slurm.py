@@ -1,19 +1,19 @@
 """scontrol and squeue, on this host or through one SSH connection to the slurmctld host.
 
-What they print is read in adapters/slurm_text.py.
+What they print is read in adapters/slurm_reading.py and adapters/slurm_text.py.
 """
 
 import re
 import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm_text import parse_job, parse_nodes, unknown_nodes
-from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.adapters.slurm_reading import Reader
+from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
+from slurm_powersave.model.outside_text import NODE_NAME
 from slurm_powersave.model.slurm_version import Version
 
 Shell = Callable[[Sequence[str], float], Completed]
@@ -24,18 +24,23 @@ _STANDARD = "SLURM_TIME_FORMAT=standard"
 _BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
 _STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
 _START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
-_MARK = "==jobs=="
-SQUEUE = "squeue -h -a -o '%A|%T|%N|%r'"
-_ROUNDS = 3
-"""How often a reading is begun anew because slurmctld did not know one of the names."""
+_YEARS = range(2000, 9000)
+"""A moment outside of them is none, and too near to where a date ends."""
+
+
+def largest_answer(nodes: int) -> int:
+    """Return how many bytes slurmctld's host may say at once: about eight times what an honest one does."""
+    return (8 << 20) + (8 << 10) * nodes
 
 
 class ScontrolSlurm:
     """Implements ports.Slurm."""
 
-    def __init__(self, shell: Shell, *, timeout: float = 10.0) -> None:
+    def __init__(self, shell: Shell, *, timeout: float = 10.0, known: Collection[str] = ()) -> None:
+        """`known` are nodes that are ours, whatever partitions they are in."""
         self._shell = shell
         self._timeout = timeout
+        self._reader = Reader(lambda argv: shell(argv, timeout), known)
 
     def snapshot(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named.
@@ -43,28 +48,9 @@ class ScontrolSlurm:
         An event's cost must not grow with the cluster, so the engine names what it waits for.
 
         Raises:
-            SlurmError: no answer in time, or an incomplete one.
+            SlurmError: no answer in time, an incomplete one, or none that can be read at all.
         """
-        known = list(nodes)
-        for _ in range(_ROUNDS):
-            taken = time.time()
-            every = not nodes and not jobs
-            done = self._shell(["sh", "-c", _snapshot_script(known, jobs, every=every)], self._timeout)
-            unknown = unknown_nodes(done.out + done.err) & set(known)
-            if not unknown:
-                return self._read(done, taken)
-            # slurmctld does not know them (yet, or any more): the others are asked for without them.
-            known = [name for name in known if name not in unknown]
-        raise SlurmError("nodes come and go while they are read", where="slurmctld")
-
-    def _read(self, done: Completed, taken: float) -> SlurmSnapshot:
-        out = _checked(done, "read nodes and jobs")
-        parts = out.split(_MARK)
-        if len(parts) != 3:
-            raise SlurmError("incomplete answer of scontrol and squeue", where="slurmctld")
-        found = {node.name: node for node in parse_nodes(parts[0])}
-        queue = {job.id: job for job in map(parse_job, parts[1].splitlines()) if job}
-        return SlurmSnapshot(taken, found, tuple(queue.values()))
+        return self._reader.read(nodes, jobs)
 
     def update_nodes(
         self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
@@ -93,7 +79,10 @@ class ScontrolSlurm:
         """Run `scontrol show config`; a list may end in `:COUNT`."""
         config = self._config()
         value = re.search(r"^SuspendExcNodes\s*= (?!\(null\))(\S+)$", config, re.MULTILINE)
-        return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value[1])) if value else ())
+        try:
+            return frozenset(expand_any(re.sub(r":[0-9]+(?=,|$)", "", value[1])) if value else ())
+        except HostlistError as error:
+            raise SlurmError("SuspendExcNodes can't be read", where="slurmctld", why=error.why) from error
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""
@@ -123,9 +112,9 @@ class ScontrolSlurm:
         now, _, config = out.partition("\n")
         found = dict(_START.findall(config))
         try:
-            at, read = (datetime.strptime(text.strip(), _TIME) for text in (found["BOOT_TIME"], now))
+            at, read = (_moment(text) for text in (found["BOOT_TIME"], now))
             # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
-            patience = int(found["BatchStartTimeout"]) + min(int(found["MessageTimeout"]), 10)
+            patience = _seconds(found["BatchStartTimeout"]) + min(_seconds(found["MessageTimeout"]), 10)
         except (KeyError, ValueError) as error:
             raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
         return SlurmStart(at, (read - at).total_seconds(), patience)
@@ -133,9 +122,10 @@ class ScontrolSlurm:
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
         """Run `squeue` for all running jobs."""
         out = self._run(_STARTED, "read running jobs")
-        begun = [line.split() for line in out.splitlines()]
+        begun = [line.split() for line in out.split("\n")]
         span = first.strftime(_TIME), last.strftime(_TIME)
-        return frozenset(words[1] for words in begun if len(words) == 2 and span[0] <= words[0] <= span[1])
+        hosts = {words[1] for words in begun if len(words) == 2 and span[0] <= words[0] <= span[1]}
+        return frozenset(name for name in hosts if NODE_NAME.fullmatch(name))
 
     def _run(self, argv: Sequence[str], what: str) -> str:
         return _checked(self._shell(argv, self._timeout), what)
@@ -153,17 +143,17 @@ def _checked(done: Completed, what: str) -> str:
     return done.out
 
 
-def _snapshot_script(nodes: Sequence[str], jobs: Sequence[int], *, every: bool) -> str:
-    """All readings in one command: one round trip, and as close to one moment as Slurm allows."""
-    if every:
-        show, queues = "scontrol -o show node", [SQUEUE]
-    else:
-        expression = shlex.quote(fold(nodes)) if nodes else ""
-        show = f"scontrol -o show node {expression}" if nodes else ":"
-        queues = [f"{SQUEUE} -w {expression}"] if nodes else []
-        # A job that slurmctld has forgotten is an error to squeue, but not to us.
-        queues += [f"{{ {SQUEUE} -j {','.join(map(str, jobs))} 2>/dev/null || :; }}"] if jobs else []
-    return f"{show} || exit; echo {_MARK}; {' && '.join(queues) or ':'} || exit 1; echo {_MARK}"
+def _moment(text: str) -> datetime:
+    found = datetime.strptime(text.strip()[:40], _TIME)
+    if found.year not in _YEARS:
+        raise ValueError(f"no moment: {found}")
+    return found
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise ValueError(f"no seconds: {text[:40]!r}")
+    return int(text)
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:

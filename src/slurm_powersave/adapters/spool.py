@@ -1,35 +1,29 @@
-"""The hooks' spool: one file a call, written by slurmscripts/request.sh.j2.
+"""A request as a hook writes it (slurmscripts/request.sh.j2): a file, which slurmscripts/reader.py sends.
 
 Nothing in it is trusted: what is not a whole request of ours is told once and kept in `refused/`.
 """
 
 import base64
 import binascii
-import errno
-import os
 import re
-import stat
-import threading
-from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 
 FIRST_LINE = "slurm-powersave-request 1"
-LARGEST = 16 << 20
-"""Bytes of a request file; a hostlist of 128 KiB with the resume file of 10,000 jobs has 5 MB."""
+LARGEST = 3 << 20
+"""Bytes of a request; two arguments of 128 KiB and a resume file of RESUME_FILE in base64 have 1.8 MB."""
+ARGUMENT = 128 << 10
+"""Bytes of an argument: Linux passes no more to a hook (MAX_ARG_STRLEN, execve(2))."""
+RESUME_FILE = 1 << 20
+"""Characters that are kept of SLURM_RESUME_FILE; nothing is decided on what it says."""
 MANY = 1000
 """Arguments of a hook; Slurm gives one or two."""
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_NEVER_OURS = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES)
-"""A symbolic link, a socket, a directory, a file of somebody else."""
 _KEYS = frozenset({"id", "mode", "time", "job_id", "argc", "argv", "resume_file"})
 
 
@@ -64,7 +58,7 @@ def parse(content: bytes) -> Request:
         time=float(fields["time"]),
         job_id=None if job_id is None else int(job_id),
         features=arguments[1] if len(arguments) > 1 else "",
-        resume_file=_decoded(fields.get("resume_file", ""), "resume_file"),
+        resume_file=_decoded(fields.get("resume_file", ""), "resume_file")[:RESUME_FILE],
     )
 
 
@@ -95,12 +89,18 @@ def _fields(content: bytes) -> tuple[dict[str, str], list[str]]:
         if key not in _KEYS:
             raise _refused(f"unknown key: {_shown(key)}")
         if key == "argv" and len(arguments) < MANY:
-            arguments.append(_decoded(value, "argv"))
+            arguments.append(_argument(value))
         elif key in fields or key == "argv":
             raise _refused(f"too many lines: {key}")
         else:
             fields[key] = value
     return fields, arguments
+
+
+def _argument(value: str) -> str:
+    if len(value) > ARGUMENT * 4 // 3 + 4:
+        raise _refused(f"an argument of more than {ARGUMENT} bytes")
+    return _decoded(value, "argv")
 
 
 def _decoded(value: str, key: str) -> str:
@@ -123,123 +123,3 @@ def _refused(why: str, request_id: str = "") -> ConfigError:
         todo="It is kept in refused/ of the spool; ask for its nodes again with "
         "`slurm-powersave resume|suspend`, or delete it.",
     )
-
-
-class SpoolIntake:
-    """Requests from a spool on this host. Implements ports.Intake.
-
-    A thread looks every 0.1 s and sets `wake` when something is new; the files themselves are read by
-    `receive`. Between two looks a file may come and go: it was a stream's, then.
-    """
-
-    PERIOD = 0.1
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.wake = threading.Event()
-        self._new = directory / "new"
-        self._refused = directory / "refused"
-        self._given: set[str] = set()
-        """Names that `receive` has returned and nobody has acknowledged."""
-        self._odd: set[str] = set()
-        """Those of them that are no requests."""
-        self._error = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="spool", daemon=True)
-
-    def start(self) -> Self:
-        """Begin to watch."""
-        self._thread.start()
-        return self
-
-    def close(self) -> None:
-        """End the thread; what is not acknowledged stays in the spool."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def state(self) -> str:
-        """Say in a few words whether requests can come."""
-        return self._error or f"reads {self.directory}"
-
-    def receive(self) -> Sequence[tuple[str, Request | str]]:
-        """Return the requests that are new, oldest first, and what is no request with the reason."""
-        requests: list[tuple[str, Request | str]] = []
-        odd: list[tuple[str, Request | str]] = []
-        for name in sorted(self._names() - self._given):
-            try:
-                requests.append((name, parse_named(name, self._read(name))))
-            except FileNotFoundError:
-                continue
-            except OSError as error:  # may pass: the next call tries again
-                self._error = f"{self._new / name} can't be read: {error.strerror}"
-                continue
-            except ConfigError as error:
-                odd.append((name, f"{self._new / name}: {error}"))
-                self._odd.add(name)
-            self._given.add(name)
-        requests.sort(key=lambda found: found[1].time if isinstance(found[1], Request) else 0.0)
-        return requests + odd
-
-    def acknowledge(self, request_id: str) -> None:
-        """Delete a journalled request; move what is no request to `refused/`.
-
-        A file that can't be removed is told by `state` and is not given out again in this life.
-        """
-        path = self._new / request_id
-        if path.parent != self._new or request_id not in self._given:
-            return
-        try:
-            if request_id in self._odd:
-                self._refused.mkdir(mode=0o700, exist_ok=True)
-                path.rename(self._refused / request_id)
-            else:
-                path.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self._error = f"{path} can't be removed: {error.strerror}"
-            return
-        self._given.discard(request_id)
-        self._odd.discard(request_id)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self.PERIOD):
-            if self._names() - self._given:
-                self.wake.set()
-
-    def _names(self) -> set[str]:
-        try:
-            names = set(os.listdir(self._new))
-        except OSError as error:
-            self._error = f"{self._new} can't be read: {error.strerror}"
-            return set()
-        if self._error.startswith(f"{self._new} "):
-            self._error = ""  # it is back
-        return names
-
-    def _read(self, name: str) -> bytes:
-        if not is_request_id(name):
-            raise ConfigError("not a request of our hooks", why="the name is not the id of a request")
-        try:
-            with open(self._new / name, "rb", opener=_open_safely) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise ConfigError("not a request of our hooks", why="not a regular file")
-                return file.read(LARGEST + 1)
-        except OSError as error:
-            if error.errno in _NEVER_OURS:
-                raise ConfigError("not a request of our hooks", why=error.strerror or "") from None
-            raise
-
-
-def _open_safely(path: str, flags: int) -> int:
-    """Open what a stranger may have put there: a link could lead to any file of ours, a FIFO hang."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

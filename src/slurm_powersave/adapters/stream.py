@@ -3,6 +3,9 @@
 The control host makes the connection and holds it; nothing over there has a key to come here. The
 reader deletes a request only when it is acknowledged, and sends everything else again at the next
 connection, so that a request is lost neither with ssh nor with the reader nor with this process.
+
+The other side is not trusted: what it may send before it is acknowledged, what it may say beside requests,
+and what of that is logged, is bounded.
 """
 
 import base64
@@ -21,6 +24,7 @@ from typing import Self
 
 from slurm_powersave.adapters.link import Link, LinkError
 from slurm_powersave.adapters.spool import is_request_id, parse_named
+from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Request
 
@@ -28,6 +32,13 @@ _LOG = logging.getLogger(__name__)
 _READER = "slurm-powersave reader:"
 _REMEMBERED = 10_000
 """Acknowledged ids that are known here; for older ones the journal knows that they came before."""
+_OUTSTANDING, _OUTSTANDING_BYTES = 128, 8 << 20
+"""Requests, and their bytes, that may have come and not be acknowledged before no more are read. A reader
+sends 64 ahead; what is not read waits with it, on the login host's disk."""
+_VERSION, _OLDER = "2", "1"
+_OLDER_READER = "the reader there is of an older version and runs as root: run `slurm-powersave deploy`"
+_LONGEST_WORD = 300
+"""Characters of what the other side says that are kept for the log."""
 
 
 class StreamIntake:
@@ -57,14 +68,17 @@ class StreamIntake:
         self._lock = threading.Lock()
         # All of these under the lock.
         self._came: deque[tuple[str, Request | str]] = deque()
-        self._pending: dict[str, str] = {}
-        """What came and is not acknowledged: id -> the word that will do it."""
+        self._pending: dict[str, tuple[str, int]] = {}
+        """What came and is not acknowledged: id -> the word that will do it, and its bytes."""
         self._settled: OrderedDict[str, str] = OrderedDict()
         """What was acknowledged lately, with the word, in case that it got lost."""
         self._down = bytearray()
         self._watched = False
         self._since: float | None = None
+        self._older = False
         self._error = "not started"
+        self._idle_words = self._complaints = Allowance(0, 0)
+        self._heed()
 
         self._stop = threading.Event()
         self._poked, self._poker = socket.socketpair()
@@ -102,8 +116,8 @@ class StreamIntake:
     def acknowledge(self, request_id: str) -> None:
         """Let the reader delete a journalled request, or keep what is none in `refused/`."""
         with self._lock:
-            word = self._pending.pop(request_id, None)
-            if word is None:
+            word, _ = self._pending.pop(request_id, ("", 0))
+            if not word:
                 return
             self._settle(request_id, word)
         self._poke()
@@ -122,7 +136,8 @@ class StreamIntake:
         with self._lock:
             if self._since is None:
                 return f"not connected: {self._error}"
-            return f"connected since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(self._since))}"
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._since))
+            return f"connected since {since}" + f"; {_OLDER_READER}" * self._older
 
     @property
     def connected(self) -> bool:
@@ -146,9 +161,17 @@ class StreamIntake:
         with contextlib.suppress(BlockingIOError):  # full of pokes: it wakes up anyway
             self._poker.send(b"!")
 
+    def _heed(self) -> None:
+        """Begin to count what is said beside requests, on a new connection."""
+        self._idle_words = Allowance(300, 5)
+        """Lines that are no new requests: pings, and after a loss what was sent before."""
+        self._complaints = Allowance(20, 0.2)
+        """Lines of standard error that are logged."""
+
     def _run(self) -> None:
         pause, told = self._backoff, ""
         while not self._stop.is_set():
+            began = time.monotonic()
             why = self._hold()
             with self._lock:
                 greeted, self._since, self._error = self._since is not None, None, why
@@ -156,9 +179,10 @@ class StreamIntake:
             if self._stop.is_set():
                 return
             if greeted:
-                pause, told = self._backoff, ""
-            else:
-                pause = min(pause * 2, self._longest_backoff)
+                told = ""
+            # One that says hello and ends at once must not make us start an ssh again and again.
+            lasting = greeted and time.monotonic() - began > self._longest_backoff
+            pause = self._backoff if lasting else min(pause * 2, self._longest_backoff)
             if why != told:  # once, however long it lasts
                 _LOG.warning("intake not connected: %s", why)
             told = why
@@ -167,10 +191,11 @@ class StreamIntake:
     def _hold(self) -> str:
         """Hold one connection to its end; return why it ended."""
         try:
-            link = Link(self._argv, self._poked, self._silence, _complaint)
+            link = Link(self._argv, self._poked, self._silence, self._complain)
         except OSError as error:
             return f"{self._argv[0]} can't be run: {error.strerror}"
         began = time.monotonic()
+        self._heed()
         with link:
             try:
                 while not self._stop.is_set():
@@ -179,11 +204,18 @@ class StreamIntake:
                             return f"no hello from the reader within {self._silence:.0f} s"
                         link.send(bytes(self._down))
                         self._down.clear()
-                    for line in link.lines():
+                        room = self._room()
+                    for line in link.lines(more=room):
                         self._hear(line)
             except LinkError as error:
                 return str(error)
         return "stopped"
+
+    def _room(self) -> bool:
+        """Tell whether more may come before something is acknowledged."""
+        bytes_held = sum(size for _, size in self._pending.values())
+        number = max(len(self._pending), len(self._came))
+        return number < _OUTSTANDING and bytes_held < _OUTSTANDING_BYTES
 
     def _hear(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -194,41 +226,55 @@ class StreamIntake:
                 request_id, _, content = rest.partition(" ")
                 self._take(request_id, content)
             elif word == "odd":
-                text = _decoded(rest).decode("utf-8", "replace")
+                text = _decoded(rest[: _LONGEST_WORD * 4]).decode("utf-8", "replace")[:_LONGEST_WORD]
                 self._came.append((f"odd-{uuid.uuid4()}", f"{text}; it is in refused/ of the spool now"))
                 self.wake.set()
+            else:
+                self._ignore()
+
+    def _ignore(self) -> None:
+        if not self._idle_words.take(1, time.monotonic()):
+            raise LinkError("the other side talks too much beside requests")
 
     def _greet(self, word: str, version: str) -> None:
         if word != "hello":
-            _LOG.info("before the reader's hello: %.200s %.200s", word, version)  # a shell's greeting
+            self._ignore()
+            self._complain(
+                f"before the reader's hello: {word} {version}"[:_LONGEST_WORD]
+            )  # a shell's greeting
             return
-        if version != "1":
-            raise LinkError(f"the reader speaks version {version:.20}, we speak 1: deploy again")
-        self._since = time.time()
-        _LOG.info("intake connected")
+        if version not in (_VERSION, _OLDER):
+            raise LinkError(f"the reader speaks version {version:.20}, we speak {_VERSION}: deploy again")
+        self._since, self._older = time.time(), version == _OLDER
+        _LOG.log(
+            logging.WARNING if self._older else logging.INFO,
+            "intake connected%s", f": {_OLDER_READER}" * self._older,
+        )  # fmt: skip
         if self._watched:
             self._say("watch on")
+
+    def _complain(self, line: str) -> None:
+        """Log what the other side says beside the stream: the reader's words; ssh's come with its end."""
+        if self._complaints.take(1, time.monotonic()):
+            _LOG.log(logging.WARNING if line.startswith(_READER) else logging.DEBUG, "%s", line)
 
     def _take(self, request_id: str, content: str) -> None:
         if not is_request_id(request_id):
             raise LinkError(f"the reader sends what is no id: {request_id:.60}")
         if request_id in self._pending:
+            self._ignore()
             return
         if request_id in self._settled:
+            self._ignore()
             self._settle(request_id, self._settled[request_id])
             return
         try:
             self._came.append((request_id, parse_named(request_id, _decoded(content))))
-            self._pending[request_id] = "ack"
+            self._pending[request_id] = "ack", len(content)
         except ConfigError as error:
             self._came.append((request_id, str(error)))
-            self._pending[request_id] = "refuse"
+            self._pending[request_id] = "refuse", 0
         self.wake.set()
-
-
-def _complaint(line: str) -> None:
-    """Log what the other side says beside the stream: the reader's words; ssh's come with its end."""
-    _LOG.log(logging.WARNING if line.startswith(_READER) else logging.DEBUG, "%s", line)
 
 
 def _decoded(content: str) -> bytes:

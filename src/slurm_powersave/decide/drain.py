@@ -28,6 +28,8 @@ class Stage(StrEnum):
     """Slurm powers it down, or its server is still there."""
     OFF = "off"
     """Drained, powered down, and without a server."""
+    UNREADABLE = "unreadable"
+    """What Slurm says of it can't be read: nothing is done, and it may be anything."""
 
 
 def reason(kind: str, by: str) -> str:

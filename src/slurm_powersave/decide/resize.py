@@ -63,6 +63,8 @@ class Change:
     """Have left Slurm; only the journal knows them."""
     aside: Mapping[str, str] | None = None
     """Surplus nodes that somebody else has drained or set down: why they are left alone."""
+    unread: Nodes = ()
+    """Surplus nodes about which Slurm's answer can't be read: they are left alone, too."""
     restart: bool = False
     """slurmctld must be restarted: it would die of `reconfigure` when the node count changes."""
     rewrite: bool = False
@@ -71,8 +73,13 @@ class Change:
     @property
     def drained(self) -> Nodes:
         """What is drained and powered down."""
-        left = {*self.asleep, *(self.aside or {})}
+        left = {*self.asleep, *self.alone}
         return tuple(name for name in (*self.leaving, *self.unprotect) if name not in left)
+
+    @property
+    def alone(self) -> Mapping[str, str]:
+        """Surplus nodes that are left as they are, and why."""
+        return dict(self.aside or {}) | dict.fromkeys(self.unread, "what Slurm says of it can't be read")
 
     @property
     def nothing(self) -> bool:
@@ -87,6 +94,7 @@ def change(
     cluster: Cluster,
     *,
     slurm: Mapping[str, SlurmNode],
+    unread: Collection[str] = (),
     protected: Collection[str],
     wanted_protected: Collection[str],
     recorded: Collection[str],
@@ -98,6 +106,7 @@ def change(
     Args:
         cluster: the cluster file.
         slurm: Slurm's nodes.
+        unread: nodes that Slurm may know, but its answer about them can't be read.
         protected: SuspendExcNodes as slurmctld has loaded it.
         wanted_protected: SuspendExcNodes as it is to be.
         recorded: the names that the journal knows as ours; others are the site's own.
@@ -105,25 +114,29 @@ def change(
         rewrite: whether slurm.conf differs from the one of the last deploy.
     """
     wanted = frozenset(cluster.nodes())
-    ours = frozenset(recorded) & slurm.keys()
+    there = slurm.keys() | frozenset(unread)
+    ours = frozenset(recorded) & there
     leaving = _highest(ours - wanted)
     unprotect = _highest((frozenset(protected) & ours & wanted) - frozenset(wanted_protected))
     surplus = {*leaving, *unprotect}
-    added = tuple(name for name in cluster.nodes() if name not in slurm)
+    added = tuple(name for name in cluster.nodes() if name not in there)
     return Change(
         added=added,
         protect=tuple(name for name in cluster.persistent() if name not in protected),
         wake=tuple(n for n in cluster.persistent() if n in added or (n in slurm and slurm[n].going_down)),
         leaving=leaving,
         unprotect=unprotect,
-        asleep=tuple(n for n in unprotect if slurm[n].going_down and n not in drains),
+        asleep=tuple(n for n in unprotect if n in slurm and slurm[n].going_down and n not in drains),
         release=tuple(name for name in drains if name in slurm and name not in surplus),
-        gone=tuple(sorted(frozenset(recorded) - wanted - slurm.keys(), key=natural)),
+        gone=tuple(sorted(frozenset(recorded) - wanted - there, key=natural)),
         aside={
             name: f"{state} was set by {slurm[name].reason_by or 'somebody else'} ({slurm[name].reason})"
             for name in (*leaving, *unprotect)
-            if not drain.is_ours(slurm[name], drains.get(name)) and (state := set_aside(slurm[name]))
+            if name in slurm
+            and not drain.is_ours(slurm[name], drains.get(name))
+            and (state := set_aside(slurm[name]))
         },
+        unread=tuple(name for name in (*leaving, *unprotect) if name not in slurm),
         restart=bool(added or leaving) and not cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
         rewrite=rewrite,
     )
@@ -134,7 +147,7 @@ def steps(change: Change) -> list[Step]:
     grow, shrink = TABLE[Kind.ENLARGE], TABLE[Kind.SHRINK]
     found: list[Step] = []
     go = change.drained
-    left = set(change.aside or {})
+    left = set(change.alone)
     after = tuple(name for name in (*change.leaving, *change.unprotect) if name not in left)
     up = tuple(dict.fromkeys((*change.added, *change.protect)))
     if change.release:

@@ -59,6 +59,7 @@ def rows(
     holds: Mapping[str, Hold],
     pools: Mapping[str, Pool],
     flavors: Mapping[str, Sequence[str]] | None = None,
+    unread: Collection[str] = (),
 ) -> list[StatusRow]:
     """Return a row for each configured node, then one for each name that only the cloud knows.
 
@@ -72,6 +73,7 @@ def rows(
         holds: the nodes that rest after a failure.
         pools: node -> its pool.
         flavors: pool -> the flavors that its nodes may have, as far as the clouds could be read.
+        unread: the nodes about which Slurm's answer could not be read.
     """
     by_name: dict[str, list[Server]] = defaultdict(list)
     for server in servers:
@@ -90,7 +92,7 @@ def rows(
         found.append(
             StatusRow(
                 node=name,
-                slurm=UNKNOWN if slurm is None else slurm_state(state) if name in known else "not configured",
+                slurm=_slurm(state, known=name in known, read=slurm is not None and name not in unread),
                 server=_server(by_name[name], record, seen=seen),
                 operation=f"{operation.mode.value} {operation.id}" if operation else NONE,
                 phase=operation.phase if operation else "rests" if hold else NONE,
@@ -101,6 +103,12 @@ def rows(
             )
         )
     return found
+
+
+def _slurm(node: SlurmNode | None, *, known: bool, read: bool) -> str:
+    if not read:
+        return UNKNOWN
+    return slurm_state(node) if known else "not configured"
 
 
 def _server(servers: Sequence[Server], record: NodeRecord | None, *, seen: bool) -> str:

@@ -52,7 +52,12 @@ def window(size: int, at_most: int | None = None) -> int:
 
 
 def standing(
-    outdated: bool, node: SlurmNode | None, operations: Sequence[Operation], *, asked: bool
+    outdated: bool,
+    node: SlurmNode | None,
+    operations: Sequence[Operation],
+    *,
+    asked: bool,
+    unreadable: bool = False,
 ) -> tuple[Standing, str]:
     """Say how a node stands, and why if it is skipped.
 
@@ -61,6 +66,7 @@ def standing(
         node: what Slurm shows; None if it does not know the node.
         operations: the node's without an outcome.
         asked: whether a reboot request for it waits for the engine.
+        unreadable: whether what Slurm says of it can't be read; `node` is None then.
     """
     reboots = node is not None and node.has("REBOOT_REQUESTED", "REBOOT_ISSUED")
     if asked or reboots or any(op.mode is Mode.REBOOT for op in operations):
@@ -68,7 +74,8 @@ def standing(
     if operations:
         return Standing.CHANGING, ""
     if node is None:
-        return (Standing.SKIPPED, "not in Slurm") if outdated else (Standing.CURRENT, "")
+        why = "what Slurm says of it can't be read" if unreadable else "not in Slurm"
+        return (Standing.SKIPPED, why) if outdated else (Standing.CURRENT, "")
     if node.going_down:
         return Standing.OFF, ""
     if not outdated:

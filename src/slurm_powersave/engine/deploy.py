@@ -31,7 +31,7 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.leftovers import IMAGE, SERVER
-from slurm_powersave.model.nodes import NodeRecord, Server
+from slurm_powersave.model.nodes import NodeRecord, Server, SlurmSnapshot
 from slurm_powersave.ports import Cloud, TellsLeftovers
 
 _GONE_SECONDS = 120.0
@@ -120,18 +120,24 @@ def _refuse_leaving(cluster: Cluster) -> None:
         journal.close()
     leaving = [name for name in records if name not in cluster]
     try:
-        known = connect.slurm(cluster).snapshot().nodes if leaving else {}
+        known = connect.slurm(cluster).snapshot() if leaving else SlurmSnapshot(0.0, {})
     except SlurmError as error:
         raise RefusedError(
             f"nodes leave ({fold(leaving)}), and Slurm can't be asked whether they are in use", why=str(error)
         ) from error
-    used = [n for n in leaving if records[n].server_id or (n in known and not known[n].off_and_drained)]
+    used = [n for n in leaving if records[n].server_id or not _off_and_drained(n, known)]
     if used:
         raise RefusedError(
             f"nodes leave the cluster file that are not powered down and drained: {fold(used)}",
             where=str(cluster.file),
             todo="`slurm-powersave resize` drains them, waits for their jobs and takes them away.",
         )
+
+
+def _off_and_drained(name: str, slurm: SlurmSnapshot) -> bool:
+    """Tell whether a node is out of use; one that Slurm does not know is, one that can't be read is not."""
+    node = slurm.nodes.get(name)
+    return name not in slurm.unreadable and (node is None or node.off_and_drained)
 
 
 def _deploy_base(cluster: Cluster, talk: Talk, dry_run: bool) -> bool:

@@ -20,6 +20,7 @@ from slurm_powersave.model.errors import (
     SlurmError,
     TerraformError,
 )
+from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.ports import Clock, Slurm, TellsLeftovers
@@ -158,6 +159,12 @@ class Teardown:
                     "Slurm can't be asked whether jobs are running",
                     todo="If that is no loss: teardown --force",
                 )
+        elif snapshot.unreadable and not waits:
+            raise RefusedError(
+                f"what Slurm says of these nodes can't be read: {fold(snapshot.unreadable)}",
+                why="nobody can tell whether jobs run there",
+                todo="Look at them in Slurm. If their jobs are no loss: teardown --force",
+            )
         elif (jobs := running(snapshot)) and not waits:
             raise RefusedError(
                 f"jobs are running: {', '.join(jobs[:20])}",

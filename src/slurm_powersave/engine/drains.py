@@ -4,12 +4,12 @@ Who drains is journalled before Slurm is told, so that after a crash we know a D
 somebody else has set is neither overwritten nor ended.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import drain
 from slurm_powersave.decide.drain import Stage
-from slurm_powersave.model.nodes import Drain, SlurmNode
+from slurm_powersave.model.nodes import Drain, SlurmNode, SlurmSnapshot
 from slurm_powersave.ports import Slurm
 
 
@@ -19,16 +19,18 @@ class Drains:
     def __init__(self, journal: SqliteJournal, slurm: Slurm, now: Callable[[], float]) -> None:
         self._journal, self._slurm, self._now = journal, slurm, now
 
-    def stages(self, nodes: Iterable[str], slurm: Mapping[str, SlurmNode]) -> dict[str, Stage]:
+    def stages(self, nodes: Iterable[str], slurm: SlurmSnapshot) -> dict[str, Stage]:
         """Tell how far nodes are; those that Slurm does not know are left out."""
         drains = self._journal.drains()
         working = {op.node for op in self._journal.open_operations()}
         found = {}
         for name in nodes:
-            if name in slurm:
+            if name in slurm.unreadable:
+                found[name] = Stage.UNREADABLE
+            elif name in slurm.nodes:
                 record = self._journal.node_record(name)
                 served = name in working or bool(record and record.server_id)
-                found[name] = drain.stage(slurm[name], drains.get(name), served=served)
+                found[name] = drain.stage(slurm.nodes[name], drains.get(name), served=served)
         return found
 
     def drain(self, nodes: Iterable[str], kind: str, by: str) -> None:
@@ -42,10 +44,10 @@ class Drains:
             self._journal.save_drains(Drain(name, by, reason, self._now()) for name in names)
             self._slurm.update_nodes(names, state="DRAIN", reason=reason)
 
-    def release(self, nodes: Iterable[str], slurm: Mapping[str, SlurmNode]) -> tuple[list[str], list[str]]:
+    def release(self, nodes: Iterable[str], slurm: SlurmSnapshot) -> tuple[list[str], list[str]]:
         """End our DRAINs; return the nodes whose DRAIN was ended, and those that are to be tried again.
 
-        One whose state or reason is no longer ours is just forgotten.
+        One whose state or reason is no longer ours is just forgotten; one that can't be read is kept in mind.
 
         Raises:
             SlurmError: Slurm could not be told; a second call tells it again.
@@ -53,8 +55,8 @@ class Drains:
         drains = self._journal.drains()
         ended, later = [], []
         for name in nodes:
-            node = slurm.get(name)
-            if node and node.has("POWER_DOWN"):
+            node = slurm.nodes.get(name)
+            if name in slurm.unreadable or (node and node.has("POWER_DOWN")):
                 later.append(name)  # RESUME is refused for a second; the DRAIN goes by itself then
                 continue
             if node and drain.is_ours(node, drains.get(name)):

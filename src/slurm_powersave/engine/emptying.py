@@ -8,6 +8,7 @@ from slurm_powersave.decide.drain import Stage
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.engine.survey import running
 from slurm_powersave.model.errors import SlurmError, UnfinishedError
+from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.ports import Clock, Slurm
 
@@ -48,8 +49,14 @@ class Emptying:
                 snapshot = self.slurm.snapshot()
                 free = self._drain(snapshot)
                 jobs, late = running(snapshot), self.clock.now() - began
-                if force or (not jobs and (not free or late > _DRAIN_SECONDS)):
+                unread = sorted(snapshot.unreadable)
+                if force or (not jobs and not unread and (not free or late > _DRAIN_SECONDS)):
                     return
+                if unread and late > seconds:
+                    raise UnfinishedError(
+                        f"what Slurm says of these nodes can't be read: {fold(unread)}",
+                        todo="Nobody can tell whether jobs run there. Look at them, or use --force.",
+                    )
                 if jobs and late > seconds:
                     raise UnfinishedError(
                         f"jobs are still running: {', '.join(jobs[:20])}",
@@ -67,7 +74,7 @@ class Emptying:
         """Drain the nodes that may get jobs, and name them."""
         if self._drains is None:
             return []
-        stages = self._drains.stages(snapshot.nodes, snapshot.nodes)
+        stages = self._drains.stages(snapshot.nodes, snapshot)
         free = [name for name, stage in stages.items() if stage is Stage.OPEN]
         self._drains.drain(free, BY, BY)
         return free
@@ -78,6 +85,6 @@ class Emptying:
             return
         ours = [drain.node for drain in self.journal.drains().values() if drain.by == BY]
         try:
-            self._drains.release(ours, self.slurm.snapshot().nodes)
+            self._drains.release(ours, self.slurm.snapshot())
         except SlurmError as error:
             self.say(str(error))

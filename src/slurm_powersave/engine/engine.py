@@ -11,9 +11,9 @@ from typing import Protocol
 from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
-from slurm_powersave.engine.intake import plan_requests
 from slurm_powersave.engine.lost_scripts import LostScripts
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
 from slurm_powersave.engine.reconciler import Reconciler
 from slurm_powersave.engine.steps import Steps
@@ -31,6 +31,9 @@ _COLLECT_AT_MOST = 2.0
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
 _ERROR_PAUSE = 5.0
+_PURGE_EVERY = 3600.0
+_KEPT_FOR = 7 * 86400.0
+"""Seconds for which resume files, and requests that came to nothing, stay in the journal."""
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
 _RESTART = {
@@ -59,12 +62,14 @@ class Engine:
     def __init__(self, world: World) -> None:
         self._world = world
         self.operations = Operations(world.journal, world.now)
+        self._planning = Planning(world, self.operations)
         self._batches = Batches(world, self.operations)
         self._admission = Admission(world, self.operations)
         self._plays = Plays(world, self.operations)
         self._steps = Steps(world, self.operations, self._batches)
         self._failures = Failures(world, self.operations)
         self._reconciler = Reconciler(world, self.operations)
+        self._purge_at = float("-inf")
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
@@ -72,7 +77,8 @@ class Engine:
     @property
     def active(self) -> bool:
         """Whether anything is under way."""
-        return bool(list(self.operations)) or self._batches.running or self._plays.running
+        busy = bool(list(self.operations)) or self._batches.running or self._plays.running
+        return busy or self._planning.behind
 
     def _adopt(self) -> None:
         """Take up what an earlier engine left: runs that go on, and operations without one."""
@@ -92,7 +98,8 @@ class Engine:
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
-        plan_requests(self._world, self.operations)
+        self._purge()
+        self._planning.step()
         self._batches.poll()
         self._plays.poll()
         self._read()
@@ -102,6 +109,13 @@ class Engine:
         self._plays.start()
         self._reconciler.step()
         self._lost_scripts.step()
+
+    def _purge(self) -> None:
+        """Once an hour: drop from the journal what nobody needs after a week."""
+        now = self._world.now()
+        if now >= self._purge_at:
+            self._purge_at = now + _PURGE_EVERY
+            self._world.journal.purge(now - _KEPT_FOR)
 
     def _read(self) -> None:
         due = self._reconciler.due

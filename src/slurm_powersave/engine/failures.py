@@ -57,6 +57,8 @@ class Failures:
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
                 self._failing(op, node, snapshot)
+            elif snapshot and op.node in snapshot.unreadable:
+                continue  # Slurm may know it
             elif snapshot and snapshot.taken - op.since > _REQUEUE:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
                 self._ops.move(op, phases.DELETE_QUEUED)

@@ -58,8 +58,12 @@ def build(
     order = _with_flavor(order, cluster.pool(order.pool), cloud)
 
     def check_node() -> Server:
-        seen = connect.slurm(cluster).snapshot([order.node]).nodes.get(order.node)
-        return images.refuse_node(order.node, seen, cloud.servers(), _journal(cluster)[1])
+        seen = connect.slurm(cluster).snapshot([order.node])
+        if order.node in seen.unreadable:
+            raise RefusedError("what Slurm says of it can't be read", where=f"node {order.node}")
+        return images.refuse_node(
+            order.node, seen.nodes.get(order.node), cloud.servers(), _journal(cluster)[1]
+        )
 
     if order.node:
         check_node()

@@ -1,26 +1,62 @@
-"""From the hooks to the journal, and from a request to its nodes' operations."""
+"""From the hooks to the journal, within bounds; what it means is decided in engine/planning.py."""
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.plan import verdict
-from slurm_powersave.engine.operations import Operations
-from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
+from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.errors import JournalError
-from slurm_powersave.model.hostlist import split
-from slurm_powersave.model.nodes import Operation, Request
+from slurm_powersave.model.nodes import Request
 from slurm_powersave.ports import Clock, Intake
 
 _PAUSE = 5.0
 """Seconds after which a journal that failed is tried again."""
+_WAITING = 256
+"""Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""
+_FULL_PAUSE = 0.1
+"""Seconds after which is looked again whether there is room."""
+_KEPT = 1000
+"""Characters of a resume file that are kept in any case."""
 log = logging.getLogger("slurm_powersave")
 
 
-def pump(intake: Intake, journal: SqliteJournal, clock: Clock, left: deque[tuple[str, Request | str]]) -> int:
+class Bounds:
+    """What of the other side's words goes to the log and the disk without end."""
+
+    def __init__(self) -> None:
+        self._refused = Allowance(20, 0.2)
+        self._resume_files = Allowance(64 << 20, 64 << 10)
+        self._untold = 0
+
+    def refused(self, request_id: str, why: str) -> None:
+        """Tell that something is no request; the spool keeps it aside."""
+        if not self._refused.take(1, time.monotonic()):
+            self._untold += 1
+            return
+        log.error("spool: %s refused: %s", request_id, why)
+        if self._untold:
+            log.error("spool: %d more were refused in the meantime", self._untold)
+            self._untold = 0
+
+    def cut(self, request: Request) -> Request:
+        """Keep the beginning of a resume file if very many have come: nothing is decided on it."""
+        size = len(request.resume_file)
+        if size <= _KEPT or self._resume_files.take(size, time.monotonic()):
+            return request
+        return replace(request, resume_file=request.resume_file[:_KEPT])
+
+
+def pump(
+    intake: Intake,
+    journal: SqliteJournal,
+    clock: Clock,
+    left: deque[tuple[str, Request | str]],
+    bounds: Bounds | None = None,
+) -> int:
     """Journal what has come, then acknowledge it; return how many requests were new.
 
     Args:
@@ -28,18 +64,18 @@ def pump(intake: Intake, journal: SqliteJournal, clock: Clock, left: deque[tuple
         journal: where the requests go.
         clock: tells when they came.
         left: what has come and is not journalled yet; it stays here if the journal fails.
+        bounds: those of this intake.
 
     Raises:
         JournalError: the journal can't be written; call again later.
     """
-    new = 0
+    new, bounds = 0, bounds or Bounds()
     left.extend(intake.receive())
     while left:
         request_id, request = left[0]
         if isinstance(request, str):
-            # Not a request: the spool keeps it aside and has told why.
-            log.error("spool: %s refused: %s", request_id, request)
-        elif journal.add_request(request, clock.now()):
+            bounds.refused(request_id, request)
+        elif journal.add_request(bounds.cut(request), clock.now()):
             new += 1
             log.info(
                 "request=%s mode=%s nodes=%s source=%s",
@@ -67,15 +103,21 @@ class Pump(threading.Thread):
         self._intake, self._arrived, self._journal = intake, arrived, journal
         self._clock, self._wake, self._looked = clock, wake, looked
         self._left: deque[tuple[str, Request | str]] = deque()
+        self._bounds = Bounds()
+        self._full = False
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
         """Wait for the intake's event; look every second in any case."""
         while not self._stop_asked.is_set():
-            self._arrived.wait(1.0)
+            self._arrived.wait(_FULL_PAUSE if self._full else 1.0)
             self._arrived.clear()
             try:
-                if pump(self._intake, self._journal, self._clock, self._left):
+                # What is not taken is not acknowledged, and the intake stops to read.
+                self._full = self._journal.count_unplanned() >= _WAITING
+                if not self._full and pump(
+                    self._intake, self._journal, self._clock, self._left, self._bounds
+                ):
                     self._wake.set()
             except JournalError as error:
                 log.error("%s", error)
@@ -87,60 +129,3 @@ class Pump(threading.Thread):
         self._stop_asked.set()
         self._arrived.set()
         self.join(5)
-
-
-def plan_requests(world: World, operations: Operations) -> int:
-    """Give every node of the new requests its operation or its outcome; return how many requests."""
-    requests = sorted(world.journal.unplanned_requests(), key=lambda request: request.time)
-    for request in requests:
-        _plan(world, operations, request)
-    return len(requests)
-
-
-def _plan(world: World, operations: Operations, request: Request) -> None:
-    now = world.now()
-    expansion = split(request.hostlist, frozenset(world.names))
-    holds = world.journal.holds()
-    new: list[Operation] = []
-    cancels: list[tuple[str, str]] = []
-    wakes: list[str] = []
-    for node in expansion.nodes:
-        queue = operations.queue(node)
-        decided = verdict(
-            request.mode,
-            source=request.source,
-            time=request.time,
-            open_operations=[(op, _time(world, op)) for op in queue],
-            has_server=bool(world.record(node).server_id),
-            hold=holds.get(node),
-            now=now,
-        )
-        op = world.journal.new_operation(request.id, node, request.mode, decided.phase, now)
-        hold = holds.get(node)
-        failing = decided.phase == phases.FAILING and hold
-        op = Operation(
-            op.id, op.request, node, op.mode, decided.phase, now, now,
-            outcome=decided.outcome,
-            failure=hold.failure if failing and hold else None,
-            text=decided.text,
-        )  # fmt: skip
-        new.append(op)
-        cancels += [(cancelled, op.id) for cancelled in decided.cancels]
-        if decided.wakes:
-            wakes.append(decided.wakes)
-    refusals = [(refusal.part, refusal.why) for refusal in expansion.refused]
-    for part, why in refusals:
-        log.error("request=%s refused %r: %s", request.id, part[:200], why)
-    world.journal.plan_request(request.id, new, refusals, now)
-    operations.add(new)
-    for cancelled, by in cancels:
-        if op_cancelled := operations.get(cancelled):
-            operations.finish(op_cancelled, phases.CANCELLED, f"cancelled by operation {by}")
-    for woken in wakes:
-        if (waiting := operations.get(woken)) and waiting.phase == phases.DRAINING:
-            operations.move(waiting, phases.CHECKING)
-
-
-def _time(world: World, op: Operation) -> float:
-    request = world.journal.request(op.request)
-    return request.time if request else op.created

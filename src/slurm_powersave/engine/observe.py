@@ -24,20 +24,25 @@ class Observation:
     flavors: Mapping[str, Mapping[str, Flavor]]
     """By cloud and name; of one that could not be read they are missing."""
     unreadable: Mapping[str, str]
-    """What could not be read (slurm, or cloud NAME), and why."""
+    """What could not be read (slurm, node NAME, or cloud NAME), and why."""
     running: Running
     """The version of the slurmctld that runs."""
+    unread: frozenset[str] = frozenset()
+    """The nodes about which Slurm's answer made no sense."""
 
 
 def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
     """Read Slurm and all clouds at the same time."""
     with ThreadPoolExecutor(max_workers=2 + 2 * len(clouds)) as pool:
-        nodes = pool.submit(_try, lambda: slurm.snapshot().nodes)
+        answer = pool.submit(_try, slurm.snapshot)
         version = pool.submit(running, slurm)
         lists = {name: pool.submit(_try, cloud.servers) for name, cloud in clouds.items()}
         sizes = {name: pool.submit(_try, cloud.flavors) for name, cloud in clouds.items()}
-    states, why = nodes.result()
+    snapshot, why = answer.result()
     unreadable = {"slurm": why} if why else {}
+    states, unread = (snapshot.nodes, snapshot.unreadable) if snapshot else (None, frozenset[str]())
+    for name in sorted(unread):
+        unreadable[f"node {name}"] = "what Slurm says of it makes no sense; nothing is decided on it"
     servers: dict[str, Sequence[Server]] = {}
     for name, listed in lists.items():
         found, why = listed.result()
@@ -46,7 +51,7 @@ def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
         else:
             servers[name] = found
     flavors = {name: known for name, read in sizes.items() if (known := read.result()[0]) is not None}
-    return Observation(states, servers, flavors, unreadable, version.result())
+    return Observation(states, servers, flavors, unreadable, version.result(), unread)
 
 
 def running(slurm: Slurm) -> Running:

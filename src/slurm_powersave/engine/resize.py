@@ -5,7 +5,7 @@ at any moment goes on when it is run again. Servers are made and deleted by the 
 ask for it; slurm.conf is written by playbooks/resize.yml.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,13 +17,15 @@ from slurm_powersave.engine.drains import Drains
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.ports import Slurm
 
 _LOOK = 0.3
 """Seconds between two looks at Slurm while nodes come or go."""
 _REPEAT = 5.0
 """Seconds after which a command that had no effect is given again."""
+_RELEASE = 60.0
+"""Seconds in which an abort ends all drains."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Resize:
         self._began = self.around.now()
         self._said: dict[str, str] = {}
         self._asked: dict[str, float] = {}
-        self._left: dict[str, str] = dict(self.change.aside or {})
+        self._left: dict[str, str] = dict(self.change.alone)
         self._late: set[str] = set()
         self._given: set[str] = set()
         """Nodes that need not stay up, and are elastic again."""
@@ -88,7 +90,7 @@ class Resize:
         journal = self.around.journal
         records = journal.node_records()
         journal.forget_nodes([name for name in self.change.gone if not records[name].server_id])
-        journal.drop_drains(self._left)
+        journal.drop_drains(self.change.aside or {})
         for name, why in self._left.items():
             self._say(name, Kind.SHRINK, Stage.ASIDE, why)
         for step in steps(self.change):
@@ -122,7 +124,7 @@ class Resize:
         while open_ := [name for name in nodes if not self._settled(name)]:
             slurm = self._read(open_)
             for name in open_:
-                if node := slurm.get(name):
+                if node := slurm.nodes.get(name):
                     self._coming(node, seen)
             if self._out_of_time():
                 self._late.update(name for name in open_ if not self._settled(name))
@@ -182,25 +184,29 @@ class Resize:
         )
         for name, stage in stages.items():
             self._left.pop(name, None)
+            if stage is Stage.UNREADABLE:
+                self._say(name, Kind.SHRINK, stage, "what Slurm says of it can't be read")
+                continue
             if stage is Stage.ASIDE:
-                self._left[name] = _whose(slurm[name])
+                self._left[name] = _whose(slurm.nodes[name])
                 self.around.journal.drop_drains([name])
             elif stage is Stage.EMPTY and self._again(name):
                 self._try(partial(self.around.slurm.update_nodes, [name], state="POWER_DOWN"))
-            self._said_stage(slurm[name], stage)
+            self._said_stage(slurm.nodes[name], stage)
         return stages
 
-    def _give_back(self, slurm: Mapping[str, SlurmNode], stages: dict[str, Stage]) -> None:
+    def _give_back(self, slurm: SlurmSnapshot, stages: dict[str, Stage]) -> None:
         """A node that just need not stay up is done when it goes down: from then on it is an elastic one."""
-        for name in [name for name in stages if name in self.change.unprotect]:
-            before = name in self._given
-            if stages[name] is Stage.OFF or (stages[name] is Stage.OPEN and slurm[name].going_down):
+        readable = [name for name, stage in stages.items() if stage is not Stage.UNREADABLE]
+        for name in [name for name in readable if name in self.change.unprotect]:
+            before, node = name in self._given, slurm.nodes[name]
+            if stages[name] is Stage.OFF or (stages[name] is Stage.OPEN and node.going_down):
                 self._try(partial(self._end_drain, name, slurm))
             if name in self._given:
-                off = before and not slurm[name].has("POWER_DOWN", "POWERING_DOWN")
+                off = before and not node.has("POWER_DOWN", "POWERING_DOWN")
                 stages[name] = Stage.OFF if off else Stage.GOING
 
-    def _end_drain(self, name: str, slurm: Mapping[str, SlurmNode]) -> None:
+    def _end_drain(self, name: str, slurm: SlurmSnapshot) -> None:
         if not self._drains.release([name], slurm)[1]:
             self._given.add(name)
 
@@ -250,6 +256,9 @@ class Resize:
             ended, wanted = self._drains.release(wanted, self._read(wanted))
             for name in ended:
                 self._say(name, Kind.SHRINK, Act.RELEASE, text)
+            if wanted and self._out_of_time():
+                self._late.update(wanted)
+                return
             if wanted:
                 self.around.pause(_LOOK)
 
@@ -270,11 +279,11 @@ class Resize:
         self.around.apply(keep, protected)
         self._say(Act.SLURM_CONF, step.kind, "done")
 
-    def _read(self, nodes: Sequence[str]) -> Mapping[str, SlurmNode]:
+    def _read(self, nodes: Sequence[str]) -> SlurmSnapshot:
         """Read nodes, however long Slurm can't be read: nothing is decided meanwhile."""
         while nodes:
             try:
-                known = self.around.slurm.snapshot(nodes).nodes
+                found = self.around.slurm.snapshot(nodes)
             except SlurmError as error:
                 if self._out_of_time():
                     raise
@@ -282,8 +291,8 @@ class Resize:
                 self.around.pause(1.0)
             else:
                 self._said.pop("slurmctld", None)
-                return {name: known[name] for name in nodes if name in known}
-        return {}
+                return found
+        return SlurmSnapshot(self.around.now(), {})
 
     def _try(self, command: Callable[[], None]) -> None:
         """Tell Slurm something; what it refuses is said, and tried again at a later look."""
@@ -340,12 +349,18 @@ def abort(around: Surroundings, began: float) -> list[str]:
     ended: list[str] = []
     wanted = [name for name, one in around.journal.drains().items() if one.by.startswith("resize ")]
     while wanted:
-        slurm = around.slurm.snapshot(wanted).nodes
+        slurm = around.slurm.snapshot(wanted)
         done, wanted = drains.release(wanted, slurm)
         for name in done:
             now = around.now()
             around.tell(News(now, name, Kind.SHRINK, Act.RELEASE, now - began, "undrained"))
         ended += done
+        if wanted and around.now() - began > _RELEASE:
+            raise UnfinishedError(
+                f"their drains could not be ended: {fold(wanted)}",
+                why="what Slurm says of them can't be read" if slurm.unreadable else "Slurm powers them down",
+                todo="Run `slurm-powersave resize --abort` again when `status` shows their state.",
+            )
         if wanted:
             around.pause(_LOOK)
     return ended

@@ -117,6 +117,7 @@ class Resizing:
         found = change(
             self._cluster,
             slurm=snapshot.nodes,
+            unread=snapshot.unreadable,
             protected=seen,
             wanted_protected=wanted,
             recorded=self._records.keys(),
@@ -137,7 +138,7 @@ class Resizing:
         return leaving(keep, places, protect, last.node_lines, last.partition_lines)
 
     def _show(self, found: Change) -> list[Step]:
-        for name, why in (found.aside or {}).items():
+        for name, why in found.alone.items():
             self._talk.say(f"{name} is left alone: {why}")
         planned = steps(found)
         for number, step in enumerate(planned, 1):

@@ -110,7 +110,7 @@ class Steps:
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
         snapshot = self._world.slurm_view.snapshot(op.since)
-        if snapshot is None or servers is None:
+        if snapshot is None or servers is None or op.node in snapshot.unreadable:
             return
         if not servers:
             self._outside.forget_server(op)

@@ -84,7 +84,9 @@ class Survey:
         for _, server in self.servers():
             node = snapshot.nodes.get(server.name) if snapshot else None
             jobs = tuple(job.id for job in snapshot.jobs if server.name in job.nodes) if snapshot else ()
-            rows.append(Row(server, "+".join(sorted(node.flags)) if node else "", jobs))
+            unread = snapshot is not None and server.name in snapshot.unreadable
+            state = "+".join(sorted(node.flags)) if node else "unreadable" * unread
+            rows.append(Row(server, state, jobs))
         return rows
 
     def tagged(self) -> list[Leftover]:

@@ -17,7 +17,7 @@ from slurm_powersave.decide.waves import Member, Standing, choose, standing, win
 from slurm_powersave.model import hostlist, phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Kind, Mode
-from slurm_powersave.model.nodes import NodeRecord, Operation, Request, Server, SlurmNode
+from slurm_powersave.model.nodes import NodeRecord, Operation, Request, Server, SlurmSnapshot
 from slurm_powersave.ports import Clock, Slurm
 
 LOOK = 2.0
@@ -173,13 +173,13 @@ class Waves:
             operations[op.node].append(op)
         records = self.journal.node_records()
         try:
-            nodes = self.slurm.snapshot(list(self._first)).nodes
+            slurm = self.slurm.snapshot(list(self._first))
         except SlurmError as error:
             self.slurm_error = error.line
             return
         self.slurm_error = ""
         self.members = tuple(
-            self._member(name, nodes.get(name), records.get(name), operations[name], name in asked)
+            self._member(name, slurm, records.get(name), operations[name], name in asked)
             for name in self._first
         )
         coming = (Standing.IDLE, Standing.BUSY, Standing.UNDER_WAY, Standing.CHANGING)
@@ -256,10 +256,16 @@ class Waves:
     def _member(
         self,
         name: str,
-        node: SlurmNode | None,
+        slurm: SlurmSnapshot,
         record: NodeRecord | None,
         operations: Sequence[Operation],
         asked: bool,
     ) -> Member:
-        stands, why = standing(self._outdated(name, record), node, operations, asked=asked)
+        stands, why = standing(
+            self._outdated(name, record),
+            slurm.nodes.get(name),
+            operations,
+            asked=asked,
+            unreadable=name in slurm.unreadable,
+        )
         return Member(name, self.cluster.pool_of(name).name, stands, why)

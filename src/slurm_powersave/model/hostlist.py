@@ -140,16 +140,19 @@ def _parse(expression: str, cap: int) -> tuple[list[tuple[str, list[str]]], list
     given = [part for part in _parts(text) if part]
     if not given:
         return [], [Refusal("", "an empty hostlist names no node")]
+    if len(given) > max(cap, CAP):
+        return [], [Refusal(_printable(text), f"has {len(given):,} parts, more than {max(cap, CAP):,}")]
     expanded: list[tuple[str, list[str]]] = []
     refused: list[Refusal] = []
     budget = cap
     for part in given:
+        if _NAME.fullmatch(part):
+            # A plain name costs nothing: the length of the expression bounds them.
+            expanded.append((part, [part]))
+            continue
         size, why = _measure(part)
         if why:
             refused.append(Refusal(_printable(part), why))
-        elif "[" not in part:
-            # A plain name costs nothing: the length of the expression bounds them.
-            expanded.append((part, [part]))
         elif size > cap:
             refused.append(Refusal(_printable(part), f"stands for {size:,} names, more than {cap:,}"))
         elif size > budget:

@@ -224,6 +224,9 @@ class SlurmSnapshot:
     taken: float
     nodes: Mapping[str, SlurmNode]
     jobs: tuple[SlurmJob, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    """Nodes about which the answer made no sense. They are not in `nodes`, and yet Slurm may know them:
+    nothing is decided on them."""
 
 
 @dataclass(frozen=True)

@@ -130,4 +130,5 @@ def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[S
         journal.holds(),
         {name: cluster.pool_of(name) for name in names},
         by_pool(cluster, seen.flavors),
+        seen.unread,
     )

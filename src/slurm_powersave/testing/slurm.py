@@ -45,6 +45,8 @@ class MemorySlurm:
     suspend_timeout: float = 20.0
     resume_timeout: float = 600.0
     unreachable: str = ""
+    unreadable: set[str] = field(default_factory=set)
+    """Nodes about which the answers make no sense: known to Slurm, and in no reading."""
     answers: Callable[[str], bool] = lambda name: True
     """Whether a node's slurmd runs."""
     promised: NodeFacts | None = None
@@ -212,7 +214,9 @@ class MemorySlurm:
             for job in self.jobs.values()
             if every or job.id in jobs or not wanted.keys().isdisjoint(job.nodes)
         ]
-        return SlurmSnapshot(self.clock.now(), wanted, tuple(found))
+        unread = frozenset(self.unreadable & wanted.keys())
+        read = {name: node for name, node in wanted.items() if name not in unread}
+        return SlurmSnapshot(self.clock.now(), read, tuple(found), unread)
 
     def running_version(self) -> Version:
         """Return the version."""

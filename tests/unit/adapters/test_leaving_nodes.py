@@ -198,3 +198,51 @@ def test_a_slurm_conf_for_another_version_is_refused(
     said = run(module, tmp_path, f"NodeName=n[1-2]\n{TWO}", "", N12, version=version, installed=installed)
     assert bool(said.get("failed")) is failed
     assert not failed or "slurmctld 26.05 is installed here" in said["msg"]
+
+
+def liar(system: str) -> str:
+    """What scontrol shows of n3, whose slurmd says this of itself."""
+    return f"NodeName=n3 OS={system} RealMemory=1 State={DRAINED} ThreadsPerCore=1"
+
+
+def line(name: str, state: str) -> str:
+    """What scontrol shows of an honest node."""
+    return f"NodeName={name} OS=x RealMemory=1 State={state} ThreadsPerCore=1"
+
+
+LIES = [
+    f"x\n{line('n2', DRAINED)}\nfoo",
+    f"x State={DRAINED} ThreadsPerCore=1\nNodeName=n2 OS=y",
+    f"x State={DRAINED} ThreadsPerCore=1",
+    "x\nNode n2 not found\nfoo",
+    "x\nfoo",
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_slurmd_that_lies_does_not_get_another_node_out_of_slurm_conf(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    """n2 is up, and n3 says that it is drained and off; n1 stays."""
+    shown = {"n1": line("n1", "IDLE+CLOUD"), "n2": line("n2", "IDLE+CLOUD"), "n3": liar(lie)}
+
+    def run_command(self: Fake, argv: list[str], **_: Any) -> tuple[int, str, str]:
+        if argv[0] == "sinfo":
+            return 0, "n1\nn2\nn3\n", ""
+        if argv[:4] == ["scontrol", "--oneliner", "show", "node"]:
+            return 0, "".join(f"{shown[name]}\n" for name in argv[4:] or shown), ""
+        return original(self, argv)
+
+    original = Fake.run_command
+    monkeypatch.setattr(Fake, "run_command", run_command)
+    said = run(module, tmp_path, f"NodeName=n1\n{TWO}", "", "")
+    assert said["failed"] and "n2 (CLOUD+IDLE)" in said["msg"] and "n3 (CLOUD+UNREADABLE)" in said["msg"]
+    shown["n3"] = line("n3", DRAINED)
+    assert "n3" not in run(module, tmp_path, f"NodeName=n1\n{TWO}", "", "")["msg"].partition("(")[0]
+
+
+@pytest.mark.parametrize(
+    "system", ["State=" + "A" * 200_000, " State=A" * 30_000, " State=" + "A+" * 100_000]
+)
+def test_a_long_line_is_read_in_a_moment(module: Any, system: str) -> None:
+    module.parse([liar(system)])

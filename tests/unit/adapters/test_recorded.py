@@ -12,8 +12,9 @@ import yaml
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import ScontrolSlurm
-from slurm_powersave.adapters.slurm_text import parse_nodes, unknown_nodes
+from slurm_powersave.adapters.slurm_text import no_such_node, read_names, read_nodes
 from slurm_powersave.model.errors import SlurmError
+from tests.slurmctld import Slurmctld
 
 RECORDED = Path(__file__).parents[2] / "recorded"
 EXPECTED = yaml.safe_load((RECORDED / "expected.yml").read_text())
@@ -38,10 +39,13 @@ class Shell:
         return self.answers.pop(0)
 
 
-def snapshot_of(version: str, nodes: str = "nodes.txt") -> Completed:
-    """An answer to our script of both commands."""
-    both = printed(version, nodes), printed(version, "jobs.txt")
-    return Completed(0, f"{both[0].out}==jobs==\n{both[1].out}==jobs==\n", "")
+class Recorded(Slurmctld):
+    """Prints nodes, jobs and names as they were recorded."""
+
+    def __init__(self, version: str) -> None:
+        lines = printed(version, "nodes.txt").out.splitlines()
+        nodes = {line.split()[0].removeprefix("NodeName="): line for line in lines}
+        super().__init__(nodes, printed(version, "jobs.txt").out.splitlines())
 
 
 def test_three_versions_are_recorded() -> None:
@@ -50,7 +54,7 @@ def test_three_versions_are_recorded() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nodes_and_jobs(version: str) -> None:
-    snapshot = ScontrolSlurm(Shell(snapshot_of(version))).snapshot()
+    snapshot = ScontrolSlurm(Recorded(version)).snapshot()
     assert set(snapshot.nodes) == set(EXPECTED["nodes"])
     for name, wanted in EXPECTED["nodes"].items():
         node = snapshot.nodes[name]
@@ -68,7 +72,7 @@ def test_nodes_and_jobs(version: str) -> None:
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version >= "24.11"])
 def test_the_text_says_what_the_json_says(version: str) -> None:
     told: dict[str, Any] = json.loads(printed(version, "nodes.json").out)["nodes"][0]
-    node = next(node for node in parse_nodes(printed(version, "nodes.txt").out) if node.name == told["name"])
+    node = read_nodes(printed(version, "nodes.txt").out).nodes[told["name"]]
     assert (node.reason, node.reason_by, node.comment) == (
         told["reason"],
         told["reason_set_by_user"],
@@ -80,27 +84,42 @@ def test_the_text_says_what_the_json_says(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_node_that_slurmctld_does_not_know_is_left_out_and_the_others_are_read(version: str) -> None:
-    unknown = printed(version, "unknown-node.txt")
-    assert unknown_nodes(unknown.out) == {"nosuch-1"}
-    shell = Shell(unknown, snapshot_of(version))
-    snapshot = ScontrolSlurm(shell).snapshot(["e2e-6", "nosuch-1"])
-    assert "e2e-6" in snapshot.nodes and "nosuch-1" not in snapshot.nodes
-    assert "nosuch" in shell.asked[0] and "nosuch" not in shell.asked[1]
+    unknown, jobs = printed(version, "unknown-node.txt"), printed(version, "unknown-jobs.txt")
+    found = read_nodes(unknown.out, ["e2e-6", "nosuch-1"])
+    assert (set(found.nodes), found.unknown, found.odd) == ({"e2e-6"}, {"nosuch-1"}, "")
+    assert unknown.rc == 1 and jobs.rc == 1 and no_such_node(jobs.err)
+    host = Recorded(version)
+    snapshot = ScontrolSlurm(host).snapshot(["e2e-6", "nosuch-1"])
+    assert set(snapshot.nodes) == {"e2e-6"} and not snapshot.unreadable
+    assert "nosuch" in host.asked[0] and "nosuch" not in host.asked[1]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_node_that_only_squeue_does_not_know(version: str) -> None:
     """It was removed between the two commands."""
-    nodes, jobs = printed(version, "nodes.txt"), printed(version, "unknown-jobs.txt")
-    assert jobs.rc == 1
-    shell = Shell(Completed(1, f"{nodes.out}==jobs==\n", jobs.err), snapshot_of(version))
-    assert "e2e-2" in ScontrolSlurm(shell).snapshot(["e2e-2", "nosuch-1"]).nodes
+
+    class Removed(Recorded):
+        def queue(self, words: Sequence[str]) -> tuple[str, int, str]:
+            first, jobs = len(self.asked) == 1, printed(version, "unknown-jobs.txt")
+            return ("", jobs.rc or 0, jobs.err) if first else super().queue(words)
+
+    snapshot = ScontrolSlurm(Removed(version)).snapshot(["e2e-2"])
+    assert set(snapshot.nodes) == {"e2e-2"} and [job.id for job in snapshot.jobs] == [1]
 
 
 def test_names_that_go_while_they_are_read_end_it() -> None:
-    answers = [Completed(1, f"Node n{number} not found\n", "") for number in range(9)]
+    class Going(Recorded):
+        def queue(self, words: Sequence[str]) -> tuple[str, int, str]:
+            return "", 1, "squeue: error: Invalid node name e2e-2\n"
+
     with pytest.raises(SlurmError, match="come and go"):
-        ScontrolSlurm(Shell(*answers)).snapshot([f"n{number}" for number in range(9)])
+        ScontrolSlurm(Going("22.05")).snapshot(["e2e-2"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_sinfo_names_the_nodes(version: str) -> None:
+    names = "\n".join(line.split()[0] for line in printed(version, "sinfo.txt").out.splitlines())
+    assert read_names(names) == set(EXPECTED["nodes"])
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version >= "24.11"])

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
-from slurm_powersave.adapters.slurm_text import parse_job, parse_node, parse_nodes
+from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_version import Version
+from tests.slurmctld import answer
 
 # 22.05.8, `scontrol -o show node`, as printed.
 LINE = (
@@ -121,8 +122,7 @@ def test_a_slurmd_that_says_a_state_is_not_believed(system: str) -> None:
     """What slurmd sends as its operating system stands in front of the state."""
     text = line("ALLOCATED+CLOUD").replace("OS=Linux", f"OS={system}")
     assert parse_node(text) is None
-    with pytest.raises(SlurmError, match="can't be read"):
-        list(parse_nodes(text))
+    assert "a line that can't be read" in read_nodes(text).odd
 
 
 def test_a_slurmd_that_says_a_size_is_not_believed() -> None:
@@ -131,8 +131,14 @@ def test_a_slurmd_that_says_a_size_is_not_believed() -> None:
 
 
 def test_a_node_that_is_listed_twice_makes_the_reading_void() -> None:
-    with pytest.raises(SlurmError, match="twice"):
-        list(parse_nodes(f"{line()}\n{line('DOWN+CLOUD')}\n"))
+    assert "two lines for node 'c1'" in read_nodes(f"{line()}\n{line('DOWN+CLOUD')}\n").odd
+
+
+def test_a_node_that_was_not_asked_for_makes_the_reading_void() -> None:
+    assert "'c1', which was not asked for" in read_nodes(f"{line()}\n", ["c2"]).odd
+    assert read_nodes("", ["c2"]).odd == "not a line for every node"
+    found = read_nodes(f"{line()}\nNode c2 not found\n", ["c1", "c2"])
+    assert (set(found.nodes), found.unknown, found.odd) == ({"c1"}, {"c2"}, "")
 
 
 @pytest.mark.parametrize(
@@ -161,27 +167,52 @@ class Shell:
         return self.answers.pop(0)
 
 
+NODES = f"{line()}\n{line('DOWN+CLOUD').replace('c1', 'c2')}\n"
+
+
 def test_a_snapshot() -> None:
-    out = f"{line()}\n{line('DOWN+CLOUD').replace('c1', 'c2')}\n==jobs==\n5|RUNNING|c1|None\n==jobs==\n"
-    snapshot = ScontrolSlurm(Shell(Completed(0, out, ""))).snapshot()
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        parts = (NODES, 0), ("5|RUNNING|c1|None\n", 0), ("c1\nc2\nc1\n", 0)
+        return answer(argv[2], *parts, noise="Welcome!\n")
+
+    snapshot = ScontrolSlurm(shell).snapshot()
     assert set(snapshot.nodes) == {"c1", "c2"} and [job.id for job in snapshot.jobs] == [5]
-    assert abs(snapshot.taken - time.time()) < 5
+    assert abs(snapshot.taken - time.time()) < 5 and not snapshot.unreadable
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "done",
     [
         Completed(None, "", "no answer within 10 s"),
-        Completed(1, "", "slurm_load_node error: Unable to contact slurm controller (connect failure)"),
         Completed(255, "", "ssh: connect to host 10.79.0.10 port 22: No route to host"),
         Completed(0, "", ""),
-        Completed(0, f"{line()}\n", ""),
-        Completed(0, f"{line()}\n==jobs==\n5|RUNNING|c1|None\n", ""),
+        Completed(0, NODES, ""),
+        Completed(0, f"{NODES}\n==jobs==\n5|RUNNING|c1|None\n==jobs==\n", ""),
     ],
 )
-def test_half_an_answer_is_none(answer: Completed) -> None:
+def test_half_an_answer_is_none(done: Completed) -> None:
     with pytest.raises(SlurmError):
-        ScontrolSlurm(Shell(answer)).snapshot()
+        ScontrolSlurm(Shell(done)).snapshot()
+
+
+NO_SLURM = "slurm_load_node error: Unable to contact slurm controller (connect failure)"
+
+
+@pytest.mark.parametrize(
+    ("parts", "errors"),
+    [
+        ((("", 1), ("", 0), ("", 0)), NO_SLURM),
+        ((("", 0), ("", 0), ("", 0)), NO_SLURM),
+        (((NODES, 0), ("", 1), ("", 0)), "slurm_load_jobs error: Unable to contact slurm controller"),
+        (((NODES, 0), ("", 127), ("c1\nc2\n", 0)), "sh: 1: squeue: not found"),
+    ],
+)
+def test_a_slurmctld_that_does_not_answer(parts: Sequence[tuple[str, int]], errors: str) -> None:
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        return answer(argv[2], *parts, err=errors)
+
+    with pytest.raises(SlurmError, match=errors.split(":")[0]):
+        ScontrolSlurm(shell).snapshot(["c1", "c2"])
 
 
 def test_nodes_are_told_in_one_hostlist() -> None:
@@ -226,6 +257,13 @@ def test_the_nodes_that_are_never_suspended(value: str, nodes: set[str]) -> None
     assert slurm.suspend_exc_nodes() == nodes
 
 
+@pytest.mark.parametrize("value", ["n[1-", "$(id)", "n[1-99999999]", f"n[{'9' * 5000}]"])
+def test_suspend_exc_nodes_that_make_no_sense(value: str) -> None:
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, f"SuspendExcNodes = {value}\n", ""))
+    with pytest.raises(SlurmError, match="SuspendExcNodes"):
+        slurm.suspend_exc_nodes()
+
+
 @pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
 def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
     shell = Shell(
@@ -239,7 +277,7 @@ def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("done", "why"),
     [
         (Completed(0, "SLURM_VERSION           = \x1b[2J26.05\n", ""), r"SLURM_VERSION is '\\x1b\[2J26\.05'"),
         (Completed(0, f"SLURM_VERSION           = {'9' * 5000}\n", ""), "SLURM_VERSION is '9{40}'"),
@@ -252,9 +290,9 @@ def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
         ),
     ],
 )
-def test_a_version_that_can_not_be_read(answer: Completed, why: str) -> None:
+def test_a_version_that_can_not_be_read(done: Completed, why: str) -> None:
     with pytest.raises(SlurmError, match=why):
-        ScontrolSlurm(Shell(answer)).running_version()
+        ScontrolSlurm(Shell(done)).running_version()
 
 
 CONFIG = """2026-11-28T13:24:43

@@ -82,7 +82,7 @@ def test_an_acknowledgement_that_got_lost_is_given_again(hooks: HookScripts) -> 
     line = f"req {path.name} {base64.b64encode(path.read_bytes()).decode()}"
     log = hooks.root / "log"
     # Every connection sends the same request, hears one line, and ends.
-    argv = scripted("hello 1", line, then=f"open({str(log)!r}, 'a').write(sys.stdin.readline())")
+    argv = scripted("hello 2", line, then=f"open({str(log)!r}, 'a').write(sys.stdin.readline())")
     with StreamIntake(argv, backoff=0.01) as intake:
         assert intake.wake.wait(5)
         ((request_id, _),) = intake.receive()
@@ -115,14 +115,14 @@ def test_what_is_no_request_is_told_and_kept(hooks: HookScripts, intake: StreamI
             [sys.executable, "-c", "import sys; sys.exit('Permission denied (publickey).')"],
             "Permission denied",
         ),
-        (scripted("hello 2"), "the reader speaks version 2"),
-        (scripted("hello 1", "req ../../x aaaa"), "what is no id: ../../x"),
-        (scripted("hello 1", f"req {ID} a"), "what is no base64"),
-        (scripted("hello 1", "odd é"), "what is no base64"),
-        (scripted("hello 1"), "not a word for 1 s"),
+        (scripted("hello 3"), "the reader speaks version 3"),
+        (scripted("hello 2", "req ../../x aaaa"), "what is no id: ../../x"),
+        (scripted("hello 2", f"req {ID} a"), "what is no base64"),
+        (scripted("hello 2", "odd é"), "what is no base64"),
+        (scripted("hello 2"), "not a word for 1 s"),
         (scripted("Welcome", then="\nwhile True: time.sleep(0.2); print('noise')"), "no hello"),
         (
-            scripted("hello 1", then="sys.stdout.write('x' * (40 << 20)); sys.stdout.flush()"),
+            scripted("hello 2", then="sys.stdout.write('x' * (40 << 20)); sys.stdout.flush()"),
             "a line of more than",
         ),
     ],
@@ -132,6 +132,13 @@ def test_a_reader_that_misbehaves_is_told(argv: list[str], why: str) -> None:
     with StreamIntake(argv, silence=1.0, backoff=0.5) as intake:
         assert within(10, lambda: said.add(intake.state()) or any(why in state for state in said)), said
         assert intake.receive() == []
+
+
+def test_an_older_reader_serves_and_is_named() -> None:
+    """It runs as root: the next deploy replaces it."""
+    with StreamIntake(scripted("hello 1")) as intake:
+        assert within(5, lambda: intake.connected)
+        assert "older version" in intake.state() and "slurm-powersave deploy" in intake.state()
 
 
 def test_a_shells_greeting_is_ignored(hooks: HookScripts) -> None:
@@ -150,7 +157,7 @@ def test_attempts_get_rarer_up_to_a_bound(hooks: HookScripts) -> None:
 
 def test_watch_is_told_now_and_at_the_next_connection(hooks: HookScripts) -> None:
     log = hooks.root / "log"
-    argv = scripted("hello 1", then=f"open({str(log)!r}, 'a').write(sys.stdin.readline())")
+    argv = scripted("hello 2", then=f"open({str(log)!r}, 'a').write(sys.stdin.readline())")
     with StreamIntake(argv, backoff=0.01) as intake:
         intake.watch(True)
         assert within(10, lambda: log.exists() and log.read_text().count("watch on\n") >= 2)

@@ -142,6 +142,10 @@ class Cluster(RuleBasedStateMachine):
     def slurm_unreachable(self, on: bool) -> None:
         self.world.slurm.unreachable = "Unable to contact slurm controller" if on else ""
 
+    @rule(node=NODES, on=st.booleans())
+    def node_unreadable(self, node: str, on: bool) -> None:
+        (self.world.slurm.unreadable.add if on else self.world.slurm.unreadable.discard)(node)
+
     @rule(on=st.booleans())
     def cloud_unreachable(self, on: bool) -> None:
         self.world.cloud.unreachable = "503 Service Unavailable" if on else ""
@@ -181,6 +185,7 @@ class Cluster(RuleBasedStateMachine):
         world.cloud.full.clear()
         world.cloud.limits.clear()
         world.cloud.unreachable = world.slurm.unreachable = ""
+        world.slurm.unreadable.clear()
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
         coarsely(world, 350)  # longer than any rest, and than two rounds of comparing

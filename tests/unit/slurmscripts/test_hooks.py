@@ -148,6 +148,18 @@ def test_a_spool_of_somebody_else_is_told_to_syslog(public_directory: Path) -> N
 
 
 @pytest.mark.root
+def test_a_call_by_root_into_the_spool_of_somebody_else_is_refused(public_directory: Path) -> None:
+    """The reader is the spool's owner and could not read it."""
+    hooks = HookScripts(public_directory)
+    hooks.log_to(public_directory / "syslog")
+    for directory in (hooks.spool, hooks.new, hooks.spool / "tmp"):
+        os.chown(directory, NOBODY, NOBODY)
+    assert hooks.call("resume", "c1") == 1
+    assert "called by root; only the owner" in only_line(hooks)
+    assert not list(hooks.new.iterdir())
+
+
+@pytest.mark.root
 def test_a_resume_file_of_somebody_else_is_left_out(public_directory: Path) -> None:
     hooks = HookScripts(public_directory)
     for directory in (hooks.spool, hooks.new, hooks.spool / "tmp"):

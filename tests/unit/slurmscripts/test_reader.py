@@ -65,7 +65,7 @@ def connect(hooks: HookScripts) -> Iterator[Callable[..., Connection]]:
 
     def make(*options: str) -> Connection:
         made.append(Connection(hooks.reader(*options)))
-        assert made[-1].next() == "hello 1"
+        assert made[-1].next() == "hello 2"
         return made[-1]
 
     yield make
@@ -131,6 +131,12 @@ def test_a_newer_reader_takes_over(connect: Connect) -> None:
     assert new.process.poll() is None
 
 
+def test_a_deploy_ends_the_reader_at_work(hooks: HookScripts, connect: Connect) -> None:
+    old = connect()
+    assert subprocess.run(hooks.reader("--end"), capture_output=True, timeout=10, check=True).stdout == b""
+    assert old.process.wait(5) == 0
+
+
 def test_a_reader_of_a_spool_that_is_not_there_says_so(tmp_path: Path) -> None:
     argv = [sys.executable, str(SOURCES / "reader.py"), "--spool", str(tmp_path / "none"), "--ready", ""]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
@@ -144,7 +150,7 @@ def test_silence_ends_it(hooks: HookScripts) -> None:
         "reader.SILENCE = 0.5\nreader.main()"
     )
     reader = Connection([sys.executable, "-c", program, *hooks.reader()[2:]])
-    assert reader.next() == "hello 1"
+    assert reader.next() == "hello 2"
     assert reader.process.wait(5) == 0
     reader.close()
 
@@ -155,7 +161,7 @@ def test_without_inotify_it_looks_by_itself(hooks: HookScripts) -> None:
         "reader.Spool.events = lambda self: None\nreader.main()"
     )
     reader = Connection([sys.executable, "-c", program, *hooks.reader()[2:]])
-    assert reader.next() == "hello 1"
+    assert reader.next() == "hello 2"
     time.sleep(0.5)
     hooks.call("resume", "c1")
     began = time.monotonic()

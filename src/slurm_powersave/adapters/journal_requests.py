@@ -1,0 +1,93 @@
+"""The journal's requests: what hooks and operators asked for, and for how long that is kept."""
+
+from slurm_powersave.adapters import journal_rows
+from slurm_powersave.adapters.journal_db import Database
+from slurm_powersave.model.nodes import Request
+
+_READ = (
+    "SELECT id, mode, hostlist, time, source, job_id, features, substr(resume_file, 1, 1000) AS resume_file"
+    " FROM requests"
+)
+"""A resume file has up to 1 MiB, and nobody needs more than to see that there was one."""
+_RESUME_FILES = 256 << 20
+"""Characters of all resume files together that are kept; the oldest go first."""
+_HOSTLIST = 1000
+"""Characters of a hostlist that are kept of an old request: its nodes have operations of their own."""
+
+
+class Requests(Database):
+    """The table of requests."""
+
+    def add_request(self, request: Request, received: float) -> bool:
+        """Record a request; return False for one whose id is there already."""
+        with self._write() as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO requests (id, mode, hostlist, time, source, job_id, features,"
+                " resume_file, received) VALUES (?,?,?,?,?,?,?,?,?)",
+                (
+                    request.id,
+                    request.mode,
+                    request.hostlist,
+                    request.time,
+                    request.source,
+                    request.job_id,
+                    request.features,
+                    request.resume_file,
+                    received,
+                ),
+            )
+            return cursor.rowcount == 1
+
+    def unplanned_requests(self, limit: int = -1) -> list[Request]:
+        """Return the requests that have no operations yet, oldest first, those of the hooks last."""
+        order = "ORDER BY source = 'hook', received, rowid"
+        # In two steps: hostlists may be long, and are not to be sorted.
+        first = f"SELECT rowid FROM requests WHERE planned = 0 {order} LIMIT ?"
+        rows = self._rows(f"{_READ} WHERE rowid IN ({first}) {order}", limit)
+        return [journal_rows.request(row) for row in rows]
+
+    def count_unplanned(self) -> int:
+        """Count the requests that have no operations yet."""
+        return int(self._rows("SELECT count(*) AS number FROM requests WHERE planned = 0")[0]["number"])
+
+    def request(self, request_id: str) -> Request | None:
+        """Read one request."""
+        rows = self._rows(f"{_READ} WHERE id = ?", request_id)
+        return journal_rows.request(rows[0]) if rows else None
+
+    def received(self, request_id: str) -> float | None:
+        """When a request was journalled, in seconds since the epoch."""
+        rows = self._rows("SELECT received FROM requests WHERE id = ?", request_id)
+        return float(rows[0]["received"]) if rows else None
+
+    def purge(self, before: float) -> None:
+        """Drop what was received before a moment and is only information by now.
+
+        Resume files and long hostlists go; requests of which nothing was served go with their refusals. What
+        has operations stays, with its id: a file that comes again from a spool must count once.
+        """
+        ended = (
+            "planned = 1 AND NOT EXISTS"
+            " (SELECT 1 FROM operations WHERE request = requests.id AND outcome = '')"
+        )
+        with self._write() as db:
+            db.execute("DELETE FROM refusals WHERE at < ?", (before,))
+            db.execute(
+                "DELETE FROM requests WHERE received < ? AND planned = 1"
+                " AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id)",
+                (before,),
+            )
+            db.execute(
+                f"UPDATE requests SET resume_file = '', hostlist = substr(hostlist, 1, {_HOSTLIST})"
+                f" WHERE received < ? AND (resume_file <> '' OR length(hostlist) > {_HOSTLIST}) AND {ended}",
+                (before,),
+            )
+            kept = 0
+            sizes = db.execute(
+                "SELECT id, length(resume_file) AS size FROM requests"
+                f" WHERE resume_file <> '' AND {ended} ORDER BY received DESC"
+            ).fetchall()
+            for row in sizes:
+                kept += row["size"]
+                if kept > _RESUME_FILES:
+                    db.execute("UPDATE requests SET resume_file = '' WHERE id = ?", (row["id"],))

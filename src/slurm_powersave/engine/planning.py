@@ -1,0 +1,113 @@
+"""From a request to its nodes' operations, so many at a step that nothing else has to wait for them."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from slurm_powersave.decide.plan import verdict
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.allowance import Allowance
+from slurm_powersave.model.hostlist import Expansion, Refusal, split
+from slurm_powersave.model.nodes import Operation, Request
+
+log = logging.getLogger("slurm_powersave")
+
+_AT_ONCE = 64
+_STEP_SECONDS = 0.2
+"""Requests that one step of the engine plans, and how long it takes for them."""
+_PARTS, _LOGGED = 20, 3
+"""Refused parts of a request that are recorded one by one, and logged."""
+
+
+class Planning:
+    """Plans the requests that are journalled."""
+
+    def __init__(self, world: World, operations: Operations) -> None:
+        self._world, self._ops = world, operations
+        # Far more than Slurm asks for: each node twice a minute for ever, and 20 times at once. What goes
+        # beyond waits; an operator and the reconciler do not.
+        nodes = len(world.names)
+        self._allowance = Allowance(2000 + 20 * nodes, 20 + nodes / 30)
+        self.behind = False
+        """Whether requests wait that the next step can plan."""
+
+    def step(self) -> None:
+        """Give every node of the new requests its operation or its outcome, the oldest first."""
+        waiting = self._world.journal.unplanned_requests(_AT_ONCE)
+        known = frozenset(self._world.names) if waiting else frozenset()
+        end = time.monotonic() + _STEP_SECONDS
+        self.behind, enough = len(waiting) == _AT_ONCE, False
+        # In the order in which they were asked for; but nobody waits behind a flood of a hook's.
+        for request in sorted(waiting, key=lambda one: (self.behind and one.source == "hook", one.time)):
+            if time.monotonic() > end:
+                self.behind = not enough
+                return
+            if enough and request.source == "hook":
+                continue  # it keeps its place behind the one that waits
+            expansion = split(request.hostlist, known)
+            if self._allowed(request, expansion):
+                self._plan(request, expansion)
+            else:
+                enough, self.behind = True, False
+
+    def _allowed(self, request: Request, expansion: Expansion) -> bool:
+        """Tell whether a request may be planned now: it makes work, and fills the journal."""
+        cost = 1 + len(expansion.nodes) + len(request.hostlist) / 1024
+        return request.source != "hook" or self._allowance.take(cost, self._world.now())
+
+    def _plan(self, request: Request, expansion: Expansion) -> None:
+        now = self._world.now()
+        holds = self._world.journal.holds()
+        new: list[Operation] = []
+        cancels: list[tuple[str, str]] = []
+        wakes: list[str] = []
+        for node in expansion.nodes:
+            hold = holds.get(node)
+            decided = verdict(
+                request.mode,
+                source=request.source,
+                time=request.time,
+                open_operations=[(op, self._time(op)) for op in self._ops.queue(node)],
+                has_server=bool(self._world.record(node).server_id),
+                hold=hold,
+                now=now,
+            )
+            op = self._world.journal.new_operation(request.id, node, request.mode, decided.phase, now)
+            op = Operation(
+                op.id, op.request, node, op.mode, decided.phase, now, now,
+                outcome=decided.outcome,
+                failure=hold.failure if decided.phase == phases.FAILING and hold else None,
+                text=decided.text,
+            )  # fmt: skip
+            new.append(op)
+            cancels += [(cancelled, op.id) for cancelled in decided.cancels]
+            if decided.wakes:
+                wakes.append(decided.wakes)
+        refusals = [(refusal.part, refusal.why) for refusal in _some(expansion.refused)]
+        for part, why in [*refusals[:_LOGGED], *refusals[_LOGGED:][-1:]]:
+            log.error("request=%s refused %r: %s", request.id, part[:200], why)
+        self._world.journal.plan_request(request.id, new, refusals, now)
+        self._ops.add(new)
+        self._settle(cancels, wakes)
+
+    def _settle(self, cancels: Sequence[tuple[str, str]], wakes: Sequence[str]) -> None:
+        """End the operations that need not begin any more, and let those go on that have waited for this."""
+        for cancelled, by in cancels:
+            if op_cancelled := self._ops.get(cancelled):
+                self._ops.finish(op_cancelled, phases.CANCELLED, f"cancelled by operation {by}")
+        for woken in wakes:
+            if (waiting := self._ops.get(woken)) and waiting.phase == phases.DRAINING:
+                self._ops.move(waiting, phases.CHECKING)
+
+    def _time(self, op: Operation) -> float:
+        request = self._world.journal.request(op.request)
+        return request.time if request else op.created
+
+
+def _some(refused: Sequence[Refusal]) -> Sequence[Refusal]:
+    """Return the refused parts; of very many the first, and how many more there are."""
+    if len(refused) <= _PARTS:
+        return refused
+    return [*refused[:_PARTS], Refusal("", f"and {len(refused) - _PARTS} more parts")]
