@@ -175,17 +175,22 @@ def test_a_node_that_the_sites_playbook_refuses_has_no_slurmd(lab: Lab) -> None:
     before, after = lab.root / "before.yml", lab.root / "after.yml"
     task = "{ansible.builtin.fail: {msg: no GPU}, when: inventory_hostname == 'play-2'}"
     before.write_text(f"[{{hosts: all, gather_facts: false, tasks: [{task}]}}]")
-    after.write_text(
-        "[{hosts: all, gather_facts: false, tasks: [{ansible.builtin.command: touch /run/after}]}]"
-    )
+    runs = {"register": "site_slurmd", "failed_when": "site_slurmd.rc == 0"}
+    tasks = [
+        {"ansible.builtin.command": "systemctl is-active slurmd", **runs},
+        {"ansible.builtin.command": "touch /run/after-{{ ansible_os_family }}"},
+    ]
+    after.write_text(json.dumps([{"hosts": "all", "gather_facts": True, "tasks": tasks}]))
+    lab.on("play-1", "systemctl stop slurmd")
     lab.on("play-2", "mount --bind /srv /mnt/ohpc")
     news, _, _ = lab.configure("play-1", "play-2", hooks=Hooks(before, after))
     assert news["play-1"].ok
     assert news["play-2"].failure
     assert news["play-2"].failure.text == "ansible.builtin.fail: no GPU"
     assert lab.pid("play-2", "slurmd") == 0
-    lab.on("play-1", "test -e /run/after")
-    lab.on("play-2", "test ! -e /run/after")
+    assert lab.pid("play-1", "slurmd") > 0, "it starts after the site's playbook"
+    lab.on("play-1", "test -e /run/after-Debian")
+    lab.on("play-2", "test ! -e /run/after-Debian")
     assert lab.configure("play-2")[1].ok
     assert lab.pid("play-2", "slurmd") > 0
 
