@@ -167,6 +167,10 @@ class Lab:
         """Return the main process of a unit; 0 if it does not run."""
         return int(self.on(name, f"systemctl show --property=MainPID --value {unit}"))
 
+    def started(self, name: str, unit: str) -> str:
+        """Tell when a unit was started; slurmctld from 23.11 on is a new process after a reconfigure, too."""
+        return self.on(name, f"systemctl show --property=ActiveEnterTimestampMonotonic --value {unit}")
+
     def states(self) -> dict[str, str]:
         """Return node -> state as sinfo prints it."""
         lines = self.on(self.login[0], "sinfo --noheader --Node --format='%N %T'").splitlines()

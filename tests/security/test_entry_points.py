@@ -30,11 +30,11 @@ JSON = {
     "decide/backup.py": "a backup's manifest",
     "engine/applied.py": "what of slurm.conf was given last: our own file",
     "engine/backup.py": "a Terraform state, to copy one that is whole",
+    "adapters/site_variables.py": "the inventory: our own file",
 }
 YAML = {
-    "adapters/run_inventory.py": "the inventory: our own file",
+    "decide/literal.py": "the inventory: our own file",
     "decide/yaml_file.py": "the cluster file: a person's",
-    "engine/applied.py": "the same file, of an earlier version",
 }
 DECODING = {
     "adapters/archive.py": "a backup's manifest",
@@ -65,6 +65,7 @@ PATTERNS = {
     "decide/flavor_choice.py": "names of flavors, held against the cluster file's expression",
     "decide/images.py": "an image's name, as a person gives it",
     "decide/leaving.py": "our own slurm.conf",
+    "decide/literal.py": "every text that Ansible gets, for what it would take for a template",
     "decide/policy.py": "the words of a cloud, Terraform and Ansible, to class a failure",
     "decide/reboot.py": "the reason of a reboot in Slurm",
     "decide/report.py": "pydantic's words about the cluster file",
@@ -72,7 +73,7 @@ PATTERNS = {
     "decide/yaml_file.py": "the cluster file",
     "engine/results.py": "Terraform's words: which server has failed",
     "model/hostlist.py": "hostlist expressions",
-    "model/outside_text.py": "ids, names, addresses and versions, as hosts and clouds say them",
+    "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
     "model/printable.py": "every text, before it is shown",
     "model/slurm_version.py": "Slurm's version",
 }
@@ -94,9 +95,9 @@ PROGRAMS = {
 }
 CONNECTIONS = {
     "adapters/link.py": "the pipe from ssh",
-    "adapters/process.py": "the pipes from every program that we run",
     "adapters/child_output.py": "the pipe from ansible-playbook",
     "adapters/playbooks.py": "the banner of an sshd",
+    "adapters/process.py": "the pipes of every program that we run",
 }
 NOBODY: dict[str, str] = {}
 
@@ -232,7 +233,7 @@ def test_only_these_modules_write_to_a_terminal() -> None:
     pipes = {
         "adapters/link.py": "to ssh",
         "adapters/lock.py": "into a file",
-        "adapters/process.py": "to the programs that we run",
+        "adapters/process.py": "to a program's standard input",
         "adapters/stream.py": "to a thread",
     }
     writes = {name for name, path in MODULES.items() if any(uses(call, wanted) for call, _ in calls(path))}

@@ -221,9 +221,11 @@ WAYS: dict[str, Callable[[Cluster, Path, pytest.MonkeyPatch], None]] = {
 
 ENTER = """
 set -e
-mount --bind "$1" /root/.ssh
-mount --bind "$2" /etc/ssh/ssh_config
-shift 2
+mount -t tmpfs -o mode=700 tmpfs /root
+mkdir -m 700 /root/.ssh
+cp "$1" /root/.ssh/config
+mount --bind "$1" /etc/ssh/ssh_config
+shift
 exec "$@"
 """
 
@@ -231,19 +233,13 @@ exec "$@"
 @pytest.fixture
 def understood(tmp_path: Path) -> Callable[[Sequence[str]], dict[str, list[str]]]:
     """Ask the real ssh what it would do, where root's and the system's configuration are hostile."""
-    home = Path("/root/.ssh")
-    if not home.exists():
-        home.mkdir(mode=0o700)
-    hostile = tmp_path / "dot-ssh"
-    hostile.mkdir(mode=0o700)
-    mark = tmp_path / "executed"
-    for path in (hostile / "config", tmp_path / "ssh_config"):
-        path.write_text(MATCH_EXEC.format(mark=mark) + HOSTILE)
-        path.chmod(0o600)
+    hostile, mark = tmp_path / "hostile", tmp_path / "executed"
+    hostile.write_text(MATCH_EXEC.format(mark=mark) + HOSTILE)
+    hostile.chmod(0o600)
 
     def ask(argv: Sequence[str]) -> dict[str, list[str]]:
         words = [SSH, "-G", *argv[1:]]
-        enter = ["unshare", "--mount", "sh", "-c", ENTER, "sh", str(hostile), str(tmp_path / "ssh_config")]
+        enter = ["unshare", "--mount", "sh", "-c", ENTER, "sh", str(hostile)]
         done = subprocess.run([*enter, *words], capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 0, (words, done.stderr)
         found: dict[str, list[str]] = {}

@@ -90,6 +90,11 @@ options:
       register before its storage was checked.
     type: bool
     default: false
+  start:
+    description: Whether to wait for the mounts and start slurmd. With C(false) something else comes before
+      that, and this module again after it.
+    type: bool
+    default: true
 author:
   - the slurm-powersave authors
 """
@@ -308,7 +313,7 @@ class Host(Units):
         self.identity()
         self.munge()
         self.slurm()
-        if not wants_slurmd:
+        if not wants_slurmd or not self.wanted["start"]:
             self.storage()
         else:
             try:
@@ -354,6 +359,7 @@ def main():
                 "options": {"image": {"type": "str"}, "not_boot_id": {"type": "str"}},
             },
             "slurmd": {"type": "bool", "default": False},
+            "start": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from slurm_powersave.adapters.process import Tail, alive, exit_code, groups_below, signal_group, signal_run
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import Failure, NodeProgress, RunRecord, RunResult
+from slurm_powersave.model.outside_text import BOOT_ID, matching
 
 RUN = "run.json"
 """In the run's directory: what was asked for."""
@@ -103,7 +104,7 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
         found = json.loads(line)
         if "node" in found:
             failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
-            boot_id = str(found.get("boot_id") or "")
+            boot_id = matching(BOOT_ID, found.get("boot_id"))
             return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id)
         return found if isinstance(found, dict) and "ok" in found else None
     except (ValueError, KeyError, TypeError):

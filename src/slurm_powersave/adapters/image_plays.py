@@ -14,15 +14,22 @@ from slurm_powersave.adapters import known_hosts
 from slurm_powersave.adapters.playbooks import Site, answers, run_playbook
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.run_inventory import RunInventory
+from slurm_powersave.adapters.site_variables import protected
 from slurm_powersave.decide import ssh_options
 from slurm_powersave.decide.inventory import group
+from slurm_powersave.decide.literal import literal
 from slurm_powersave.model.errors import PlaybookError, UnreachableError
 from slurm_powersave.model.images import PROVENANCE, Identity, Look
 from slurm_powersave.model.nodes import Server
+from slurm_powersave.model.outside_text import BOOT_ID, MACHINE_ID, VERSION, address, is_chosen_name, matching
 
 LOOK_SECONDS = 30.0
 GROUP = "image_builder"
 """The group that playbooks/image.yml and image_proof.yml are for."""
+_NAMES = ("name", "base", "node", "created")
+_VERSIONS = ("roles", "packages")
+_LONGEST = 65_536
+"""Characters of a provenance file that are read."""
 # Each line is there, if empty: the machine id, the boot id, then the provenance file.
 _LOOK = (
     "head -n 1 /etc/machine-id 2>/dev/null | grep . || echo; "
@@ -71,6 +78,8 @@ class AnsibleImagePlays:
     def look(self, server: Server) -> Look:
         """Read what the server says of itself, over an SSH connection of its own."""
         self._trust(server)
+        if not address(server.address):
+            raise UnreachableError("it has no address", where=server.name)
         ssh = ssh_options.argv(self._known_hosts, self._site.private_key)
         argv = [*ssh, "-oControlPath=none", f"{self._user}@{server.address}", _LOOK]
         done = run(argv, timeout=LOOK_SECONDS)
@@ -78,24 +87,20 @@ class AnsibleImagePlays:
             raise UnreachableError(
                 "SSH failed", where=f"{server.name} ({server.address})", why=done.err.strip()[-300:]
             )
-        machine, boot, *rest = done.out.split("\n", 2)
-        try:
-            provenance = json.loads("".join(rest))
-        except ValueError:
-            provenance = {}
-        return Look(Identity(server.host_key, machine.strip(), boot.strip()), provenance)
+        machine, boot, provenance = (*done.out.split("\n", 2), "", "")[:3]
+        identity = Identity(
+            server.host_key, matching(MACHINE_ID, machine.strip()), matching(BOOT_ID, boot.strip())
+        )
+        return Look(identity, _provenance(provenance))
 
     def prepare(self, server: Server, provenance: Mapping[str, Any]) -> None:
-        """Run the pool's before_configure and image.yml, their output where ours goes."""
+        """Run the pool's before_configure, then image.yml, their output where ours goes."""
         # One connection for all: the last tasks take away what a new one would need.
         shared = f"-o ControlMaster=auto -o ControlPersist=60 -o ControlPath={self._socket}"
-        extra = {"image_provenance": dict(provenance)}
-        wrapper = self._place / "image-with-hooks.yml"
-        paths = [path for path in (self._before, self._site.playbooks / "image.yml") if path]
-        # JSON is YAML, and quotes any path.
-        wrapper.write_text(json.dumps([{"ansible.builtin.import_playbook": str(path)} for path in paths]))
         try:
-            self._play(server, str(wrapper), extra, shared)
+            if self._before:
+                self._play(server, str(self._before), {}, shared, site=True)
+            self._play(server, "image.yml", {"image_provenance": dict(provenance)}, shared)
         finally:
             self._hang_up()
 
@@ -103,15 +108,25 @@ class AnsibleImagePlays:
         """Run image_proof.yml."""
         self._play(server, "image_proof.yml", {}, "-o ControlMaster=no -o ControlPath=none")
 
-    def _play(self, server: Server, name: str, extra: Mapping[str, Any], ssh: str) -> None:
+    def _play(
+        self, server: Server, name: str, extra: Mapping[str, Any], ssh: str, *, site: bool = False
+    ) -> None:
         self._trust(server)
         self._write_inventory(server, ssh)
-        if rc := run_playbook(self._site, name, limit=[server.name], extra=extra):
+        played = self._as_the_sites(name) if site else name
+        if rc := run_playbook(self._site, played, limit=[server.name], extra=extra, facts=site):
             raise PlaybookError(
                 f"{Path(name).name} failed with exit code {rc}",
                 where=server.name,
                 todo="Mend what Ansible names above, and build the image again.",
             )
+
+    def _as_the_sites(self, playbook: str) -> str:
+        """A playbook of the site is a run by itself: facts are variables there, and our plays read files."""
+        wrapper = self._place / "site.yml"
+        content = {"ansible.builtin.import_playbook": playbook, "vars": protected(self._site.inventory)}
+        wrapper.write_text(json.dumps([content]))  # JSON is YAML, and quotes any path
+        return str(wrapper)
 
     def _write_inventory(self, server: Server, ssh: str) -> None:
         """The generated inventory without nodes, and the server as one of the pool."""
@@ -128,7 +143,7 @@ class AnsibleImagePlays:
         }
         groups = {GROUP: {"hosts": {server.name: host}}, group(self._pool): {"hosts": {server.name: {}}}}
         content = {"all": {"children": {"nodes": {"children": groups}}}}
-        (self._site.inventory / "builder.json").write_text(json.dumps(content))
+        (self._site.inventory / "builder.json").write_text(json.dumps(literal(content)))
 
     def _trust(self, server: Server) -> None:
         """Know the host key that the cloud handed out, and no other: both servers have one address."""
@@ -140,3 +155,24 @@ class AnsibleImagePlays:
         """End the shared connection; its server is about to go away."""
         if os.path.lexists(self._socket):
             run(["ssh", *ssh_options.NO_FILE, "-O", "exit", "-S", str(self._socket), "builder"], timeout=10)
+
+
+def _provenance(text: str) -> dict[str, Any]:
+    """Read what an image says of itself: names, and versions of packages and roles; nothing else counts."""
+    try:
+        said = json.loads(text[:_LONGEST])
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(said, dict):
+        return {}
+    names = {key: said[key] for key in _NAMES if key in said}
+    found: dict[str, Any] = {key: name for key, name in names.items() if name == "" or is_chosen_name(name)}
+    for key in _VERSIONS:
+        versions = said.get(key)
+        if isinstance(versions, dict):
+            found[key] = {
+                name: version
+                for name, version in versions.items()
+                if matching(VERSION, name) and (version == "" or matching(VERSION, version))
+            }
+    return found

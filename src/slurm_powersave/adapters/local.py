@@ -12,6 +12,7 @@ from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
+from slurm_powersave.model.outside_text import SERVER_ID, STATUS, address, chosen_name, matching
 
 READ_TIMEOUT = 30.0
 CHANGE_TIMEOUT = 150.0
@@ -184,13 +185,16 @@ class LocalCloud:
 
 
 def _server(found: Mapping[str, Any]) -> Server:
+    server_id = matching(SERVER_ID, found["id"])
+    if not server_id:
+        raise CloudError("the local cloud tells of a server without an id", why=repr(found["id"])[:80])
     return Server(
-        id=found["id"],
-        name=found["name"],
-        status=found["status"],
-        address=found["address"],
-        image=found["image"],
-        flavor=found["flavor"],
+        id=server_id,
+        name=chosen_name(found["name"]),
+        status=matching(STATUS, found["status"]) or "UNKNOWN",
+        address=address(found["address"]),
+        image=chosen_name(found["image"]),
+        flavor=chosen_name(found["flavor"]),
         tags=frozenset(found["tags"]),
         host_key=found["host_key"],
         fault=found["fault"],

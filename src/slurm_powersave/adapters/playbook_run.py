@@ -1,8 +1,11 @@
-"""`python -m slurm_powersave.adapters.playbook_run DIRECTORY`: one run of node.yml, apart from the engine.
+"""`python -m slurm_powersave.adapters.playbook_run DIRECTORY`: node.yml for a batch, apart from the engine.
 
 Reads DIRECTORY/run.json; writes one JSON line per node as soon as that node is done or has failed, and a
-last one on how the run ended. ansible-runner gets a directory of its own for each run, which is deleted:
-it would use an earlier run's variables again, and it keeps its whole environment in a file.
+last one on how the run ended. ansible-runner gets a directory of its own for each run of Ansible, which is
+deleted: it would use an earlier run's variables again, and it keeps its whole environment in a file.
+
+The playbooks of a site are runs of their own. They have facts as variables, as is usual with Ansible, and a
+fact that a node invents replaces the variable of its name; our plays read files of this host by variables.
 """
 
 import json
@@ -14,15 +17,38 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters.play_events import Group, Line, play_failure
+from slurm_powersave.adapters.play_events import Group, Line, Source, marked, play_failure
 from slurm_powersave.adapters.process import adopt_orphans, groups_below, signal_group
+from slurm_powersave.adapters.site_variables import protected
+from slurm_powersave.decide.literal import literal
 from slurm_powersave.model.errors import FailureClass
 
 POLL_SECONDS = 1.0
 _END_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One run of Ansible."""
+
+    playbook: str
+    site: bool = False
+    """Whether it is the site's."""
+    start: bool = True
+    """Whether our playbook starts slurmd; it does not where a playbook of the site follows."""
+    more_follows: bool = False
+
+
+def _steps(playbook: str, before: str | None, after: str | None) -> list[_Step]:
+    """Order the playbooks: slurmd starts last."""
+    found = [_Step(before, site=True, more_follows=True)] if before else []
+    if after:
+        found += [_Step(playbook, start=False, more_follows=True), _Step(after, site=True, more_follows=True)]
+    return [*found, _Step(playbook)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for name, why in plan["refused"].items():
         say({"node": name, "ok": False, "failure": FailureClass.NODE_LOCAL, "text": why})
-    groups = [Group(group["nodes"], bool(group["after"]), say) for group in plan["groups"]]
+    groups = [Group(group["nodes"], True, say) for group in plan["groups"]]
     with ThreadPoolExecutor(max(1, len(groups))) as pool:
         texts = list(
             pool.map(
@@ -65,73 +91,92 @@ def _run(
     group: Group,
     stopped: Callable[[], bool],
 ) -> str:
-    """Run one group's play in a fresh directory; return why it failed as a whole, or nothing."""
-    directory.mkdir(mode=0o700)
-    try:
-        return _run_in(directory, plan, hooks, group, stopped)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    """Run one group's playbooks, each in a fresh directory; return why it failed as a whole, or nothing."""
+    deadline = time.monotonic() + plan["timeout"]
+    for step in _steps(plan["playbook"], hooks["before"], hooks["after"]):
+        nodes = group.begin(more_follows=step.more_follows, site=step.site)
+        if not nodes:
+            break
+        directory.mkdir(mode=0o700)
+        try:
+            failure, text = _run_step(
+                directory, plan, step, group, nodes, deadline - time.monotonic(), stopped
+            )
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        group.finish(failure, text)
+        if text:
+            return text
+    return ""
 
 
-def _run_in(
+def _run_step(
     directory: Path,
     plan: Mapping[str, Any],
-    hooks: Mapping[str, Any],
+    step: _Step,
     group: Group,
+    nodes: Sequence[str],
+    seconds: float,
     stopped: Callable[[], bool],
-) -> str:
+) -> tuple[FailureClass, str]:
     import ansible_runner
 
     (directory / "env").mkdir(mode=0o700)
     # ansible-runner forgets its argument `settings` when there is no such file.
     (directory / "env/settings").write_text(json.dumps({"pexpect_timeout": POLL_SECONDS}))
-    (directory / "limit").write_text("".join(f"{name}\n" for name in hooks["nodes"]))
+    (directory / "limit").write_text("".join(f"{name}\n" for name in nodes))
+    source = Source()
     errors: list[BaseException] = []
 
     def on_event(event: Mapping[str, Any]) -> bool:
         # An exception in here would come out of run() and leave ansible-playbook behind.
         try:
-            group.event(event)
+            if source.told(event):
+                group.event(event)
         except Exception as error:
             errors.append(error)
         return False  # no file per event
 
-    runner = ansible_runner.run(
-        private_data_dir=str(directory),
-        playbook=str(_playbook(directory, plan["playbook"], hooks)),
-        inventory=plan["inventory"],
-        limit=f"@{directory / 'limit'}",
-        extravars={"slurm_host_expected": plan["expected"]},
-        envvars={"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")},
-        forks=min(50, max(5, len(hooks["nodes"]))),
-        timeout=int(plan["timeout"]),
-        quiet=True,
-        suppress_env_files=True,
-        event_handler=on_event,
-        cancel_callback=stopped,
-    )
+    environment = {
+        "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
+        "ANSIBLE_INJECT_FACT_VARS": str(step.site),
+    }
+    try:
+        runner = ansible_runner.run(
+            private_data_dir=str(directory),
+            playbook=_playbook(directory, plan["inventory"], step),
+            inventory=plan["inventory"],
+            limit=f"@{directory / 'limit'}",
+            extravars={} if step.site else _extra(plan, step, nodes),
+            envvars=environment,
+            forks=min(50, max(5, len(nodes))),
+            timeout=max(1, int(seconds)),
+            quiet=True,
+            suppress_env_files=True,
+            event_handler=on_event,
+            cancel_callback=stopped,
+        )
+    except Exception as error:
+        # Its reader of Ansible's output fails on what it does not expect there.
+        errors.append(error)
     if errors:
-        text = f"the play's events could not be read: {errors[0]}"
-        group.finish(FailureClass.UNKNOWN, text)
-        return text
-    failure, text = play_failure(runner.status, runner.rc, _words(directory), plan["timeout"], group.heard)
-    group.finish(failure, text)
-    return text
+        return FailureClass.UNKNOWN, f"the play's events could not be read: {errors[0]}"
+    return play_failure(runner.status, runner.rc, _words(directory), plan["timeout"], group.heard)
 
 
-def _playbook(directory: Path, playbook: str, hooks: Mapping[str, Any]) -> Path:
-    """Return node.yml, or with hooks a playbook that has them around it.
+def _extra(plan: Mapping[str, Any], step: _Step, nodes: Sequence[str]) -> dict[str, Any]:
+    """Return the variables of our playbook; what a cloud or a node has once said is no template there."""
+    expected = {name: plan["expected"][name] for name in nodes}
+    return {"slurm_host_expected": literal(expected), "slurm_host_start": step.start}
 
-    One playbook, not several arguments: ansible-playbook stops after the first one with a failed host,
-    while within one a failed host just takes no part in later plays.
-    """
-    if not hooks["before"] and not hooks["after"]:
-        return Path(playbook)
-    paths = [path for path in (hooks["before"], playbook, hooks["after"]) if path]
-    wrapper = directory / "node-with-hooks.yml"
+
+def _playbook(directory: Path, inventory: str, step: _Step) -> str:
+    if not step.site:
+        return step.playbook
+    wrapper = directory / "site.yml"
     # JSON is YAML, and quotes any path.
-    wrapper.write_text(json.dumps([{"ansible.builtin.import_playbook": path} for path in paths]) + "\n")
-    return wrapper
+    wrapper.write_text(json.dumps(marked(step.playbook, protected(Path(inventory)))) + "\n")
+    return str(wrapper)
 
 
 def _words(directory: Path) -> str:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters import known_hosts, project
 from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
 from slurm_powersave.decide import ssh_options
 from slurm_powersave.decide.host_keys import Pin, believed
+from slurm_powersave.decide.literal import literal
 from slurm_powersave.model.errors import ConfigError, MissingToolError
 from slurm_powersave.model.nodes import DesiredNode, RunRecord
+from slurm_powersave.model.outside_text import BOOT_ID, NODE_NAME, address, matching
 
 SSH_PORT = 22
 BANNER_SECONDS = 0.3
@@ -49,7 +51,8 @@ class Site:
 def environment(site: Site) -> dict[str, str]:
     """Return the whole environment for Ansible: nothing of ours, so no cloud password, gets there.
 
-    ansible-runner switches host key checking off unless the environment says otherwise.
+    ansible-runner switches host key checking off, and forgets where ansible.cfg has the callback plugins,
+    unless the environment says so. Facts are no variables: a host would choose what our plays read here.
     """
     ours = Path(sys.executable).parent
     path = [str(ours), *os.environ.get("PATH", os.defpath).split(":")]
@@ -60,6 +63,8 @@ def environment(site: Site) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "ANSIBLE_CONFIG": str(site.playbooks.parent / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(project.home() / "callback_plugins"),
+        "ANSIBLE_INJECT_FACT_VARS": "False",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PRIVATE_KEY_FILE": str(site.private_key),
         "ANSIBLE_SSH_COMMON_ARGS": ssh_options.ansible(site.known_hosts),
@@ -122,7 +127,11 @@ class AnsiblePlaybooks:
             ],
             "playbook": str(self._site.playbooks / "node.yml"),
             "expected": {
-                node.name: {"image": node.image, "not_boot_id": (boot_ids or {}).get(node.name, "")}
+                # From the journal, and what is in there was once said by a node, or by a backup.
+                node.name: {
+                    "image": node.image,
+                    "not_boot_id": matching(BOOT_ID, (boot_ids or {}).get(node.name)),
+                }
                 for node in nodes
             },
             "inventory": str(directory / "inventory"),
@@ -154,6 +163,9 @@ class AnsiblePlaybooks:
         refused = {}
         fresh = {}
         for node in nodes:
+            if not matching(NODE_NAME, node.name) or not address(node.address):
+                refused[node.name] = f"{node.name!r} at {node.address!r} can't be a host"
+                continue
             try:
                 disk = disks.get(node.name, "")
                 if host_keys.get(node.name) and not (disk and believed(self.pin(node), disk, kept=False)):
@@ -192,14 +204,25 @@ def answers(address: str) -> bool:
 
 
 def run_playbook(
-    site: Site, name: str, *, limit: Sequence[str] = (), extra: Mapping[str, Any] | None = None
+    site: Site,
+    name: str,
+    *,
+    limit: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+    facts: bool = False,
 ) -> int:
     """Run a play in the foreground, its output where ours goes; return ansible-playbook's exit code.
 
+    `extra` are variables, in which nothing is a template. `facts`: whether hosts' facts are variables, too;
+    for a playbook of the site only.
+
     Raises:
         MissingToolError: ansible-playbook is not installed.
+        ConfigError: `limit` holds what can't be a host.
     """
-    env = environment(site)
+    if strange := [host for host in limit if not matching(NODE_NAME, host)]:
+        raise ConfigError("can't be the name of a host", where=repr(strange[0]))
+    env = environment(site) | {"ANSIBLE_INJECT_FACT_VARS": str(facts)}
     program = shutil.which("ansible-playbook", path=env["PATH"])
     if program is None:
         raise MissingToolError("ansible-playbook is not installed", todo="Install the package ansible-core.")
@@ -209,6 +232,6 @@ def run_playbook(
         # Brackets of Slurm's expressions mean something else to Ansible: names only.
         argv += ["--limit", ",".join(limit)]
     if extra:
-        argv += ["--extra-vars", json.dumps(dict(extra))]
+        argv += ["--extra-vars", json.dumps(literal(extra))]
     argv.append(str(site.playbooks / name))
     return run_shown(argv, env)

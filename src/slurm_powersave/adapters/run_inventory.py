@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from slurm_powersave.decide.inventory import HOSTS, VARIABLES
+from slurm_powersave.decide.literal import literal, read_yaml
 from slurm_powersave.model.errors import ConfigError
 
 
@@ -32,11 +33,11 @@ class RunInventory:
         """
         variables = directory / Path(VARIABLES).with_suffix(".json")
         variables.parent.mkdir(mode=0o700, parents=True)
-        variables.write_text(json.dumps(self._read(VARIABLES)))
+        variables.write_text(json.dumps(literal(self._read(VARIABLES))))
         groups = self._read(HOSTS)
         login = groups["all"]["children"]["login"]["hosts"]
         cut = {name: _only(group, {*nodes, *login}) for name, group in groups.items()}
-        (directory / "hosts.json").write_text(json.dumps(cut))
+        (directory / "hosts.json").write_text(json.dumps(literal(cut)))
         for level in (Path(), Path("group_vars"), Path("group_vars/all")):
             for entry in sorted((self._source / level).iterdir()):
                 name = str(level / entry.name)
@@ -48,8 +49,7 @@ class RunInventory:
         try:
             changed = path.stat().st_mtime_ns
             if self._parsed.get(name, (0, None))[0] != changed:
-                loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-                self._parsed[name] = (changed, yaml.load(path.read_bytes(), Loader=loader))
+                self._parsed[name] = (changed, read_yaml(path.read_bytes()))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(
                 "the generated inventory can't be read",

@@ -29,6 +29,7 @@ from slurm_powersave.model.nodes import (
     StateServer,
     TerraformNode,
 )
+from slurm_powersave.model.outside_text import SERVER_ID, matching
 from slurm_powersave.ports import Run
 
 VARIABLES = "nodes.auto.tfvars.json"
@@ -179,9 +180,9 @@ class ShardedTerraform:
         for resource in _read_json(path).get("resources", []):
             if resource.get("mode") == "managed" and resource.get("name") == "node":
                 for instance in resource.get("instances", []):
-                    server_id = (instance.get("attributes") or {}).get("id") or ""
+                    server_id = matching(SERVER_ID, (instance.get("attributes") or {}).get("id"))
                     tainted = instance.get("status") == "tainted"
-                    found[str(instance.get("index_key"))] = StateServer(str(server_id), tainted)
+                    found[str(instance.get("index_key"))] = StateServer(server_id, tainted)
         return found
 
     def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> Run:
@@ -253,7 +254,7 @@ class _Run:
             hook = event.get("hook", {})
             node = str(hook.get("resource", {}).get("resource_key") or "")
             if event.get("type") == "apply_complete" and node:
-                news.append(NodeProgress(node, True, server_id=str(hook.get("id_value") or "")))
+                news.append(NodeProgress(node, True, server_id=matching(SERVER_ID, hook.get("id_value"))))
             elif event.get("type") == "apply_errored" and node:
                 # Terraform tells the reason only when the other resources are done, as a diagnostic.
                 news.append(NodeProgress(node, False))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.outside_text import address as is_address
 
 
 def assign(cluster: Cluster, recorded: Mapping[str, str]) -> dict[str, str]:
@@ -17,8 +18,15 @@ def assign(cluster: Cluster, recorded: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         ConfigError: an address that a new node would get is the login node's or was given to another
-            name. Lists all of them.
+            name. Lists all of them. Or what was recorded is none: a journal may come from a backup.
     """
+    strange = [f"{name} has {given!r}" for name, given in recorded.items() if not is_address(given)]
+    if strange:
+        raise ConfigError(
+            "the journal holds what is no address",
+            why=", ".join(strange[:5]),
+            todo="Restore it from a backup that you trust.",
+        )
     holders = {address: name for name, address in recorded.items()}
     holders[cluster.login.address] = cluster.login.name
     given: dict[str, str] = {}

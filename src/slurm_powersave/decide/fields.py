@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import HostlistError
+from slurm_powersave.model.outside_text import LONGEST_NAME, is_chosen_name
 from slurm_powersave.model.slurm_version import Version
 
 LARGEST_POOL = hostlist.CAP
@@ -187,6 +188,15 @@ def argument(text: str) -> str:
     return text
 
 
+def chosen_name(text: str) -> str:
+    """Check a name that people of a cloud chose: anything goes that can be seen."""
+    if text and not is_chosen_name(text):
+        raise ValueError(
+            f"{text!r} holds a control character, or is too long; at most {LONGEST_NAME} visible characters"
+        )
+    return text
+
+
 def jump(text: str) -> str:
     """Check a jump host."""
     found = _JUMP.fullmatch(text)
@@ -264,6 +274,7 @@ ClusterName = Annotated[str, AfterValidator(cluster_name)]
 Label = Annotated[str, AfterValidator(label)]
 LocalPath = Annotated[Path, AfterValidator(local_path)]
 Address = Annotated[str, AfterValidator(address)]
+ChosenName = Annotated[str, AfterValidator(chosen_name)]
 Argument = Annotated[str, AfterValidator(argument)]
 Jump = Annotated[str, AfterValidator(jump)]
 NodePath = Annotated[str, AfterValidator(absolute)]

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from slurm_powersave.decide import slurm_conf, ssh_options, storage
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.layout import (
@@ -17,6 +15,7 @@ from slurm_powersave.decide.layout import (
     SPOOL,
 )
 from slurm_powersave.decide.leaving import Leaving
+from slurm_powersave.decide.literal import yaml_text
 from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeFacts
@@ -36,7 +35,7 @@ class Inventory:
     def files(self) -> dict[str, str]:
         """Return the texts by their names below the inventory directory; the same input, the same text."""
         return {
-            name: _NOTE + yaml.safe_dump(dict(content), sort_keys=False, width=1000, allow_unicode=True)
+            name: _NOTE + yaml_text(content)
             for name, content in ((HOSTS, self.hosts), (VARIABLES, self.variables))
         }
 

@@ -56,8 +56,8 @@ class Login(Section):
     name: fields.Label = Field(description="Its host name.")
     cloud: str | None = Field(None, description="One of `clouds`; may be left out when there is one.")
     address: fields.Address = Field(description="Its fixed address.")
-    image: str = Field(min_length=1, description="Its image.")
-    flavor: str = Field(min_length=1, description="Its flavor.")
+    image: fields.ChosenName = Field(min_length=1, description="Its image.")
+    flavor: fields.ChosenName = Field(min_length=1, description="Its flavor.")
     user: fields.Argument = Field("root", description="SSH login user; uses `sudo -n` if not root.")
     jump: fields.Jump | None = Field(
         None,
@@ -90,7 +90,8 @@ def _flavor_kind(value: Any) -> str:
 
 
 FlavorItem = Annotated[
-    Annotated[Requirement, Tag("<requirement>")] | Annotated[str, Field(min_length=1), Tag("<name>")],
+    Annotated[Requirement, Tag("<requirement>")]
+    | Annotated[fields.ChosenName, Field(min_length=1), Tag("<name>")],
     Discriminator(_flavor_kind),
 ]
 """Tags in <> are left out when a mistake's place is told."""
@@ -135,14 +136,14 @@ class Pool(Section):
         None, ge=1, le=fields.LARGEST_POOL, description="Instead of `nodes`: CLUSTER-POOL-0 to max_nodes - 1."
     )
     min_nodes: int = Field(0, ge=0, description="So many, lowest numbers first, always stay up.")
-    image: str = Field(min_length=1, description="Image of new nodes.")
+    image: fields.ChosenName = Field(min_length=1, description="Image of new nodes.")
     image_user: fields.Argument = Field("root", description="SSH login user of the image.")
     flavors: tuple[FlavorItem, ...] = Field(
         min_length=1,
         description="Flavors, the preferred one first: names, requirements, or requirements in short: "
         "m30720c8s100 (MiB of RAM, cores, GiB of disk).",
     )
-    zone: str = Field("", description="Availability zone.")
+    zone: fields.ChosenName = Field("", description="Availability zone.")
     features: tuple[fields.SlurmWord, ...] = Field((), description="Slurm's Features of its nodes.")
     gres: fields.SlurmWord = Field("", description="Slurm's Gres of each node, for example gpu:a100:2.")
     addresses: str = Field(description="Fixed addresses, one a node in order: 10.0.1.1-10.0.1.4.")

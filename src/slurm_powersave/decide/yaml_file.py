@@ -135,7 +135,11 @@ def _walk(node: yaml.Node, loc: Loc, document: Document) -> None:
         for index, item in enumerate(node.value):
             document.lines[(*loc, index)] = item.start_mark.line + 1
             _walk(item, (*loc, index), document)
-    elif isinstance(node, yaml.ScalarNode) and re.search(r"\{\{|\{%|\{#", node.value):
+    elif (
+        isinstance(node, yaml.ScalarNode)
+        and re.search(r"\{\{|\{%|\{#", node.value)
+        and not (_chosen_in_a_cloud(loc) and not _ALL_TEMPLATE.fullmatch(node.value))
+    ):
         document.mistakes.append(
             Mistake(
                 str(document.file),
@@ -145,3 +149,20 @@ def _walk(node: yaml.Node, loc: Loc, document: Document) -> None:
                 node.start_mark.line + 1,
             )
         )
+
+
+_ALL_TEMPLATE = re.compile(r"\s*\{\{.*\}\}\s*", re.DOTALL)
+"""A value that is nothing but a template was meant as one."""
+
+
+def _chosen_in_a_cloud(loc: Loc) -> bool:
+    """Tell whether a name stands here that is somebody else's choice: an image may be called `Rocky {{x}}`.
+
+    Such names reach Ansible and Terraform as texts that are no templates (decide/literal.py).
+    """
+    match loc:
+        case ("login", "image" | "flavor") | ("node_pools", int(), "image" | "zone"):
+            return True
+        case ("node_pools", int(), "flavors", int()) | ("clouds", str(), "settings", *_):
+            return True
+    return False

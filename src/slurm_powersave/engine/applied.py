@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import yaml
-
 from slurm_powersave.decide.inventory import VARIABLES
 from slurm_powersave.decide.leaving import meaning
+from slurm_powersave.decide.literal import read_yaml
 from slurm_powersave.decide.settings import Cluster
 
 
@@ -64,6 +63,5 @@ def load(cluster: Cluster) -> Applied:
 
 
 def _read(cluster: Cluster) -> Mapping[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: Mapping[str, Any] = yaml.load((cluster.layout.inventory / VARIABLES).read_bytes(), Loader=loader)
+    found: Mapping[str, Any] = read_yaml((cluster.layout.inventory / VARIABLES).read_bytes())
     return found

@@ -11,10 +11,14 @@ import unicodedata
 
 BOOT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """/proc/sys/kernel/random/boot_id."""
+MACHINE_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+"""/etc/machine-id (machine-id(5))."""
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 """A node's name in slurm.conf, or the name of a host."""
 SERVER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """A server, image, flavor or volume as a cloud's API calls it; most often a UUID."""
+STATUS = re.compile(r"[A-Z][A-Z_]{0,39}", re.ASCII)
+"""The status of a server in a cloud's words."""
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:-]{0,63}", re.ASCII)
 """The version of a package or of Slurm."""
 
@@ -49,3 +53,8 @@ def is_chosen_name(said: object) -> bool:
         and 0 < len(said) <= LONGEST_NAME
         and not any(sign in _BIDIRECTIONAL or unicodedata.category(sign) in _REFUSED for sign in said)
     )
+
+
+def chosen_name(said: object) -> str:
+    """Return a name that people of a cloud chose; an empty text if that can't be one."""
+    return str(said) if is_chosen_name(said) else ""

@@ -37,13 +37,16 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What would be played, read while it is there."""
     found: list[dict[str, Any]] = []
 
-    def run_playbook(site: Site, name: str, *, limit: Sequence[str], extra: Mapping[str, Any]) -> int:
+    def run_playbook(
+        site: Site, name: str, *, limit: Sequence[str], extra: Mapping[str, Any], facts: bool
+    ) -> int:
         path = Path(name)
         found.append(
             {
                 "playbook": json.loads(path.read_text()) if path.is_absolute() else name,
                 "limit": limit,
                 "extra": extra,
+                "facts": facts,
                 "hosts": json.loads((site.inventory / "hosts.json").read_text()),
                 "builder": json.loads((site.inventory / "builder.json").read_text()),
                 "known_hosts": site.known_hosts.read_text(),
@@ -70,15 +73,16 @@ def test_the_builder_is_one_of_the_pool_and_gets_its_playbook_first(
     with plays_of(site, user="cloud-user", before=Path("/site/ldap.yml")) as plays:
         plays.prepare(BUILDER, {"name": "gold"})
         plays.prove(BUILDER)
-    first, second = played
-    assert first["playbook"] == [
-        {"ansible.builtin.import_playbook": "/site/ldap.yml"},
-        {"ansible.builtin.import_playbook": str(site.playbooks / "image.yml")},
+    sites, first, second = played
+    assert sites["playbook"] == [
+        {"ansible.builtin.import_playbook": "/site/ldap.yml", "vars": {"site_x": 1}},
     ]
-    assert second["playbook"] == "image_proof.yml"
-    assert first["files"] == ["image-with-hooks.yml", "inventory", "known_hosts"]
-    assert first["limit"] == second["limit"] == ["demo-builder"]
-    assert first["extra"] == {"image_provenance": {"name": "gold"}}
+    assert (first["playbook"], second["playbook"]) == ("image.yml", "image_proof.yml")
+    assert [one["facts"] for one in played] == [True, False, False], "where they are variables"
+    assert sites["files"] == ["inventory", "known_hosts", "site.yml"]
+    assert sites["limit"] == first["limit"] == second["limit"] == ["demo-builder"]
+    assert (sites["extra"], first["extra"]) == ({}, {"image_provenance": {"name": "gold"}})
+    assert sites["builder"] == first["builder"], "over one connection"
     groups = first["builder"]["all"]["children"]["nodes"]["children"]
     host = groups["image_builder"]["hosts"]["demo-builder"]
     assert groups["pool_big_mem"]["hosts"] == {"demo-builder": {}}
@@ -102,16 +106,46 @@ def test_a_play_that_fails_is_an_error(site: Site, played: list[dict[str, Any]])
     assert not played[0]["place"].exists()
 
 
+MACHINE, BOOT = "0123456789abcdef0123456789abcdef", "0c2f6a3e-7a55-4f53-9f05-4b8a0d2ad1c9"
+TOLD = {
+    "name": "gold",
+    "base": "Rocky 9 {{x}}",
+    "roles": {"version": "0.1", "git": "v1-2-gabc-dirty"},
+    "packages": {"slurm": "22.05.8"},
+}
+BAD = {
+    "name": ["gold"],
+    "base": "a\x1bb",
+    "node": "",
+    "created": {},
+    "more": 1,
+    "packages": 7,
+    "roles": {"a b": "1", "git": ""},
+}
+
+
 @pytest.mark.parametrize(
     ("out", "machine", "boot", "provenance"),
     [
-        ('0123\nb-1\n{"name": "gold"}\n', "0123", "b-1", {"name": "gold"}),
-        ("\nb-1\n{}\n", "", "b-1", {}),
-        ("0123\nb-1\n{half", "0123", "b-1", {}),
+        (f"{MACHINE}\n{BOOT}\n{json.dumps(TOLD, indent=1)}\n", MACHINE, BOOT, TOLD),
+        (f"\n{BOOT}\n{{}}\n", "", BOOT, {}),
+        (f"{MACHINE}\n{BOOT}\n{{half", MACHINE, BOOT, {}),
+        (f"{MACHINE}\n{BOOT}", MACHINE, BOOT, {}),
+        ("", "", "", {}),
+        ("{{ x }}\n\x1b[2J\n[1]", "", "", {}),
+        (f"{MACHINE}x\n{BOOT}-1\n{'[' * 60_000}", "", "", {}),
+        (f"\n\n{json.dumps(BAD)}", "", "", {"node": "", "roles": {"git": ""}}),
+        (
+            '\n\n{"packages": {"slurm": "1; id", "munge": "0.5", "x": {}}}',
+            "",
+            "",
+            {"packages": {"munge": "0.5"}},
+        ),
+        (f'\n\n{{"name": "gold", "x": "{"y" * 70_000}"}}', "", "", {}),
     ],
 )
 def test_what_a_server_says_of_itself(
-    site: Site, monkeypatch: pytest.MonkeyPatch, out: str, machine: str, boot: str, provenance: dict[str, str]
+    site: Site, monkeypatch: pytest.MonkeyPatch, out: str, machine: str, boot: str, provenance: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(image_plays, "run", lambda argv, timeout: Completed(0, out, ""))
     with plays_of(site) as plays:

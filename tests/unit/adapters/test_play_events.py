@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.play_events import LONGEST, Group, Line, failure_of, play_failure
+from slurm_powersave.adapters.play_events import LONGEST, Group, Line, failure_of, marked, play_failure
 from slurm_powersave.model.errors import FailureClass
 
 OURS = "slurm_host"
+BOOT = "0c2f6a3e-7a55-4f53-9f05-4b8a0d2ad1c9"
+(_, _END) = marked("site.yml", {})
+ENDED = {"event": "playbook_on_play_start", "event_data": {"name": _END["name"]}}
 
 
 def event(kind: str, host: str, action: str = OURS, **data: Any) -> dict[str, Any]:
@@ -50,11 +53,53 @@ def test_a_node_with_a_playbook_after_ours_is_done_at_the_end_only() -> None:
     made, spoken = group("n1", "n2", more_follows=True)
     made.event(event("runner_on_ok", "n1"))
     made.event(event("runner_on_ok", "n2"))
-    made.event(event("runner_on_failed", "n2", "ansible.builtin.fail", res={"msg": "no GPU"}))
+    made.event(stats(ok={"n1": 1, "n2": 1}, processed={"n1": 1, "n2": 1}))
+    made.finish(FailureClass.UNKNOWN, "")
     assert spoken == []
+    assert made.begin(more_follows=True, site=True) == ("n1", "n2")
+    made.event(event("runner_on_failed", "n2", "ansible.builtin.fail", res={"msg": "no GPU"}))
+    made.event(ENDED)
     made.event(stats(failures={"n2": 1}, processed={"n1": 1, "n2": 1}))
+    made.finish(FailureClass.UNKNOWN, "")
+    assert spoken.nodes() == {"n2": False}
+    assert spoken[0]["text"] == "Do it: no GPU"
+    assert made.begin(more_follows=False) == ("n1",)
+    made.event(event("runner_on_ok", "n1"))
     assert spoken.nodes() == {"n1": True, "n2": False}
-    assert spoken[1]["text"] == "Do it: no GPU"
+
+
+def test_a_playbook_of_the_site_need_not_be_for_every_node() -> None:
+    made, spoken = group("n1", "n2")
+    made.begin(more_follows=True, site=True)
+    made.event(ENDED)
+    made.event(stats(ok={"n1": 1}, processed={"n1": 1}))
+    made.finish(FailureClass.UNKNOWN, "")
+    assert made.begin(more_follows=False) == ("n1", "n2")
+    assert spoken == []
+
+
+def test_who_has_not_come_through_a_run_has_failed() -> None:
+    """any_errors_fatal ends a playbook for hosts that did nothing wrong."""
+    for last in (
+        stats(failures={"n1": 1}, processed={"n1": 1, "n2": 1}),
+        {"event": "playbook_on_play_start"},
+    ):
+        made, spoken = group("n1", "n2")
+        made.begin(more_follows=True, site=True)
+        made.event(event("runner_on_failed", "n1", "ansible.builtin.fail", res={"msg": "no GPU"}))
+        made.event(last)
+        made.finish(FailureClass.UNKNOWN, "")
+        assert spoken.nodes() == {"n1": False, "n2": False}
+        assert spoken[-1]["text"] == "the play ended before this node was configured"
+        assert made.begin(more_follows=False) == ()
+
+
+def test_our_module_in_a_playbook_of_the_site_does_not_count() -> None:
+    made, spoken = group("n1")
+    made.begin(more_follows=False, site=True)
+    made.event(event("runner_on_ok", "n1", res={"boot_id": BOOT}))
+    made.event(event("runner_on_failed", "n1", res={"msg": "rescued"}))
+    assert spoken == []
 
 
 def test_a_failed_and_an_unreachable_node_are_told_at_once() -> None:

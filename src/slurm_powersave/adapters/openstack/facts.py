@@ -113,7 +113,12 @@ def _facts(account: Account, readings: Mapping[str, _Reading], skew: float | Non
 
 def _servers(api: Api) -> tuple[Server, ...]:
     """Read all servers of the project; their images are ids still."""
-    return tuple(server_json.told(one, {}) for one in api.listed("compute", "/servers/detail"))
+    listed = api.listed("compute", "/servers/detail")
+    try:
+        return tuple(server_json.told(one, {}) for one in listed)
+    except CloudError as error:
+        # It answers: what else it is asked for may be right.
+        raise ValueError(f"{error.what}: {error.why}") from error
 
 
 def _images(names: Names) -> tuple[tuple[ImageFacts, ...], Mapping[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.model.outside_text import SERVER_ID, chosen_name, is_chosen_name, matching
 
 IMAGES_AGE = 60.0
 """Seconds for which the list of images is believed when a server's image is to be named."""
@@ -65,11 +66,13 @@ class Names:
                 str(one["name"]), int(one["vcpus"]), int(one["ram"]), int(one["disk"]), str(one["id"])
             )
             for one in found
+            if is_chosen_name(one["name"]) and matching(SERVER_ID, str(one["id"]))
         }
 
     def images(self) -> list[dict[str, Any]]:
         """Read all images, in any status."""
-        found = self._api.listed("image", "/images")
+        listed = self._api.listed("image", "/images")
+        found = [one for one in listed if matching(SERVER_ID, one.get("id"))]
         with self._lock:
             self._shown, self._read_at = shown(found), time.monotonic()
         return found
@@ -97,7 +100,7 @@ def shown(images: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """
     holders: dict[str, list[Mapping[str, Any]]] = {}
     for image in images:
-        holders.setdefault(str(image.get("name") or ""), []).append(image)
+        holders.setdefault(chosen_name(image.get("name")), []).append(image)
     found = {}
     for name, same in holders.items():
         active = [image for image in same if image.get("status") == "active"]

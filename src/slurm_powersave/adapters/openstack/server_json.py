@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.nodes import Server
+from slurm_powersave.model.outside_text import SERVER_ID, STATUS, address, chosen_name, matching
 
+_LONGEST_FAULT = 4000
+"""Characters of a fault; Nova's own limit for a message is 255, but it may carry a traceback."""
 _STATUSES = {
     "HARD_REBOOT": "REBOOT",
     "PASSWORD": "ACTIVE",
@@ -26,22 +30,33 @@ https://docs.openstack.org/api-guide/compute/server_concepts.html#server-status
 
 
 def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
-    """Make a server of Nova's JSON. `images` are the names to show, by id."""
-    status = str(found.get("status") or "UNKNOWN")
+    """Make a server of Nova's JSON. `images` are the names to show, by id.
+
+    Raises:
+        CloudError: the server has no id that could be one.
+    """
+    server_id = matching(SERVER_ID, found.get("id"))
+    if not server_id:
+        raise CloudError(
+            "the cloud's answer has a server without an id",
+            where="OpenStack compute",
+            why=repr(found.get("id"))[:80],
+        )
+    status = matching(STATUS, found.get("status")) or "UNKNOWN"
     ours = _STATUSES.get(status, status)
-    fault = str((found.get("fault") or {}).get("message") or "")
+    fault = str((found.get("fault") or {}).get("message") or "")[:_LONGEST_FAULT]
     if not fault and ours == "SHUTOFF" and status != ours:
         fault = f"Nova says {status}"
-    image = (found.get("image") or {}).get("id", "")  # "" for a server that was booted from a volume
+    image = matching(SERVER_ID, (found.get("image") or {}).get("id"))  # none if it was booted from a volume
     flavor = found.get("flavor") or {}
     return Server(
-        id=str(found["id"]),
-        name=str(found.get("name") or ""),
+        id=server_id,
+        name=chosen_name(found.get("name")),
         status=ours,
         address=next(iter(addresses(found, "fixed")), ""),
-        image=images.get(image, image),
-        flavor=str(flavor.get("original_name") or flavor.get("id") or ""),
-        tags=frozenset(found.get("tags") or ()),
+        image=chosen_name(images.get(image, image)),
+        flavor=chosen_name(flavor.get("original_name")) or matching(SERVER_ID, flavor.get("id")),
+        tags=frozenset(tag for tag in found.get("tags") or () if isinstance(tag, str)),
         fault=fault,
     )
 
@@ -49,10 +64,11 @@ def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
 def addresses(found: Mapping[str, Any], kind: str) -> list[str]:
     """Name the IPv4 addresses of a server, fixed or floating."""
     return [
-        str(entry["addr"])
+        place
         for entries in (found.get("addresses") or {}).values()
         for entry in entries
         if entry.get("version") == 4 and entry.get("OS-EXT-IPS:type", "fixed") == kind
+        if (place := address(entry.get("addr")))
     ]
 
 

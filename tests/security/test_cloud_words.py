@@ -1,0 +1,100 @@
+"""What a cloud says of servers and images has the form that it must have, or is not taken."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurm_powersave.adapters import local
+from slurm_powersave.adapters.openstack import names, server_json
+from slurm_powersave.adapters.terraform import Module, ShardedTerraform
+from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.model.errors import CloudError
+
+ID = "5f3ff3a6-6f4a-4a3c-8f0e-5b3a3f1f2d11"
+BAD = [
+    "{{ x }}",
+    "-oProxyCommand=id",
+    "../x",
+    "a b",
+    "a\n",
+    "a\x00",
+    "\x1b[2J",
+    "²",
+    "x" * 5000,
+    "",
+    None,
+    7,
+    ["a"],
+    {},
+]
+"""What is neither an id nor an address nor a status."""
+CONTROLS = ["a\nb", "\x1b]52;c;aGk=\x07", "a\x9b2J", "a\u202eb", "a\x00", "", None, 7, ["a"], "x" * 300]
+"""What can't be a name that people have chosen either."""
+CHOSEN = ["Rocky 9 \u2013 prod {{x}}", "--force", "../x", "$(id)", "日本語"]
+LOCAL = {
+    "id": ID,
+    "name": "n1",
+    "status": "ACTIVE",
+    "address": "10.0.0.1",
+    "image": "i",
+    "flavor": "f",
+    "tags": ["a"],
+    "host_key": "",
+    "fault": "",
+}
+
+
+def nova(**said: Any) -> dict[str, Any]:
+    """Make a server as Nova tells it."""
+    return {
+        "id": ID,
+        "name": "n1",
+        "status": "ACTIVE",
+        "image": {"id": "i1"},
+        "flavor": {"original_name": "small"},
+        "tags": ["cluster=demo"],
+        "addresses": {"net": [{"version": 4, "addr": "10.0.0.1"}]},
+        **said,
+    }
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_id_no_address_and_no_status_is_not_taken(bad: object) -> None:
+    for told in (lambda: server_json.told(nova(id=bad), {}), lambda: local._server({**LOCAL, "id": bad})):
+        with pytest.raises(CloudError, match="without an id"):
+            told()
+    place = {"net": [{"version": 4, "addr": bad}, {"version": 4, "addr": "10.0.0.2"}]}
+    server = server_json.told(nova(addresses=place, status=bad, image={"id": bad}), {})
+    assert (server.address, server.status, server.image) == ("10.0.0.2", "UNKNOWN", "")
+    guest = local._server({**LOCAL, "address": bad, "status": bad})
+    assert (guest.address, guest.status) == ("", "UNKNOWN")
+
+
+@pytest.mark.parametrize("bad", CONTROLS)
+def test_a_name_with_control_characters_is_none(bad: object) -> None:
+    flavor = {"original_name": bad, "id": "f1"}
+    server = server_json.told(nova(name=bad, flavor=flavor, tags=["a", bad]), {"i1": bad})  # type: ignore[dict-item]
+    assert (server.name, server.flavor, server.image) == ("", "f1", "")
+    assert all(isinstance(tag, str) for tag in server.tags)
+    guest = local._server({**LOCAL, "name": bad, "image": bad, "flavor": bad})
+    assert (guest.name, guest.image, guest.flavor) == ("", "", "")
+    assert names.shown([{"id": ID, "name": bad, "status": "active"}]) == {ID: ID}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_any_other_name_is_taken_as_it_is(chosen: str) -> None:
+    server = server_json.told(nova(flavor={"original_name": chosen}), {"i1": chosen})
+    assert (server.flavor, server.image) == (chosen, chosen)
+    assert names.shown([{"id": ID, "name": chosen, "status": "active"}]) == {ID: chosen}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_an_id_in_a_state_of_terraform_is_one_or_none(tmp_path: Path, bad: object) -> None:
+    node = {"mode": "managed", "name": "node", "instances": [{"index_key": "n1", "attributes": {"id": bad}}]}
+    terraform = ShardedTerraform(tmp_path, {"os": Module(tmp_path, "demo", {}, "", {})}, Command("terraform"))
+    directory = terraform.directory("os/1")
+    directory.mkdir(parents=True)
+    (directory / "terraform.tfstate").write_text(json.dumps({"version": 4, "resources": [node]}))
+    assert terraform.servers("os/1")["n1"].id == ""
