@@ -6,9 +6,11 @@ clear. Then that node alone is unreadable, and the others are read as always.
 """
 
 import logging
+import math
 import secrets
 import shlex
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +37,7 @@ _ROUNDS = 3
 _QUESTIONS = 32
 """Commands of one reading at most."""
 _FRUITLESS = 24
-"""Answers without one that can be read after which nothing more is asked."""
+"""Answers that can't be read after which, without one that can, Slurm itself counts as unreadable."""
 _SECONDS = 5.0
 """For how long one reading goes on to ask."""
 _AGAIN = 10.0
@@ -88,10 +90,12 @@ class Reader:
         self._run, self._known = run, frozenset(known)
         self._suspects: dict[str, float] = {}
         """Unreadable node -> when it is asked for again, on the monotonic clock."""
+        self._parts: list[list[str]] = []
+        """Nodes some of which are unreadable; which, is not clear yet. The next reading begins there."""
         self._strays: frozenset[str] = frozenset()
         """Nodes in no partition, as last seen."""
         self._asked = self._fruitless = 0
-        self._until = 0.0
+        self._until, self._why = 0.0, ""
 
     def read(self, nodes: Sequence[str], jobs: Sequence[int]) -> SlurmSnapshot:
         """Read these nodes, the jobs on them, and these jobs; all nodes and jobs if none are named.
@@ -131,37 +135,49 @@ class Reader:
 
     def _some(self, nodes: Sequence[str], jobs: Sequence[int]) -> _Found:
         found, now = _Found(), time.monotonic()
-        resting = [name for name in nodes if self._suspects.get(name, now) > now]
-        due = [name for name in nodes if name in self._suspects and name not in resting]
-        found.late.update(resting, due[_SINGLY:])
-        parts = [[name] for name in due[:_SINGLY]]
-        parts.append([name for name in nodes if name not in self._suspects])
+        due = [name for name in nodes if self._suspects.get(name, math.inf) <= now]
+        found.late.update(name for name in nodes if name in self._suspects and name not in due)
+        found.late.update(due[_SINGLY:])
+        parts = deque(self._divided([name for name in nodes if name not in self._suspects]))
+        parts.extend([name] for name in due[:_SINGLY])
+        if jobs and not parts:
+            parts.append([])
         while parts:
-            part = parts.pop()
-            if part or jobs:
-                parts += self._part(part, jobs, found)
-            jobs = ()  # once is enough
+            if self._asked >= _QUESTIONS or time.monotonic() > self._until:
+                break
+            # The first of them asks for the jobs, too.
+            parts.extend(self._part(parts.popleft(), jobs, found))
+            jobs = ()
+        found.late.update(name for part in parts for name in part)
+        self._parts += [part for part in parts if part and part[0] not in self._suspects]
+        if self._fruitless >= _FRUITLESS and not found.nodes:
+            raise SlurmError("no answer can be read", where="slurmctld", why=self._why)
         return found
+
+    def _divided(self, nodes: list[str]) -> list[list[str]]:
+        """Begin with the parts in which the last reading has ended; what was readable is one part."""
+        wanted = set(nodes)
+        known = [[name for name in part if name in wanted] for part in self._parts]
+        rest = wanted - {name for part in known for name in part}
+        others = [[name for name in part if name not in wanted] for part in self._parts]
+        self._parts = [part for part in others if part]
+        return [part for part in ([name for name in nodes if name in rest], *known) if part]
 
     def _part(self, part: list[str], jobs: Sequence[int], found: _Found) -> list[list[str]]:
         """Ask for some nodes; return in which parts they have to be asked for again."""
-        if self._asked >= _QUESTIONS or time.monotonic() > self._until:
-            found.late.update(part)
-            return []
         answer = self._about(part, jobs)
         found.take_jobs(read_jobs(answer.more).jobs)
         if not answer.odd:
             found.take(answer)
             self._readable(part)
             return []
-        self._fruitless += not found.nodes
-        if self._fruitless >= _FRUITLESS:
-            raise SlurmError("no answer can be read", where="slurmctld", why=answer.odd)
+        self._fruitless += 1
+        self._why = answer.odd
         if len(part) == 1:
             found.odd[part[0]] = answer.odd
             self._suspect(part[0], answer.odd)
             return []
-        return [part[len(part) // 2 :], part[: len(part) // 2]]
+        return [part[: len(part) // 2], part[len(part) // 2 :]]
 
     def _suspect(self, name: str, why: str) -> None:
         if name not in self._suspects:
