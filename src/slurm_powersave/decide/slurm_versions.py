@@ -215,7 +215,7 @@ class Difference(Enum):
         "A job that is let go while slurmctld ends is RUNNING, and its script is never sent; Slurm requeues "
         "it when its node registers the next time, up to half an hour later.",
         "A minute after each start of slurmctld the engine lets the nodes of such jobs register.",
-        "measured on 22.05.8 and 24.11.5 at a restart, on 26.05.5 at a reconfigure, too",
+        "measured on 22.05.8 and 24.11.5 at a restart, on 26.05.5 at a restart and at a reconfigure",
     )
 
     # What commands answer
