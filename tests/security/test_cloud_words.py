@@ -8,6 +8,7 @@ import pytest
 
 from slurm_powersave.adapters import local
 from slurm_powersave.adapters.openstack import names, server_json
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.model.errors import CloudError
@@ -98,3 +99,13 @@ def test_an_id_in_a_state_of_terraform_is_one_or_none(tmp_path: Path, bad: objec
     directory.mkdir(parents=True)
     (directory / "terraform.tfstate").write_text(json.dumps({"version": 4, "resources": [node]}))
     assert terraform.servers("os/1")["n1"].id == ""
+
+
+def test_an_image_is_the_one_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Glance takes "in:" for an operator: the name of one image would lead to another one."""
+    cloud = OpenStackCloud("demo", {})
+    found = [{"id": "i1", "name": "rocky", "status": "active"}]
+    monkeypatch.setattr(cloud._api, "listed", lambda *_, **__: found)
+    assert cloud.image_id("rocky") == "i1"
+    with pytest.raises(CloudError, match="no active image in:rocky"):
+        cloud.image_id("in:rocky")
