@@ -9,9 +9,9 @@ from datetime import datetime
 
 import pytest
 
-from slurm_powersave.adapters import slurm_reading
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm
+from slurm_powersave.adapters import slurm_reading, slurm_text
+from slurm_powersave.adapters.process import Completed, run
+from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.model.errors import SlurmError
 from tests.slurmctld import Slurmctld, line
 
@@ -247,3 +247,37 @@ def test_hosts_of_jobs_are_names() -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
     first, last = datetime(2026, 11, 28, 13, 23), datetime(2026, 11, 28, 13, 25)
     assert slurm.started_on(first, last) == {"c1"}
+
+
+def given_back(reason: str) -> str:
+    """What becomes of a reason that is read, kept in the journal, and set again by a real program."""
+    end = f" Reason={reason} [root@2026-11-21T01:00:00]"
+    read = slurm_text.parse_node(line("n1", "IDLE+CLOUD+DRAIN", end=end))
+    assert read
+    slurm = ScontrolSlurm(local_shell(lambda argv, timeout: run(["echo", *argv], timeout=timeout)))
+    slurm.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    ssh = ScontrolSlurm(ssh_shell(run, ["echo"]))
+    ssh.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    return read.reason
+
+
+REASONS = {
+    "a NUL in it": "a\0b",
+    "a NUL": "\0",
+    "very many quotes": "'" * 60_000,
+    "very many controls": "\x01" * 60_000,
+    "very many of three bytes": "\u3042" * 60_000,
+}
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS.keys())
+def test_any_reason_can_be_given_back(reason: str) -> None:
+    """A NUL, or more than an argument may have, would end the engine at each try."""
+    assert "\0" not in given_back(reason)
+    assert len(given_back(reason)) <= 4000
+
+
+def test_a_reason_of_an_older_journal_can_be_given_back() -> None:
+    slurm = ScontrolSlurm(local_shell(lambda argv, timeout: run(["true", *argv], timeout=timeout)))
+    slurm.update_nodes(["n1"], reason="a\0b")
+    slurm.reboot(["n1"], reason="a\0b")

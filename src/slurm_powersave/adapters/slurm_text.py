@@ -40,6 +40,8 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _JOB = re.compile(r"([0-9]{1,10})\|([A-Z_]{1,40})\|([^|]*)\|(.*)", re.ASCII)
 _REASON = 1000
 """Characters that are kept of why a job waits."""
+_NODES_REASON = 4000
+"""The same of a node. It is given back to Slurm; an argument has 128 KiB at most, a quote takes five."""
 _NO_NODES = "No nodes in the system"
 
 
@@ -102,7 +104,7 @@ def parse_node(line: str) -> SlurmNode | None:
     return SlurmNode(
         name,
         frozenset(state["flags"].split("+")),
-        reason,
+        reason.replace("\0", " ")[:_NODES_REASON].strip(),  # no program starts with a NUL in an argument
         who,
         _boot_time(_value(numbers, "BootTime")),
         _comment(rest, f"{before} {numbers}"),
