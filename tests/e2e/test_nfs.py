@@ -72,7 +72,9 @@ def test_the_login_node_exports_and_has_the_directory_itself(lab: Lab) -> None:
     # What of deploy.yml is about storage, in its order; the rest has tests of its own.
     roles = {"storage": [packages, "nfs_server"], "login": ["slurm_host"]}
     # From nfs-ganesha 6 on it asks for what only the host's root may do.
-    settings = {} if lab.slurm == "22.05" else {"nfs_server_core_param": {"allow_set_io_flusher_fail": "true"}}
+    settings = (
+        {} if lab.slurm == "22.05" else {"nfs_server_core_param": {"allow_set_io_flusher_fail": "true"}}
+    )
     plays = [
         {"hosts": name, "gather_facts": False, "roles": of, "vars": settings} for name, of in roles.items()
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.adapters import journal_requests
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.intake import Bounds, Pump, pump
 from slurm_powersave.model.modes import Mode
@@ -168,6 +169,37 @@ def test_long_hostlists_of_old_requests_are_cut() -> None:
     world.run(30)
     age(world.journal, 8)
     assert len(world.journal.request(one.id).hostlist) == 1000  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("first", ["", "\0"])
+def test_a_nul_hides_nothing_from_the_bounds_of_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """SQLite's length() of a text ends before the first NUL."""
+    monkeypatch.setattr(journal_requests, "_RESUME_FILES", 9_000)
+    world = MemoryWorld.of(2)
+    many = [hook_request("x1", resume_file=first + "x" * 5000, at=number) for number in range(6)]
+    for number, one in enumerate(many):
+        world.journal.add_request(one, world.clock.now() + number)
+    long = hook_request(f"n1,{first}" + "x" * 50_000, Mode.SUSPEND, at=world.clock.now())
+    world.journal.add_request(long, world.clock.now())
+    world.run(30)
+    world.journal.purge(0.0)
+    kept = world.journal._rows("SELECT id FROM requests WHERE resume_file <> ''")
+    assert [row["id"] for row in kept] == [many[-1].id]
+    age(world.journal, 8)
+    assert len(world.journal.request(long.id).hostlist) <= 1000  # type: ignore[union-attr]
+    ((size,),) = world.journal._rows("SELECT length(CAST(hostlist AS BLOB)) FROM requests")
+    assert size <= 1000
+
+
+def test_half_a_character_is_journalled_and_refused_like_any_other_nonsense() -> None:
+    world = MemoryWorld.of(2)
+    one = hook_request("n1,n\ud800", resume_file="\udfff", at=world.clock.now())
+    assert world.journal.add_request(one, world.clock.now())
+    world.run(1)
+    ((part, _),) = world.journal.refusals(one.id)
+    assert "ud800" in part and world.journal.operations_of(one.id)
 
 
 def test_ids_of_operations_do_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
