@@ -47,8 +47,8 @@ def lab() -> Iterator[Lab]:
     own_place(PLACE)
     with (PLACE / f"lock-nfs{LANE}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # Bookworm's guest, whatever version is chosen: Slurm is not what this is about, and trixie's ganesha (6.5)
-        # starts in no container (PR_SET_IO_FLUSHER) and exports no tmpfs.
+        # Bookworm's guest, whatever version is chosen: trixie's ganesha (6.5) starts in no container
+        # (PR_SET_IO_FLUSHER), and exports no tmpfs.
         made = Lab(PLACE / f"nfs-{LANE}", BRIDGE, NETWORK, "nfs", "22.05")
         made.remove()
         # For ganesha, whose files are handles. systemd-nspawn allows it nobody by itself.
