@@ -200,7 +200,7 @@ def test_a_reason_without_end_is_cut_to_what_can_be_put_back() -> None:
     ScontrolSlurm(run).update_nodes(["n1"], state="DRAIN", reason=reason)
 
 
-@pytest.mark.parametrize("reason", ["a\ud800b", "x" * 200_000])
+@pytest.mark.parametrize("reason", ["a\ud800b", "x" * 200_000], ids=["half a character", "very long"])
 def test_an_argument_that_no_program_takes_is_a_refusal_and_ends_nothing(reason: str) -> None:
     slurm = ScontrolSlurm(ssh_shell(process.run, ["echo"]))
     with pytest.raises(SlurmError, match="can't be given these arguments"):

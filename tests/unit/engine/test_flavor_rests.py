@@ -39,7 +39,7 @@ def test_the_next_flavor_is_tried_and_the_job_waits_on() -> None:
     assert_at_rest(w)
 
 
-@pytest.mark.parametrize("more", ["\ud800", "\0", "\x1b[2J"])
+@pytest.mark.parametrize("more", ["\ud800", "\0", "\x1b[2J"], ids=["half a character", "a NUL", "an escape"])
 def test_what_the_cloud_says_of_it_is_journalled_whatever_it_is(more: str) -> None:
     w = world()
     w.cloud.error_faults["n1"] = NO_ROOM + more
