@@ -70,6 +70,7 @@ PATTERNS = {
     "decide/literal.py": "every text that Ansible gets, for what it would take for a template",
     "decide/policy.py": "every text that becomes a reason in Slurm: one line of ASCII",
     "decide/reboot.py": "the reason of a reboot in Slurm",
+    "decide/registration.py": "Slurm's reason for a registration that it refuses",
     "decide/report.py": "pydantic's words about the cluster file",
     "decide/slurm_parameters.py": "the cluster file",
     "decide/yaml_file.py": "the cluster file",
