@@ -36,7 +36,7 @@ _CLEAR: _Table = (
         _alone(
             r"binding failed for port|PortBindingFailed|vif_type=binding_failed|"
             r"failed to allocate the network|virtual interface creation failed|"
-            r"fixed ip address .{0,60}?already in use|"
+            r"(port|address)\s.{0,60}?(in use|already has an attached device)|"
             r"ip address .{0,60}?already allocated|IpAddressAlreadyAllocated|build of instance \S+ aborted|"
             r"(was|been) re-?scheduled|while it is in (vm_state|task_state|power_state)|"
             r"failed to (spawn|rebuild|provision)|did not finish being created|"
@@ -71,7 +71,8 @@ _CLEAR: _Table = (
         FailureClass.AUTH,
         _alone(
             r"requires authentication|authentication (failed|required)|(not |dis)allowed by policy|"
-            r"policy doesn't allow|not authori[sz]ed|auth_url|requires a scope|required for auth plugin|"
+            r"policy doesn't allow|not authori[sz]ed|auth_url|requires a scope|"
+            r"required for auth plugin|missing input for argument|"
             r"could not find (user|project|domain)|credentials? .{0,40}?(expired|rejected|invalid|missing)"
         ),
     ),
@@ -80,7 +81,8 @@ _CLEAR: _Table = (
         _alone(
             r"(image|flavor|network|key ?pair|security group|subnet|server group|volume type|zone)\s.{0,80}?"
             r"(not found|could not be found|does not exist|unknown)|unable to find|can ?not find|"
-            r"unable to access requested image|unsupported argument|missing required argument|undeclared|"
+            r"unable to access requested image|unsupported (argument|attribute|block)|"
+            r"missing required argument|undeclared|"
             r"undefined variable|is undefined|too (small|large)( for)?|is not active|is unacceptable|"
             r"is locked|x509|certificate(_verify_failed)?|no suitable endpoint|"
             r"availability zone is not available|"
