@@ -73,6 +73,7 @@ slurm_conf_extra:
   JobAcctGatherType: jobacct_gather/none
   PrologFlags: null
   MpiDefault: none
+  SlurmdParameters: config_overrides
 """
 
 

@@ -90,6 +90,7 @@ class Lab:
             "JobAcctGatherType": "jobacct_gather/none",
             "PrologFlags": None,
             "MpiDefault": "none",
+            "SlurmdParameters": "config_overrides",
         }
         modules = {"base_module": str(CHECKOUT / "demo/base"), "nodes_module": str(CHECKOUT / "demo/nodes")}
         content = {

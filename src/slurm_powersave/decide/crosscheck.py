@@ -5,7 +5,7 @@ mistake does not hide the others.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +136,37 @@ def _clouds(view: View) -> Found:
             )
 
 
+def _flavors_not_told(view: View) -> Iterator[tuple[int, Mapping[str, Any], str]]:
+    """Yield the pools (number, pool, cloud) whose cloud has no adapter that lists its flavors."""
+    for index, pool in view.pools:
+        name = pool.get("cloud") or (next(iter(view.clouds)) if len(view.clouds) == 1 else None)
+        cloud = mapping(view.clouds.get(name))
+        if cloud and cloud.get("adapter") in (None, "none"):
+            yield index, pool, str(name)
+
+
 def _requirements(view: View) -> Found:
     """Somebody must be there who lists the flavors that meet them."""
-    for index, pool in view.pools:
-        cloud = mapping(view.clouds.get(pool.get("cloud") or next(iter(view.clouds), None)))
-        asked = cloud.get("adapter") not in (None, "none")
+    for index, pool, _ in _flavors_not_told(view):
         flavors = pool.get("flavors")
         for place, item in enumerate(flavors if isinstance(flavors, list) else []):
-            if isinstance(item, dict) and cloud and not asked:
+            if isinstance(item, dict):
                 yield view.mistake(
                     ("node_pools", index, "flavors", place),
                     "a requirement, and the cloud has no adapter that lists its flavors",
                     "name flavors, or give the cloud an adapter",
+                )
+
+
+def _hardware(view: View) -> Found:
+    """Slurm refuses a node that has less than slurm.conf says: without flavors only the file can say it."""
+    for index, pool, cloud in _flavors_not_told(view):
+        for key in ("cpus", "real_memory"):
+            if pool.get(key) is None:
+                yield view.mistake(
+                    ("node_pools", index, key),
+                    f"missing for pool {pool.get('name')}, and cloud {cloud} tells no flavors",
+                    "what `slurmd -C` says on such a server, or give the cloud an adapter",
                 )
 
 
@@ -287,6 +306,7 @@ _CHECKS: tuple[Callable[[View], Found], ...] = (
     _twice,
     _clouds,
     _requirements,
+    _hardware,
     _settings,
     _builders,
     _jump,

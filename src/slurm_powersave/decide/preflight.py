@@ -9,6 +9,7 @@ from slurm_powersave.decide import preflight_network, preflight_quota, preflight
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
+from slurm_powersave.decide.slurm_parameters import parameters
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
 
@@ -44,6 +45,7 @@ def findings(
         running: what the slurmctld that runs said of its version.
     """
     found = [*slurm_running.findings(cluster, running), *_tools(tools), *_jump(cluster, here)]
+    found += _overrides(cluster)
     for name, read in facts.items():
         ask = Ask(cluster, name, read, here)
         for check in (
@@ -86,6 +88,18 @@ def _jump(cluster: Cluster, here: Here) -> Found:
         "only the login node is reached through it",
         f"The nodes' addresses must be reachable from this host; {host} must let {layout.public_key} in.",
     )
+
+
+def _overrides(cluster: Cluster) -> Found:
+    """Only the local cloud's containers need it: slurmd sees the host's hardware there."""
+    words = parameters(cluster).get("SlurmdParameters").split(",")
+    servers = any(cluster.clouds[cluster.cloud_of(pool)].adapter != "local" for pool in cluster.node_pools)
+    if "config_overrides" in words and servers:
+        yield warning(
+            "slurm_conf_extra.SlurmdParameters",
+            "config_overrides: Slurm compares no memory and no GPUs of a node with slurm.conf",
+            "Leave it out; cpus and real_memory of a pool say what its nodes have.",
+        )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

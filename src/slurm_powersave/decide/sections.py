@@ -147,9 +147,15 @@ class Pool(Section):
     features: tuple[fields.SlurmWord, ...] = Field((), description="Slurm's Features of its nodes.")
     gres: fields.SlurmWord = Field("", description="Slurm's Gres of each node, for example gpu:a100:2.")
     addresses: str = Field(description="Fixed addresses, one a node in order: 10.0.1.1-10.0.1.4.")
-    cpus: int | None = Field(None, ge=1, description="CPUs of a node; null: the smallest flavor's.")
+    cpus: int | None = Field(
+        None,
+        ge=1,
+        description="CPUs of a node; null: the smallest flavor's. Needed where the cloud has no adapter.",
+    )
     real_memory: int | None = Field(
-        None, ge=1, description="RealMemory in MiB; null: the smallest flavor's less memory_margin."
+        None,
+        ge=1,
+        description="RealMemory in MiB; null: the smallest flavor's less memory_margin. Needed likewise.",
     )
     memory_margin: float = Field(0.10, ge=0, lt=1, description="Share of the flavor's RAM that a node lacks.")
     options: dict[fields.SlurmKey, Annotated[fields.SlurmValue, AfterValidator(fields.slurm_word)]] = Field(

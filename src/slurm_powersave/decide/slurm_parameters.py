@@ -158,9 +158,6 @@ def _by_version(cluster: Cluster, found: Parameters) -> None:
 
 
 def _site(cluster: Cluster, found: Parameters) -> None:
-    if any(pool.cpus is None or pool.real_memory is None for pool in cluster.node_pools):
-        # The numbers are the flavor's; what slurmd sees may be less (RAM) or the host's (containers).
-        found.set("SlurmdParameters", "config_overrides")
     if cluster.fast_start_on:
         # It runs the site's own after itself.
         found.set("PrologSlurmctld", FAST_START)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
 from slurm_powersave.decide.lag import moved
+from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
@@ -260,19 +261,21 @@ class Reboots:
         limit = self._world.cluster.failure.registration_timeout
         if node is None or not self._due(op):
             return
-        late = self._world.now() - op.since > limit
-        if node.going_down:
-            self._ops.finish(op, phases.CANCELLED, "Slurm has given it up: " + "+".join(sorted(node.flags)))
-        elif node.has(*_REBOOT, "NOT_RESPONDING", "POWERING_UP"):
-            if late:
-                text = f"slurmd is running but did not register within {limit:g} s"
-                self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
-        elif node.has("DOWN") and "reboot timed out" in node.reason:
+        seen = registration(node)
+        timed_out = node.has("DOWN") and "reboot timed out" in node.reason
+        if seen.stage is Stage.GIVEN_UP:
+            self._ops.finish(op, phases.CANCELLED, seen.text)
+        elif seen.stage is Stage.REFUSED:
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
+        elif timed_out and not node.has("NOT_RESPONDING"):
             # It came too late for Slurm's own patience, but it is there.
             if not self._outside.tell(op, "RESUME"):
                 self._later(op, "")
-        else:
+        elif seen.stage is Stage.READY and not node.has(*_REBOOT):
             self._back(op, node)
+        elif self._world.now() - op.since > limit:
+            text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
     def _back(self, op: Operation, node: SlurmNode) -> None:
         record = self._world.record(op.node)

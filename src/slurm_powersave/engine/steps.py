@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -222,15 +223,18 @@ class Steps:
         limit = self._world.cluster.failure.registration_timeout
         if node is None:
             return
-        if node.up:
+        seen = registration(node)
+        if seen.stage is Stage.READY:
             record = self._world.record(op.node)
             if record.failures:
                 self._world.save(replace(record, failures=0))
-            self._ops.finish(op, phases.DONE)
-        elif node.going_down:
-            self._ops.finish(op, phases.CANCELLED, "Slurm has given it up: " + "+".join(sorted(node.flags)))
+            self._ops.finish(op, phases.DONE, seen.text)
+        elif seen.stage is Stage.GIVEN_UP:
+            self._ops.finish(op, phases.CANCELLED, seen.text)
+        elif seen.stage is Stage.REFUSED:
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
         elif self._world.now() - op.since > limit:
-            text = f"slurmd is running but did not register within {limit:g} s"
+            text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
     def _delete_queued(self, op: Operation) -> None:

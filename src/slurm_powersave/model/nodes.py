@@ -133,6 +133,8 @@ class RunResult:
 # Base states and flags as scontrol prints them, joined by "+"; unknown ones are kept, never guessed at.
 _BUSY = frozenset({"ALLOCATED", "MIXED"})
 _GOING = frozenset({"POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN"})
+_IN_SERVICE = _BUSY | {"IDLE"}
+_ABSENT = frozenset({"POWERING_UP", "NOT_RESPONDING", "INVALID_REG", "DOWN"}) | _GOING
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,16 @@ class SlurmNode:
 
     @property
     def up(self) -> bool:
-        """The node's slurmd has registered since the last resume and answers."""
-        return not self.has("POWERING_UP", "NOT_RESPONDING", "DOWN", "UNKNOWN", "FUTURE", *_GOING)
+        """The node's slurmd has registered since the last resume and answers.
+
+        INVALID_REG is no registration: the node has less than slurm.conf says (sinfo(1), INVAL).
+        """
+        return self.has(*_IN_SERVICE) and not self.has(*_ABSENT)
+
+    @property
+    def ready(self) -> bool:
+        """A job could start here now, be it one of the node's reservation."""
+        return self.up and not self.has("DRAIN", "FAIL", "REBOOT_ISSUED")
 
     @property
     def in_use(self) -> bool:

@@ -49,6 +49,8 @@ class MemorySlurm:
     """Nodes about which the answers make no sense: known to Slurm, and in no reading."""
     answers: Callable[[str], bool] = lambda name: True
     """Whether a node's slurmd runs."""
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Node -> why its registrations are refused: its slurmd reports less than slurm.conf says."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
     version: str = "22.05.8"
@@ -110,6 +112,7 @@ class MemorySlurm:
         """A slurmd has registered, after a boot or not.
 
         Where Slurm waits for a boot nothing else counts; where it does not, it minds one (ReturnToService=1).
+        One that is refused ends the waiting, too (validate_node_specs in Slurm's src/slurmctld/node_mgr.c).
         """
         node = self._nodes[name]
         if node.has("POWERING_DOWN"):
@@ -127,7 +130,17 @@ class MemorySlurm:
                 self._set(name, add={"DOWN"}, drop={"IDLE"})
                 if not self._nodes[name].reason:
                     self._say(name, "Node unexpectedly rebooted", SLURM)
-        self._set(name, drop=_POWER)
+        self._set(name, drop=_POWER | {"INVALID_REG"})
+        if why := self.refusals.get(name):
+            self._refuse(name, why)
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Drain the node, and say why, where nobody has set it aside before; its job is requeued."""
+        self._requeue(name)
+        if not self._nodes[name].has("DRAIN", "DOWN", "FAIL"):
+            self._set(name, add={"DRAIN"})
+            self._say(name, why, SLURM)
+        self._set(name, add={"INVALID_REG"})
 
     def scontrol_reboot(self, *nodes: str, asap: bool = False, nextstate: str = "", reason: str = "") -> None:
         """Do what scontrol reboot does."""
@@ -179,7 +192,7 @@ class MemorySlurm:
                 self._set(name, add={"POWERING_DOWN"}, drop=gone)
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
-                self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN"})
+                self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "INVALID_REG"})
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
                 self._requeue(name)
                 self._say(name, "ResumeTimeout reached", SLURM)

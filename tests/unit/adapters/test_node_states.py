@@ -8,7 +8,7 @@ import yaml
 from slurm_powersave.adapters.slurm_text import parse_node
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/node_states.yml").read_text())
-WORDS = ("powering_up", "up", "in_use", "going_down")
+WORDS = ("powering_up", "up", "ready", "in_use", "going_down")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Classes of failures, rests and reasons."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,38 @@ def test_classes(case: dict[str, Any]) -> None:
         assert policy.classify_answer(case["status"], case["text"]) == case["class"]
     else:
         assert policy.classify(case["text"]) == case["class"]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "node n-429: {}",
+        "ssh-quota.example.org: {}",
+        "server timeout-5 (1 of 503): {}",
+        "fatal: [unauthorized-401]: {}",
+        'Post "https://quota.example.org:5000/v3/rate-limit/429": {}',
+        "{} (Request-ID: req-429a0c5e-5030-4290-8503-4295045035ab)",
+        "Error: {}",
+    ],
+)
+@pytest.mark.parametrize("case", [case for case in CASES if case["text"] and "status" not in case], ids=str)
+def test_names_and_numbers_around_a_text_do_not_change_its_class(case: dict[str, Any], around: str) -> None:
+    assert policy.classify(around.format(case["text"])) == case["class"]
+
+
+@given(st.text(max_size=2000))
+def test_every_text_has_a_class(text: str) -> None:
+    assert policy.classify(text) in FailureClass
+    assert policy.classify_answer(503, text) in FailureClass
+
+
+@pytest.mark.parametrize(
+    "piece", ["image ", "'", '{"message": "', "\\", "<a", "quota ", ": ", '\n  File "', "exceed"]
+)
+def test_a_long_text_is_classed_in_a_moment(piece: str) -> None:
+    began = time.process_time()
+    policy.classify(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - began < 1
 
 
 def test_every_class_has_a_case() -> None:

@@ -62,7 +62,6 @@ def test_the_whole_text_for_22_05(make: Make) -> None:
         "TreeWidth=65533",
         "CommunicationParameters=NoAddrCache",
         "PrivateData=cloud",
-        "SlurmdParameters=config_overrides",
         "",
         "NodeName=demo-[1-4] NodeAddr=10.79.1.[1-4] CPUs=2 RealMemory=1800 State=CLOUD",
         "NodeName=demo-big-0 NodeAddr=10.79.2.1 CPUs=16 RealMemory=60000 State=CLOUD",
@@ -149,10 +148,14 @@ def test_slurmd_may_call_the_reboot_hook(make: Make) -> None:
     assert value(cluster, "RebootProgram") == "/usr/lib/slurm-powersave/reboot"
 
 
-def test_config_overrides_only_where_numbers_are_the_flavor_s(make: Make) -> None:
+def test_slurm_compares_what_a_node_has_whoever_said_the_numbers(make: Make) -> None:
+    """With config_overrides it would believe slurm.conf, and take a node without its GPUs."""
     measured = {f"node_pools[{i}].{key}": 5 for i in (0, 1) for key in ("cpus", "real_memory")}
     assert value(make(measured), "SlurmdParameters") is None
-    assert value(make({**measured, "node_pools[1].cpus": None}), "SlurmdParameters") == "config_overrides"
+    assert value(make({**measured, "node_pools[1].cpus": None}), "SlurmdParameters") is None
+    assert value(make(), "SlurmdParameters") is None
+    asked_for = {"slurm_conf_extra": {"SlurmdParameters": "config_overrides"}}
+    assert value(make(asked_for), "SlurmdParameters") == "config_overrides"
 
 
 def test_scripts_of_the_site(make: Make) -> None:

@@ -1,0 +1,89 @@
+"""What became of a node's registration with Slurm. Pure.
+
+It is a success when a job could start on the node now (`SlurmNode.ready`), or when only somebody's wish keeps
+jobs away. Whatever else Slurm shows is waited out, and told in Slurm's words when the time is over.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slurm_powersave.decide import policy
+from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.model.nodes import SlurmNode
+
+_REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")
+"""Slurm's reasons for a registration that it refuses (validate_node_specs in src/slurmctld/node_mgr.c)."""
+_OF_A_JOB = re.compile(
+    r"^(Kill task failed|Prolog error|Epilog error|Job env setup error|batch job complete failure)"
+)
+"""Slurm drains with these words a node on which a job has begun: it had registered. It is named and left."""
+_REBOOTED = re.compile(r"(^| ): reboot (issued|complete)$")
+"""Slurm adds this to the reason at a reboot; a node that shows it has booted for it."""
+
+
+class Stage(StrEnum):
+    """How far a registration has come."""
+
+    WAITS = "waits"
+    READY = "ready"
+    REFUSED = "refused"
+    GIVEN_UP = "given up"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A stage, and what is to be said of it."""
+
+    stage: Stage
+    text: str = ""
+    """With READY: what keeps jobs away all the same; empty if nothing does."""
+
+
+def registration(node: SlurmNode) -> Registration:
+    """Judge what Slurm shows of a node whose slurmd was started."""
+    flags = "+".join(sorted(node.flags))
+    shown = f"{flags}: {node.reason}" if node.reason else flags
+    if node.going_down:
+        return Registration(Stage.GIVEN_UP, f"Slurm has given it up: {flags}")
+    if node.has("POWERING_UP", "NOT_RESPONDING"):
+        # A refused registration ends POWERING_UP, too: INVALID_REG beside it is of an earlier server.
+        return Registration(Stage.WAITS, f"Slurm shows {flags}")
+    if refused := _refused(node):
+        return Registration(Stage.REFUSED, f"Slurm refuses the node's registration: {refused}")
+    if node.ready:
+        return Registration(Stage.READY)
+    if why := _wished(node):
+        return Registration(Stage.READY, f"registered; {why}")
+    return Registration(Stage.WAITS, f"Slurm shows {shown}")
+
+
+def _refused(node: SlurmNode) -> str:
+    """Return Slurm's words; empty if it does not refuse the registration.
+
+    Slurm gives no reason where a DRAIN or DOWN was there before.
+    """
+    refusal = node.has("DRAIN") and _REFUSALS.search(node.reason) and not set_aside(node)
+    if refusal and not policy.is_ours(node.reason):
+        return node.reason
+    if not node.has("INVALID_REG"):
+        return ""
+    told = f"INVALID_REG; slurmctld's log says why, the node's reason is of before: {node.reason}"
+    return node.reason if _REFUSALS.search(node.reason) else told
+
+
+def _wished(node: SlurmNode) -> str:
+    """Say who or what keeps jobs away from a node that has registered."""
+    if node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
+        return f"a reboot was asked for: {node.reason}"
+    if not node.has("DRAIN", "DOWN", "FAIL"):
+        return ""
+    if aside := set_aside(node):
+        return f"{aside} was set by {node.reason_by or 'somebody else'}: {node.reason or 'no reason'}"
+    if policy.is_ours(node.reason):
+        return f"drained by us: {node.reason}"
+    if _REBOOTED.search(node.reason):
+        return f"it was rebooted: {node.reason}"
+    if node.has("DRAIN") and _OF_A_JOB.search(node.reason):
+        return f"Slurm has drained it: {node.reason}"
+    return ""
