@@ -8,21 +8,12 @@ Format of the JSON: https://developer.hashicorp.com/terraform/internals/json-for
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurm_powersave.decide.base_change import ADDRESS, REBUILD, STOPS, Change
 from slurm_powersave.decide.fence import whole
 from slurm_powersave.model.errors import RefusedError
-from slurm_powersave.model.hostlist import fold
-from slurm_powersave.model.nodes import SlurmSnapshot
-
-LOST = (
-    "slurmctld's state: the queue with all jobs that wait, all running jobs, the count of the job ids (they "
-    "begin at 1 again), reservations; and what else is on the login node's disk, /home and the shared "
-    "directory too unless another server has them"
-)
-"""What goes with a login node."""
 
 _PUT_BACK = "Put the old value back in the cluster file."
 _TEARDOWN = (
@@ -60,7 +51,7 @@ class Known:
     login_id: str = ""
     """The login node's server; empty: there is none yet."""
     login_at: str = ""
-    """Its resource address in the state."""
+    """Its resource address; empty: no longer in the state, as after a replacement that was interrupted."""
     login_name: str = ""
     login_ip: str = ""
     """Its address until now, which the cluster file may have changed."""
@@ -89,6 +80,7 @@ class Loss:
 
 def losses(plan: Mapping[str, Any], known: Known, *, replace_login: bool = False) -> list[Loss]:
     """Return all that a plan would take away; an empty list lets it through."""
+    known = replace(known, login_at=known.login_at or _login_at(plan))
     found = [Loss(one.address, f"is not understood: {one.text}", _UNREADABLE) for one in whole(plan)]
     replaced = False
     for content in plan.get("resource_changes") or []:
@@ -123,41 +115,6 @@ def refuse_losses(found: Sequence[Loss], where: str) -> None:
         )
 
 
-def refuse_jobs(slurm: SlurmSnapshot | None, *, name: str, why: str, force: bool) -> str:
-    """Tell whether the login node may be replaced by what Slurm says; return what is lost beside its disk.
-
-    Args:
-        slurm: a reading of all nodes and jobs; None: Slurm could not be asked.
-        name: the login node's.
-        why: why it could not be asked.
-        force: the person gives up what Slurm can't tell of.
-
-    Raises:
-        RefusedError: jobs are queued or running, or nobody can tell and `force` is not given.
-    """
-    if slurm and slurm.jobs:
-        jobs = ", ".join(str(job.id) for job in slurm.jobs[:20])
-        raise RefusedError(
-            f"jobs are queued or running: {jobs}{' ...' if len(slurm.jobs) > 20 else ''}",
-            where=name,
-            why="they are lost with the login node",
-            todo="Wait for them, or cancel them (scancel). If what Slurm says there is not to be believed, "
-            "switch the login node off in the cloud: --force is for a Slurm that can't be asked.",
-        )
-    if slurm and not slurm.unreadable:
-        return ""
-    if slurm:
-        why = f"what Slurm says of {fold(slurm.unreadable)} can't be read"
-    if force:
-        return f"{why}. Lost with {name} is {LOST}."
-    raise RefusedError(
-        "Slurm can't be asked whether jobs are queued or running",
-        where=name,
-        why=why,
-        todo=f"With --force the login node is replaced all the same. Lost with it is {LOST}.",
-    )
-
-
 def _node(change: Change, known: Known) -> str:
     """Name the compute node whose server this is; "?" where only its id is known."""
     tags = change.before.get("tags") or ()
@@ -181,7 +138,23 @@ def _makes_login_anew(change: Change, known: Known) -> bool:
         return False
     if change.creates:
         return change.address == known.login_at
-    return change.replaces and change.id == known.login_id
+    return change.replaces and _is_login(change, known)
+
+
+def _is_login(change: Change, known: Known) -> bool:
+    """Tell whether it is the login node, or what an interrupted replacement has left in its place."""
+    return (bool(known.login_id) and known.login_id == change.id) or (
+        change.tainted and change.address == known.login_at
+    )
+
+
+def _login_at(plan: Mapping[str, Any]) -> str:
+    """Return the resource whose id becomes the output `login.id`, as the configuration in the plan says."""
+    place: Any = plan
+    for key in ("configuration", "root_module", "outputs", "login", "expression", "references"):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    found = [str(name) for name in place or () if str(name).endswith(".id")]
+    return found[0].removesuffix(".id") if found else ""
 
 
 def _loss(change: Change, known: Known, *, replace_login: bool) -> Loss | None:
@@ -208,8 +181,8 @@ def _loss(change: Change, known: Known, *, replace_login: bool) -> Loss | None:
 def _gone(change: Change, known: Known) -> Loss:
     verb = "replaced" if change.replaces else "deleted"
     text = f"{change.thing} would be {verb}: {change.because(known.wanted)}"
-    if change.id == known.login_id and change.id:
-        right = _TAINTED if change.tainted else _login(known)
+    if _is_login(change, known):
+        right = f"{_TAINTED} {_anew(known)}" if change.tainted else _login(known)
     elif change.tainted:
         right = _TAINTED
     else:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from slurm_powersave.adapters.base import Planned
-from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.decide.lost_jobs import jobs_queued, question, refuse_queue
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     CloudError,
     LeftoverError,
@@ -43,6 +44,8 @@ class Wish:
     """Drain the nodes and wait so many seconds for their jobs; None: refuse while there are any."""
     images: bool = False
     """Delete the images that were made here, too."""
+    discard_queue: bool = False
+    """Queued jobs may be lost, also those that no question has named."""
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Teardown:
         """Tear down; `done` is False if the person said no, or only wanted to see.
 
         Raises:
-            RefusedError: jobs are running.
+            RefusedError: jobs are running, or queued and nobody is asked.
             UnfinishedError: they have not ended in the time that was given.
             LeftoverError: something of ours is still there at the end.
             CloudError: the cloud can't be read, so nothing was done.
@@ -97,11 +100,15 @@ class Teardown:
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
         if not wish.force:
             self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
+        # A slurmctld that stays keeps its queue.
+        lost = 0 if self.slurm_stays else found.waiting
+        if not wish.dry_run:
+            refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue)
         plans, found.plans = self.survey.plans()
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
             self.talk.say("Nothing of the cluster is there.")
-        elif not wish.dry_run and self.talk.ask("Delete all of this?"):
+        elif not wish.dry_run and self.talk.ask(question(lost)):
             self._go(found, wish, snapshot, plans)
         else:
             self._forget(plans)
@@ -124,7 +131,9 @@ class Teardown:
         try:
             found.backup = self.save()
             if snapshot is not None:
-                self.emptying.empty(force=wish.force, seconds=wish.wait or 0)
+                any_number = wish.force or wish.discard_queue or self.slurm_stays
+                told = None if any_number else found.waiting
+                self.emptying.empty(force=wish.force, seconds=wish.wait or 0, queued=told)
         except PowersaveError:
             self._forget(plans)
             raise
@@ -146,7 +155,7 @@ class Teardown:
         for state, words in found.plans.items():
             self.talk.say(f"{state}: {words}")
         if found.waiting:
-            self.talk.say(f"{found.waiting} jobs wait in Slurm's queue")
+            self.talk.say(f"{jobs_queued(found.waiting)} in Slurm")
 
     # Jobs
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.base_plan import Known, losses, refuse_jobs, refuse_losses
+from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
+from slurm_powersave.decide.lost_jobs import question, refuse_jobs, refuse_queue
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.nodes import SlurmJob, SlurmSnapshot
 
@@ -17,11 +18,11 @@ JOBS = yaml.safe_load((TABLES / "replace_login.yml").read_text())
 WANTED = {"login.address": "10.0.0.99", "login.flavor": "m2", "clouds.os.settings.cidr": "10.9.0.0/16"}
 
 
-def known(serving: bool = True) -> Known:
+def known(serving: bool = True, lost: bool = False) -> Known:
     """What is known of a deployed cluster."""
     return Known(
         login_id="id-login",
-        login_at="cloud_server.login",
+        login_at="" if lost else "cloud_server.login",
         login_name="demo-login",
         login_ip="10.0.0.10",
         nodes=frozenset({"demo-1", "demo-2", "demo-3"}),
@@ -51,12 +52,17 @@ def plan(case: dict[str, Any]) -> dict[str, Any]:
     if case.get("and login"):
         changes.append(planned({"actions": ["delete", "create"], "action_reason": "replace_by_request"}))
     whole: dict[str, Any] = {"format_version": "1.2", "resource_changes": changes}
+    if case.get("lost"):
+        references = ["var.login.address", "cloud_server.login.id", "cloud_server.login", "cloud_ip.login.id"]
+        outputs = {"login": {"expression": {"references": references}}}
+        whole["configuration"] = {"root_module": {"outputs": outputs}}
     return whole | dict(case.get("plan", {}))
 
 
 @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: case["name"])
 def test_a_plan_of_the_base_state(case: dict[str, Any]) -> None:
-    found = losses(plan(case), known(case.get("serving", True)), replace_login=case.get("replace", False))
+    about = known(case.get("serving", True), case.get("lost", False))
+    found = losses(plan(case), about, replace_login=case.get("replace", False))
     if "refused" not in case:
         assert found == []
         return
@@ -117,3 +123,20 @@ def test_whether_the_login_node_may_be_replaced(case: dict[str, Any]) -> None:
         text, words = lost(), case.get("lost", ())
         assert bool(text) == bool(words)
     assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 12])
+@pytest.mark.parametrize("unasked", [False, True])
+@pytest.mark.parametrize("discard", [False, True])
+def test_yes_does_not_cover_queued_jobs(waiting: int, unasked: bool, discard: bool) -> None:
+    if waiting and unasked and not discard:
+        with pytest.raises(RefusedError, match=rf"{waiting} jobs? (is|are) queued(.|\n)*--discard-queue"):
+            refuse_queue(waiting, unasked=unasked, discard=discard)
+    else:
+        refuse_queue(waiting, unasked=unasked, discard=discard)
+
+
+def test_the_question_counts_them() -> None:
+    assert question(0) == "Delete all of this?"
+    assert question(1) == "1 job is queued, and will be lost. Delete all of this?"
+    assert question(12) == "12 jobs are queued, and will be lost. Delete all of this?"
