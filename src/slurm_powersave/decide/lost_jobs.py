@@ -47,28 +47,34 @@ def refuse_jobs(slurm: SlurmSnapshot | None, *, name: str, why: str, force: bool
     )
 
 
-def refuse_queue(waiting: int, *, unasked: bool, discard: bool) -> None:
+def refuse_queue(waiting: int | None, *, unasked: bool, discard: bool, force: bool) -> None:
     """Refuse a teardown that nobody is asked about while jobs are queued.
 
     Args:
-        waiting: how many jobs are queued and will be lost.
+        waiting: how many jobs are queued and will be lost; None: Slurm can't be asked.
         unasked: --yes answers the question that would name them.
         discard: --discard-queue.
+        force: --force, which gives up what Slurm can't tell of.
 
     Raises:
         RefusedError: it counts them.
     """
-    if waiting and unasked and not discard:
-        raise RefusedError(
-            f"{jobs_queued(waiting)}, and lost with the login node",
-            todo="--yes does not cover them. If they are no loss: teardown --yes --discard-queue",
-        )
+    if waiting == 0 or not unasked or discard or (waiting is None and force):
+        return
+    raise RefusedError(
+        _loss(waiting), todo="--yes does not cover that. If it is no loss: teardown --yes --discard-queue"
+    )
 
 
-def question(waiting: int) -> str:
+def question(waiting: int | None) -> str:
     """Ask for a teardown; the queued jobs that will be lost are part of the question."""
-    lost = f"{jobs_queued(waiting)}, and will be lost. " if waiting else ""
-    return f"{lost}Delete all of this?"
+    return "Delete all of this?" if waiting == 0 else f"{_loss(waiting)}. Delete all of this?"
+
+
+def _loss(waiting: int | None) -> str:
+    if waiting is None:
+        return "Slurm can't be asked what is queued; it will be lost with the login node"
+    return f"{jobs_queued(waiting)}, and will be lost with the login node"
 
 
 def jobs_queued(count: int) -> str:

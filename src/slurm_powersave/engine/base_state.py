@@ -78,13 +78,13 @@ def _agree(
             talk.show(planned.text)
         _refuse(cluster, state, planned, known, wish)
         lost = _ask_slurm(cluster, known, wish)
+        if lost:
+            talk.say(lost)
         if dry_run:
             talk.say(f"Terraform would do: {planned.words}.")
             return None
         for _, server in orphans:
             talk.say(f"{server.name} ({server.id}) is of a deploy that was interrupted: it is deleted first")
-        if lost:
-            talk.say(lost)
         if planned.actions or orphans:
             agreed = talk.ask(_question(known, wish)) and _still_no_jobs(cluster, known, wish)
         else:

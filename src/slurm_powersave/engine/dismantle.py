@@ -100,10 +100,9 @@ class Teardown:
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
         if not wish.force:
             self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
-        # A slurmctld that stays keeps its queue.
-        lost = 0 if self.slurm_stays else found.waiting
+        lost = self._queued(found, snapshot)
         if not wish.dry_run:
-            refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue)
+            refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue, force=wish.force)
         plans, found.plans = self.survey.plans()
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
@@ -179,6 +178,14 @@ class Teardown:
                 f"jobs are running: {', '.join(jobs[:20])}",
                 todo="Cancel them, or use teardown --wait SECONDS or --force.",
             )
+
+    def _queued(self, found: Outcome, snapshot: SlurmSnapshot | None) -> int | None:
+        """Count the jobs that are queued in a slurmctld that goes; None if it can't be asked."""
+        if self.slurm_stays:
+            return 0
+        if snapshot is None and any("role=login" in row.server.tags for row in found.rows):
+            return None
+        return found.waiting
 
     # Deleting
 

@@ -1,6 +1,7 @@
 """What `deploy` may do to what exists: tables of plans, and of what Slurm says."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +126,21 @@ def test_whether_the_login_node_may_be_replaced(case: dict[str, Any]) -> None:
     assert [word for word in words if word not in text] == []
 
 
-@pytest.mark.parametrize("waiting", [0, 1, 12])
+@pytest.mark.parametrize("waiting", [0, 1, 12, None])
 @pytest.mark.parametrize("unasked", [False, True])
 @pytest.mark.parametrize("discard", [False, True])
-def test_yes_does_not_cover_queued_jobs(waiting: int, unasked: bool, discard: bool) -> None:
-    if waiting and unasked and not discard:
-        with pytest.raises(RefusedError, match=rf"{waiting} jobs? (is|are) queued(.|\n)*--discard-queue"):
-            refuse_queue(waiting, unasked=unasked, discard=discard)
-    else:
-        refuse_queue(waiting, unasked=unasked, discard=discard)
+@pytest.mark.parametrize("force", [False, True])
+def test_yes_does_not_cover_queued_jobs(
+    waiting: int | None, unasked: bool, discard: bool, force: bool
+) -> None:
+    covered = not unasked or discard or waiting == 0 or (force and waiting is None)
+    text = "can't be asked" if waiting is None else rf"{waiting} jobs? (is|are) queued"
+    refusal = pytest.raises(RefusedError, match=rf"{text}(.|\n)*--discard-queue")
+    with nullcontext() if covered else refusal:
+        refuse_queue(waiting, unasked=unasked, discard=discard, force=force)
 
 
 def test_the_question_counts_them() -> None:
     assert question(0) == "Delete all of this?"
-    assert question(1) == "1 job is queued, and will be lost. Delete all of this?"
-    assert question(12) == "12 jobs are queued, and will be lost. Delete all of this?"
+    assert question(1).startswith("1 job is queued") and question(12).startswith("12 jobs are queued")
+    assert "can't be asked" in question(None)

@@ -213,7 +213,7 @@ def test_a_job_that_begins_while_the_person_thinks(lab: Lab) -> None:
 def test_queued_jobs_are_counted_in_the_question(lab: Lab) -> None:
     lab.idle().queue(71, 72)
     assert lab.run().done
-    assert lab.questions == ["2 jobs are queued, and will be lost. Delete all of this?"]
+    assert lab.questions == ["2 jobs are queued, and will be lost with the login node. Delete all of this?"]
 
 
 def test_yes_does_not_cover_queued_jobs(lab: Lab) -> None:
@@ -225,6 +225,24 @@ def test_yes_does_not_cover_queued_jobs(lab: Lab) -> None:
     assert lab.left() == before and lab.events == []
     assert lab.run(dry_run=True).waiting == 1
     assert lab.run(discard_queue=True).done
+
+
+def test_yes_does_not_cover_a_queue_that_can_not_be_read(lab: Lab) -> None:
+    """All nodes are off, and jobs may wait for them."""
+    lab.idle().world.slurm.unreachable = "no route"
+    for name in ("n1", "n2"):
+        lab.cloud.delete(lab.id(name))
+    lab.world.clock.advance(60)
+    lab.nodes, lab.unasked, before = [], True, lab.left()
+    with pytest.raises(RefusedError, match="can't be asked what is queued"):
+        lab.run()
+    assert lab.left() == before and lab.events == []
+    lab.unasked = False
+    lab.answer = False
+    assert not lab.run().done
+    assert "Slurm can't be asked what is queued" in lab.questions[-1]
+    lab.unasked = lab.answer = True
+    assert lab.run(force=True).done
 
 
 def test_jobs_that_are_queued_while_the_person_thinks(lab: Lab) -> None:
