@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slurm_powersave.model.printable import printable
+
 REBUILD = ("image_id", "image_name", "image")
 """Attributes whose change in place gives a server a new disk (openstack provider 3.4, local cloud)."""
 STOPS = ("flavor_id", "flavor_name")
@@ -81,7 +83,7 @@ class Change:
     @property
     def thing(self) -> str:
         """Its name and id in brackets."""
-        words = dict.fromkeys(str(self.before.get(key) or "") for key in ("name", "id"))
+        words = dict.fromkeys(printable(str(self.before.get(key) or "")) for key in ("name", "id"))
         return f"({', '.join(filter(None, words)) or 'without name and id'})"
 
     @property

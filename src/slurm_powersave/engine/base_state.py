@@ -19,6 +19,7 @@ from slurm_powersave.engine import strays, trust
 from slurm_powersave.engine.strays import Servers
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, SlurmError
+from slurm_powersave.model.outside_text import NODE_NAME, address, matching
 
 _VARIABLES = "base.auto.tfvars.json"
 
@@ -159,8 +160,8 @@ def _known(cluster: Cluster, state: State) -> Known:
     return Known(
         login_id=login_id,
         login_at=held.address if held else "",
-        login_name=str((held and held.attributes.get("name")) or cluster.login.name),
-        login_ip=str(made.get("address") or ""),
+        login_name=matching(NODE_NAME, held.attributes.get("name") if held else "") or cluster.login.name,
+        login_ip=address(made.get("address")),
         nodes=frozenset(cluster.nodes()) | records.keys(),
         servers=frozenset(record.server_id for record in records.values() if record.server_id),
         wanted=_wanted(cluster),
