@@ -33,10 +33,13 @@ die() {
 
 outside() {
     [ "$(id -u)" = 0 ] || die "it makes a Debian in a tree and enters it: root is needed"
+    # Everybody knows its name, and may make something in its place: a link in there would lead root elsewhere.
+    mkdir -p "$place"
+    [ -z "$(find "$place" -maxdepth 0 \( ! -type d -o ! -user root -o -perm /022 \))" ] \
+        || die "$place is not root's alone: find out who made it, and remove it"
     for tool in debootstrap unshare setpriv pivot_root flock git terraform; do
         command -v "$tool" >/dev/null || die "$tool is missing"
     done
-    mkdir -p "$place"
     exec 9>"$place/lock"
     flock --nonblock 9 || die "another run is under way in $place"
     rm -rf --one-file-system "$tree" # of a run that was killed

@@ -16,6 +16,7 @@ from tests.bench import changes
 from tests.bench.spread import spread
 from tests.bench.timeline import Life, Stopwatch
 from tests.e2e.harness import OFF, Live
+from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-bench")
 HOOKS = "/usr/lib/slurm-powersave"
@@ -33,7 +34,7 @@ class Bench:
         self._watch = Stopwatch(PLACE / "cluster" / "stopwatch")
 
     def __enter__(self) -> "Bench":
-        PLACE.mkdir(exist_ok=True)
+        own_place(PLACE)
         lock = self._stack.enter_context((PLACE / "lock").open("w"))
         # A second run would take the first one's bridge.
         fcntl.flock(lock, fcntl.LOCK_EX)

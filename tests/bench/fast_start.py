@@ -19,6 +19,7 @@ from typing import Any
 from tests.bench.spread import spread
 from tests.e2e.guests import SLURM_VERSIONS
 from tests.e2e.harness import Live
+from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-bench-fast-start")
 ROUNDS = 3
@@ -39,7 +40,7 @@ class Cluster(Live):
 
 def measure(slurm: str, say: Callable[[str, list[float]], None]) -> None:
     """Measure one version; tell the seconds of each thing that was done."""
-    live = Cluster(PLACE / slurm, name="e2e", bridge="br-sps-fast", network="10.82", slurm=slurm)
+    live = Cluster(own_place(PLACE) / slurm, name="e2e", bridge="br-sps-fast", network="10.82", slurm=slurm)
     live.remove()
     try:
         live.make(fast_start=False)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.guests import CHOSEN_SLURM, MAIN_SLURM, SLURM_VERSIONS
 from tests.e2e.harness import Live
+from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -49,7 +50,7 @@ def deployed(request: pytest.FixtureRequest) -> Iterator[Live]:
     """A deployed cluster whose engine runs."""
     if os.geteuid() != 0:
         pytest.skip("containers need root")
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     with (PLACE / f"lock{LANE or ''}").open("w") as lock:
         # Two runs in one lane would take each other's bridge: the second waits for the first.
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,6 +12,7 @@ from pathlib import Path
 from slurm_powersave.adapters.slurm import SQUEUE
 from tests.e2e.guests import CHECKOUT
 from tests.e2e.harness import OFF, Live
+from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-tests/record")
 RECORDED = CHECKOUT / "tests" / "recorded"
@@ -66,6 +67,7 @@ COMMANDS = {
 
 def record(version: str) -> None:
     """Make a cluster, its scenes, and the files."""
+    own_place(PLACE.parent)
     live = Live(PLACE, bridge="br-sps-rec", network="10.85", slurm=version)
     live.remove()
     try:

@@ -21,6 +21,7 @@ from tests.e2e.guest_packages import give, repository, toolkit, wheels
 from tests.e2e.guests import CHECKOUT
 from tests.e2e.play_lab import PLACE, Lab
 from tests.e2e.test_playbooks import changed
+from tests.place import own_place
 from tests.unit.terraform_ctl.test_user_data import user_data
 
 BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{220 + LANE % 20}"
@@ -52,7 +53,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A guest that its user data has made a control host."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("the guests' Python is 3.11, and the wheels are those of the Python that runs this")
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     with (PLACE / f"lock-control{LANE}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = Lab(PLACE / f"control-{LANE}", BRIDGE, NETWORK, "control", slurm="22.05")  # Debian 12

@@ -17,13 +17,14 @@ import pytest
 
 from tests.e2e.cloud_lab import DEMO, Lab, Shard, errors, names, processes, until
 from tests.e2e.guests import guest_image
+from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     with (PLACE / "local-cloud.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run on this machine waits for its bridge
         made = Lab(PLACE / "local-cloud", guest_image())

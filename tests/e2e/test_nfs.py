@@ -17,6 +17,7 @@ from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import repository
 from tests.e2e.play_lab import PLACE, Lab
 from tests.e2e.test_playbooks import changed
+from tests.place import own_place
 
 pytestmark = pytest.mark.slow
 BRIDGE, NETWORK = f"br-sps-nfs{LANE or ''}", f"10.{130 + LANE % 20}"
@@ -43,10 +44,12 @@ exec mount --bind "$copy" "$where"
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A login node that exports a directory, deployed, and a server for a node."""
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     with (PLACE / f"lock-nfs{LANE}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Lab(PLACE / f"nfs-{LANE}", BRIDGE, NETWORK, "nfs")
+        # Bookworm's guest, whatever version is chosen: trixie's ganesha (6.5) starts in no container
+        # (PR_SET_IO_FLUSHER), and exports no tmpfs.
+        made = Lab(PLACE / f"nfs-{LANE}", BRIDGE, NETWORK, "nfs", "22.05")
         made.remove()
         # For ganesha, whose files are handles. systemd-nspawn allows it nobody by itself.
         made.system_calls = ["open_by_handle_at"]

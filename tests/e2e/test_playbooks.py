@@ -19,6 +19,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.slurm_version import Version
 from tests.e2e.conftest import LANE
 from tests.e2e.play_lab import PLACE, Lab
+from tests.place import own_place
 
 BRIDGE, NETWORK = f"br-sps-play{LANE or ''}", f"10.{200 + LANE % 20}"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
@@ -35,7 +36,7 @@ exec sleep 88
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A deployed login node and two configured nodes; what a killed run left is removed first."""
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     with (PLACE / f"lock-playbooks{LANE or ''}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = Lab(PLACE / f"playbooks-{LANE}", BRIDGE, NETWORK)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import LANE, PLACE
 from tests.openstack.harness import Lab, Project, Ssh
+from tests.place import own_place
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,7 @@ def lab() -> Iterator[Lab]:
     """The lab, up, and nothing in it."""
     if os.geteuid() != 0:
         pytest.skip("containers need root")
-    PLACE.mkdir(exist_ok=True)
+    own_place(PLACE)
     keep = os.environ.get("SLURM_POWERSAVE_KEEP_LAB") == "1"
     with (PLACE / f"lock-openstack{LANE or ''}").open("w") as lock:
         # Two runs in one lane would take each other's ports: the second waits for the first.

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import local
+from slurm_powersave.adapters import local, process
+from slurm_powersave.adapters.local_images import LocalImageCloud
 from slurm_powersave.adapters.openstack import names, server_json
+from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
+from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.model.errors import CloudError
@@ -98,3 +101,32 @@ def test_an_id_in_a_state_of_terraform_is_one_or_none(tmp_path: Path, bad: objec
     directory.mkdir(parents=True)
     (directory / "terraform.tfstate").write_text(json.dumps({"version": 4, "resources": [node]}))
     assert terraform.servers("os/1")["n1"].id == ""
+
+
+def test_an_image_is_the_one_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Glance takes "in:" for an operator: the name of one image would lead to another one."""
+    cloud = OpenStackCloud("demo", {})
+    found = [{"id": "i1", "name": "rocky", "status": "active"}]
+    monkeypatch.setattr(cloud._api, "listed", lambda *_, **__: found)
+    assert cloud.image_id("rocky") == "i1"
+    with pytest.raises(CloudError, match="no active image in:rocky"):
+        cloud.image_id("in:rocky")
+
+
+@pytest.mark.parametrize("chosen", [*CHOSEN, "-x", "--flavor=large"])
+def test_a_name_is_no_option_of_the_local_cloud_s_command(
+    monkeypatch: pytest.MonkeyPatch, chosen: str
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "demo"))
+    from local_cloud import cli
+
+    asked: list[list[str]] = []
+    answer = Completed(0, json.dumps({**LOCAL, "tags": ["cluster=demo"]}), "")
+    monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv) or answer)
+    cloud = LocalImageCloud("demo", {"root": "/x"})
+    cloud.rebuild(ID, chosen)
+    cloud.resize(ID, chosen)
+    cloud.create_image_snapshot(ID, chosen, {"a": chosen})
+    words = [argv[argv.index("--root") :] for argv in asked]
+    read = [cli.parser().parse_args(one) for one in words if one[2] in ("begin", "snapshot")]
+    assert [read[0].image, read[1].flavor, read[2].name] == [chosen] * 3

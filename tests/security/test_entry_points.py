@@ -109,30 +109,51 @@ KINDS: dict[str, tuple[dict[str, str], frozenset[str]]] = {
     "YAML": (
         YAML,
         frozenset(
-            {"yaml.load", "yaml.safe_load", "yaml.load_all", "yaml.compose", "yaml.parse", "yaml.SafeLoader"}
+            {"yaml.load", "yaml.safe_load", "yaml.load_all", "yaml.safe_load_all", "yaml.compose"}
+            | {"yaml.compose_all", "yaml.parse", "yaml.scan", "yaml.SafeLoader", "yaml.CSafeLoader"}
+            | {"yaml.Loader", "yaml.CLoader", "yaml.BaseLoader"}
         ),
     ),
     "decoding": (
         DECODING,
         frozenset(
             {".decode", "base64.b64decode", "codecs.getincrementaldecoder", "codecs.decode", "struct.unpack"}
-            | {"binascii.unhexlify", "bytes.fromhex", "urllib.parse.unquote"}
+            | {"binascii.unhexlify", "binascii.a2b_base64", "bytes.fromhex", "bytes.decode", "codecs.open"}
+            | {"base64.urlsafe_b64decode", "base64.decodebytes", "struct.unpack_from", "struct.iter_unpack"}
+            | {"urllib.parse.unquote", "urllib.parse.unquote_plus", "quopri.decodestring", "html.unescape"}
+        ),
+    ),
+    "other formats": (
+        NOBODY,
+        frozenset(
+            {"tomllib.load", "tomllib.loads", "csv.reader", "csv.DictReader", "configparser.ConfigParser"}
+            | {"xml.etree.ElementTree.parse", "xml.etree.ElementTree.fromstring", "plistlib.loads"}
         ),
     ),
     "archives": (ARCHIVES, frozenset({"tarfile.open", "zipfile.ZipFile", "gzip.open", "zlib.decompress"})),
     "regular expressions": (
         PATTERNS,
         frozenset({f"re.{name}" for name in ("compile", "match", "fullmatch", "search", "sub", "split")})
-        | {"re.findall", "re.finditer"},
+        | {"re.findall", "re.finditer", "re.subn"},
     ),
     "programs and their output": (
         PROGRAMS,
         frozenset(
             {f"subprocess.{name}" for name in ("run", "Popen", "call", "check_call", "check_output")}
+            | {"subprocess.getoutput", "subprocess.getstatusoutput", "pty.spawn", "pty.fork"}
+            | {"asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell"}
+            | {f"os.{name}" for name in ("execv", "execve", "execvp", "execvpe", "execl", "execlp", "fork")}
+            | {f"os.{name}" for name in ("spawnv", "spawnve", "spawnvp", "spawnl", "posix_spawn")}
             | {f"slurm_powersave.adapters.process.{name}" for name in ("run", "start_detached")}
         ),
     ),
-    "connections": (CONNECTIONS, frozenset({".recv", "os.read", "socket.create_connection"})),
+    "connections": (
+        CONNECTIONS,
+        frozenset(
+            {".recv", ".recvfrom", ".recvmsg", ".recv_into", ".makefile", "os.read", "os.readv"}
+            | {"socket.create_connection", "urllib.request.urlopen", "http.client.HTTPConnection"}
+        ),
+    ),
     "code": (
         NOBODY,
         frozenset(
@@ -221,6 +242,7 @@ SHOWS = {
     "surfaces/log.py": "an error that nobody expected",
     "adapters/child_output.py": "what ansible-playbook prints",
     "adapters/playbook_run.py": "JSON for the engine, into a file",
+    "surfaces/talk.py": "a question",
 }
 
 
@@ -228,6 +250,8 @@ def test_only_these_modules_write_to_a_terminal() -> None:
     """Each of them makes what it writes printable (test_terminal.py)."""
     wanted = frozenset(
         {"print", "typer.echo", "click.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
+        | {"typer.confirm", "typer.prompt", "click.confirm", "click.prompt", "click.secho", "input"}
+        | {"sys.stdout.buffer.write", "sys.stderr.buffer.write", "traceback.print_exc"}
     )
     wanted |= {"sys.stdout.writelines", "sys.stderr.writelines", "os.write"}
     pipes = {
@@ -246,8 +270,12 @@ import json as j, re, subprocess
 from base64 import b64decode as unpack
 from slurm_powersave.adapters.process import run as start
 j.loads("1"); re.compile("x"); unpack(b""); start([]); b"".decode(); map(eval, []); response.json()
+from tomllib import loads
+from yaml import safe_load_all as read
+from urllib import request
+loads(""); read(""); request.urlopen("")
 """
     (tmp_path / "x.py").write_text(text)
     names = [name for name, _ in calls(tmp_path / "x.py")]
     seen = {kind for kind, (_, wanted) in KINDS.items() if any(uses(name, wanted) for name in names)}
-    assert seen == {"JSON", "regular expressions", "decoding", "programs and their output", "code"}
+    assert seen == set(KINDS) - {"archives"}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.decide import reboot
 from slurm_powersave.engine import deploy
+from slurm_powersave.model.modes import Kind
 from slurm_powersave.testing.world import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +140,22 @@ def test_a_compute_node_s_root_is_slurm_s_root_and_all_pages_say_so() -> None:
             "SECURITY.md",
         ):
             assert what in page, (name, what)
+
+
+def test_who_chooses_the_image_is_told() -> None:
+    """The words of a reboot name any image that the cloud has, and Slurm's root gives them."""
+    node = cluster().desired("n1")
+    said = reboot.wish(
+        "reimage image=another", node, node, images={"default", "another"}, flavors=None, promised=None
+    )
+    assert (said.kind, said.target) == (Kind.REIMAGE, "another")
+    assert "any image that the project may use" in rows()["compute node"][1]
+    assert not any("other images" in cells[2] for cells in rows().values())
+
+
+def test_user_slurm_gets_at_the_munge_key_by_a_job_of_root() -> None:
+    _, can, can_not = rows()["user slurm"]
+    assert "Slurm's root" in can and "on a compute node a job of root reads it" in can_not
 
 
 @pytest.mark.parametrize(

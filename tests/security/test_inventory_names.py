@@ -70,3 +70,20 @@ def test_nodes_that_are_powered_up_are_in_the_inventory(tmp_path: Path) -> None:
     assert played.rc == 0, played.out[-3000:]
     lab.nothing_got_out()
     assert b'"nodename=n1"' in lab.received("head")
+
+
+def test_what_a_slurmd_says_of_itself_powers_nothing_up(tmp_path: Path) -> None:
+    """Its OS may hold a state, and the line of another node."""
+    lab = Lab(tmp_path, nodes=5)
+    off, up = "State=IDLE+CLOUD+POWERED_DOWN ThreadsPerCore=1", "State=ALLOCATED+CLOUD ThreadsPerCore=1"
+    lines = [
+        f"NodeName=n1 OS=Linux {off}",
+        f"NodeName=n2 OS=Linux {off} RealMemory=9 {up}",
+        f"NodeName=n3 OS=Linux RealMemory=9 {up}",
+        "NodeName=n4 OS=Linux",
+        f"NodeName=n3 OS=Linux {off}",
+        f"NodeName=n5 OS=Linux State=IDLE+POWERED_DOWN RealMemory=9 {up}",
+    ]
+    lab.answer("head", {**HONEST, "stdout_lines": lines})
+    assert lab.play("deploy.yml").rc == 0
+    assert b'"nodename=n1"' in lab.received("head")

@@ -4,14 +4,14 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pytest
 
-from slurm_powersave.adapters import slurm_reading
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm
+from slurm_powersave.adapters import process, slurm_reading, slurm_text
+from slurm_powersave.adapters.process import Completed, run
+from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.model.errors import SlurmError
 from tests.slurmctld import Slurmctld, line
 
@@ -42,7 +42,7 @@ SYSTEMS = {
     "a NUL": "Linux\0",
     "an escape": f"\x1b]52;c;aGk=\x07 {IDLE}",
 }
-HARMLESS = {"a NUL", "a carriage return", "other ends of lines"}
+HARMLESS = {"a carriage return", "other ends of lines"}
 """They are in one line with a state of its own that Slurm wrote, or are no state."""
 
 
@@ -183,6 +183,46 @@ def test_a_job_with_strange_nodes_voids_the_reading(hostlist: str) -> None:
     assert snapshot.unreadable == set(HONEST) and not snapshot.nodes
 
 
+def test_a_reason_that_no_program_could_be_given_is_not_read() -> None:
+    """What somebody has set is put back after a reboot: as an argument of scontrol, and through ssh."""
+    end = " Reason=disk\0full [root@2026-11-21T01:02:03]"
+    host = Slurmctld(HONEST | {"n3": line("n3", "IDLE+CLOUD+DRAIN", end=end)})
+    snapshot = ScontrolSlurm(host).snapshot()
+    assert snapshot.unreadable == {"n3"} and len(snapshot.nodes) == 4
+
+
+def test_a_reason_without_end_is_cut_to_what_can_be_put_back() -> None:
+    end = f" Reason={chr(39) * 60_000} [root@2026-11-21T01:02:03]"
+    host = Slurmctld({"n1": line("n1", "IDLE+CLOUD+DRAIN", end=end)})
+    reason = ScontrolSlurm(host).snapshot().nodes["n1"].reason
+    assert 1000 < len(reason) < 10_000 and set(reason) == {"'"}
+    run = ssh_shell(process.run, ["echo"])
+    ScontrolSlurm(run).update_nodes(["n1"], state="DRAIN", reason=reason)
+
+
+@pytest.mark.parametrize("reason", ["a\ud800b", "x" * 200_000])
+def test_an_argument_that_no_program_takes_is_a_refusal_and_ends_nothing(reason: str) -> None:
+    slurm = ScontrolSlurm(ssh_shell(process.run, ["echo"]))
+    with pytest.raises(SlurmError, match="can't be given these arguments"):
+        slurm.update_nodes(["n1"], state="DRAIN", reason=reason)
+
+
+def test_names_that_cannot_be_folded_are_asked_for_in_parts() -> None:
+    """Linux passes no argument of more than 128 KiB; one liar must not make all nodes unreadable."""
+
+    class Host(Slurmctld):
+        def __call__(self, argv: Sequence[str], timeout: float) -> Completed:
+            assert len(argv[2]) < 120_000
+            return super().__call__(argv, timeout)
+
+    names = [f"n{number}-of-the-east-wing" for number in range(6000)]
+    host = Host({name: line(name) for name in names} | {"n7": line("n7", system="x\ny")})
+    slurm = ScontrolSlurm(host, known=tuple(host.nodes))
+    for _ in range(4):
+        snapshot = slurm.snapshot()
+    assert snapshot.unreadable == {"n7"} and len(snapshot.nodes) == 6000
+
+
 def test_hostlists_that_together_name_too_many() -> None:
     class Host(Slurmctld):
         def runs_on(self, job: str, names: object) -> bool:
@@ -247,3 +287,35 @@ def test_hosts_of_jobs_are_names() -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
     first, last = datetime(2026, 11, 28, 13, 23), datetime(2026, 11, 28, 13, 25)
     assert slurm.started_on(first, last) == {"c1"}
+
+
+def given_back(reason: str) -> str:
+    """What becomes of a reason that is read, kept in the journal, and set again by a real program."""
+    end = f" Reason={reason} [root@2026-11-21T01:00:00]"
+    read = slurm_text.parse_node(line("n1", "IDLE+CLOUD+DRAIN", end=end))
+    assert read
+    slurm = ScontrolSlurm(local_shell(lambda argv, timeout: run(["echo", *argv], timeout=timeout)))
+    slurm.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    ssh = ScontrolSlurm(ssh_shell(run, ["echo"]))
+    ssh.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    return read.reason
+
+
+REASONS = {
+    "very many quotes": "'" * 60_000,
+    "very many controls": "\x01" * 60_000,
+    "very many of three bytes": "\u3042" * 60_000,
+}
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS.keys())
+def test_any_reason_can_be_given_back(reason: str) -> None:
+    """A NUL, or more than an argument may have, would end the engine at each try."""
+    assert "\0" not in given_back(reason)
+    assert len(given_back(reason)) <= 4000
+
+
+def test_a_reason_of_an_older_journal_can_be_given_back() -> None:
+    slurm = ScontrolSlurm(local_shell(lambda argv, timeout: run(["true", *argv], timeout=timeout)))
+    slurm.update_nodes(["n1"], reason="a\0b")
+    slurm.reboot(["n1"], reason="a\0b")

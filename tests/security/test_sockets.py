@@ -141,6 +141,17 @@ def test_a_state_directory_of_somebody_else_is_not_written_to(short: Path) -> No
     assert list(state.iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o757, 0o1777])
+def test_a_state_directory_in_which_others_may_write_has_none(short: Path, mode: int) -> None:
+    """Whoever may write there may exchange a directory between our look and ssh's."""
+    state = short / "state"
+    state.mkdir()
+    state.chmod(mode)
+    path = control_path(state)
+    assert state not in path.parents and ours_alone(path.parent)
+    assert list(state.iterdir()) == []
+
+
 def test_a_cluster_that_is_not_there_yet_gets_no_state_directory(short: Path) -> None:
     control_path(short / "state")
     assert not (short / "state").exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.login_node import OTHER, SOURCES, LoginNode, Run
+from tests.security.login_node import OTHER, SOURCES, LoginNode, Run, tree
 
 pytestmark = pytest.mark.root
 MODULE = SOURCES.parent / "roles" / "hooks" / "library" / "hook_files.py"
@@ -215,6 +215,18 @@ def test_a_deploy_changes_nothing_of_root(login_node: LoginNode, attack: Callabl
     assert login_node.unharmed()
     assert json.loads(done.stdout)["failed"], done.stdout
     assert str(login_node.var) in json.loads(done.stdout)["msg"]
+
+
+def test_a_spool_that_is_exchanged_between_two_steps_leads_nowhere(login_node: LoginNode) -> None:
+    """Where its parent is not root's: a link is there when its directories are made, and was not before."""
+    (login_node.etc / "new").mkdir()
+    login_node.before = tree(login_node.etc)
+    os.chown(login_node.var, OTHER.pw_uid, OTHER.pw_gid)
+    shutil.rmtree(login_node.spool)
+    login_node.link(login_node.spool, "../etc")
+    for wanted in directories(login_node)[1:]:
+        assert json.loads(installed(login_node, directories=[wanted]).stdout)["failed"]
+    assert login_node.unharmed()
 
 
 def test_a_deploy_lays_out_and_mends_a_spool(login_node: LoginNode) -> None:

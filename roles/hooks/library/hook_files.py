@@ -80,6 +80,7 @@ def above(path, make):
     Every directory on the way is root's, and nobody else may write there; but the last may be another user's,
     who decides what is in it.
     """
+    links_of_root(os.path.dirname(path))
     parent = os.path.realpath(os.path.dirname(path))
     handle = os.open("/", DIRECTORY)
     try:
@@ -98,6 +99,19 @@ def above(path, make):
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def links_of_root(path):
+    """See that each link on the way is root's: whoever owns a directory decides what is in it, and when."""
+    way = [name for name in path.split("/") if name]
+    for number in range(len(way)):
+        above_it = "/" + "/".join(way[:number])
+        try:
+            owner = os.stat(above_it).st_uid
+        except FileNotFoundError:
+            return
+        if owner != 0:
+            raise Unsafe(f"{above_it} must be a directory of root")
 
 
 def entered(handle, name, make):

@@ -107,5 +107,5 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
             boot_id = matching(BOOT_ID, found.get("boot_id"))
             return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id)
         return found if isinstance(found, dict) and "ok" in found else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

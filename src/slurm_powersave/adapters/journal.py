@@ -255,7 +255,7 @@ class SqliteJournal(Requests):
     def save_flavor_rest(self, rest: FlavorRest) -> None:
         """Record that a flavor rests."""
         with self._write() as db:
-            values = (rest.cloud, rest.zone, rest.flavor, rest.until, rest.text)
+            values = (rest.cloud, rest.zone, rest.flavor, rest.until, printable(rest.text))
             db.execute("INSERT OR REPLACE INTO flavor_rests VALUES (?,?,?,?,?)", values)
 
     def drop_flavor_rest(self, cloud: str, zone: str, flavor: str) -> None:

@@ -3,6 +3,7 @@
 from slurm_powersave.adapters import journal_rows
 from slurm_powersave.adapters.journal_db import Database
 from slurm_powersave.model.nodes import Request
+from slurm_powersave.model.printable import storable
 
 _READ = (
     "SELECT id, mode, hostlist, time, source, job_id, features, substr(resume_file, 1, 1000) AS resume_file"
@@ -10,7 +11,7 @@ _READ = (
 )
 """A resume file has up to 1 MiB, and nobody needs more than to see that there was one."""
 _RESUME_FILES = 256 << 20
-"""Characters of all resume files together that are kept; the oldest go first."""
+"""Bytes of all resume files together that are kept; the oldest go first."""
 _HOSTLIST = 1000
 """Characters of a hostlist that are kept of an old request: its nodes have operations of their own."""
 
@@ -27,12 +28,12 @@ class Requests(Database):
                 (
                     request.id,
                     request.mode,
-                    request.hostlist,
+                    storable(request.hostlist),
                     request.time,
                     request.source,
                     request.job_id,
-                    request.features,
-                    request.resume_file,
+                    storable(request.features),
+                    storable(request.resume_file),
                     received,
                 ),
             )
@@ -79,15 +80,21 @@ class Requests(Database):
             )
             db.execute(
                 f"UPDATE requests SET resume_file = '', hostlist = substr(hostlist, 1, {_HOSTLIST})"
-                f" WHERE received < ? AND (resume_file <> '' OR length(hostlist) > {_HOSTLIST}) AND {ended}",
+                f" WHERE received < ? AND (resume_file <> '' OR {_size('hostlist')} > {_HOSTLIST})"
+                f" AND {ended}",
                 (before,),
             )
             kept = 0
             sizes = db.execute(
-                "SELECT id, length(resume_file) AS size FROM requests"
+                f"SELECT id, {_size('resume_file')} AS size FROM requests"
                 f" WHERE resume_file <> '' AND {ended} ORDER BY received DESC"
             ).fetchall()
             for row in sizes:
                 kept += row["size"]
                 if kept > _RESUME_FILES:
                     db.execute("UPDATE requests SET resume_file = '' WHERE id = ?", (row["id"],))
+
+
+def _size(column: str) -> str:
+    """Return the SQL for a text's bytes; length() of a text ends before its first NUL."""
+    return f"length(CAST({column} AS BLOB))"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.adapters import process
+from slurm_powersave.adapters.answers import read_as_told
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.images import CLUSTER
@@ -52,20 +53,24 @@ class LocalCloud:
         # The cloud hears of the aliases with its first apply.
         self._names: set[str] = set(settings.get("images") or ())
 
+    @read_as_told
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state."""
         return [_server(found) for found in self._ask(READ_TIMEOUT, "list", "--tag", self._tag) or []]
 
+    @read_as_told
     def server(self, server_id: str) -> Server | None:
         """Read one server; None when it is gone, or is not our cluster's."""
         found = self._ask(READ_TIMEOUT, "show", server_id)
         return _server(found) if found and self._tag in found["tags"] else None
 
+    @read_as_told
     def delete(self, server_id: str) -> None:
         """Delete by id and return when it is gone; refused for a server without our cluster's tag."""
         if self._ours(server_id):
             self._ask(CHANGE_TIMEOUT, "delete", server_id)
 
+    @read_as_told
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
         found = self._ask(READ_TIMEOUT, "flavors") or {}
@@ -74,10 +79,12 @@ class LocalCloud:
             for name, size in found.items()
         }
 
+    @read_as_told
     def images(self) -> frozenset[str]:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
 
+    @read_as_told
     def leftovers(self) -> Sequence[Leftover]:
         """List our servers, the bridge (a cloud has one), and the snapshots that we have made."""
         found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
@@ -101,6 +108,7 @@ class LocalCloud:
         """Return nothing: this machine is the only limit."""
         return {}
 
+    @read_as_told
     def facts(self) -> CloudFacts:
         """Read the little that there is for the pre-flight: no network, quota or key pair of its own."""
         asked = (f"local cloud in {self._root}",)
@@ -140,11 +148,11 @@ class LocalCloud:
 
     def rebuild(self, server_id: str, image: str) -> None:
         """Give a server a fresh disk of an image."""
-        self._begin(server_id, "rebuild", server_id, "--image", image)
+        self._begin(server_id, "rebuild", server_id, f"--image={image}")
 
     def resize(self, server_id: str, flavor: str) -> None:
         """Boot a server with another flavor's limits: same disk."""
-        self._begin(server_id, "resize", server_id, "--flavor", flavor)
+        self._begin(server_id, "resize", server_id, f"--flavor={flavor}")
 
     def _begin(self, server_id: str, *verb: str) -> None:
         """Start a verb that takes seconds; it goes on when we are gone, the server's status tells how far."""
@@ -167,7 +175,7 @@ class LocalCloud:
         where = f"local cloud, {verb[0]}"
         try:
             answer = json.loads(done.out)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CloudError(
                 "the local cloud did not answer",
                 where=where,
@@ -195,7 +203,7 @@ def _server(found: Mapping[str, Any]) -> Server:
         address=address(found["address"]),
         image=chosen_name(found["image"]),
         flavor=chosen_name(found["flavor"]),
-        tags=frozenset(found["tags"]),
-        host_key=found["host_key"],
-        fault=found["fault"],
+        tags=frozenset(tag for tag in found["tags"] if isinstance(tag, str)),
+        host_key=str(found["host_key"] or ""),
+        fault=str(found["fault"] or ""),
     )

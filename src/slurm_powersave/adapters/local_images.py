@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from slurm_powersave.adapters.answers import read_as_told
 from slurm_powersave.adapters.local import CHANGE_TIMEOUT, READ_TIMEOUT, LocalCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.images import CLUSTER, Image
@@ -11,6 +12,7 @@ from slurm_powersave.model.nodes import Server
 class LocalImageCloud(LocalCloud):
     """Implements ports.ImageCloud. Its calls return when all is done: the cloud is on this machine."""
 
+    @read_as_told
     def create_server(
         self,
         name: str,
@@ -35,11 +37,13 @@ class LocalImageCloud(LocalCloud):
         words += [f"--tag={tag}" for tag in sorted({"slurm-powersave", self._tag, *tags})]
         return str(self._ask(CHANGE_TIMEOUT, "create", *words)["id"])
 
+    @read_as_told
     def stop_server(self, server_id: str) -> None:
         """Power a server off in good order."""
         self._mine(server_id)
         self._ask(CHANGE_TIMEOUT, "stop", server_id)
 
+    @read_as_told
     def list_images(self) -> Sequence[Image]:
         """List the cluster file's aliases, what is in the image cache, and the snapshots."""
         made = {found["name"]: found for found in self._ask(READ_TIMEOUT, "snapshots")}
@@ -53,12 +57,14 @@ class LocalImageCloud(LocalCloud):
             )
         return listed
 
+    @read_as_told
     def create_image_snapshot(self, server_id: str, name: str, properties: Mapping[str, str]) -> None:
         """Copy a server's disk; a running one's, too."""
         self._mine(server_id)
         marked = {**properties, CLUSTER: self._tag.removeprefix("cluster=")}
-        self._ask(CHANGE_TIMEOUT, "snapshot", server_id, "--name", name, "--live", *_words(marked))
+        self._ask(CHANGE_TIMEOUT, "snapshot", server_id, f"--name={name}", "--live", *_words(marked))
 
+    @read_as_told
     def update_image_properties(self, name: str, properties: Mapping[str, str]) -> None:
         """Change properties of an image of ours."""
         if not self._has(name):
@@ -67,6 +73,7 @@ class LocalImageCloud(LocalCloud):
             )
         self._ask(READ_TIMEOUT, "image-set", name, *_words(properties))
 
+    @read_as_told
     def delete_image(self, name: str) -> None:
         """Delete an image of ours."""
         if self._has(name):

@@ -7,6 +7,7 @@ of its own it finishes.
 """
 
 import ctypes
+import errno
 import os
 import selectors
 import signal
@@ -53,6 +54,8 @@ def run(
 ) -> Completed:
     """Run a command to its end, at most `timeout` seconds and up to `limit` bytes of output and errors.
 
+    Arguments that no program can be given (a NUL, more than Linux passes on) are a failure like any other.
+
     Raises:
         MissingToolError: the program does not exist or may not be run.
     """
@@ -67,7 +70,11 @@ def run(
             bufsize=0,
             start_new_session=True,
         )
+    except ValueError as error:
+        return Completed(None, "", f"{argv[0]} can't be given these arguments: {error}")
     except OSError as error:
+        if error.errno == errno.E2BIG:
+            return Completed(None, "", f"{argv[0]} can't be given these arguments: {error.strerror}")
         raise _missing(argv[0], error) from error
     with _Talk(process, (stdin or "").encode()) as talk:
         why = talk.until(time.monotonic() + timeout, limit)

@@ -128,7 +128,8 @@ class ScontrolSlurm:
         return frozenset(name for name in hosts if NODE_NAME.fullmatch(name))
 
     def _run(self, argv: Sequence[str], what: str) -> str:
-        return _checked(self._shell(argv, self._timeout), what)
+        # What a journal holds was somebody's word once; nothing can be started with a NUL in it.
+        return _checked(self._shell([word.replace("\0", " ") for word in argv], self._timeout), what)
 
 
 def _checked(done: Completed, what: str) -> str:

@@ -42,6 +42,8 @@ _SECONDS = 5.0
 """For how long one reading goes on to ask."""
 _AGAIN = 10.0
 """Seconds after which an unreadable node is asked for again."""
+_EXPRESSION = 40_000
+"""Characters of a hostlist of one question, which has it twice; Linux takes 128 KiB in an argument."""
 _SINGLY = 4
 """Unreadable nodes that one reading asks for again."""
 
@@ -130,8 +132,9 @@ class Reader:
         """Tell whether slurmctld knows these nodes; no other node speaks when they are asked for by name."""
         if not names:
             return True
-        answer = self._about(sorted(names), ())
-        return not answer.odd and answer.nodes.nodes.keys() == set(names)
+        asked, *more = _small(sorted(names))
+        answer = self._about(asked, ())
+        return not more and not answer.odd and answer.nodes.nodes.keys() == set(names)
 
     def _some(self, nodes: Sequence[str], jobs: Sequence[int]) -> _Found:
         found, now = _Found(), time.monotonic()
@@ -161,7 +164,8 @@ class Reader:
         rest = wanted - {name for part in known for name in part}
         others = [[name for name in part if name not in wanted] for part in self._parts]
         self._parts = [part for part in others if part]
-        return [part for part in ([name for name in nodes if name in rest], *known) if part]
+        found = [part for part in ([name for name in nodes if name in rest], *known) if part]
+        return [small for part in found for small in _small(part)]
 
     def _part(self, part: list[str], jobs: Sequence[int], found: _Found) -> list[list[str]]:
         """Ask for some nodes; return in which parts they have to be asked for again."""
@@ -233,6 +237,15 @@ class Reader:
         if codes[1] != "0" and not again:
             raise _failed(done, "Slurm could not read jobs")
         return _Answer(nodes, read_jobs("" if again else texts[0]), texts[1]), again
+
+
+def _small(names: list[str]) -> list[list[str]]:
+    """Cut a list of nodes so that each part fits into a question: not all names can be folded well."""
+    unfolded = sum(len(name) + 1 for name in names)
+    if len(names) < 2 or unfolded <= _EXPRESSION or len(fold(names)) <= _EXPRESSION:
+        return [names]
+    half = len(names) // 2
+    return [*_small(names[:half]), *_small(names[half:])]
 
 
 def _failed(done: Completed, what: str) -> SlurmError:

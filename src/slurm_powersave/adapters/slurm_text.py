@@ -40,6 +40,8 @@ _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _JOB = re.compile(r"([0-9]{1,10})\|([A-Z_]{1,40})\|([^|]*)\|(.*)", re.ASCII)
 _REASON = 1000
 """Characters that are kept of why a job waits."""
+_NODE_REASON = 4000
+"""Characters that are kept of a node's Reason: it may be put back, as an argument."""
 _NO_NODES = "No nodes in the system"
 
 
@@ -87,7 +89,8 @@ def shown(text: str) -> str:
 
 def parse_node(line: str) -> SlurmNode | None:
     """Read a line of `scontrol -o show node`; None for a line that is none."""
-    if len(line) > LONGEST or not line.startswith(_NODE):
+    # Slurm's texts end before a NUL; and a reason that is put back is an argument, which can't hold one.
+    if len(line) > LONGEST or not line.startswith(_NODE) or "\0" in line:
         return None
     name = line.removeprefix(_NODE).partition(" ")[0]
     places = list(_STATE.finditer(line))
@@ -102,7 +105,7 @@ def parse_node(line: str) -> SlurmNode | None:
     return SlurmNode(
         name,
         frozenset(state["flags"].split("+")),
-        reason,
+        reason[:_NODE_REASON],
         who,
         _boot_time(_value(numbers, "BootTime")),
         _comment(rest, f"{before} {numbers}"),

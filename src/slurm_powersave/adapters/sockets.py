@@ -29,7 +29,9 @@ def directory(state: Path, wanted: Path) -> Path:
         ConfigError: somebody has put something else in its place.
     """
     try:
-        ours = state.stat().st_uid == os.geteuid()
+        found = state.stat()
+        # Who may write in it may put another directory in the place of ours, after we have looked.
+        ours = found.st_uid == os.geteuid() and not found.st_mode & 0o022
     except OSError:
         ours = False
     if not ours or len(os.fsencode(wanted)) > LONGEST:

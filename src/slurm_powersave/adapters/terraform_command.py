@@ -126,10 +126,11 @@ def diagnostics(lines: Iterable[str]) -> list[tuple[str, str]]:
         event = parse_line(line)
         if event.get("type") != "diagnostic":
             continue
-        diagnostic = event.get("diagnostic", {})
-        if diagnostic.get("severity") == "error":
-            text = ": ".join(t for t in (diagnostic.get("summary"), diagnostic.get("detail")) if t)
-            found.append((diagnostic.get("address", ""), " ".join(text.split())))
+        diagnostic = event.get("diagnostic")
+        if isinstance(diagnostic, dict) and diagnostic.get("severity") == "error":
+            words = [diagnostic.get(key) for key in ("summary", "detail")]
+            text = ": ".join(str(word) for word in words if word)
+            found.append((str(diagnostic.get("address") or ""), " ".join(text.split())))
     return found
 
 
@@ -137,7 +138,7 @@ def parse_line(line: str) -> Mapping[str, Any]:
     """Parse one line of -json output; what is not JSON (a crash's text) is an empty event."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
 

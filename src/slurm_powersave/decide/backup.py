@@ -7,17 +7,21 @@ below logs/ are for people.
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from slurm_powersave.model.errors import ConfigError, RefusedError
+from slurm_powersave.model.outside_text import VERSION, is_chosen_name, matching
 
 FORMAT = 1
 MANIFEST, CLUSTER_FILE, STATE, LOGS = "manifest.json", "cluster.yml", "state/", "logs/"
 _KEPT = ("applied.json", "known_hosts", "keys/", "inventory/", "terraform/")
 """What of the state directory is copied as it is; the journal is copied by SQLite."""
+_LONGEST = 1000
+"""Characters of a member's name; each / in it is a directory to be made."""
+_YEAR_10000 = 253_402_300_800
 _LEFT = re.compile(r"/\.terraform/|/plan-[^/]*/|\.lock\.info$|\.tfstate\.backup$|\.new$")
 """What Terraform makes anew, and what is there for a moment only."""
 
@@ -65,16 +69,51 @@ def parse(text: str, where: str) -> Manifest:
     try:
         found: dict[str, Any] = json.loads(text)
         del found["date"]
-        if int(found["format"]) > FORMAT:
+        if not _is_count(found["format"]):
+            raise TypeError(found["format"])
+        if found["format"] > FORMAT:
             raise ConfigError(
                 f"a backup of format {found['format']}; this version reads format {FORMAT}",
                 where=where,
                 todo=f"Use slurm-powersave {found.get('version')} or later.",
             )
         members = {str(name): Member(**member) for name, member in found.pop("members").items()}
-        return Manifest(**found, members=members)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest(**found, members=members)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError("not a backup of slurm-powersave", where=where, why=repr(error)) from None
+    if wrong := [name for name, fits in _FORMS.items() if not fits(getattr(manifest, name))]:
+        why = f"its manifest has no {wrong[0]} that can be right"
+        raise ConfigError("not a backup of slurm-powersave", where=where, why=why)
+    return manifest
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < _YEAR_10000
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST
+
+
+def _are_members(value: Mapping[str, Member]) -> bool:
+    return all(_is_count(member.size) and isinstance(member.sha256, str) for member in value.values())
+
+
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "cluster": is_chosen_name,
+    "created": _is_time,
+    "version": lambda value: bool(matching(VERSION, value)),
+    "journal": _is_count,
+    "host": is_chosen_name,
+    "cluster_file": _is_path,
+    "state_dir": _is_path,
+    "members": _are_members,
+}
+"""What a manifest says, and how it is told whether it can be that: a backup is somebody's file."""
 
 
 def belongs(path: str) -> bool:
@@ -89,6 +128,8 @@ def is_safe(name: str) -> bool:
         not path.is_absolute()
         and ".." not in path.parts
         and str(path) == name
+        and "\0" not in name
+        and len(name) <= _LONGEST
         and (name == CLUSTER_FILE or name.startswith((STATE, LOGS)))
     )
 

@@ -16,6 +16,7 @@ _ACTS = (
 )
 _CHARACTER = re.compile(f"[{_ACTS}]")
 _BUT_LINES = re.compile(rf"(?![\n\t])[{_ACTS}]")
+_HALF = re.compile(r"[\ud800-\udfff]")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -33,6 +34,11 @@ def paragraph(text: str) -> str:
     """Do the same, and indent all lines but the first: none of them looks like a message of its own."""
     first, *rest = printable_lines(text).split("\n")
     return "\n".join([first, *(line if not line or line.startswith("  ") else f"  {line}" for line in rest)])
+
+
+def storable(text: str) -> str:
+    """Leave a text as it is but for halves of characters (lone surrogates), which no database takes."""
+    return _HALF.sub(_escape, text)
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

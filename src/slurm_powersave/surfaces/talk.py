@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slurm_powersave.model.printable import printable
 from slurm_powersave.surfaces import render
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def confirm(question: str, yes: bool) -> bool:
     if not sys.stdin.isatty():
         render.note(f"{question} There is no terminal to answer on; --yes answers yes.")
         return False
-    return typer.confirm(question, err=True)
+    return typer.confirm(printable(question), err=True)
 
 
 @contextmanager

@@ -37,6 +37,13 @@ SERVICES="mariadb epmd rabbitmq memcached keystone placement glance neutron nova
 # No proxy may come between services on loopback.
 export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}" no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
 
+# Everybody knows /tmp/oslab, and may make something in its place: what is written there must not be led elsewhere.
+own_dir() {
+  mkdir -p -m 755 "$OSLAB_DIR"
+  [ -z "$(find "$OSLAB_DIR" -maxdepth 0 \( ! -type d -o ! -user "$(id -u)" -o -perm /022 \))" ] \
+    || die "$OSLAB_DIR is not ours alone: find out who made it, and remove it"
+}
+
 say() { awk -v a="${T0:-0}" -v b="$(date +%s.%N)" -v m="$*" 'BEGIN{printf "%7.1fs %s\n", b-a, m}'; }
 die() { echo "oslab: $*" >&2; exit 1; }
 

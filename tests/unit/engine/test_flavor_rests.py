@@ -39,6 +39,16 @@ def test_the_next_flavor_is_tried_and_the_job_waits_on() -> None:
     assert_at_rest(w)
 
 
+@pytest.mark.parametrize("more", ["\ud800", "\0", "\x1b[2J"])
+def test_what_the_cloud_says_of_it_is_journalled_whatever_it_is(more: str) -> None:
+    w = world()
+    w.cloud.error_faults["n1"] = NO_ROOM + more
+    w.slurm.submit("n1")
+    w.run(60)
+    texts = [rest.text for rest in w.journal.flavor_rests()]
+    assert texts and all(text.startswith(NO_ROOM) and text.isprintable() for text in texts)
+
+
 def test_others_of_the_same_apply_are_not_disturbed() -> None:
     """n1's second try runs in another shard while the first apply still waits for n2."""
     w = world()

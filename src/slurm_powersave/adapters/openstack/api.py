@@ -126,7 +126,7 @@ class Api:
             return None
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CloudError("the cloud's answer is no JSON", where=where, why=str(error)) from error
 
     def account(self) -> Account:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from slurm_powersave.adapters.answers import read_as_told
 from slurm_powersave.adapters.openstack import (
     console,
     facts,
@@ -44,6 +45,7 @@ class OpenStackCloud:
         self._faults: Mapping[str, Any] = {}
         """Why servers failed whose fault is not in the listing, by id."""
 
+    @read_as_told
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state; without host keys."""
         listed = self._api.listed("compute", "/servers/detail", tags=self._tag)
@@ -66,6 +68,7 @@ class OpenStackCloud:
         self._faults = faults
         return [{**one, "fault": faults[one["id"]]} if one["id"] in faults else one for one in found]
 
+    @read_as_told
     def server(self, server_id: str) -> Server | None:
         """Read one server, with its host key once it is ACTIVE; None when it is gone or not our cluster's."""
         found = self._find(server_id)
@@ -97,6 +100,7 @@ class OpenStackCloud:
         fault = told.fault or ("" if key else refusal)
         return replace(told, host_key=key, later_keys=tuple(later), fault=fault)
 
+    @read_as_told
     def delete(self, server_id: str) -> None:
         """Ask for a deletion by id; refused for a server without our cluster's tag, or with a lock.
 
@@ -116,10 +120,12 @@ class OpenStackCloud:
             if error.status != 404:
                 raise
 
+    @read_as_told
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
         return self._names.flavors()
 
+    @read_as_told
     def images(self) -> frozenset[str]:
         """Read the names of the images that servers can be made from; an ambiguous name is shown as ids."""
         found = self._names.images()
@@ -127,35 +133,43 @@ class OpenStackCloud:
         names = self._names.image_names(active)
         return frozenset(names[one] for one in active)
 
+    @read_as_told
     def image_id(self, name: str) -> str:
         """Return the id of an image."""
         return self._names.image_id(name)
 
+    @read_as_told
     def flavor_id(self, name: str) -> str:
         """Return the id of a flavor."""
         return self._names.flavor_id(name)
 
+    @read_as_told
     def quota(self) -> Mapping[str, Limit]:
         """Read Nova's limits and what the whole project uses of them."""
         return limits.compute(self._api)
 
+    @read_as_told
     def leftovers(self) -> Sequence[Leftover]:
         """List all that is our cluster's."""
         servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
         return [*servers, *leftovers.beside_servers(self._api, self._cluster, self._names.images())]
 
+    @read_as_told
     def facts(self) -> CloudFacts:
         """Read what the pre-flight needs."""
         return facts.read(self._api, self._cluster)
 
+    @read_as_told
     def reboot(self, server_id: str) -> None:
         """Boot a server again (HARD: a guest that hangs is no obstacle): same disk."""
         self._change(server_id, {"reboot": {"type": "HARD"}})
 
+    @read_as_told
     def rebuild(self, server_id: str, image: str) -> None:
         """Give a server a fresh disk of an image."""
         self._change(server_id, {"rebuild": {"imageRef": self.image_id(image)}})
 
+    @read_as_told
     def resize(self, server_id: str, flavor: str) -> None:
         """Give a server another flavor; `servers` and `server` confirm it when it has come so far."""
         flavor_id = self.flavor_id(flavor)

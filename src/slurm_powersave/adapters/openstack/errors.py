@@ -1,6 +1,7 @@
 """What went wrong between us and an OpenStack API, as values with a class."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ def message(text: str) -> str:
     """Find what a body says: the services wrap it in JSON, each otherwise; proxies answer in HTML."""
     try:
         found = _message(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = re.sub(r"<(title|style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.I | re.S)
     return _short(found)
 
@@ -116,7 +117,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
             seconds = parsedate_to_datetime(given).timestamp() - time.time()
         except ValueError:
             return 0.0
-    return min(max(seconds, 0.0), LONGEST_WAIT)
+    # No comparison is true of NaN: the service would never be asked again.
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from slurm_powersave.adapters.answers import read_as_told
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.names import shown
 from slurm_powersave.model.errors import CloudError, FailureClass
@@ -21,6 +22,7 @@ class OpenStackImageCloud(OpenStackCloud):
     found by our cluster's tag, or by the name slurm-powersave-CLUSTER where the API knows no tags.
     """
 
+    @read_as_told
     def create_server(
         self,
         name: str,
@@ -71,17 +73,20 @@ class OpenStackImageCloud(OpenStackCloud):
             todo="Run `slurm-powersave deploy`: it makes the key pair.",
         )
 
+    @read_as_told
     def stop_server(self, server_id: str) -> None:
         """Ask it to power off in good order."""
         if self._mine(server_id).get("status") != "SHUTOFF":
             self._act(server_id, {"os-stop": None})
 
+    @read_as_told
     def list_images(self) -> Sequence[Image]:
         """List all images, in any status, whoever's."""
         found = self._names.images()
         names = shown(found)
         return [_image(one, names[str(one["id"])]) for one in found]
 
+    @read_as_told
     def create_image_snapshot(self, server_id: str, name: str, properties: Mapping[str, str]) -> None:
         """Make an image of a server's disk; Nova gives it the properties of the server's own image, too."""
         self._mine(server_id)
@@ -89,6 +94,7 @@ class OpenStackImageCloud(OpenStackCloud):
         self._act(server_id, {"createImage": {"name": name, "metadata": ours}})
         self._names.forget()
 
+    @read_as_told
     def update_image_properties(self, name: str, properties: Mapping[str, str]) -> None:
         """Add or replace properties of an image of ours."""
         found = self._of_ours(name)
@@ -102,6 +108,7 @@ class OpenStackImageCloud(OpenStackCloud):
         ]
         self._api.ask("PATCH", "image", f"/images/{found['id']}", body=changes, headers=_PATCH)
 
+    @read_as_told
     def delete_image(self, name: str) -> None:
         """Delete an image of ours."""
         found = self._of_ours(name)

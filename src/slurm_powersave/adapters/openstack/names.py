@@ -30,7 +30,9 @@ class Names:
         Raises:
             CloudError: there is none, or several have this name (class CONFIG).
         """
-        found = self._api.listed("image", "/images", name=name)
+        # Glance reads a name that begins with "in:" as a list of names.
+        listed = self._api.listed("image", "/images", name=name)
+        found = [image for image in listed if image.get("name") == name]
         if not found and _is_id(name) and (one := self._api.find("image", f"/images/{name}")):
             found = [one]
         active = [str(image["id"]) for image in found if image.get("status") == "active"]
