@@ -18,6 +18,10 @@ resource "openstack_networking_network_v2" "cluster" {
   count = local.own_network ? 1 : 0
   name  = var.name
   tags  = local.tags
+
+  lifecycle {
+    prevent_destroy = true # clusters have their nodes in it; docs/how-to/control-host.md says how to take it away
+  }
 }
 
 resource "openstack_networking_subnet_v2" "cluster" {
@@ -103,7 +107,8 @@ resource "openstack_compute_instance_v2" "control" {
   # Journal, keys and Terraform's states of the cluster are on its disk. A newer image of the same name, or a newer
   # bootstrap, must not make it anew.
   lifecycle {
-    ignore_changes = [image_id, image_name, user_data, key_pair]
+    ignore_changes  = [image_id, image_name, user_data, key_pair]
+    prevent_destroy = true # docs/how-to/control-host.md says how to take it away
   }
 
   # Its packages come over the router.

@@ -43,7 +43,7 @@ clouds:
       subnet: {network}.0.0/16
       images: {{default: {image}, newer: {image}}}
 terraform: {{binary: {terraform}, cli_config: ./mirror/terraform.rc}}
-login: {{name: {name}-login, cloud: local, address: {network}.0.10, image: default, flavor: login}}
+login: {{name: {name}-login, cloud: local, address: {network}.0.{login}, image: default, flavor: login}}
 node_pools:
   - name: compute
     nodes: {name}-[1-6]
@@ -120,10 +120,12 @@ class Live:
         terraform: str = "terraform",
         image: str = "default",
         reboot_from_controller: bool = True,
+        login: int = 10,
     ) -> None:
         """Write the cluster file; what was deployed is not touched.
 
-        `image` is the pool's: default or newer, the same under two names.
+        `image` is the pool's: default or newer, the same under two names. `login` is the last part of the
+        login node's address.
         """
         text = CLUSTER_FILE.format(
             checkout=CHECKOUT,
@@ -137,6 +139,7 @@ class Live:
             suspend_time=suspend_time,
             terraform=terraform,
             reboot_from_controller=str(reboot_from_controller).lower(),
+            login=login,
         )
         self.file.write_text(text)
 

@@ -173,6 +173,45 @@ def test_deploy_again_changes_nothing(live: Live) -> None:
     assert re.search(r"changed=0 ", text), text[-2000:]
 
 
+def test_another_login_address_takes_nothing_away(live: Live) -> None:
+    """Seen on this chain: the login node was replaced, and a node with a job got a new server."""
+    job = live.sbatch("-w e2e-1", "sleep 600")
+    live.wait("the job runs", lambda: live.job(job).get("JobState") == "RUNNING" and live.up("e2e-1"), 60)
+    servers, boots = live.cloud("list"), live.boots("e2e-1")
+    state = (live.root / "state/terraform/base/terraform.tfstate").read_bytes()
+    live.write(login=99)
+    try:
+        text = live.command("deploy", "--yes", rc=7, timeout=120)
+        assert f"localcloud_server.login ({live.name}-login, " in text
+        address = f'from "{live.network}.0.10" to "{live.network}.0.99" (login.address)'
+        assert f"would be replaced: network[0].fixed_ip_v4 {address}" in text
+        assert f"deploy --replace-login {live.name}-login" in text
+        words = ("deploy", "--yes", "--replace-login", f"{live.name}-login")
+        assert f"jobs are queued or running: {job}" in live.command(*words, rc=7, timeout=120)
+        assert "No changes" in live.command("terraform", "plan")
+        live.job_done(live.sbatch("-w e2e-2"), 60)
+    finally:
+        live.write()
+    assert (live.root / "state/terraform/base/terraform.tfstate").read_bytes() == state
+    assert live.boots("e2e-1") == boots and live.job(job)["JobState"] == "RUNNING"
+    there = {server["id"] for server in live.cloud("list")}
+    assert there >= {server["id"] for server in servers}
+    live.login(f"scancel {job}")
+
+
+@pytest.mark.slow
+def test_the_login_node_is_replaced_by_its_name_alone(live: Live) -> None:
+    before = {server["name"]: server["id"] for server in live.cloud("list")}
+    live.stop_engine()
+    live.command("deploy", "--yes", "--replace-login", "e2e-1", rc=2, timeout=60)
+    live.command("deploy", "--yes", "--replace-login", f"{live.name}-login", timeout=300)
+    after = {server["name"]: server["id"] for server in live.cloud("list")}
+    assert after.keys() == before.keys() and after != before
+    assert "No changes" in live.command("terraform", "plan")
+    live.start_engine()
+    live.job_done(live.sbatch("-w e2e-1"), 60)
+
+
 def test_login_host_that_can_not_be_reached_is_told(live: Live) -> None:
     live.cut_network(True)
     try:

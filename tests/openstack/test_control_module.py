@@ -60,6 +60,11 @@ def test_a_control_host_comes_and_goes(lab: Lab, project: Project, ssh: Ssh) -> 
     assert secret not in str(admin)
     assert secret in (module.directory / "terraform.tfstate").read_text(), "as the documentation says"
 
+    refused = module.run("destroy", "-auto-approve", "-input=false", rc=1)
+    assert "Instance cannot be destroyed" in refused
+    main = module.directory / "main.tf"
+    lines = main.read_text().splitlines(keepends=True)
+    main.write_text("".join(line for line in lines if "prevent_destroy" not in line))
     module.run("destroy", "-auto-approve", "-input=false")
     assert project.left() == {}
     assert list(project.cloud.identity.application_credentials(user)) == []

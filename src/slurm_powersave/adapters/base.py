@@ -3,8 +3,8 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,21 @@ class Planned:
     """As `terraform show` words it for a person; empty if it would do nothing."""
     actions: Mapping[str, int]
     """Action (create, update, delete, replace) -> how many resources."""
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The JSON of `terraform show -json`: what decide/base_plan.py judges."""
 
     @property
     def words(self) -> str:
         """Say what it would do."""
         return ", ".join(f"{count} to {word}" for word, count in sorted(self.actions.items())) or "no changes"
+
+
+@dataclass(frozen=True)
+class Held:
+    """One object that a state holds."""
+
+    address: str
+    attributes: Mapping[str, Any]
 
 
 class State:
@@ -47,6 +57,27 @@ class State:
         if not (self.directory / ".terraform.lock.hcl").exists():
             self.init()
 
+    def files(self) -> Mapping[Path, str]:
+        """Read the root module and its variables as they are there; none before the first `lay_out`."""
+        return {path: path.read_text() for path in self._sources()}
+
+    def put_back(self, files: Mapping[Path, str]) -> None:
+        """Undo `lay_out` where nothing was applied: a person's own `terraform plan` there says "No changes".
+
+        Before the first apply there is nothing to agree with, so what was laid out may stay.
+        """
+        if not files:
+            return
+        for path in self._sources():
+            if path not in files:
+                path.unlink()
+        for path, content in files.items():
+            if not path.exists() or path.read_text() != content:
+                write_synced(path, content)
+
+    def _sources(self) -> list[Path]:
+        return [path for pattern in ("*.tf", "*.auto.tfvars.json") for path in self.directory.glob(pattern)]
+
     def init(self) -> None:
         """Run `terraform init`.
 
@@ -55,14 +86,14 @@ class State:
         """
         self._run(self._command.init(), "init")
 
-    def plan(self, *, destroy: bool = False) -> Planned:
-        """Make a plan, with a refresh.
+    def plan(self, *, destroy: bool = False, replace: Sequence[str] = ()) -> Planned:
+        """Make a plan, with a refresh; `replace` are addresses that are to be made anew.
 
         Raises:
             TerraformError: Terraform's own words.
         """
         out = Path(tempfile.mkdtemp(prefix="plan-", dir=self.directory)) / "tfplan"
-        self._run(self._command.plan(out, refresh=True, destroy=destroy), "plan")
+        self._run(self._command.plan(out, refresh=True, destroy=destroy, replace=replace), "plan")
         plan = json.loads(self._run(self._command.show(out), "show").out)
         actions: dict[str, int] = {}
         for change in plan.get("resource_changes", []):
@@ -71,7 +102,7 @@ class State:
                 word = "replace" if len(words) > 1 else str(words[0])
                 actions[word] = actions.get(word, 0) + 1
         text = self._run(self._command.show_text(out), "show").out if actions else ""
-        return Planned(out, text.strip(), actions)
+        return Planned(out, text.strip(), actions, plan)
 
     def apply(self, planned: Planned) -> None:
         """Carry a saved plan out.
@@ -98,18 +129,20 @@ class State:
         Raises:
             TerraformError: it can't be read.
         """
+        return frozenset(str(held.attributes.get("id")) for held in self.held())
+
+    def held(self) -> list[Held]:
+        """List all objects that the state holds, but no data sources.
+
+        Raises:
+            TerraformError: it can't be read.
+        """
         if not self.exists:
-            return frozenset()
+            return []
         try:
             content = json.loads((self.directory / "terraform.tfstate").read_bytes() or b"{}")
-            instances = [
-                instance
-                for resource in content.get("resources", [])
-                if resource.get("mode") == "managed"
-                for instance in resource.get("instances", [])
-            ]
-            return frozenset(str((instance.get("attributes") or {}).get("id")) for instance in instances)
-        except (OSError, ValueError, AttributeError) as error:
+            return list(_held(content))
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise TerraformError("not a state", where=str(self.directory), why=str(error)) from error
 
     @property
@@ -128,3 +161,14 @@ class State:
                 todo=f"Look at it with: cd {self.directory} && terraform plan",
             )
         return done
+
+
+def _held(content: Mapping[str, Any]) -> Iterator[Held]:
+    for resource in content.get("resources", []):
+        if resource.get("mode") != "managed":
+            continue
+        whole = f"{resource.get('type')}.{resource.get('name')}"
+        address = f"{resource['module']}.{whole}" if resource.get("module") else whole
+        for instance in resource.get("instances", []):
+            key = f"[{json.dumps(instance['index_key'])}]" if "index_key" in instance else ""
+            yield Held(address + key, instance.get("attributes") or {})

@@ -56,7 +56,13 @@ class Command:
         return self._argv("init", input=False, no_color=IsFlagged)
 
     def plan(
-        self, out: Path, targets: Iterable[str] = (), *, refresh: bool, destroy: bool = False
+        self,
+        out: Path,
+        targets: Iterable[str] = (),
+        *,
+        refresh: bool,
+        destroy: bool = False,
+        replace: Iterable[str] = (),
     ) -> list[str]:
         """Return the argv of `terraform plan -json -out`."""
         return self._argv(
@@ -68,6 +74,7 @@ class Command:
             destroy=IsFlagged if destroy else None,
             lock_timeout="30s",
             target=list(targets),
+            replace=list(replace),
         )
 
     def show(self, plan: Path) -> list[str]:

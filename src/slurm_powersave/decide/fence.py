@@ -82,7 +82,7 @@ def check(
     shard: str,
 ) -> list[Violation]:
     """Return all that is wrong with a plan; an empty list lets it through."""
-    wrong = _whole(plan)
+    wrong = whole(plan)
     seen: dict[str, int] = {}
     for change in plan.get("resource_changes") or []:
         address = str(change.get("address", "?"))
@@ -129,7 +129,8 @@ def check(
     return wrong
 
 
-def _whole(plan: Mapping[str, Any]) -> list[Violation]:
+def whole(plan: Mapping[str, Any]) -> list[Violation]:
+    """Return what of a plan as a whole is not understood, or was not asked for."""
     wrong = []
     version = str(plan.get("format_version", "none"))
     if version.split(".")[0] != "1":

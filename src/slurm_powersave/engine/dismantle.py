@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from slurm_powersave.adapters.base import Planned
-from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.decide.lost_jobs import jobs_queued, question, refuse_queue
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     CloudError,
     LeftoverError,
@@ -43,6 +44,8 @@ class Wish:
     """Drain the nodes and wait so many seconds for their jobs; None: refuse while there are any."""
     images: bool = False
     """Delete the images that were made here, too."""
+    discard_queue: bool = False
+    """Queued jobs may be lost, also those that no question has named."""
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Teardown:
         """Tear down; `done` is False if the person said no, or only wanted to see.
 
         Raises:
-            RefusedError: jobs are running.
+            RefusedError: jobs are running, or queued and nobody is asked.
             UnfinishedError: they have not ended in the time that was given.
             LeftoverError: something of ours is still there at the end.
             CloudError: the cloud can't be read, so nothing was done.
@@ -97,11 +100,14 @@ class Teardown:
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
         if not wish.force:
             self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
+        lost = self._queued(found, snapshot)
+        if not wish.dry_run:
+            refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue, force=wish.force)
         plans, found.plans = self.survey.plans()
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
             self.talk.say("Nothing of the cluster is there.")
-        elif not wish.dry_run and self.talk.ask("Delete all of this?"):
+        elif not wish.dry_run and self.talk.ask(question(lost)):
             self._go(found, wish, snapshot, plans)
         else:
             self._forget(plans)
@@ -124,7 +130,9 @@ class Teardown:
         try:
             found.backup = self.save()
             if snapshot is not None:
-                self.emptying.empty(force=wish.force, seconds=wish.wait or 0)
+                any_number = wish.force or wish.discard_queue or self.slurm_stays
+                told = None if any_number else found.waiting
+                self.emptying.empty(force=wish.force, seconds=wish.wait or 0, queued=told)
         except PowersaveError:
             self._forget(plans)
             raise
@@ -146,7 +154,7 @@ class Teardown:
         for state, words in found.plans.items():
             self.talk.say(f"{state}: {words}")
         if found.waiting:
-            self.talk.say(f"{found.waiting} jobs wait in Slurm's queue")
+            self.talk.say(f"{jobs_queued(found.waiting)} in Slurm")
 
     # Jobs
 
@@ -170,6 +178,14 @@ class Teardown:
                 f"jobs are running: {', '.join(jobs[:20])}",
                 todo="Cancel them, or use teardown --wait SECONDS or --force.",
             )
+
+    def _queued(self, found: Outcome, snapshot: SlurmSnapshot | None) -> int | None:
+        """Count the jobs that are queued in a slurmctld that goes; None if it can't be asked."""
+        if self.slurm_stays:
+            return 0
+        if snapshot is None and any("role=login" in row.server.tags for row in found.rows):
+            return None
+        return found.waiting
 
     # Deleting
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.drain import Stage
+from slurm_powersave.decide.lost_jobs import jobs_queued
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.engine.survey import running
 from slurm_powersave.model.errors import SlurmError, UnfinishedError
@@ -32,15 +33,16 @@ class Emptying:
     def __post_init__(self) -> None:
         self._drains = Drains(self.journal, self.slurm, self.clock.now) if self.journal else None
 
-    def empty(self, *, force: bool, seconds: float) -> None:
+    def empty(self, *, force: bool, seconds: float, queued: int | None = None) -> None:
         """Drain, so that no job begins in the meantime; one that has begun is waited for.
 
         Args:
             force: jobs do not matter.
             seconds: how long to wait for them.
+            queued: how many jobs may be queued at the end; None: any number.
 
         Raises:
-            UnfinishedError: they have not ended; the nodes get jobs again.
+            UnfinishedError: they have not ended, or more are queued; the nodes get jobs again.
             SlurmError: Slurm does not answer; likewise.
         """
         began = self.clock.now()
@@ -51,6 +53,7 @@ class Emptying:
                 jobs, late = running(snapshot), self.clock.now() - began
                 unread = sorted(snapshot.unreadable)
                 if force or (not jobs and not unread and (not free or late > _DRAIN_SECONDS)):
+                    self._refuse_more(snapshot, queued)
                     return
                 if unread and late > seconds:
                     raise UnfinishedError(
@@ -69,6 +72,15 @@ class Emptying:
                 return
             self._release()
             raise
+
+    def _refuse_more(self, snapshot: SlurmSnapshot, told: int | None) -> None:
+        """The person has agreed to lose the jobs that were queued then, not those that came since."""
+        waiting = sum(job.waiting for job in snapshot.jobs)
+        if told is not None and waiting > told:
+            raise UnfinishedError(
+                f"{jobs_queued(waiting)} by now; when it was asked there were {told}",
+                todo="Nothing was deleted. Run teardown again, or use --discard-queue.",
+            )
 
     def _drain(self, snapshot: SlurmSnapshot) -> list[str]:
         """Drain the nodes that may get jobs, and name them."""

@@ -10,9 +10,9 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import flavor_choice, images
 from slurm_powersave.decide.settings import Cluster, Pool
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.image_build import Build
 from slurm_powersave.engine.service import WallClock
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.nodes import NodeRecord, Operation, Server

@@ -15,9 +15,9 @@ from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.engine import applied, deploy
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.errors import ConfigError, LockedError, PlaybookError, PowersaveError
 from slurm_powersave.model.hostlist import fold

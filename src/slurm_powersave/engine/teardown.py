@@ -14,11 +14,11 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import backup
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.survey import Survey
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import RefusedError
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.terraform import outputs
 from slurm_powersave.decide import settings
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.errors import ConfigError, TerraformError
 
 log = logging.getLogger("slurm_powersave")
 
@@ -63,6 +64,7 @@ class Watch:
                 raise ConfigError("cluster_name and state_dir can't change", where=str(old.file))
             if left := sorted({*self._used()} - new.clouds.keys()):
                 raise ConfigError(f"there are servers in {', '.join(left)}", where=f"{old.file}: clouds")
+            _refuse_another_login(new)
             connect.clouds(new)
         except ConfigError as error:
             log.error("the cluster file has changed and is not taken: %s", error)
@@ -74,6 +76,26 @@ class Watch:
             log.info("cluster file: %s: %s -> %s", key, before, after)
         self.cluster = new
         return True
+
+
+def _refuse_another_login(new: Cluster) -> None:
+    """An address that no deploy has given to the login node is one where no slurmctld answers.
+
+    Raises:
+        ConfigError: the base state has the login node at another one.
+    """
+    if new.login.connection != "ssh":
+        return
+    try:
+        made = (outputs(new.layout.base).get("login") or {}).get("address")
+    except TerraformError:
+        return
+    if made and made != new.login.address:
+        raise ConfigError(
+            f"the login node is at {made}, and no deploy has given it {new.login.address}",
+            where=f"{new.file}: login.address",
+            todo="Put the old address back. After deploy --replace-login restart the engine.",
+        )
 
 
 def differences(old: Cluster, new: Cluster) -> dict[str, tuple[str, str]]:

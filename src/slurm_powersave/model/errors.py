@@ -84,7 +84,7 @@ class PlaybookError(PowersaveError):
 
 
 class RefusedError(PowersaveError):
-    """We refused to act: a plan holds what nobody asked for, or a node is in use."""
+    """We refused to act: nobody asked for what a plan holds, something would be lost, or a node is in use."""
 
     exit_code = 7
 

@@ -30,18 +30,38 @@ def deploy(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not ask the clouds first whether all is as it should be.")
     ] = False,
+    replace_login: Annotated[
+        str,
+        typer.Option(
+            "--replace-login",
+            metavar="NAME",
+            help="Make the login node of this name anew, with an empty Slurm; --yes does not cover it. "
+            "Refused while jobs are queued or running.",
+        ),
+    ] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="With --replace-login: even if Slurm can't be asked. Its state, the queue and all running "
+            "jobs are lost.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Create network, login node and Slurm, or change what differs from the cluster file.
 
-    First it does what `check` does, and refuses if that finds errors. One that has failed or was
-    interrupted is run again: it goes on.
+    Nothing that exists is deleted or replaced: such a plan is refused, exit code 7. First it does what
+    `check` does, and refuses if that finds errors. One that has failed or was interrupted is run
+    again: it goes on.
     """
     from slurm_powersave.engine import deploy as engine
+    from slurm_powersave.engine.base_state import Wish
 
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
-        done = engine.deploy(cluster, talk(yes, quiet=json), dry_run=dry_run, check=not no_check)
+        wish = Wish(replace_login, force)
+        done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
     if json:
         render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
     if not done:
@@ -61,6 +81,13 @@ def teardown(
             "--wait", min=0, metavar="SECONDS", help="Drain the nodes and wait so long for their jobs."
         ),
     ] = None,
+    discard_queue: Annotated[
+        bool,
+        typer.Option(
+            "--discard-queue",
+            help="Queued jobs may be lost: needed with --yes, and for those that come while --wait waits.",
+        ),
+    ] = False,
     images: Annotated[
         bool, typer.Option("--images", help="Delete the images that were built here, too.")
     ] = False,
@@ -76,6 +103,8 @@ def teardown(
 ) -> None:
     """Delete all servers and the network of the cluster. Refused while jobs are running.
 
+    Queued jobs are lost with the login node: the question counts them, and --yes needs --discard-queue.
+
     Shows all that carries the cluster's tag, saves a backup and the logs, deletes, and asks the cloud
     what is left: exit code 12 names it. One that has failed or was interrupted is run again: it goes on.
     """
@@ -83,7 +112,7 @@ def teardown(
     from slurm_powersave.engine.dismantle import Wish
 
     cluster = session(ctx).cluster()
-    wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images)
+    wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images, discard_queue=discard_queue)
     with only_result_on_stdout() if json else nullcontext():
         outcome = engine.teardown(cluster, talk(yes, quiet=json), wish, backup)
     if json:

@@ -14,7 +14,7 @@ from slurm_powersave.model.printable import printable
 from slurm_powersave.surfaces import render
 
 if TYPE_CHECKING:
-    from slurm_powersave.engine.deploy import Talk
+    from slurm_powersave.engine.talk import Talk
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -22,12 +22,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 
 def talk(yes: bool, *, quiet: bool) -> Talk:
     """Speak on stdout, or with `quiet` on stderr; answer every question with yes if `yes` says so."""
-    from slurm_powersave.engine.deploy import Talk
+    from slurm_powersave.engine.talk import Talk
 
     return Talk(
         say=lambda text: render.say(text, err=quiet),
         show=lambda text: render.show(text, err=quiet),
         ask=lambda question: confirm(question, yes),
+        unasked=yes,
     )
 
 

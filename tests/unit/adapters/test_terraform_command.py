@@ -22,6 +22,12 @@ def test_a_plan_names_its_targets_and_where_it_goes() -> None:
     assert "-destroy" not in argv
 
 
+def test_a_plan_names_what_is_to_be_made_anew() -> None:
+    argv = COMMAND.plan(Path("/p"), refresh=True, replace=['module.m.x.login["a"]'])
+    assert '-replace=module.m.x.login["a"]' in argv
+    assert not [word for word in COMMAND.plan(Path("/p"), refresh=True) if word.startswith("-replace")]
+
+
 def test_a_saved_plan_is_applied_and_nothing_is_asked() -> None:
     argv = COMMAND.apply(Path("/runs/1/tfplan"), 7)
     assert argv[:2] == ["terraform", "apply"] and argv[-1] == "/runs/1/tfplan"

@@ -1,5 +1,7 @@
 """A deploy beside what another one has left: gone on with, or refused, but never a second cluster."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,14 +9,16 @@ import pytest
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import deploy
-from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine import deploy, strays
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.world import cluster as memory_cluster
 
 STATE = '{"resources": [{"mode": "managed", "instances": [{"attributes": {"id": "%s"}}]}]}'
@@ -27,6 +31,8 @@ class Lab:
         self.cluster: Cluster = memory_cluster(state_dir=root / "state")
         self.clock = MemoryClock()
         self.cloud = MemoryCloud(self.clock, "test")
+        self.slurm = MemorySlurm(self.clock, self.cluster.nodes(), lambda mode, nodes: None)
+        self.slurm.unreachable = "no route"
         self.base = State(self.cluster.layout.base, Command())
         self.said: list[str] = []
         self.talk = Talk(self.said.append, self.said.append, lambda question: True)
@@ -42,7 +48,7 @@ class Lab:
         (self.base.directory / "terraform.tfstate").write_text(STATE % server_id)
 
     def orphans(self) -> list[str]:
-        return [server.name for _, server in deploy._orphans(self.cluster, self.base)]
+        return [server.name for _, server in strays.find(self.cluster, self.base)]
 
 
 @pytest.fixture
@@ -50,7 +56,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab(tmp_path)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "command", lambda cluster: SimpleNamespace(check=lambda: "1.11.4"))
-    monkeypatch.setattr(deploy.time, "sleep", made.clock.advance)
+    monkeypatch.setattr(connect, "slurm", lambda cluster: made.slurm)
+    monkeypatch.setattr(strays.time, "sleep", made.clock.advance)
     return made
 
 
@@ -66,12 +73,37 @@ def test_a_lost_state_directory_does_not_become_a_second_cluster(lab: Lab) -> No
 def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
     lab.know(lab.create("storage"))
     lab.create("login", "role=login")
-    lab.create("n1", "node=n1")
     lab.create("sps-builder", "role=builder")
     assert lab.orphans() == ["login"]
-    deploy._delete(deploy._orphans(lab.cluster, lab.base))
+    strays.delete(strays.find(lab.cluster, lab.base))
     assert lab.orphans() == []
-    assert len(lab.cloud.servers()) == 3
+    assert len(lab.cloud.servers()) == 2
+
+
+def node_of_the_cluster(lab: Lab) -> None:
+    lab.create("n1", "node=n1")
+
+
+def server_in_the_journal(lab: Lab) -> None:
+    deploy.prepare(lab.cluster)
+    journal = SqliteJournal(lab.cluster.layout.journal)
+    journal.save_node(replace(journal.node_records()["n1"], server_id="id-9"))
+    journal.close()
+
+
+def slurm_that_answers(lab: Lab) -> None:
+    lab.slurm.unreachable = ""
+
+
+@pytest.mark.parametrize("sign", [node_of_the_cluster, server_in_the_journal, slurm_that_answers])
+def test_an_unknown_login_node_of_a_cluster_in_service_is_not_deleted(
+    lab: Lab, sign: Callable[[Lab], None]
+) -> None:
+    """As after half of the state directory was lost: one sign of life is enough."""
+    lab.create("login", "role=login")
+    sign(lab)
+    with pytest.raises(RefusedError, match="knows nothing of: login"):
+        lab.orphans()
 
 
 def test_once_slurm_was_configured_an_unknown_login_node_is_in_service(lab: Lab) -> None:
@@ -91,5 +123,5 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
         for kind, name in (("network", "net-1"), ("network", "net-2"), ("port", "p"), ("image", "gold"))
     ]
     lab.create("n1", "node=n1")
-    deploy._tell_strays(lab.cluster, lab.base, lab.talk)
+    strays.tell(lab.cluster, lab.base, lab.talk)
     assert lab.said == ["network net-2 is the cluster's and in no Terraform state: delete it by hand"]

@@ -9,7 +9,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import images
-from slurm_powersave.engine.deploy import Talk
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, LockedError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image
 from slurm_powersave.testing.cloud import MemoryClock

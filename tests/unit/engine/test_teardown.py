@@ -7,10 +7,10 @@ import pytest
 
 from slurm_powersave.adapters.base import Planned
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Survey
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     CloudError,
     LeftoverError,
@@ -19,7 +19,7 @@ from slurm_powersave.model.errors import (
     UnfinishedError,
 )
 from slurm_powersave.model.leftovers import Leftover
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import DesiredNode, SlurmJob, TerraformNode
 from slurm_powersave.testing.cloud import MemoryCloud
 from slurm_powersave.testing.world import MemoryWorld, cluster
 
@@ -75,6 +75,8 @@ class Lab:
         self.events: list[str] = []
         self.said: list[str] = []
         self.answer = True
+        self.unasked = False
+        self.questions: list[str] = []
         self.asked: Callable[[], None] = lambda: None
         self.login = self.create("login", "role=login")
         self.job = self.world.slurm.submit("n1", "n2")
@@ -95,6 +97,11 @@ class Lab:
     def id(self, name: str) -> str:
         return next(server.id for server in self.cloud.servers() if server.name == name)
 
+    def queue(self, *jobs: int) -> None:
+        """Let jobs wait in the queue."""
+        for job in jobs:
+            self.world.slurm.jobs[job] = SlurmJob(job, "PENDING")
+
     def idle(self) -> "Lab":
         """Let the job end."""
         self.world.slurm.end(self.job)
@@ -112,6 +119,7 @@ class Lab:
             return "b.tar.gz"
 
         def ask(question: str) -> bool:
+            self.questions.append(question)
             self.asked()
             return self.answer
 
@@ -134,7 +142,7 @@ class Lab:
             delete_image=lambda cloud, name: self.cloud.others.remove(IMAGE),
             clock=world.clock,
             wait=wait,
-            talk=Talk(self.said.append, self.said.append, ask),
+            talk=Talk(self.said.append, self.said.append, ask, self.unasked),
         )
         self.cloud.delete = noted  # type: ignore[method-assign]
         try:
@@ -200,6 +208,57 @@ def test_a_job_that_begins_while_the_person_thinks(lab: Lab) -> None:
         lab.world.slurm.tick()
     assert not any(lab.world.slurm.node(name).has("DRAIN") for name in lab.world.cluster.nodes())
     assert not lab.world.journal.drains()
+
+
+def test_queued_jobs_are_counted_in_the_question(lab: Lab) -> None:
+    lab.idle().queue(71, 72)
+    assert lab.run().done
+    assert lab.questions == ["2 jobs are queued, and will be lost with the login node. Delete all of this?"]
+
+
+def test_yes_does_not_cover_queued_jobs(lab: Lab) -> None:
+    lab.idle().queue(71)
+    lab.unasked, before = True, lab.left()
+    for wish in ({}, {"force": True}, {"wait": 60}):
+        with pytest.raises(RefusedError, match=r"1 job is queued(.|\n)*--discard-queue"):
+            lab.run(**wish)
+    assert lab.left() == before and lab.events == []
+    assert lab.run(dry_run=True).waiting == 1
+    assert lab.run(discard_queue=True).done
+
+
+def test_yes_does_not_cover_a_queue_that_can_not_be_read(lab: Lab) -> None:
+    """All nodes are off, and jobs may wait for them."""
+    lab.idle().world.slurm.unreachable = "no route"
+    for name in ("n1", "n2"):
+        lab.cloud.delete(lab.id(name))
+    lab.world.clock.advance(60)
+    lab.nodes, lab.unasked, before = [], True, lab.left()
+    with pytest.raises(RefusedError, match="can't be asked what is queued"):
+        lab.run()
+    assert lab.left() == before and lab.events == []
+    lab.unasked = False
+    lab.answer = False
+    assert not lab.run().done
+    assert "Slurm can't be asked what is queued" in lab.questions[-1]
+    lab.unasked = lab.answer = True
+    assert lab.run(force=True).done
+
+
+def test_jobs_that_are_queued_while_the_person_thinks(lab: Lab) -> None:
+    lab.idle().queue(71)
+    lab.asked = lambda: lab.queue(72)
+    with pytest.raises(UnfinishedError, match="2 jobs are queued by now"):
+        lab.run()
+    assert lab.events == ["save"]
+    assert not lab.world.slurm.node("n1").has("DRAIN") and not lab.world.journal.drains()
+    assert lab.run().done
+
+
+def test_a_slurmctld_that_stays_keeps_its_queue(lab: Lab) -> None:
+    lab.idle().queue(71)
+    lab.stays = lab.unasked = True
+    assert lab.run().done and lab.questions == ["Delete all of this?"]
 
 
 def test_jobs_can_be_waited_for_and_no_new_one_begins(lab: Lab) -> None:

@@ -50,6 +50,25 @@ def test_a_change_counts_when_it_was_seen_twice(path: Path, caplog: pytest.LogCa
     assert "cluster file: node_pools.compute: " in caplog.text and "'min_nodes': 2" in caplog.text
 
 
+def test_a_login_address_that_was_not_deployed_is_not_taken(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = Looks(path)
+    base = looks.watch.cluster.layout.base
+    base.mkdir(parents=True)
+    state = base / "terraform.tfstate"
+    state.write_text('{"outputs": {"login": {"value": {"id": "x", "address": "10.0.0.10"}}}}')
+    path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
+    assert looks.several() == [False, False, False]
+    assert looks.watch.cluster.login.address == "10.0.0.10"
+    assert "is not taken" in caplog.text and "no deploy has given it 10.0.0.99" in caplog.text
+    path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 2"))
+    assert looks.several() == [False, True, False]
+    state.write_text("{")
+    path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
+    assert looks.several() == [False, True, False], "a state that can't be read tells nothing"
+
+
 def test_what_is_still_being_written_is_waited_for(path: Path) -> None:
     looks = Looks(path)
     for number in (2, 3, 4):

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine import base_state, teardown
 from slurm_powersave.engine import deploy as engine
-from slurm_powersave.engine import teardown
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.dismantle import Outcome, Wish
 from slurm_powersave.engine.survey import Row
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import LeftoverError, RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Server
@@ -25,8 +25,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def stand_in(cluster: Cluster, talk: Talk, **options: bool) -> bool:
-        found.append({"cluster": cluster.cluster_name, **options})
+    def stand_in(cluster: Cluster, talk: Talk, login: base_state.Wish, **options: bool) -> bool:
+        found.append({"cluster": cluster.cluster_name, "wish": login, **options})
         talk.say("terraform plan")
         talk.show("# localcloud_server.login will be created")
         return options["dry_run"] or talk.ask("Apply this plan?")
@@ -47,7 +47,17 @@ def test_yes_does_not_ask(command: Command, calls: list[dict[str, Any]]) -> None
     result = command("deploy", "--yes")
     assert result.exit_code == 0
     assert result.stdout == "terraform plan\n# localcloud_server.login will be created\n"
-    assert calls == [{"cluster": "demo", "dry_run": False, "check": True}]
+    assert calls == [{"cluster": "demo", "wish": base_state.Wish(), "dry_run": False, "check": True}]
+
+
+def test_the_login_node_s_name_is_an_option_of_its_own(command: Command, calls: list[dict[str, Any]]) -> None:
+    command("deploy", "--yes", "--replace-login", "demo-login")
+    command("deploy", "--yes", "--replace-login", "demo-login", "--force")
+    assert [call["wish"] for call in calls] == [
+        base_state.Wish("demo-login"),
+        base_state.Wish("demo-login", force=True),
+    ]
+    assert command("deploy", "--yes", "--replace-login").exit_code == 2, "a name, or nothing"
 
 
 @pytest.mark.parametrize("name", ["deploy", "teardown"])
@@ -65,7 +75,12 @@ def test_dry_run(command: Command, calls: list[dict[str, Any]]) -> None:
 def test_what_a_teardown_is_told(command: Command, calls: list[dict[str, Any]]) -> None:
     command("teardown", "--yes", "--wait", "60", "--images", "--backup", "b.tar.gz")
     command("teardown", "--yes", "--force")
-    assert [call["wish"] for call in calls] == [Wish(wait=60, images=True), Wish(force=True)]
+    command("teardown", "--yes", "--discard-queue")
+    assert [call["wish"] for call in calls] == [
+        Wish(wait=60, images=True),
+        Wish(force=True),
+        Wish(discard_queue=True),
+    ]
     assert calls[0]["backup"] == Path("b.tar.gz")
 
 

@@ -8,8 +8,8 @@ import pytest
 from slurm_powersave.decide.images import ImageRow
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import images as engine
-from slurm_powersave.engine.deploy import Talk
 from slurm_powersave.engine.images import Built
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError
 
 from .conftest import Command

@@ -1,0 +1,210 @@
+"""One change in the JSON of a Terraform plan, whatever kind of resource it is of. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slurm_powersave.model.printable import printable
+
+REBUILD = ("image_id", "image_name", "image")
+"""Attributes whose change in place gives a server a new disk (openstack provider 3.4, local cloud)."""
+STOPS = ("flavor_id", "flavor_name")
+"""Attributes whose change in place stops a server for the time of a resize."""
+ADDRESS = ("fixed_ip", "fixed_ip_v4", "network")
+"""Attributes whose change in place takes an address away (a port's fixed_ip, a server's network)."""
+
+_REPLACES = (("delete", "create"), ("create", "delete"))
+_REASONS = {
+    "replace_because_tainted": "it is tainted",
+    "replace_because_cannot_update": "it can't be changed in place",
+    "replace_by_request": "it was asked for with -replace",
+    "replace_by_triggers": "replace_triggered_by names what changes",
+    "delete_because_no_resource_config": "the root module no longer has it",
+    "delete_because_no_module": "the root module no longer has it",
+    "delete_because_no_move_target": "the root module no longer has it",
+    "delete_because_wrong_repetition": "the root module now counts it in another way",
+    "delete_because_count_index": "the cluster file no longer asks for it",
+    "delete_because_each_key": "the cluster file no longer asks for it",
+}
+"""Terraform's words for `action_reason` (internal/command/jsonplan/resource.go), in ours."""
+_LONGEST = 80
+"""Characters of a value that are shown."""
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a plan does to one object."""
+
+    address: str
+    actions: tuple[str, ...]
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    unknown: Any
+    secret: tuple[Any, Any]
+    """What of before and after is sensitive."""
+    paths: Sequence[Sequence[Any]]
+    """The attributes that force a replacement."""
+    reason: str = ""
+    previous: str = ""
+    """The address in the state until now, if it is another one."""
+    deposed: str = ""
+    """The key of an object that was left when its successor was made."""
+    reads: bool = False
+    """It is of a data source."""
+
+    @classmethod
+    def of(cls, content: Any) -> "Change | None":
+        """Read an entry of `resource_changes`; None if it can't be read."""
+        inner = content.get("change") if isinstance(content, Mapping) else None
+        if not isinstance(inner, Mapping) or not isinstance(inner.get("actions"), list):
+            return None
+        address, previous = str(content.get("address", "?")), content.get("previous_address")
+        return cls(
+            address=address,
+            actions=tuple(map(str, inner["actions"])),
+            before=_mapping(inner.get("before")),
+            after=_mapping(inner.get("after")),
+            unknown=inner.get("after_unknown"),
+            secret=(inner.get("before_sensitive"), inner.get("after_sensitive")),
+            paths=inner.get("replace_paths") or (),
+            reason=str(content.get("action_reason") or ""),
+            previous=str(previous) if previous and previous != address else "",
+            deposed=str(content.get("deposed") or ""),
+            reads=content.get("mode") == "data",
+        )
+
+    @property
+    def id(self) -> str:
+        """The id that the cloud knows it by; empty for what is new."""
+        return str(self.before.get("id") or "")
+
+    @property
+    def thing(self) -> str:
+        """Its name and id in brackets."""
+        words = dict.fromkeys(printable(str(self.before.get(key) or "")) for key in ("name", "id"))
+        return f"({', '.join(filter(None, words)) or 'without name and id'})"
+
+    @property
+    def word(self) -> str:
+        """The actions as one word."""
+        return "/".join(self.actions) or "none"
+
+    @property
+    def nothing(self) -> bool:
+        """Nothing outside is changed."""
+        return self.actions == ("no-op",) or (self.reads and self.actions == ("read",))
+
+    @property
+    def creates(self) -> bool:
+        """It is made, and there was none."""
+        return self.actions == ("create",) and not self.before
+
+    @property
+    def updates(self) -> bool:
+        """It is changed in place."""
+        return self.actions == ("update",)
+
+    @property
+    def replaces(self) -> bool:
+        """It is deleted, and another one is made."""
+        return self.actions in _REPLACES
+
+    @property
+    def deletes(self) -> bool:
+        """It is deleted."""
+        return self.actions == ("delete",)
+
+    @property
+    def forgets(self) -> bool:
+        """Terraform leaves it alone from now on."""
+        return "forget" in self.actions
+
+    @property
+    def tainted(self) -> bool:
+        """Its creation has failed, as far as Terraform knows."""
+        return self.reason == "replace_because_tainted"
+
+    @property
+    def switches_off(self) -> bool:
+        """It is to have another power_state than active (openstack_compute_instance_v2)."""
+        power = self.after.get("power_state")
+        return power not in (None, "active") and power != self.before.get("power_state")
+
+    def touched(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Name those of the attributes that change, or may."""
+        return tuple(
+            name
+            for name in names
+            if _unknown(_at(self.unknown, [name])) or self.before.get(name) != self.after.get(name)
+        )
+
+    def holds(self, value: str) -> bool:
+        """Tell whether a value is anywhere in what it is now."""
+        return bool(value) and value in _leaves(self.before)
+
+    def because(self, wanted: Mapping[str, object]) -> str:
+        """Say what forces a replacement or a deletion; `wanted`: key of the cluster file -> value."""
+        if self.paths:
+            return self.differences(self.paths, wanted)
+        return _REASONS.get(self.reason, self.reason) or "Terraform does not say why"
+
+    def differences(self, paths: Iterable[str | Sequence[Any]], wanted: Mapping[str, object]) -> str:
+        """Say of attributes what they are and become, and which keys of the cluster file say so."""
+        found = [self._difference([path] if isinstance(path, str) else list(path), wanted) for path in paths]
+        return " and ".join(found)
+
+    def _difference(self, path: list[Any], wanted: Mapping[str, object]) -> str:
+        old, new = _at(self.before, path), _at(self.after, path)
+        said = _words(old, hidden=_at(self.secret[0], path))
+        if _unknown(_at(self.unknown, path)):
+            return f"{_dotted(path)} from {said} to a value that is known only after the apply"
+        keys = [key for key, value in wanted.items() if value == new and new not in (None, "", _MISSING)]
+        behind = f" ({' or '.join(keys)})" if keys else ""
+        return f"{_dotted(path)} from {said} to {_words(new, hidden=_at(self.secret[1], path))}{behind}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _at(value: Any, path: Sequence[Any]) -> Any:
+    """Return what a path leads to; a `true` on the way is true of all below it."""
+    for part in path:
+        if value is True:
+            return True
+        if isinstance(value, Mapping):
+            value = value.get(part, _MISSING)
+        elif isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):
+            value = value[part]
+        else:
+            return _MISSING
+    return value
+
+
+def _unknown(mark: Any) -> bool:
+    """Tell whether `after_unknown` marks a value, or something in it."""
+    if isinstance(mark, Mapping):
+        return any(map(_unknown, mark.values()))
+    return any(map(_unknown, mark)) if isinstance(mark, list) else mark is True
+
+
+def _leaves(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        return set().union(*map(_leaves, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(_leaves, value))
+    return {str(value)}
+
+
+def _words(value: Any, *, hidden: Any) -> str:
+    if _unknown(hidden):
+        return "(sensitive)"
+    text = "null" if value is _MISSING else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

@@ -1,0 +1,223 @@
+"""The base state (network, login node, storage) as the cluster file wants it, without a loss to anybody.
+
+Its plan is read before anybody is asked: what decide/base_plan.py refuses is not applied, whatever the person
+answers. `State.apply` is called here and by teardown, nowhere else.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.base import Planned, State
+from slurm_powersave.decide import storage
+from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
+from slurm_powersave.decide.lost_jobs import refuse_jobs
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine import strays, trust
+from slurm_powersave.engine.strays import Servers
+from slurm_powersave.engine.talk import Talk
+from slurm_powersave.model.errors import ConfigError, SlurmError
+from slurm_powersave.model.outside_text import NODE_NAME, address, matching
+
+_VARIABLES = "base.auto.tfvars.json"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person has said that --yes does not say."""
+
+    replace_login: str = ""
+    """The login node's name, typed out: it alone may be replaced."""
+    force: bool = False
+    """Also where Slurm can't be asked whether that costs jobs."""
+
+
+NO_WISH = Wish()
+
+
+def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
+    """Apply the base state and wait for the login node's SSH; return False if nothing was applied.
+
+    Raises:
+        RefusedError: the plan would delete or replace what exists, or jobs are in the way.
+    """
+    state = State(cluster.layout.base, connect.command(cluster))
+    known = _known(cluster, state)
+    _refuse_wish(cluster, known, wish)
+    files, agreed = state.files(), None
+    try:
+        _lay_out(cluster, state)
+        agreed = _agree(cluster, state, known, talk, wish, dry_run=dry_run)
+    finally:
+        if agreed is None:
+            state.put_back(files)
+    if agreed is None:
+        return dry_run
+    planned, orphans = agreed
+    strays.delete(orphans)
+    if planned.actions or orphans:
+        talk.say("terraform apply")
+    # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
+    state.apply(planned)
+    strays.tell(cluster, state, talk)
+    _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
+    return True
+
+
+def _agree(
+    cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, *, dry_run: bool
+) -> tuple[Planned, Servers] | None:
+    """Plan, refuse what would be a loss, ask; None if nothing is to be applied."""
+    orphans = strays.find(cluster, state)
+    talk.say("terraform plan of the network and the login node")
+    planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
+    agreed = False
+    try:
+        if planned.text:
+            talk.show(planned.text)
+        _refuse(cluster, state, planned, known, wish)
+        lost = _ask_slurm(cluster, known, wish)
+        if lost:
+            talk.say(lost)
+        if dry_run:
+            talk.say(f"Terraform would do: {planned.words}.")
+            return None
+        for _, server in orphans:
+            talk.say(f"{server.name} ({server.id}) is of a deploy that was interrupted: it is deleted first")
+        if planned.actions or orphans:
+            agreed = talk.ask(_question(known, wish)) and _still_no_jobs(cluster, known, wish)
+        else:
+            agreed = True
+    finally:
+        if not agreed:
+            state.forget(planned)
+    return (planned, orphans) if agreed else None
+
+
+def _question(known: Known, wish: Wish) -> str:
+    if not wish.replace_login:
+        return "Apply this plan?"
+    return f"Apply this plan, which replaces the login node {known.login_name} with all that is on its disk?"
+
+
+def _refuse(cluster: Cluster, state: State, planned: Planned, known: Known, wish: Wish) -> None:
+    replace = bool(wish.replace_login)
+    found = losses(planned.content, known, replace_login=replace)
+    # Slurm is asked only where something is in the way: before the first deploy nobody answers.
+    if found and not strays.in_service(cluster, known.login_ip):
+        found = losses(planned.content, dataclasses.replace(known, serving=False), replace_login=replace)
+    refuse_losses(found, str(state.directory))
+
+
+def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
+    """Hold the name that was typed against the login node that exists.
+
+    Raises:
+        ConfigError: it is another one, or there is none.
+    """
+    if wish.replace_login and not known.login_id:
+        raise ConfigError(
+            "--replace-login: there is no login node yet that could be replaced",
+            where=str(cluster.layout.base),
+            todo="Run deploy without it.",
+        )
+    if wish.replace_login and wish.replace_login != known.login_name:
+        raise ConfigError(
+            f"--replace-login {wish.replace_login}: the login node is called {known.login_name}",
+            todo="Type the name of the login node that is to be given up.",
+        )
+
+
+def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
+    """Ask Slurm, where it was until now, whether the login node can go; return in words what is lost.
+
+    Raises:
+        RefusedError: jobs are queued or running, or nobody can tell.
+    """
+    if not wish.replace_login:
+        return ""
+    snapshot, why = None, ""
+    try:
+        snapshot = connect.slurm(strays.at(cluster, known.login_ip)).snapshot()
+    except SlurmError as error:
+        why = error.line
+    return refuse_jobs(snapshot, name=known.login_name, why=why, force=wish.force)
+
+
+def _still_no_jobs(cluster: Cluster, known: Known, wish: Wish) -> bool:
+    """Ask once more: the person may have thought for an hour."""
+    _ask_slurm(cluster, known, wish)
+    return True
+
+
+def _known(cluster: Cluster, state: State) -> Known:
+    made = state.outputs().get("login") or {}
+    login_id = str(made.get("id") or "")
+    held = next((one for one in state.held() if login_id and one.attributes.get("id") == login_id), None)
+    records = strays.records(cluster)
+    return Known(
+        login_id=login_id,
+        login_at=held.address if held else "",
+        login_name=matching(NODE_NAME, held.attributes.get("name") if held else "") or cluster.login.name,
+        login_ip=address(made.get("address")),
+        nodes=frozenset(cluster.nodes()) | records.keys(),
+        servers=frozenset(record.server_id for record in records.values() if record.server_id),
+        wanted=_wanted(cluster),
+    )
+
+
+def _wanted(cluster: Cluster) -> Mapping[str, object]:
+    """Name what the root module is given by the keys of the cluster file."""
+    login, name = cluster.login, cluster.cloud_of(cluster.login)
+    found: dict[str, object] = {
+        f"login.{key}": getattr(login, key) for key in ("name", "address", "image", "flavor")
+    }
+    return found | _flat(f"clouds.{name}.settings", cluster.clouds[name].settings)
+
+
+def _flat(key: str, value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        return {key: value}
+    return {name: one for part, below in value.items() for name, one in _flat(f"{key}.{part}", below).items()}
+
+
+def _lay_out(cluster: Cluster, state: State) -> None:
+    name = cluster.cloud_of(cluster.login)
+    cloud, adapter = cluster.clouds[name], connect.clouds(cluster).get(name)
+    if cloud.base_module is None:
+        raise ConfigError(
+            "no base_module", where=f"{cluster.file}: clouds", todo="Name the root module of the login node."
+        )
+    login = cluster.login
+    variables: dict[str, Any] = {
+        "cluster": cluster.cluster_name,
+        "cloud": cloud.settings,
+        "key_pair": cluster.layout.public_key.read_text().strip(),
+        "login": {
+            "name": login.name,
+            "address": login.address,
+            "image": login.image,
+            "image_id": adapter.image_id(login.image) if adapter else login.image,
+            "flavor": login.flavor,
+            "flavor_id": adapter.flavor_id(login.flavor) if adapter else login.flavor,
+        },
+    }
+    state.lay_out(cloud.base_module, variables, _VARIABLES)
+
+
+def _trust_servers(cluster: Cluster, made: Mapping[str, Any], talk: Talk, *, kept: bool) -> None:
+    """Trust the servers that the base module made: the login node, and the shared directory's server."""
+    login, shared = cluster.login, cluster.shared_storage
+    trust.wait(cluster, (login.name, login.address), made["login"], talk.say, kept=kept)
+    if shared is None or shared.user is None:
+        return
+    if not (made.get("storage") or {}).get("id"):
+        raise ConfigError(
+            f"shared_storage.user is for a server of the base module, and it made none at {shared.server}",
+            where=str(cluster.file),
+            todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
+        )
+    host = (storage.server_name(cluster), shared.server)
+    trust.wait(cluster, host, made["storage"], talk.say, kept=kept)

@@ -1,0 +1,125 @@
+"""Servers and networks of ours that the base state does not know, left by a killed deploy or a lost state.
+
+The one place where `deploy` deletes servers by their id: those of a first deploy that was interrupted, before
+the cluster has ever been in service.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.talk import Talk
+from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
+from slurm_powersave.model.leftovers import IMAGE, SERVER
+from slurm_powersave.model.nodes import NodeRecord, Server
+from slurm_powersave.ports import Cloud, TellsLeftovers
+
+_GONE_SECONDS = 120.0
+"""In which a server is gone that an interrupted deploy had left."""
+
+Servers = Sequence[tuple[Cloud, Server]]
+
+
+def servers(cluster: Cluster) -> Servers:
+    """List all servers that carry the cluster's tag, with the cloud that each is in."""
+    return [(cloud, server) for cloud in connect.clouds(cluster).values() for server in cloud.servers()]
+
+
+def refuse_unknown(cluster: Cluster, found: Servers) -> None:
+    """Refuse a second cluster of the same name beside the first: what a lost state directory would lead to.
+
+    Raises:
+        RefusedError: it names the servers.
+    """
+    if found:
+        names = ", ".join(f"{server.name} ({server.id})" for _, server in found[:10])
+        raise RefusedError(
+            f"servers of this cluster exist that the state directory knows nothing of: {names}",
+            where=str(cluster.state_dir),
+            todo="Put a backup back (slurm-powersave restore), or delete them (slurm-powersave teardown). "
+            "What an interrupted `deploy --replace-login` has left is to be deleted by hand in the cloud.",
+        )
+
+
+def find(cluster: Cluster, state: State) -> Servers:
+    """Find what a killed apply has made and no state knows; it is deleted before the next apply.
+
+    Raises:
+        RefusedError: there is such a server, and the cluster is, or may be, in service.
+    """
+    known = state.ids()
+    found = [
+        (cloud, server)
+        for cloud, server in servers(cluster)
+        if server.id not in known and not _is_node(server) and "role=builder" not in server.tags
+    ]
+    if found and in_service(cluster, cluster.login.address):
+        refuse_unknown(cluster, found)
+    return found
+
+
+def in_service(cluster: Cluster, address: str) -> bool:
+    """Tell whether the cluster is, or may be, in service.
+
+    Slurm was once configured, a node has or had a server, or slurmctld answers at the login node's `address`.
+    Each may be lost alone (a backup of half the state directory), so one of them is enough.
+    """
+    if cluster.layout.applied.exists() or any(record.server_id for record in records(cluster).values()):
+        return True
+    if any(_is_node(server) for _, server in servers(cluster)):
+        return True
+    try:
+        connect.slurm(at(cluster, address)).running_version()
+    except SlurmError:
+        return False
+    return True
+
+
+def at(cluster: Cluster, address: str) -> Cluster:
+    """Return the cluster with the login node at an address: the file may say another one already."""
+    login = cluster.login.model_copy(update={"address": address or cluster.login.address})
+    return cluster.model_copy(update={"login": login})
+
+
+def records(cluster: Cluster) -> Mapping[str, NodeRecord]:
+    """Read what is recorded of the nodes; nothing where there is no journal yet."""
+    if not cluster.layout.journal.exists():
+        return {}
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return journal.node_records()
+    finally:
+        journal.close()
+
+
+def delete(found: Servers) -> None:
+    """Delete servers by their id, and wait until they are gone.
+
+    Raises:
+        UnreachableError: one is not gone in time.
+    """
+    for cloud, server in found:
+        cloud.delete(server.id)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while left := [server for cloud, server in found if cloud.server(server.id)]:
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"{left[0].name} ({left[0].id}) is not gone", why=f"waited {_GONE_SECONDS:.0f} s"
+            )
+        time.sleep(0.2)
+
+
+def tell(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Name what else is in no state: a killed apply may leave a network, and deploy makes another one."""
+    known = state.ids()
+    for cloud in connect.clouds(cluster).values():
+        for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
+            if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
+                talk.say(f"{left} is the cluster's and in no Terraform state: delete it by hand")
+
+
+def _is_node(server: Server) -> bool:
+    return any(tag.startswith("node=") for tag in server.tags)

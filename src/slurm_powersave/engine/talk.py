@@ -1,0 +1,15 @@
+"""How a long command speaks with the person who has started it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How we speak with the person: a line, a plan, and a question that may be answered no."""
+
+    say: Callable[[str], None]
+    show: Callable[[str], None]
+    ask: Callable[[str], bool]
+    unasked: bool = False
+    """--yes: `ask` answers yes by itself, so what --yes does not cover must be said in another way."""
