@@ -1,4 +1,7 @@
-"""Write docs/reference from the code: commands, settings, exit codes, versions. A test compares the files."""
+"""Write docs/reference from the code: commands, settings, evidence, exit codes, versions.
+
+A test compares the files.
+"""
 
 import json
 import re
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import guard_table  # beside this file; tools/ is no package
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -219,6 +223,7 @@ def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     return {
         REFERENCE / "commands.md": commands(),
+        REFERENCE / "evidence.md": guard_table.page(GENERATED),
         REFERENCE / "exit-codes.md": exit_codes(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "slurm-versions.md": slurm_versions_page(),

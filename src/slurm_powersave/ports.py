@@ -27,6 +27,7 @@ from slurm_powersave.model.nodes import (
     StateServer,
     TerraformNode,
 )
+from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.slurm_version import Version
 
 
@@ -35,6 +36,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump, since some moment: for durations."""
 
 
 class Run(Protocol):
@@ -70,9 +74,18 @@ class Slurm(Protocol):
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""
 
     def update_nodes(
-        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+        self,
+        nodes: Sequence[str],
+        *,
+        state: str = "",
+        reason: str = "",
+        comment: str | None = None,
+        permits: Sequence[Permit] = (),
     ) -> None:
-        """Run `scontrol update nodename=... [state=...] [reason=...] [comment=...]`."""
+        """Run `scontrol update nodename=... [state=...] [reason=...] [comment=...]`.
+
+        POWER_DOWN_FORCE, DOWN and DRAIN can end jobs: they need a permit for each node; RefusedError without.
+        """
 
     def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
         """Run `scontrol reboot`: ASAP nextstate=RESUME with this reason.
@@ -123,8 +136,14 @@ class Terraform(Protocol):
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
         """Read what `terraform show -json` said of a finished plan."""
 
-    def apply(self, shard: str, plan: RunRecord, parallelism: int) -> Run:
-        """Start `terraform apply` of the saved plan."""
+    def apply(self, shard: str, plan: RunRecord, parallelism: int, permits: Sequence[Permit] = ()) -> Run:
+        """Start `terraform apply` of the saved plan.
+
+        Each server that the plan deletes, replaces or changes needs its permit; RefusedError without one.
+        """
+
+    def forget_servers(self, shard: str, permits: Sequence[Permit]) -> Run:
+        """Start `terraform state rm` of the nodes of these permits: their servers are gone."""
 
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started; one whose process is gone polls as ended."""
@@ -163,9 +182,16 @@ class Playbooks(Protocol):
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers (bounded to a fraction of a second)."""
 
+    def runs_steps(self, node: DesiredNode) -> bool | None:
+        """Ask the node whether a slurmstepd of a job runs there; None if it does not say (within 5 s)."""
+
 
 class Cloud(Protocol):
-    """What Terraform can't tell of a cloud. Methods raise CloudError."""
+    """What Terraform can't tell of a cloud. Methods raise CloudError.
+
+    Those that destroy take a permit of decide/guard.py for this act on this server, and raise RefusedError
+    before anything is done if it is not one.
+    """
 
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state but DELETED: such a one is gone."""
@@ -177,7 +203,7 @@ class Cloud(Protocol):
         `fault` says so. A listing may leave the key empty: on OpenStack it costs a call of its own.
         """
 
-    def delete(self, server_id: str) -> None:
+    def delete(self, server_id: str, permit: Permit) -> None:
         """Ask for a deletion by id; one that is gone already is no error."""
 
     def flavors(self) -> Mapping[str, Flavor]:
@@ -201,13 +227,13 @@ class Cloud(Protocol):
     # Each of these returns when the cloud has accepted; until it is done, or has failed (ERROR), the
     # server's status is REBOOT, REBUILD or RESIZE. Refused for a server without our cluster's tag.
 
-    def reboot(self, server_id: str) -> None:
+    def reboot(self, server_id: str, permit: Permit) -> None:
         """Boot a server again."""
 
-    def rebuild(self, server_id: str, image: str) -> None:
+    def rebuild(self, server_id: str, image: str, permit: Permit) -> None:
         """Give a server a fresh disk: same id, name and address."""
 
-    def resize(self, server_id: str, flavor: str) -> None:
+    def resize(self, server_id: str, flavor: str, permit: Permit) -> None:
         """Give a server another flavor: same id, name, address and disk."""
 
 
@@ -263,7 +289,7 @@ class ImageCloud(Cloud, Protocol):
         `key_pair` is a public key, as text.
         """
 
-    def stop_server(self, server_id: str) -> None:
+    def stop_server(self, server_id: str, permit: Permit) -> None:
         """Ask it to power off in good order: SHUTOFF."""
 
     def list_images(self) -> Sequence[Image]:

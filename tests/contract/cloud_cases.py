@@ -9,6 +9,7 @@ from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Limit, Server
 from slurm_powersave.ports import Cloud, TellsLeftovers
+from tests.permits import permit
 
 CLUSTER = "contract"
 OURS = frozenset({"slurm-powersave", f"cluster={CLUSTER}", "pool=c", "node=c-1", "operation=1a2b"})
@@ -58,16 +59,16 @@ def a_server_is_told_as_it_is(subject: Subject) -> None:
 def a_deleted_server_is_gone_and_may_be_deleted_again(subject: Subject) -> None:
     server_id = subject.create("c-1", OURS)
     assert ids(subject) == {server_id}
-    subject.cloud.delete(server_id)
-    subject.cloud.delete(server_id)
+    subject.cloud.delete(server_id, permit("delete", server_id))
+    subject.cloud.delete(server_id, permit("delete", server_id))
     until(subject, lambda: subject.cloud.server(server_id) is None)
     assert ids(subject) == set()
-    subject.cloud.delete(server_id)
+    subject.cloud.delete(server_id, permit("delete", server_id))
 
 
 def an_unknown_id_is_no_server_and_no_error(subject: Subject) -> None:
     assert subject.cloud.server("no-such-id") is None
-    subject.cloud.delete("no-such-id")
+    subject.cloud.delete("no-such-id", permit("delete", "no-such-id"))
 
 
 def a_server_of_somebody_else_is_not_seen_nor_deleted(subject: Subject) -> None:
@@ -76,7 +77,7 @@ def a_server_of_somebody_else_is_not_seen_nor_deleted(subject: Subject) -> None:
     assert ids(subject) == {ours}
     assert subject.cloud.server(other) is None
     with pytest.raises(CloudError, match="not ours"):
-        subject.cloud.delete(other)
+        subject.cloud.delete(other, permit("delete", other))
 
 
 def what_is_left_names_our_servers_and_nobody_elses(subject: Subject) -> None:
@@ -89,7 +90,7 @@ def what_is_left_names_our_servers_and_nobody_elses(subject: Subject) -> None:
     subject.create("c-1", frozenset({"slurm-powersave", "cluster=other", "node=c-1"}))
     ours = subject.create("c-2", OURS)
     assert servers() == [Leftover("server", ours, "c-2")]
-    subject.cloud.delete(ours)
+    subject.cloud.delete(ours, permit("delete", ours))
     until(subject, lambda: not servers())
 
 

@@ -11,6 +11,7 @@ from slurm_powersave.model.nodes import Server
 from slurm_powersave.ports import ImageCloud
 from tests.contract.cloud_cases import CLUSTER as OUR_CLUSTER
 from tests.contract.cloud_cases import OURS, ids, until
+from tests.permits import permit
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 
@@ -57,7 +58,7 @@ def builder(subject: Subject, image: str = "default") -> Server:
 
 def stop(subject: Subject, server_id: str) -> None:
     """Power it off."""
-    subject.cloud.stop_server(server_id)
+    subject.cloud.stop_server(server_id, permit("stop", server_id))
 
     def off() -> bool:
         found = subject.cloud.server(server_id)
@@ -68,7 +69,7 @@ def stop(subject: Subject, server_id: str) -> None:
 
 def gone(subject: Subject, server_id: str) -> None:
     """Delete it."""
-    subject.cloud.delete(server_id)
+    subject.cloud.delete(server_id, permit("delete", server_id))
     until(subject, lambda: subject.cloud.server(server_id) is None)
 
 
@@ -138,7 +139,7 @@ def an_unknown_image_is_refused_and_no_server_made(subject: Subject) -> None:
 def what_is_somebody_elses_is_not_touched(subject: Subject) -> None:
     other = subject.create("c-1", frozenset({"slurm-powersave", "cluster=other"}))
     for call in (
-        lambda: subject.cloud.stop_server(other),
+        lambda: subject.cloud.stop_server(other, permit("stop", other)),
         lambda: subject.cloud.create_image_snapshot(other, "stolen", {}),
         lambda: subject.cloud.delete_image("default"),
         lambda: subject.cloud.update_image_properties("default", {ROLE: READY}),

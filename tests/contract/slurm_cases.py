@@ -16,6 +16,7 @@ from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.ports import Slurm
+from tests.permits import permits
 
 REASON = "slurm-powersave: (quota) needs 64 cores, 12 left; rests until 14:05 [op 1a2b]"
 
@@ -64,7 +65,7 @@ def powering_down(subject: Subject, name: str) -> None:
     """Bring a node to POWERING_DOWN by way of a failed resume."""
     subject.slurm.update_nodes([name], state="POWER_UP")
     until(subject, "it is coming", lambda: node(subject, name).has("POWERING_UP"))
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     until(subject, "it is going", lambda: node(subject, name).has("POWERING_DOWN"))
 
 
@@ -100,7 +101,7 @@ def power_down_force_requeues_and_suspends(subject: Subject) -> None:
     name = subject.nodes[0]
     job = subject.submit(name)
     until(subject, "it is coming", lambda: node(subject, name).powering_up)
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     assert node(subject, name).has("POWER_DOWN", "POWERING_DOWN")
     until(subject, "POWERING_DOWN", lambda: node(subject, name).has("POWERING_DOWN"))
     until(subject, "the hook is called", lambda: ("suspend", name) in subject.hooks())
@@ -113,7 +114,7 @@ def power_down_force_requeues_and_suspends(subject: Subject) -> None:
 def a_drain_while_powering_down_stays(subject: Subject) -> None:
     name = subject.nodes[0]
     powering_down(subject, name)
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     assert node(subject, name).has("POWERING_DOWN") and node(subject, name).has("DRAIN")
     until(subject, "POWERED_DOWN by timer", lambda: node(subject, name).has("POWERED_DOWN"), 25)
     found = node(subject, name)
@@ -125,9 +126,9 @@ def a_drain_before_powering_down_is_wiped(subject: Subject) -> None:
     name = subject.nodes[0]
     subject.slurm.update_nodes([name], state="POWER_UP")
     until(subject, "it is coming", lambda: node(subject, name).powering_up)
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     assert node(subject, name).has("DRAIN")
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     until(subject, "it is going", lambda: node(subject, name).has("POWERING_DOWN"))
     assert not node(subject, name).has("DRAIN")
 
@@ -137,16 +138,16 @@ def a_drain_keeps_jobs_away_until_powering_down(subject: Subject) -> None:
     name = subject.nodes[0]
     job = subject.submit(name)
     until(subject, "it is coming", lambda: node(subject, name).powering_up)
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     until(subject, "the job waits again", lambda: not job_of(subject, job).nodes)
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     found = node(subject, name)
     while not found.has("POWERING_DOWN"):
         held = "DRAIN" if has(subject.version, Difference.DRAIN_HOLDS_DURING_POWER_DOWN) else "DOWN"
         assert found.has(held) or found.has("DRAIN"), found
         subject.let_pass(0.05)
         found = node(subject, name)
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     assert node(subject, name).flags >= {"DRAIN", "POWERING_DOWN"}
 
 
@@ -186,14 +187,14 @@ def resume_on_powering_down_gives_powered_down(subject: Subject) -> None:
 def resume_on_powering_down_wipes_a_drain(subject: Subject) -> None:
     name = subject.nodes[0]
     powering_down(subject, name)
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     subject.slurm.update_nodes([name], state="RESUME")
     assert not node(subject, name).has("DRAIN", "POWERING_DOWN")
 
 
 def resume_ends_a_rest(subject: Subject) -> None:
     name = subject.nodes[0]
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     found = node(subject, name)
     assert found.has("DRAIN") and found.has("POWERED_DOWN") and found.reason == REASON
     subject.slurm.update_nodes([name], state="RESUME")
@@ -216,7 +217,7 @@ def resume_is_refused_while_coming_up(subject: Subject) -> None:
 
 def a_powered_down_node_can_be_suspended_again(subject: Subject) -> None:
     name = subject.nodes[0]
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     until(subject, "the hook is called", lambda: ("suspend", name) in subject.hooks())
 
 
@@ -230,10 +231,10 @@ def a_requeued_job_is_let_go(subject: Subject) -> None:
     name = subject.nodes[0]
     job = subject.submit(name)
     until(subject, "it is coming", lambda: node(subject, name).powering_up)
-    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE")
+    subject.slurm.update_nodes([name], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", [name]))
     until(subject, "it waits again", lambda: job_of(subject, job).reason == "BeginTime")
     until(subject, "it is going", lambda: node(subject, name).has("POWERING_DOWN"))
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     subject.slurm.update_job(job, StartTime="now")
     until(subject, "it no longer waits for its time", lambda: job_of(subject, job).reason != "BeginTime")
     assert job_of(subject, job).state == "PENDING"
@@ -252,7 +253,7 @@ def a_reading_may_be_of_some_nodes_only(subject: Subject) -> None:
 def power_down_ends_a_drain_of_a_node_that_is_off(subject: Subject) -> None:
     """RESUME would leave it NOT_RESPONDING, and unavailable after the next reconfigure."""
     name = subject.nodes[0]
-    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON)
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
     subject.slurm.update_nodes([name], state="POWER_DOWN")
     until(subject, "it is going", lambda: node(subject, name).has("POWERING_DOWN"))
     assert not node(subject, name).has("DRAIN", "NOT_RESPONDING")
@@ -271,7 +272,9 @@ def slurmctld_tells_its_version(subject: Subject) -> None:
 
 def what_does_not_exist_is_an_error(subject: Subject) -> None:
     with pytest.raises(SlurmError):
-        subject.slurm.update_nodes(["nosuch-1"], state="DRAIN", reason=REASON)
+        subject.slurm.update_nodes(
+            ["nosuch-1"], state="DRAIN", reason=REASON, permits=permits("DRAIN", ["nosuch-1"])
+        )
     with pytest.raises(SlurmError):
         subject.slurm.update_job(999_999, AdminComment=REASON)
 

@@ -8,9 +8,11 @@ import pytest
 
 from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
-from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.errors import FailureClass, RefusedError
 from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunRecord, RunResult, TerraformNode
+from slurm_powersave.model.permit import Act
 from slurm_powersave.ports import Cloud, Run, Terraform
+from tests.permits import permit
 
 CLUSTER = "contract"
 
@@ -144,7 +146,11 @@ def servers_are_made_and_deleted(subject: Subject) -> None:
         subject, name, PlanMode.DELETE, {"c-1": Expected(entry(subject, "c-1"), made["c-1"])}
     )
     assert not wrong
-    result, news = end(subject, subject.terraform.apply(name, plan, 1))
+    for given in ([], [permit("delete", made["c-2"])], [permit("reboot", made["c-1"])]):
+        with pytest.raises(RefusedError, match="no permit"):
+            subject.terraform.apply(name, plan, 1, given)
+    assert set(subject.terraform.servers(name)) == {"c-1", "c-2"}
+    result, news = end(subject, subject.terraform.apply(name, plan, 1, [permit("delete", made["c-1"])]))
     assert result.ok and [(one.node, one.ok) for one in news] == [("c-1", True)]
     assert set(subject.terraform.servers(name)) == {"c-2"}
     assert {server.id for server in subject.cloud.servers()} == {made["c-2"]}
@@ -197,22 +203,19 @@ def an_apply_outlives_its_engine(subject: Subject) -> None:
 def a_server_that_went_otherwise_leaves_the_state_too(subject: Subject) -> None:
     name = shard(subject)
     made = created(subject, name, "c-1", "c-2")
-    subject.cloud.delete(made["c-1"])
+    subject.cloud.delete(made["c-1"], permit("delete", made["c-1"]))
     while subject.cloud.server(made["c-1"]):
         subject.let_pass(0.2)
     assert set(subject.terraform.servers(name)) == {"c-1", "c-2"}, "nobody has told Terraform yet"
-    subject.terraform.write_nodes(name, {"c-2": entry(subject, "c-2")})
-    plan, wrong = planned(
-        subject,
-        name,
-        PlanMode.DELETE,
-        {"c-1": Expected(entry(subject, "c-1"), made["c-1"])},
-        refresh=True,
-    )
-    assert not wrong
-    result, _ = end(subject, subject.terraform.apply(name, plan, 1))
-    assert result.ok
+    forget = Act.FORGET
+    for given in ([permit("delete", made["c-1"], "c-1")], [permit(forget, made["c-1"], "c-2")]):
+        with pytest.raises(RefusedError):
+            subject.terraform.forget_servers(name, given)
+    run = subject.terraform.forget_servers(name, [permit(forget, made["c-1"], "c-1")])
+    result, _ = end(subject, run)
+    assert result.ok, result
     assert set(subject.terraform.servers(name)) == {"c-2"}
+    assert {server.id for server in subject.cloud.servers()} == {made["c-2"]}, "nothing was destroyed"
 
 
 CASES: Sequence[Callable[[Subject], None]] = (

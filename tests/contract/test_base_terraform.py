@@ -304,7 +304,7 @@ def test_after_an_apply_that_failed_the_new_values_stay(lab: Lab, monkeypatch: p
     """Half of it may be done, and a person's plan has to say what is left."""
     lab.settings["ssh_from"] = ["192.0.2.0/24", "198.51.100.0/24"]
 
-    def fails(self: State, planned: object) -> None:
+    def fails(self: State, planned: object, permits: object) -> None:
         raise TerraformError("terraform apply failed")
 
     monkeypatch.setattr(State, "apply", fails)

@@ -12,6 +12,7 @@ from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 from tests.contract.reboot_table import Row, Seen, observe, rows
+from tests.permits import permits
 
 VERSIONS = [str(version) for version in TESTED]
 
@@ -38,9 +39,11 @@ class Memory:
             if "job" in state or state == "allocated":
                 self._slurm.submit(node)
             if "drained" in state:
-                self._slurm.update_nodes([node], state="DRAIN", reason="disk")
+                self._slurm.update_nodes(
+                    [node], state="DRAIN", reason="disk", permits=permits("DRAIN", [node])
+                )
             elif state == "down":
-                self._slurm.update_nodes([node], state="DOWN", reason="dead")
+                self._slurm.update_nodes([node], state="DOWN", reason="dead", permits=permits("DOWN", [node]))
             elif "reserved" in state:
                 flags = ("RESERVED", "MAINTENANCE") if "maintenance" in state else ("RESERVED",)
                 self._slurm.set_flags(node, "IDLE", "CLOUD", *flags)

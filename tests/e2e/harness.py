@@ -388,6 +388,7 @@ class Live:
             # Released while it was off, a node is NOT_RESPONDING, and after a reconfigure no job gets it.
             stuck = [n for n, node in states.items() if node.flags >= {OFF, "IDLE", "NOT_RESPONDING"}]
             idle = [n for n, node in states.items() if node.up and not node.in_use] + stuck
+            idle += [n for n in self.servers() if n in states and OFF in states[n].flags]
             if idle:
                 self.login(f"scontrol update nodename={','.join(idle)} state=POWER_DOWN", check=False)
             off = all(OFF in node.flags and not node.has("DRAIN", "DOWN") for node in states.values())

@@ -11,6 +11,7 @@ from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from tests.contract.terraform_cases import CASES, CLUSTER, Subject
 from tests.e2e.harness import Live
+from tests.permits import permit
 
 
 class Real:
@@ -45,7 +46,7 @@ def real(deployed: Live, tmp_path: Path) -> Iterator[Real]:
     yield subject
     deployed.cloud("fault", "clear")
     for server in subject.cloud.servers():
-        subject.cloud.delete(server.id)
+        subject.cloud.delete(server.id, permit("delete", server.id))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

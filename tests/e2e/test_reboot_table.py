@@ -8,9 +8,11 @@ import pytest
 from slurm_powersave.decide.slurm_versions import NEWEST
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.permit import Act
 from tests.contract.reboot_table import Row, Seen, observe, rows
 from tests.e2e.harness import Live
 from tests.e2e.real_slurm import Real, awake, named
+from tests.permits import permits
 
 pytestmark = pytest.mark.every_slurm
 
@@ -45,7 +47,8 @@ class Cluster:
 
     def _set(self, nodes: Sequence[str], state: str, reason: str = "") -> None:
         if nodes:
-            self._real.slurm.update_nodes(nodes, state=state, reason=reason)
+            given = permits(state, nodes) if state in set(Act) else []
+            self._real.slurm.update_nodes(nodes, state=state, reason=reason, permits=given)
 
     def _wait(self, flag: str, nodes: Sequence[str]) -> None:
         if nodes:

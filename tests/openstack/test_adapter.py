@@ -21,6 +21,7 @@ from tests.contract.image_cases import KEY
 from tests.openstack.harness import Project
 from tests.openstack.harness import until as wait
 from tests.openstack.proxy import QUOTA, Proxy
+from tests.permits import permit
 
 SHARED = f"slurm-powersave-{CLUSTER}"
 TAGS = ["slurm-powersave", f"cluster={CLUSTER}"]
@@ -173,15 +174,15 @@ def settled(real: Real, server_id: str, *on_the_way: str) -> Server:
 def test_reboot_rebuild_and_resize_show_until_they_are_done(real: Real) -> None:
     server_id = real.create("c-1", OURS)
     before = host_key(real, server_id)
-    real.cloud.reboot(server_id)
+    real.cloud.reboot(server_id, permit("reboot", server_id))
     assert seen(real, server_id).status == "REBOOT"
     settled(real, server_id, "REBOOT")
     assert host_key(real, server_id) == before
-    real.cloud.rebuild(server_id, real.site.project.image("default"))
+    real.cloud.rebuild(server_id, real.site.project.image("default"), permit("rebuild", server_id))
     assert seen(real, server_id).status == "REBUILD"
     settled(real, server_id, "REBUILD")
     until(real, lambda: host_key(real, server_id) != before)
-    real.cloud.resize(server_id, "large")
+    real.cloud.resize(server_id, "large", permit("resize", server_id))
     assert seen(real, server_id).status == "RESIZE"
     assert settled(real, server_id, "RESIZE").flavor == "large"
 
@@ -203,7 +204,7 @@ def test_a_locked_server_is_left_alone_and_a_forced_delete_respects_it(real: Rea
     compute.lock_server(server_id)
     for cloud in (real.cloud, OpenStackCloud(CLUSTER, real.site.settings(force_delete=True))):
         with pytest.raises(CloudError, match="locked"):
-            cloud.delete(server_id)
+            cloud.delete(server_id, permit("delete", server_id))
     compute.unlock_server(server_id)
     OpenStackCloud(CLUSTER, real.site.settings(force_delete=True)).delete(server_id)
     until(real, lambda: real.cloud.server(server_id) is None)

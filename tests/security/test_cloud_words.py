@@ -14,6 +14,7 @@ from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.model.errors import CloudError
+from tests.permits import permit
 
 ID = "5f3ff3a6-6f4a-4a3c-8f0e-5b3a3f1f2d11"
 BAD = [
@@ -124,8 +125,8 @@ def test_a_name_is_no_option_of_the_local_cloud_s_command(
     answer = Completed(0, json.dumps({**LOCAL, "tags": ["cluster=demo"]}), "")
     monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv) or answer)
     cloud = LocalImageCloud("demo", {"root": "/x"})
-    cloud.rebuild(ID, chosen)
-    cloud.resize(ID, chosen)
+    cloud.rebuild(ID, chosen, permit("rebuild", ID))
+    cloud.resize(ID, chosen, permit("resize", ID))
     cloud.create_image_snapshot(ID, chosen, {"a": chosen})
     words = [argv[argv.index("--root") :] for argv in asked]
     read = [cli.parser().parse_args(one) for one in words if one[2] in ("begin", "snapshot")]

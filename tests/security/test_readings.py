@@ -13,6 +13,7 @@ from slurm_powersave.adapters import process, slurm_reading, slurm_text
 from slurm_powersave.adapters.process import Completed, run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.model.errors import SlurmError
+from tests.permits import permits
 from tests.slurmctld import Slurmctld, line
 
 HONEST = {name: line(name, "ALLOCATED+CLOUD") for name in ("n1", "n2", "n3", "n4", "n5")}
@@ -197,14 +198,14 @@ def test_a_reason_without_end_is_cut_to_what_can_be_put_back() -> None:
     reason = ScontrolSlurm(host).snapshot().nodes["n1"].reason
     assert 1000 < len(reason) < 10_000 and set(reason) == {"'"}
     run = ssh_shell(process.run, ["echo"])
-    ScontrolSlurm(run).update_nodes(["n1"], state="DRAIN", reason=reason)
+    ScontrolSlurm(run).update_nodes(["n1"], state="DRAIN", reason=reason, permits=permits("DRAIN", ["n1"]))
 
 
 @pytest.mark.parametrize("reason", ["a\ud800b", "x" * 200_000], ids=["half a character", "very long"])
 def test_an_argument_that_no_program_takes_is_a_refusal_and_ends_nothing(reason: str) -> None:
     slurm = ScontrolSlurm(ssh_shell(process.run, ["echo"]))
     with pytest.raises(SlurmError, match="can't be given these arguments"):
-        slurm.update_nodes(["n1"], state="DRAIN", reason=reason)
+        slurm.update_nodes(["n1"], state="DRAIN", reason=reason, permits=permits("DRAIN", ["n1"]))
 
 
 def test_names_that_cannot_be_folded_are_asked_for_in_parts() -> None:
@@ -295,9 +296,9 @@ def given_back(reason: str) -> str:
     read = slurm_text.parse_node(line("n1", "IDLE+CLOUD+DRAIN", end=end))
     assert read
     slurm = ScontrolSlurm(local_shell(lambda argv, timeout: run(["echo", *argv], timeout=timeout)))
-    slurm.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    slurm.update_nodes(["n1"], state="DRAIN", reason=read.reason, permits=permits("DRAIN", ["n1"]))
     ssh = ScontrolSlurm(ssh_shell(run, ["echo"]))
-    ssh.update_nodes(["n1"], state="DRAIN", reason=read.reason)
+    ssh.update_nodes(["n1"], state="DRAIN", reason=read.reason, permits=permits("DRAIN", ["n1"]))
     return read.reason
 
 

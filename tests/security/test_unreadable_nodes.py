@@ -17,6 +17,7 @@ from slurm_powersave.model.errors import LeftAloneError, RefusedError, Unfinishe
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing.world import MemoryWorld
+from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up
 from tests.unit.engine.test_reboots import boots, image, ready
@@ -141,13 +142,13 @@ def test_the_reconciler_asks_for_nothing() -> None:
     coarsely(world, 300)
     assert "n1" in servers(world) and outcomes(world, "n1") == [("resume", "done")]
     world.slurm.unreadable.clear()
-    coarsely(world, 120)
+    coarsely(world, 1000, step=2)
     assert "n1" not in servers(world)
 
 
 def test_an_administrators_drain_is_not_forgotten() -> None:
     world = idle()
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="disk")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="disk", permits=permits("DRAIN", ["n1"]))
     coarsely(world, 60)
     assert "n1" in world.journal.asides()
     world.slurm.unreadable.add("n1")

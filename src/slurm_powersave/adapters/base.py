@@ -11,7 +11,9 @@ from typing import Any
 from slurm_powersave.adapters.process import Completed, run
 from slurm_powersave.adapters.terraform import outputs, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics
+from slurm_powersave.decide import plan_permits
 from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.model.permit import Act, Permit, use_all
 
 _SECONDS = 1800.0
 
@@ -104,13 +106,15 @@ class State:
         text = self._run(self._command.show_text(out), "show").out if actions else ""
         return Planned(out, text.strip(), actions, plan)
 
-    def apply(self, planned: Planned) -> None:
-        """Carry a saved plan out.
+    def apply(self, planned: Planned, permits: Sequence[Permit] = ()) -> None:
+        """Carry a saved plan out, if each object that it deletes or replaces has a permit.
 
         Raises:
+            RefusedError: one has none.
             TerraformError: Terraform's own words.
         """
         try:
+            use_all(permits, Act.DELETE, plan_permits.destroyed(planned.content))
             self._run(self._command.apply(planned.file, 10), "apply")
         finally:
             self.forget(planned)

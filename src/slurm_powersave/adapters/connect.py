@@ -128,7 +128,10 @@ def site(cluster: Cluster) -> Site:
 
 def playbooks(cluster: Cluster) -> AnsiblePlaybooks:
     """The plays for nodes, with each pool's own before and after."""
-    hooks = {pool.name: Hooks(pool.before_configure, pool.after_configure) for pool in cluster.node_pools}
+    hooks = {
+        pool.name: Hooks(pool.before_configure, pool.after_configure, pool.image_user)
+        for pool in cluster.node_pools
+    }
     return AnsiblePlaybooks(
         cluster.state_dir, site(cluster), hooks, timeout=cluster.failure.configure_timeout
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
+from slurm_powersave.adapters.journal_evidence import Evidence
 from slurm_powersave.adapters.journal_requests import Requests
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
@@ -28,7 +29,7 @@ _TRIES = 20
 """Short ids that are tried for an operation."""
 
 
-class SqliteJournal(Requests):
+class SqliteJournal(Requests, Evidence):
     """Requests, operations, phases, what each node is to be, holds and running processes."""
 
     def __init__(self, path: Path | str) -> None:
@@ -194,7 +195,7 @@ class SqliteJournal(Requests):
     def forget_nodes(self, names: Sequence[str]) -> None:
         """Forget nodes that have left the cluster: record, rest, what was set aside, drain."""
         with self._write() as db:
-            columns = {"nodes": "name", "holds": "node", "asides": "node", "drains": "node"}
+            columns = {"nodes": "name", "holds": "node", "asides": "node", "drains": "node", "seen": "node"}
             for table, column in columns.items():
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])
 

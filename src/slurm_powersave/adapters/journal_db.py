@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from slurm_powersave.adapters.journal_rows import SCHEMA, SCHEMA_VERSION, UPGRADES
+from slurm_powersave.adapters.journal_rows import NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
 from slurm_powersave.model.errors import ConfigError, JournalError
 
 
@@ -55,6 +55,8 @@ class Database:
                 for step in range(version, SCHEMA_VERSION):
                     _run(db, UPGRADES[step])
             _run(db, SCHEMA)
+            if version == 0:
+                _run(db, NEW)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -48,7 +48,23 @@ CREATE TABLE IF NOT EXISTS asides (
   node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS drains (
   node TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (
+  node TEXT PRIMARY KEY, registered INTEGER NOT NULL, used INTEGER NOT NULL, off INTEGER NOT NULL,
+  called INTEGER NOT NULL, resumed INTEGER NOT NULL, pushed INTEGER NOT NULL, forced INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS acts (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, operation TEXT NOT NULL, node TEXT NOT NULL,
+  act TEXT NOT NULL, subject TEXT NOT NULL, row TEXT NOT NULL, evidence TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS acts_operation ON acts (operation);
+CREATE INDEX IF NOT EXISTS acts_at ON acts (at);
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS pauses (
+  pool TEXT PRIMARY KEY, why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
 """
+
+NEW = """
+INSERT INTO marks VALUES ('brake', 'the journal is new');
+"""
+"""What a journal begins with that did not exist before."""
 
 UPGRADES = {
     1: """
@@ -61,6 +77,7 @@ ALTER TABLE nodes ADD COLUMN by_hand TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
+    3: "",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 

@@ -14,6 +14,7 @@ from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
 from slurm_powersave.model.outside_text import SERVER_ID, STATUS, address, chosen_name, matching
+from slurm_powersave.model.permit import Act, Permit
 
 READ_TIMEOUT = 30.0
 CHANGE_TIMEOUT = 150.0
@@ -65,8 +66,9 @@ class LocalCloud:
         return _server(found) if found and self._tag in found["tags"] else None
 
     @read_as_told
-    def delete(self, server_id: str) -> None:
+    def delete(self, server_id: str, permit: Permit) -> None:
         """Delete by id and return when it is gone; refused for a server without our cluster's tag."""
+        permit.use(Act.DELETE, server_id)
         if self._ours(server_id):
             self._ask(CHANGE_TIMEOUT, "delete", server_id)
 
@@ -142,16 +144,19 @@ class LocalCloud:
             why=f"it has {', '.join(sorted(known)) or 'none'}",
         )
 
-    def reboot(self, server_id: str) -> None:
+    def reboot(self, server_id: str, permit: Permit) -> None:
         """Boot a server again: same disk."""
+        permit.use(Act.REBOOT, server_id)
         self._begin(server_id, "reboot", server_id)
 
-    def rebuild(self, server_id: str, image: str) -> None:
+    def rebuild(self, server_id: str, image: str, permit: Permit) -> None:
         """Give a server a fresh disk of an image."""
+        permit.use(Act.REBUILD, server_id)
         self._begin(server_id, "rebuild", server_id, f"--image={image}")
 
-    def resize(self, server_id: str, flavor: str) -> None:
+    def resize(self, server_id: str, flavor: str, permit: Permit) -> None:
         """Boot a server with another flavor's limits: same disk."""
+        permit.use(Act.RESIZE, server_id)
         self._begin(server_id, "resize", server_id, f"--flavor={flavor}")
 
     def _begin(self, server_id: str, *verb: str) -> None:

@@ -7,6 +7,7 @@ from slurm_powersave.adapters.local import CHANGE_TIMEOUT, READ_TIMEOUT, LocalCl
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.images import CLUSTER, Image
 from slurm_powersave.model.nodes import Server
+from slurm_powersave.model.permit import Act, Permit
 
 
 class LocalImageCloud(LocalCloud):
@@ -38,8 +39,9 @@ class LocalImageCloud(LocalCloud):
         return str(self._ask(CHANGE_TIMEOUT, "create", *words)["id"])
 
     @read_as_told
-    def stop_server(self, server_id: str) -> None:
+    def stop_server(self, server_id: str, permit: Permit) -> None:
         """Power a server off in good order."""
+        permit.use(Act.STOP, server_id)
         self._mine(server_id)
         self._ask(CHANGE_TIMEOUT, "stop", server_id)
 

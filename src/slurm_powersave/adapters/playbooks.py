@@ -14,6 +14,7 @@ from typing import Any
 from slurm_powersave.adapters import known_hosts, project
 from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
+from slurm_powersave.adapters.node_steps import runs_steps
 from slurm_powersave.adapters.process import start_detached
 from slurm_powersave.adapters.run_inventory import RunInventory
 from slurm_powersave.decide import ssh_options
@@ -29,10 +30,12 @@ BANNER_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Hooks:
-    """The site's playbooks around the configuration of a pool's nodes; absolute paths, or None."""
+    """What is a pool's own: the site's playbooks around its nodes' configuration, as absolute paths."""
 
     before: Path | None = None
     after: Path | None = None
+    user: str = "root"
+    """Who logs in there."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,11 @@ class AnsiblePlaybooks:
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers with its banner, within 0.3 s."""
         return answers(node.address)
+
+    def runs_steps(self, node: DesiredNode) -> bool | None:
+        """Ask the node over SSH, believing recorded host keys only, whether a job's slurmstepd runs there."""
+        ssh = ssh_options.argv(self._site.known_hosts, self._site.private_key)
+        return runs_steps(ssh, self._hooks.get(node.pool, Hooks()).user, node.address)
 
 
 def answers(address: str) -> bool:

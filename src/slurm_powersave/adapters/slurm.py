@@ -14,6 +14,7 @@ from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
 from slurm_powersave.model.outside_text import NODE_NAME
+from slurm_powersave.model.permit import Permit, use_for_state
 from slurm_powersave.model.slurm_version import Version
 
 Shell = Callable[[Sequence[str], float], Completed]
@@ -53,12 +54,19 @@ class ScontrolSlurm:
         return self._reader.read(nodes, jobs)
 
     def update_nodes(
-        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+        self,
+        nodes: Sequence[str],
+        *,
+        state: str = "",
+        reason: str = "",
+        comment: str | None = None,
+        permits: Sequence[Permit] = (),
     ) -> None:
         """Run `scontrol update` for nodes, folded into one hostlist.
 
         With RESUME the reason goes, too: 24.11 keeps it. An empty one is ignored, a blank is not (measured).
         """
+        use_for_state(permits, state, nodes)
         if state == "RESUME":
             reason = " "
         fields = {"state": state or None, "reason": reason or None, "comment": comment}

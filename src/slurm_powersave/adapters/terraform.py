@@ -19,8 +19,9 @@ from typing import Any
 
 from slurm_powersave.adapters.process import Tail, exit_code, signal_run, start_detached
 from slurm_powersave.adapters.terraform_command import Command, diagnostics, failure_of, parse_line
+from slurm_powersave.decide import plan_permits
 from slurm_powersave.decide.fence import Contract
-from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.model.errors import RefusedError, TerraformError
 from slurm_powersave.model.nodes import (
     DesiredNode,
     NodeProgress,
@@ -30,6 +31,7 @@ from slurm_powersave.model.nodes import (
     TerraformNode,
 )
 from slurm_powersave.model.outside_text import SERVER_ID, matching
+from slurm_powersave.model.permit import Act, Permit, use_all
 from slurm_powersave.ports import Run
 
 VARIABLES = "nodes.auto.tfvars.json"
@@ -207,10 +209,21 @@ class ShardedTerraform:
         plan_json: Mapping[str, Any] = _read_json(Path(plan.directory) / "plan.json")
         return plan_json
 
-    def apply(self, shard: str, plan: RunRecord, parallelism: int) -> Run:
-        """Start `terraform apply` of the saved plan."""
+    def apply(self, shard: str, plan: RunRecord, parallelism: int, permits: Sequence[Permit] = ()) -> Run:
+        """Start `terraform apply` of the saved plan, if each server that it changes has a permit."""
+        plan_permits.use(self.plan_json(plan), permits)
         argv = self._command.apply(Path(plan.directory) / "tfplan", parallelism)
         return self._start(argv, "apply", self.directory(shard))
+
+    def forget_servers(self, shard: str, permits: Sequence[Permit]) -> Run:
+        """Start `terraform state rm` of entries whose servers are gone."""
+        held, resource = self.servers(shard), self.contract(shard).resource
+        names = {server.id: name for name, server in held.items()}
+        if strange := [permit for permit in permits if names.get(permit.subject) != permit.node]:
+            raise RefusedError(f"{strange[0].node} is not {strange[0].subject} in {shard}")
+        use_all(permits, Act.FORGET, [permit.subject for permit in permits])
+        addresses = [f'{resource}["{permit.node}"]' for permit in permits]
+        return self._start(self._command.forget(addresses), "forget", self.directory(shard))
 
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""

@@ -96,6 +96,10 @@ class Command:
             parallelism=parallelism,
         )
 
+    def forget(self, addresses: Iterable[str]) -> list[str]:
+        """Return the argv of `terraform state rm`: nothing outside of the state is touched."""
+        return [self.binary, "state", "rm", "-lock-timeout=30s", *addresses]
+
     def check(self) -> str:
         """Return Terraform's version.
 

@@ -7,7 +7,7 @@ wipes a DRAIN that was set before POWERING_DOWN; it is set again then, or the no
 from enum import StrEnum
 
 from slurm_powersave.decide import policy
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.nodes import Drain, SlurmNode
 
 
@@ -59,7 +59,7 @@ def stage(node: SlurmNode, drain: Drain | None, *, served: bool) -> Stage:
         return Stage.GOING
     if not ours:
         return Stage.OPEN
-    if node.in_use:
+    if node.in_use or node.has("RESERVED", "MAINTENANCE"):
         return Stage.BUSY
     if not node.going_down:
         return Stage.EMPTY

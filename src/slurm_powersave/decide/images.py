@@ -169,7 +169,7 @@ def refuse_node(
     if seen is None:
         raise RefusedError("Slurm does not know it", where=where)
     state = "+".join(sorted(seen.flags))
-    if seen.in_use:
+    if seen.in_use or seen.has("RESERVED", "MAINTENANCE"):
         raise RefusedError(f"it is in use ({state})", where=where, todo=todo)
     if not seen.up or not seen.has("IDLE") or seen.has(*_NOT_YET):
         raise RefusedError(

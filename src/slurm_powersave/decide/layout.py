@@ -25,6 +25,11 @@ class Layout:
         return self.root / "journal.db"
 
     @property
+    def pause(self) -> Path:
+        """While it is there nothing new is changed; what it says is why."""
+        return self.root / "pause"
+
+    @property
     def lock(self) -> Path:
         """Held by the running engine."""
         return self.root / "engine.lock"

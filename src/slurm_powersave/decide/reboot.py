@@ -23,11 +23,6 @@ from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNod
 
 ISSUED = " : reboot issued"
 """What Slurm 22.05 and 24.11 append to the reason."""
-# After `scontrol reconfigure` 22.05.8 shows root as the one who set them (measured): known by their words.
-_SLURMS = re.compile(
-    r"^(Not responding|ResumeTimeout reached|Node unexpectedly rebooted)"
-    r"|(^| ): reboot (issued|timed out|complete)$"
-)
 _KEYS = {"reimage": "image", "resize": "flavor"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*", re.ASCII)
 
@@ -171,17 +166,3 @@ def is_stale(node: SlurmNode) -> bool:
         return False
     served = f" {node.reason}".endswith(ISSUED) and (is_command(node.reason) or not words(node.reason))
     return policy.is_ours(node.reason) or served
-
-
-def set_aside(node: SlurmNode, slurm_user: str = "slurm") -> str:
-    """Return DRAIN or DOWN if somebody else has set it, otherwise nothing.
-
-    Ours begin with our prefix, Slurm's own are set by SlurmUser; `scontrol reboot ASAP` and a POWER_DOWN show
-    a DRAIN that ends with them. One without a reason is somebody's: a late registration of a node that is
-    powered down loses the reason and keeps the DRAIN (22.05.8).
-    """
-    if node.reason and (policy.is_ours(node.reason) or node.reason_by == slurm_user):
-        return ""
-    if _SLURMS.search(node.reason) or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED", "POWER_DOWN"):
-        return ""
-    return next((state for state in ("DRAIN", "DOWN", "FAIL") if node.has(state)), "")

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.reboot import is_stale, set_aside
+from slurm_powersave.decide.reboot import is_stale
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
@@ -16,6 +17,7 @@ from slurm_powersave.model.nodes import Server, SlurmSnapshot
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
 job; POWER_DOWN heals it (both measured)."""
+_KEPT_OFF = ("DRAIN", "DOWN", "FAIL", "POWER_DOWN", "POWERING_DOWN")
 _NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
 """Tags of servers that are ours and no nodes."""
 
@@ -45,6 +47,7 @@ def differences(
     servers: Sequence[Server],
     busy: Collection[str],
     held: Collection[str],
+    wanted: Collection[str] = (),
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
 
@@ -54,6 +57,7 @@ def differences(
         servers: the servers that carry our cluster's tag.
         busy: nodes with an operation that has no outcome yet.
         held: nodes that rest after a failure.
+        wanted: nodes that are to stay up, the min_nodes of each pool.
     """
     found = []
     names = Counter(_node_tag(server) for server in servers)
@@ -74,13 +78,16 @@ def differences(
             found.append(
                 Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
             )
+        elif node in wanted and seen.has("POWERED_DOWN") and not seen.has(*_KEPT_OFF) and node not in held:
+            text = "one of min_nodes, and powered down: powered up again"
+            found.append(Finding("min-node", node, text, state="POWER_UP"))
         elif seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL") and node not in held:
             found.append(Finding("stuck", node, "+".join(sorted(seen.flags)), state="POWER_DOWN"))
         elif is_stale(seen) and node not in held:
             found.append(Finding("stale-reason", node, f"in service, and shows: {seen.reason}", blank=True))
         elif seen.up and not names[node]:
             # One with a job is only named: a server that has lost its tag looks like one that is gone.
-            state = "" if seen.in_use or aside else "POWER_DOWN"
+            state = "" if seen.in_use or aside or seen.has("RESERVED", "MAINTENANCE") else "POWER_DOWN"
             text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
             found.append(Finding("no-server", node, text, state=state))
     for server in servers:

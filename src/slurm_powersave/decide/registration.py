@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_powersave.decide import policy
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.nodes import SlurmNode
 
 _REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from slurm_powersave.decide import drain
 from slurm_powersave.decide.cluster import Cluster
-from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.decide.slurm_versions import Difference
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
 from slurm_powersave.model.nodes import Drain, SlurmNode

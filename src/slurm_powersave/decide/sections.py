@@ -228,6 +228,14 @@ class FailurePolicy(Section):
     registration_timeout: fields.Seconds = Field(
         120, description="Seconds from the end of the play to slurmd's registration."
     )
+    unclaimed_after: fields.Seconds = Field(
+        900,
+        description="Seconds for which Slurm must show a node as POWERED_DOWN before a server of its that "
+        "nobody has asked to delete is deleted.",
+    )
+    silent_after: fields.Seconds = Field(
+        1800, description="Seconds after which a node that is down and does not answer gets a new server."
+    )
 
 
 def lowest_first(names: tuple[str, ...]) -> tuple[str, ...]:

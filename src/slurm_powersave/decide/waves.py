@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, SlurmNode
 

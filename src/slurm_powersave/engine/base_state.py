@@ -11,7 +11,7 @@ from typing import Any
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import Planned, State
-from slurm_powersave.decide import storage
+from slurm_powersave.decide import guard, plan_permits, storage
 from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
 from slurm_powersave.decide.lost_jobs import refuse_jobs
 from slurm_powersave.decide.settings import Cluster
@@ -20,6 +20,7 @@ from slurm_powersave.engine.strays import Servers
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, SlurmError
 from slurm_powersave.model.outside_text import NODE_NAME, address, matching
+from slurm_powersave.model.permit import Row
 
 _VARIABLES = "base.auto.tfvars.json"
 
@@ -60,7 +61,10 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     if planned.actions or orphans:
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
-    state.apply(planned)
+    # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
+    row = Row.LOGIN if wish.replace_login else Row.ORPHAN
+    evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
+    state.apply(planned, guard.agreed(plan_permits.destroyed(planned.content), row, evidence))
     strays.tell(cluster, state, talk)
     _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
     return True

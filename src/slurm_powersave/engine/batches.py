@@ -10,8 +10,11 @@ from dataclasses import replace
 
 from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.lag import moved
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.results import Batch, Results
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
@@ -19,6 +22,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Failure, Operation, RunResult, ShardRun, TerraformNode
+from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
@@ -39,8 +43,9 @@ _APPLYING = {
 class Batches:
     """Forms batches, drives them and tells the operations what happened."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
-        self._world, self._ops = world, operations
+    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
+        self._world, self._ops, self._guard = world, operations, guard
+        self._outside = Outside(world)
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards)
@@ -141,28 +146,58 @@ class Batches:
         self._plan(shard, PlanMode.UPDATE, [op.id for op in chosen], [op.node for op in chosen])
 
     def tidy(self, shard: str) -> None:
-        """Remove from a shard's state the servers that went without Terraform."""
+        """Make a shard's state and the records agree again, where servers went without Terraform.
+
+        An entry leaves the state when the cloud does not have its server any more, and in no other way. A
+        server that is there and that no record names is recorded again. Nothing is destroyed here.
+        """
         if self._world.now() < self._not_before.get(shard, 0.0):
             return
-        known = self.shards.entries(shard)
         try:
             held = self._world.terraform.servers(shard)
+            known = self.shards.entries(shard)
         except TerraformError as error:
             log.error("%s", error)
             self._not_before[shard] = self._world.now() + _PAUSE
             return
         if any(op.phase == phases.RECOVERING and op.shard == shard for op in self._ops):
             return  # it has yet to say whose the servers are
-        stale = {
-            name: Expected(TerraformNode(self._world.desired(name), ""), server.id)
-            for name, server in held.items()
-            if name not in known
-        }
-        self._world.terraform.write_nodes(shard, known)
+        stale = {name: server.id for name, server in held.items() if name not in known}
         if not stale:
+            self._world.terraform.write_nodes(shard, known)
             self._world.journal.set_dirty(shard, False)
             return
-        self._plan(shard, PlanMode.DELETE, [], sorted(stale), stale=stale)
+        permits = []
+        for name, server_id in stale.items():
+            answer = self._guard.forget(name, server_id, shard.partition("/")[0])
+            if isinstance(answer, Permit):
+                permits.append(answer)
+            elif not answer.waits:
+                self._not_gone(shard, name, server_id)
+        if permits:
+            self._forget(shard, permits)
+
+    def _not_gone(self, shard: str, name: str, server_id: str) -> None:
+        """A server is there that no record names: the journal is lost or old, or it is being deleted."""
+        record = self._world.record(name)
+        if self._ops.queue(name):
+            return  # it finds out by itself
+        if record.server_id in ("", server_id):
+            log.warning("node=%s has server %s in the state of %s: recorded again", name, server_id, shard)
+            self._world.save(replace(record, shard=shard, server_id=server_id))
+            return
+        log.error(
+            "node=%s has server %s, and the state of %s holds %s as well: left", name, record.server_id,
+            shard, server_id,
+        )  # fmt: skip
+        self._not_before[shard] = self._world.now() + _PAUSE
+
+    def _forget(self, shard: str, permits: Sequence[Permit]) -> None:
+        for permit in permits:
+            self._guard.record(permit)
+        run = self._world.terraform.forget_servers(shard, permits)
+        deadline = self._world.now() + _PLAN_SECONDS
+        self._batches.append(Batch(shard, PlanMode.DELETE, (), "forget", run, deadline))
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
@@ -181,20 +216,11 @@ class Batches:
             Batch(shard, PlanMode.CREATE, (), "init", run, self._world.now() + _PLAN_SECONDS)
         )
 
-    def _plan(
-        self,
-        shard: str,
-        mode: PlanMode,
-        ids: Sequence[str],
-        nodes: Sequence[str],
-        stale: dict[str, Expected] | None = None,
-    ) -> None:
+    def _plan(self, shard: str, mode: PlanMode, ids: Sequence[str], nodes: Sequence[str]) -> None:
         # A failed rebuild can leave the new image in the state (Nova's provider): what is changed in place is
         # read from the cloud first.
-        refresh = bool(stale) or mode is PlanMode.UPDATE
-        run = self._world.terraform.plan(shard, nodes, refresh=refresh)
-        deadline = self._world.now() + _PLAN_SECONDS
-        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, deadline, stale or {}))
+        run = self._world.terraform.plan(shard, nodes, refresh=mode is PlanMode.UPDATE)
+        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, self._world.now() + _PLAN_SECONDS))
 
     # Driving
 
@@ -238,6 +264,8 @@ class Batches:
     def _ended(self, batch: Batch, result: RunResult) -> None:
         if batch.stage == "apply":
             self.results.applied(batch, result)
+        elif result.ok and batch.stage == "forget":
+            self.shards.write(batch.shard)  # the next look at the shard finds it clean
         elif not result.ok:
             if batch.stage == "init":
                 log.error("terraform init failed in %s: %s", batch.shard, result.text)
@@ -254,24 +282,33 @@ class Batches:
             if self._world.desired(op.node).cloud == cloud:
                 self._ops.fail(op, Failure(result.failure, f"terraform init: {result.text}"))
 
-    def _still_wanted(self, batch: Batch) -> bool:
-        """Look at Slurm once more before servers are touched; what is in use is let go by who queues it."""
+    def _permits(self, batch: Batch) -> list[Permit] | None:
+        """Ask the guard once more before servers are touched; what it refuses is ended by who queues it."""
+        permits: list[Permit] = []
         for op in self._ops.of(batch.operations):
-            node = self._world.slurm_view.node(op.node, op.since)
-            if node is None or (node.in_use and (op.failure is None or node.up)):
-                return False
-        return True
+            if batch.mode is PlanMode.UPDATE:
+                act = Act.REBUILD if op.row.update == "image" else Act.RESIZE
+                answer = self._guard.by_reboot(op, act, op.since)
+                answers = None if answer is None else [answer]
+            else:
+                servers = self._outside.servers_lately(op)
+                answers = None if servers is None else self._guard.deletions(op, servers, op.since)
+            if answers is None or any(isinstance(answer, Refusal) for answer in answers):
+                return None
+            permits += [answer for answer in answers if isinstance(answer, Permit)]
+        return permits
 
     def _planned(self, batch: Batch) -> None:
         terraform = self._world.terraform
-        if batch.mode is not PlanMode.CREATE and not self._still_wanted(batch):
+        permits = [] if batch.mode is PlanMode.CREATE else self._permits(batch)
+        if permits is None:
             again = phases.DELETE_QUEUED if batch.mode is PlanMode.DELETE else phases.UPDATE_QUEUED
             for op in self._ops.of(batch.operations):
                 self._ops.move(op, again)
             terraform.forget(batch.run.record)
             self.shards.write(batch.shard)
             return
-        expected = dict(batch.stale)
+        expected: dict[str, Expected] = {}
         written = terraform.nodes(batch.shard)
         for op in self._ops.of(batch.operations):
             record = self._world.record(op.node)
@@ -296,7 +333,10 @@ class Batches:
             self._ops.move(op, _APPLYING[batch.mode])
         # An engine that is killed between these two lines leaves a run that no record names: RECOVERING then
         # waits some seconds and for the state's lock before it judges.
-        run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1))
+        by_node = {op.node: op.id for op in self._ops.of(batch.operations)}
+        for permit in permits:
+            self._guard.record(permit, by_node[permit.node])
+        run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1), permits)
         deadline = self._world.now() + self._world.cluster.terraform.apply_timeout
         self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations, deadline))
         self._batches.append(replace(batch, stage="apply", run=run, deadline=deadline, plan=batch.run.record))

@@ -9,10 +9,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from slurm_powersave.adapters.base import Planned
+from slurm_powersave.decide import guard, plan_permits
 from slurm_powersave.decide.lost_jobs import jobs_queued, question, refuse_queue
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
 from slurm_powersave.engine.talk import Talk
+from slurm_powersave.model import permit
 from slurm_powersave.model.errors import (
     CloudError,
     LeftoverError,
@@ -204,7 +206,8 @@ class Teardown:
         if plan.actions:
             self.talk.say(f"terraform destroy in {state.directory}")
         try:
-            state.apply(plan)
+            ids = plan_permits.destroyed(plan.content)
+            state.apply(plan, guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed"))
         except TerraformError as error:
             self._problem(error)
 
@@ -239,7 +242,7 @@ class Teardown:
                     self.talk.say(f"delete server {server.name} ({server.id})")
                 asked[server.id] = self.clock.now()
                 try:
-                    cloud.delete(server.id)
+                    cloud.delete(server.id, guard.granted(guard.teardown(server)))
                 except CloudError as error:
                     self._problem(error)
             self.wait(_POLL)

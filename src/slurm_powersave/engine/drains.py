@@ -7,9 +7,10 @@ somebody else has set is neither overwritten nor ended.
 from collections.abc import Callable, Iterable
 
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import drain
+from slurm_powersave.decide import drain, guard
 from slurm_powersave.decide.drain import Stage
 from slurm_powersave.model.nodes import Drain, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.ports import Slurm
 
 
@@ -33,16 +34,18 @@ class Drains:
                 found[name] = drain.stage(slurm.nodes[name], drains.get(name), served=served)
         return found
 
-    def drain(self, nodes: Iterable[str], kind: str, by: str) -> None:
+    def drain(self, nodes: Iterable[SlurmNode], kind: str, by: str) -> None:
         """Set DRAIN on nodes that are OPEN.
 
         Raises:
             SlurmError: Slurm could not be told; a second call tells it again.
         """
-        names, reason = sorted(nodes), drain.reason(kind, by)
+        answers = [guard.set_state(node, Act.DRAIN) for node in nodes]
+        permits = sorted((a for a in answers if isinstance(a, Permit)), key=lambda permit: permit.subject)
+        names, reason = [permit.subject for permit in permits], drain.reason(kind, by)
         if names:
             self._journal.save_drains(Drain(name, by, reason, self._now()) for name in names)
-            self._slurm.update_nodes(names, state="DRAIN", reason=reason)
+            self._slurm.update_nodes(names, state=Act.DRAIN, reason=reason, permits=permits)
 
     def release(self, nodes: Iterable[str], slurm: SlurmSnapshot) -> tuple[list[str], list[str]]:
         """End our DRAINs; return the nodes whose DRAIN was ended, and those that are to be tried again.

@@ -88,7 +88,7 @@ class Emptying:
             return []
         stages = self._drains.stages(snapshot.nodes, snapshot)
         free = [name for name, stage in stages.items() if stage is Stage.OPEN]
-        self._drains.drain(free, BY, BY)
+        self._drains.drain([snapshot.nodes[name] for name in free], BY, BY)
         return free
 
     def _release(self) -> None:

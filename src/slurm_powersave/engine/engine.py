@@ -11,8 +11,11 @@ from typing import Protocol
 from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.lost_scripts import LostScripts
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.own_account import OwnAccount
+from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
 from slurm_powersave.engine.reconciler import Reconciler
@@ -62,13 +65,17 @@ class Engine:
     def __init__(self, world: World) -> None:
         self._world = world
         self.operations = Operations(world.journal, world.now)
+        self._own = OwnAccount(world)
+        guard = Guarding(world, self._own)
+        self._own.ask = guard.asked
+        self._pauses = Pausing(world)
         self._planning = Planning(world, self.operations)
-        self._batches = Batches(world, self.operations)
+        self._batches = Batches(world, self.operations, guard)
         self._admission = Admission(world, self.operations)
         self._plays = Plays(world, self.operations)
-        self._steps = Steps(world, self.operations, self._batches)
-        self._failures = Failures(world, self.operations)
-        self._reconciler = Reconciler(world, self.operations)
+        self._steps = Steps(world, self.operations, self._batches, guard, self._pauses)
+        self._failures = Failures(world, self.operations, guard)
+        self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses)
         self._purge_at = float("-inf")
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
@@ -148,7 +155,7 @@ class Engine:
         """Form batches of what is queued, a cloud and a shard at a time."""
         now = self._world.now()
         creates: dict[str, list[Operation]] = defaultdict(list)
-        for op in self.operations.in_phase(phases.QUEUED):
+        for op in self._running(phases.QUEUED):
             creates[self._world.desired(op.node).cloud].append(op)
         self._changes(now)
         for cloud, ops in creates.items():
@@ -156,20 +163,24 @@ class Engine:
                 continue
             if admitted := self._admission.admit(cloud, ops):
                 self._batches.create(cloud, admitted)
-        for shard in self._world.journal.dirty_shards():
+        for shard in () if self._pauses.why() else self._world.journal.dirty_shards():
             if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
                 self._batches.tidy(shard)
         for cloud in self._world.cluster.clouds:
             self._batches.spare(cloud)
 
+    def _running(self, phase: str) -> list[Operation]:
+        """Return the operations in a phase whose pool is not paused."""
+        return [op for op in self.operations.in_phase(phase) if not self._pauses.why(op.node)]
+
     def _changes(self, now: float) -> None:
         """Deletions and changes in place, for each shard that nobody works in."""
         deletes: dict[str, list[Operation]] = defaultdict(list)
-        for op in self.operations.in_phase(phases.DELETE_QUEUED):
+        for op in self._running(phases.DELETE_QUEUED):
             if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
                 deletes[shard].append(op)
         updates: dict[str, list[Operation]] = defaultdict(list)
-        for op in self.operations.in_phase(phases.UPDATE_QUEUED):
+        for op in self._running(phases.UPDATE_QUEUED):
             if shard := self._steps.reboots.batched(op):
                 updates[shard].append(op)
         updates = {shard: ops for shard, ops in updates.items() if self._collected(ops, now)}

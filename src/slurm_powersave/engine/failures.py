@@ -11,14 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from slurm_powersave.decide import policy
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide import guard, policy
 from slurm_powersave.decide.slurm_versions import Difference
+from slurm_powersave.decide.who import NO_REASON, set_aside
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, SlurmError
-from slurm_powersave.model.nodes import Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Aside, Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
@@ -26,6 +28,8 @@ _REPEAT = 5.0
 """Seconds after which a command to Slurm that had no effect is given again."""
 _LET_GO = 3
 """Times that a requeued job's two minutes' wait is ended by us."""
+_TRIES, _LONGEST_PAUSE = 8, 60.0
+"""Times that Slurm is asked for a DRAIN which it refuses, and the most seconds between two."""
 _REQUEUE = 30.0
 """Seconds in which a job of a failed node is expected back in the queue."""
 
@@ -39,9 +43,12 @@ class _Requeued:
 class Failures:
     """The FAILING phase, the rests, and the jobs that waited for a failed node."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
-        self._world, self._ops = world, operations
+    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
+        self._world, self._ops, self._guard = world, operations, guard
         self._told: dict[str, float] = {}
+        self._tries: dict[str, tuple[int, float]] = {}
+        """Operation -> how often Slurm has refused to drain its node, and when it is asked again."""
+        self._refusal = ""
         self._requeued: dict[int, _Requeued] = {}
         self._let_go: dict[int, int] = {}
 
@@ -78,12 +85,14 @@ class Failures:
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
             self._explain(op, jobs)
-            if set_aside(node):
+            if aside := set_aside(node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
-                self._world.journal.save_hold(self._new_hold(op, reason=node.reason))
+                kept = Aside(op.node, aside, node.reason or NO_REASON, self._world.now())
+                self._world.journal.save_asides([kept], [])
+                self._held(op)
             elif self._world.slurm_has(Difference.DRAIN_HOLDS_DURING_POWER_DOWN):
                 self._drain(op, self._held(op))
-            if self._try(partial(self._world.slurm.update_nodes, [op.node], state="POWER_DOWN_FORCE"), op):
+            if self._tell(op, Act.FORCE):
                 self._told[op.id] = self._world.now()
 
     def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
@@ -104,9 +113,13 @@ class Failures:
 
     def _hold(self, op: Operation, node: SlurmNode) -> None:
         now = self._world.now()
-        hold = self._held(op)
-        if not set_aside(node) and not self._drain(op, hold):
+        if now < self._tries.get(op.id, (0, 0.0))[1]:
             return
+        hold = self._held(op)
+        if not set_aside(node) and not self._set_again(op, node, hold) and not self._gives_up(op):
+            return
+        self._tries.pop(op.id, None)
+        op = self._ops.get(op.id) or op
         self._world.journal.save_hold(
             Hold(hold.node, hold.operation, hold.failure, hold.reason, hold.until, True)
         )
@@ -115,11 +128,40 @@ class Failures:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
         self._ops.move(op, phases.DELETE_QUEUED)
 
-    def _drain(self, op: Operation, hold: Hold) -> bool:
+    def _set_again(self, op: Operation, node: SlurmNode, hold: Hold) -> bool:
+        """Drain the node; or put back what somebody else had set before the failure."""
+        aside = self._world.journal.asides().get(op.node)
+        if aside is None:
+            return self._drain(op, hold)
+        permits = guard.set_again(node, aside.state)
+        state = permits[0].act if permits else aside.state
         update = self._world.slurm.update_nodes
-        return self._try(partial(update, [op.node], state="DRAIN", reason=hold.reason), op)
+        return self._try(partial(update, [op.node], state=state, reason=aside.reason, permits=permits), op)
 
-    def _new_hold(self, op: Operation, reason: str | None = None) -> Hold:
+    def _gives_up(self, op: Operation) -> bool:
+        """A command that Slurm refuses is repeated ever more rarely, and a limited number of times."""
+        count = self._tries.get(op.id, (0, 0.0))[0] + 1
+        self._tries[op.id] = (count, self._world.now() + min(2.0**count, _LONGEST_PAUSE))
+        if count < _TRIES:
+            return False
+        self._ops.update(op, text=f"{op.text}; Slurm refuses to drain the node: {self._refusal}")
+        return True
+
+    def _drain(self, op: Operation, hold: Hold) -> bool:
+        return self._tell(op, Act.DRAIN, hold.reason)
+
+    def _tell(self, op: Operation, act: Act, reason: str = "") -> bool:
+        """Tell Slurm what may requeue the jobs that wait for the node."""
+        permit = self._guard.telling(op, act)
+        if not isinstance(permit, Permit):
+            return False
+        if act is Act.FORCE:
+            self._guard.record(permit, op.id)
+            self._world.seen.note([op.node], "forced")
+        update = self._world.slurm.update_nodes
+        return self._try(partial(update, [op.node], state=act, reason=reason, permits=[permit]), op)
+
+    def _new_hold(self, op: Operation) -> Hold:
         failure = op.failure or FailureClass.UNKNOWN
         failures = max(self._world.record(op.node).failures, 1)
         settings = self._world.cluster.failure
@@ -128,8 +170,7 @@ class Failures:
             until = min(until, self._another_flavor_at(op.node, until))
         if failures >= settings.attempts:
             until = policy.FOREVER
-        if reason is None:
-            reason = policy.reason(failure, op.text, op.id, until)
+        reason = policy.reason(failure, op.text, op.id, until)
         return Hold(op.node, op.id, failure, reason, until)
 
     def _another_flavor_at(self, node: str, until: float) -> float:
@@ -186,5 +227,6 @@ class Failures:
             command()
         except SlurmError as error:
             log.warning("op=%s node=%s %s", op.id, op.node, error)
+            self._refusal = error.why or error.what
             return False
         return True

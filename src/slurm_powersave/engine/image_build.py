@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from slurm_powersave.decide import images
+from slurm_powersave.decide import guard, images
 from slurm_powersave.model.errors import (
     CloudError,
     FailureClass,
@@ -18,6 +18,7 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.images import BUILDER_TAG, READY, ROLE, Image, Look
 from slurm_powersave.model.nodes import Server
+from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.ports import Clock, ImageCloud, ImagePlays
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ class Build:
 
     def _stop(self) -> None:
         server = self._known()
-        self.cloud.stop_server(server.id)
+        self.cloud.stop_server(server.id, self._permit(server, Act.STOP))
         self._until(f"{server.name} is off", CHANGE_SECONDS, lambda: self._in(server, "SHUTOFF"))
 
     def _snapshot(self) -> None:
@@ -173,11 +174,16 @@ class Build:
         self._until(f"image {name} is active", SNAPSHOT_SECONDS, active)
 
     def _delete(self, server: Server) -> None:
-        self.cloud.delete(server.id)
+        self.cloud.delete(server.id, self._permit(server, Act.DELETE))
         self._until(
             f"{server.name} is gone", CHANGE_SECONDS, lambda: self.cloud.server(server.id) is None or None
         )
         self._server = None
+
+    def _permit(self, server: Server, act: Act) -> Permit:
+        """Ask the guard, by what the cloud says of the server now."""
+        found = self.cloud.server(server.id)
+        return guard.granted(guard.builder(found or server, act, self.order.cluster))
 
     def _in(self, server: Server, status: str) -> Server | None:
         """Return the server if it is in a status; None if not yet."""

@@ -1,12 +1,14 @@
 """What a step reads of, and says to, the outside about its node. Trouble is logged, and is None or False."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from slurm_powersave.decide import guard
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
-from slurm_powersave.model.nodes import Operation, Server, StateServer
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
+from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports import Cloud
 
 log = logging.getLogger("slurm_powersave")
@@ -22,11 +24,27 @@ class Outside:
 
     def servers(self, op: Operation) -> tuple[Server, ...] | None:
         """The node's servers as the cloud lists them, read since the operation's phase began."""
+        return self._servers(op, op.since)
+
+    def servers_lately(self, op: Operation) -> tuple[Server, ...] | None:
+        """The same, as listed at any moment since the operation began."""
+        return self._servers(op, op.created)
+
+    def _servers(self, op: Operation, newer_than: float) -> tuple[Server, ...] | None:
         view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
-        if view is None:
-            held = self._world.record(op.node)
-            return (Server(held.server_id, op.node, "ACTIVE"),) if held.server_id else ()
-        return view.of_node(op.node, op.since)
+        return view.of_node(op.node, newer_than) if view else self._held(op)
+
+    def _held(self, op: Operation) -> tuple[Server, ...] | None:
+        """Without an adapter the state tells of the server, and the shard's map which operation made it."""
+        record = self._world.record(op.node)
+        state = self.state(record.shard) if record.shard else {}
+        if state is None:
+            return None
+        held = state.get(op.node)
+        server_id = held.id if held else record.server_id
+        written = self._world.terraform.nodes(record.shard).get(op.node) if record.shard else None
+        tags = frozenset({f"operation={written.operation}"} if written else ())
+        return (Server(server_id, op.node, "ACTIVE", tags=tags),) if server_id else ()
 
     def cloud(self, op: Operation) -> Cloud | None:
         """Return the adapter of the node's cloud, if it has one."""
@@ -69,7 +87,15 @@ class Outside:
             return False
         return True
 
-    def tell(self, op: Operation, state: str, reason: str = "") -> bool:
+    def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
+        """Put back what somebody else had set, with its reason."""
+        if node.has(aside.state):
+            update = self._world.slurm.update_nodes
+            return self.say(op, "reason", lambda: update([op.node], reason=aside.reason))
+        permits = guard.set_again(node, aside.state)
+        return self.tell(op, permits[0].act if permits else aside.state, aside.reason, permits)
+
+    def tell(self, op: Operation, state: str, reason: str = "", permits: Sequence[Permit] = ()) -> bool:
         """Set the node's state in Slurm."""
         update = self._world.slurm.update_nodes
-        return self.say(op, state, lambda: update([op.node], state=state, reason=reason))
+        return self.say(op, state, lambda: update([op.node], state=state, reason=reason, permits=permits))

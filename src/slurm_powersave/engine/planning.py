@@ -10,6 +10,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.hostlist import Expansion, Refusal, split
+from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request
 
 log = logging.getLogger("slurm_powersave")
@@ -59,6 +60,7 @@ class Planning:
 
     def _plan(self, request: Request, expansion: Expansion) -> None:
         now = self._world.now()
+        self._note(request, expansion)
         holds = self._world.journal.holds()
         new: list[Operation] = []
         cancels: list[tuple[str, str]] = []
@@ -91,6 +93,13 @@ class Planning:
         self._world.journal.plan_request(request.id, new, refusals, now)
         self._ops.add(new)
         self._settle(cancels, wakes)
+
+    def _note(self, request: Request, expansion: Expansion) -> None:
+        """Number the call: what is read from now on began after it was taken in."""
+        if request.mode is Mode.RESUME:
+            self._world.seen.note(expansion.nodes, "resumed")
+        elif request.source == "hook" and request.mode is not Mode.REBOOT:
+            self._world.seen.note(expansion.nodes, "called")
 
     def _settle(self, cancels: Sequence[tuple[str, str]], wakes: Sequence[str]) -> None:
         """End the operations that need not begin any more, and let those go on that have waited for this."""

@@ -10,8 +10,11 @@ from dataclasses import replace
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
+from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.lag import moved
 from slurm_powersave.decide.registration import Stage, registration
+from slurm_powersave.decide.who import set_aside
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
@@ -19,6 +22,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
+from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
@@ -35,8 +39,8 @@ _REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
 class Reboots:
     """The handlers of reboot requests; those that they share with other modes are in `Steps`."""
 
-    def __init__(self, world: World, operations: Operations, outside: Outside) -> None:
-        self._world, self._ops, self._outside = world, operations, outside
+    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
+        self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
         self._tried: dict[str, float] = {}
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
@@ -63,7 +67,7 @@ class Reboots:
         except (CloudError, ConfigError) as error:
             self._later(op, error.line)
             return
-        aside = reasons.set_aside(node)
+        aside = set_aside(node)
         if wish.refused:
             self._ops.finish(op, phases.REFUSED, wish.refused)
         elif node.going_down:
@@ -165,10 +169,23 @@ class Reboots:
         server_id = self._world.record(op.node).server_id
         if cloud is None:
             self._refuse(op, "a cloud without an adapter can't reboot a server")
-        elif self._outside.say(op, "reboot", lambda: cloud.reboot(server_id)):
+        elif (permit := self._permit(op, Act.REBOOT)) is None:
+            return
+        elif self._outside.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
             self._ops.move(op, phases.BOOTING, server_id=server_id)
         else:
             self._later(op, "")
+
+    def _permit(self, op: Operation, act: Act) -> Permit | None:
+        """Ask the guard; without its permit the operation ends, or waits until Slurm can be read."""
+        answer = self._guard.by_reboot(op, act, op.since)
+        if answer is None:
+            return None
+        if isinstance(answer, Permit):
+            self._guard.record(answer, op.id)
+            return answer
+        self._ops.finish(op, phases.CANCELLED, answer.why)
+        return None
 
     def _update_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
@@ -188,11 +205,14 @@ class Reboots:
             # Terraform sees no change in the same image, and there is nobody else to ask.
             self._ops.move(op, phases.DELETE_QUEUED, action=Kind.REPLACE)
             return
-        change = cloud.rebuild if op.kind is Kind.REIMAGE else cloud.resize
+        change, act = (cloud.rebuild, Act.REBUILD) if op.kind is Kind.REIMAGE else (cloud.resize, Act.RESIZE)
         server_id = self._world.record(op.node).server_id
+        permit = self._permit(op, act)
+        if permit is None:
+            return
         try:
             ref = self._world.catalogue.ref(node.cloud, op.row.update, op.target)
-            change(server_id, op.target)
+            change(server_id, op.target, permit)
         except CloudError as error:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
@@ -203,14 +223,10 @@ class Reboots:
 
     def may_update(self, op: Operation) -> bool:
         """Look once more, just before: only a node that Slurm has set down for its reboot is touched."""
-        node = self._world.slurm_view.node(op.node, op.since)
-        if node is None:
-            return False
-        if not node.has("REBOOT_ISSUED") or node.in_use:
-            flags = "+".join(sorted(node.flags))
-            self._ops.finish(op, phases.CANCELLED, f"Slurm no longer reboots it ({flags})")
-            return False
-        return True
+        answer = self._guard.by_reboot(op, Act.REBOOT, op.since)
+        if isinstance(answer, Refusal):
+            self._ops.finish(op, phases.CANCELLED, answer.why)
+        return isinstance(answer, Permit)
 
     def batched(self, op: Operation) -> str:
         """Return the shard in which Terraform is to change the node; empty if it is not to, or not yet."""
@@ -296,11 +312,8 @@ class Reboots:
     def _set_aside_again(self, op: Operation, node: SlurmNode) -> bool:
         """What somebody else had set, and the reboot took away, is put back; so is its reason."""
         aside = self._world.journal.asides().get(op.node)
-        if aside and not node.has(aside.state):
-            return self._outside.tell(op, aside.state, aside.reason)
-        if aside and node.reason != aside.reason:
-            update = self._world.slurm.update_nodes
-            return self._outside.say(op, "reason", lambda: update([op.node], reason=aside.reason))
+        if aside and not (node.has(aside.state) and node.reason == aside.reason):
+            return self._outside.set_again(op, node, aside)
         if not aside and node.has("DRAIN") and node.reason.endswith(reasons.ISSUED):
             # A reconfigure in between made Slurm forget nextstate=RESUME (22.05.8); or somebody drained the
             # node too shortly before for us to have seen it.

@@ -2,12 +2,18 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine import adoption
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
-from slurm_powersave.engine.world import World
+from slurm_powersave.engine.own_account import OwnAccount
+from slurm_powersave.engine.pausing import Pausing
+from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Aside, Request, Server, SlurmSnapshot
@@ -21,9 +27,18 @@ _CONFIRM = 5.0
 class Reconciler:
     """Turns differences that were seen twice into requests, or says them once."""
 
-    def __init__(self, world: World, operations: Operations, interval: float | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        operations: Operations,
+        guard: Guarding,
+        own: OwnAccount,
+        pauses: Pausing,
+        interval: float | None = None,
+    ) -> None:
         """Without an interval one is chosen: where slurmd runs RebootProgram only Slurm's state tells."""
-        self._world, self._ops = world, operations
+        self._world, self._ops, self._guard, self._own = world, operations, guard, own
+        self._pauses = pauses
         self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
         self._due = world.now() + _CONFIRM
         self._before: dict[tuple[str, str], float] = {}
@@ -57,32 +72,66 @@ class Reconciler:
             ]
         if snapshot is None or not read:
             return
+        self._own.observe(snapshot)
         self._remember_asides(snapshot)
         nodes = [name for name in self._world.names if self._world.desired(name).cloud in read]
         busy = {op.node for op in self._ops}
         recorded = {name: self._world.record(name).server_id for name in nodes}
         findings = [
-            *differences(nodes, snapshot, servers, busy, self._world.journal.holds()),
+            *differences(
+                nodes,
+                snapshot,
+                servers,
+                busy,
+                self._world.journal.holds(),
+                self._world.cluster.persistent(),
+            ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
-        sure = confirmed(self._before, findings)
+        self._own.agree([finding.node for finding in findings])
+        sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
         # Told once: what has not helped is not done again and again.
         new = [f for f in sure if (f.kind, f.node) not in self._said]
-        stuck = [f.node for f in new if f.state]
+        stuck = [f.node for f in new if f.state == "POWER_DOWN"]
+        missing = [f.node for f in new if f.state == "POWER_UP"]
         stale = [f.node for f in new if f.blank]
         self._said = {(finding.kind, finding.node) for finding in sure}
         adoption.settle(self._world, sure, servers)
         if stuck:
+            self._world.seen.note(stuck, "pushed")
             self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
+        if missing:
+            self._world.slurm.update_nodes(missing, state="POWER_UP")
         if stale:
             self._world.slurm.update_nodes(stale, reason=" ")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode], now)
         self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}
         self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+
+    def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
+        """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
+        found = []
+        for finding in findings:
+            if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
+                finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
+            if finding.request is Mode.SUSPEND:
+                finding = self._judged(finding, servers_of(finding.node, servers))
+            found.append(finding)
+        return found
+
+    def _judged(self, finding: Finding, servers: Sequence[Server]) -> Finding:
+        for server in servers:
+            look = self._guard.look(finding.node, server, self._due)
+            answer = self._own.deletion(look) if look else Refusal("it can't be read")
+            if isinstance(answer, Refusal):
+                by_hand = f"slurm-powersave suspend {finding.node}"
+                text = f"{finding.text}; it is kept: {answer.why}. To delete it by hand: {by_hand}"
+                return replace(finding, request=None, text=text)
+        return finding
 
     def _remember_asides(self, snapshot: SlurmSnapshot) -> None:
         """Keep what others have set: a reboot with ASAP nextstate=RESUME takes it away (22.05.8)."""
@@ -92,12 +141,12 @@ class Reconciler:
             node = snapshot.nodes.get(name)
             if node is None or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED"):
                 continue
-            if any(op.mode is Mode.REBOOT for op in self._ops.queue(name)):
-                continue
+            if self._ops.queue(name):
+                continue  # it may have taken away what it puts back
             state = set_aside(node)
             old = known.get(name)
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
-                found.append(Aside(name, state, node.reason or "unknown", snapshot.taken))
+                found.append(Aside(name, state, node.reason or NO_REASON, snapshot.taken))
             elif old and not state:
                 gone.append(name)
         if found or gone:

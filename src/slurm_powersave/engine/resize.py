@@ -11,8 +11,8 @@ from functools import partial
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.drain import Stage
-from slurm_powersave.decide.reboot import set_aside
 from slurm_powersave.decide.resize import Act, Change, Nodes, Step, steps
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
@@ -179,7 +179,9 @@ class Resize:
         self._give_back(slurm, stages)
         self._try(
             lambda: self._drains.drain(
-                [name for name, stage in stages.items() if stage is Stage.OPEN], "shrink", self.by
+                [slurm.nodes[name] for name, stage in stages.items() if stage is Stage.OPEN],
+                "shrink",
+                self.by,
             )
         )
         for name, stage in stages.items():

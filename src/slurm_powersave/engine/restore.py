@@ -20,7 +20,7 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
 from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide import backup, settings
+from slurm_powersave.decide import backup, brake, settings
 from slurm_powersave.decide.backup import Manifest
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import deploy
@@ -133,6 +133,10 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
         terraform = connect.terraform(there)
         end_operations(journal, f"restored from a backup of {_date(manifest.created)}")
         align(journal, terraform, cluster.clouds)
+        # What was made since the backup looks to this journal as if nobody wanted it. A brake that only a
+        # person releases stays such a one.
+        if not (why := journal.brake()) or brake.ends_by_itself(why):
+            journal.set_brake(brake.RESTORED)
         command = connect.command(cluster)
         states = sorted(path.parent for path in there.layout.terraform.rglob(".terraform.lock.hcl"))
         for directory in states:

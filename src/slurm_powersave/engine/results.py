@@ -4,7 +4,7 @@ import logging
 import re
 from dataclasses import dataclass, field, replace
 
-from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.fence import PlanMode
 from slurm_powersave.decide.lag import moved
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.engine.operations import Operations
@@ -33,11 +33,9 @@ class Batch:
     mode: PlanMode
     operations: tuple[str, ...]
     stage: str
-    """init, plan or apply."""
+    """init, plan, apply or forget."""
     run: Run
     deadline: float
-    stale: dict[str, Expected] = field(default_factory=dict)
-    """Entries of the state whose servers are gone: this batch removes them."""
     errored: dict[str, float] = field(default_factory=dict)
     """Node -> when Terraform said that its creation or change failed, without a reason yet."""
     interrupted: bool = False
@@ -169,12 +167,6 @@ class Results:
         if not set(servers) <= set(self._shards.entries(batch.shard)):
             # A try whose operation has gone on or ended: `tidy` takes it out of the state.
             self._world.journal.set_dirty(batch.shard, True)
-        if batch.mode is PlanMode.DELETE:
-            for name in set(batch.stale) - set(servers):
-                log.info("node=%s removed from the state of %s", name, batch.shard)
-            # Another server may have gone by its id meanwhile: then it is tidied once more.
-            if not batch.operations and result.ok and set(servers) <= set(self._shards.entries(batch.shard)):
-                self._world.journal.set_dirty(batch.shard, False)
         self._shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.
         self._world.journal.drop_run(batch.run.record.id)

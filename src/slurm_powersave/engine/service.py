@@ -34,6 +34,10 @@ class WallClock:
         """Return seconds since the epoch."""
         return time.time()
 
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        return time.monotonic()
+
 
 def run(cluster: Cluster, stop: threading.Event) -> None:
     """Serve a cluster until `stop` is set. What runs in Terraform and Ansible then goes on without us.

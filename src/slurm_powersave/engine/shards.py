@@ -67,7 +67,9 @@ class Shards:
     def restore(self) -> None:
         """Take out of the maps what a killed engine wrote for creates that never began.
 
-        A person's `terraform plan` would propose them. What a state holds is never taken out.
+        A person's `terraform plan` would propose them. What a state holds is never taken out. The journal may
+        be new, or older than a state: a shard that holds what no record names is looked at later (`tidy`);
+        so is one in which somebody works that we do not know.
         """
         for cloud in self._world.cluster.clouds:
             for shard in self._world.terraform.shards(cloud):
@@ -76,7 +78,10 @@ class Shards:
                 try:
                     written = self._world.terraform.nodes(shard)
                     entries = self.entries(shard)  # without what an update would have changed
-                    keep = {*self._world.terraform.servers(shard), *entries}
+                    held = self._world.terraform.servers(shard)
+                    if not held.keys() <= entries.keys() or self._world.terraform.busy(shard):
+                        self._world.journal.set_dirty(shard, True)
+                    keep = {*held, *entries}
                     kept = {name: entries.get(name, entry) for name, entry in written.items() if name in keep}
                     if kept != written:
                         self._world.terraform.write_nodes(shard, kept)

@@ -9,17 +9,22 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide import policy
-from slurm_powersave.decide.reboot import set_aside
+from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.registration import Stage, registration
+from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.deletions import Deletions
+from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.pausing import HELD, Pausing
 from slurm_powersave.engine.reboots import Reboots
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Failure, Operation, Server
+from slurm_powersave.model.nodes import Aside, Failure, Operation, Server, SlurmNode
+from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
 
@@ -27,29 +32,19 @@ _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
 _ASK_FOR = 60.0
 """Seconds in which an operator's POWER_UP that had no effect is given again."""
-_COMPLETING = 60.0
-"""Seconds that a node which is powering down may take to complete its last job."""
-_BUSY_SHARD = 60.0
-"""Seconds that a delete waits for another run in its shard before it acts by server id."""
-_FRESH = 5.0
-"""Age in seconds that a reading of Slurm may have when a deletion begins."""
-_REFUSED = 2.0
-"""Seconds after which a command that was refused is given again."""
-_REPEAT = 15.0
-"""Seconds after which a deletion by id that the cloud has not carried out is asked for again."""
 
 
 class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
-    def __init__(self, world: World, operations: Operations, batches: Batches) -> None:
-        self._world, self._ops, self._batches = world, operations, batches
+    def __init__(
+        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+    ) -> None:
+        self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
+        self._pauses = pauses
         self._outside = Outside(world)
-        self.reboots = Reboots(world, operations, self._outside)
-        self._asked: dict[str, float] = {}
-        """Server id -> when its deletion by id was last asked for."""
-        self._refused: dict[str, float] = {}
-        """Operation -> when Slurm last refused to take its node back."""
+        self.reboots = Reboots(world, operations, self._outside, guard)
+        self._deletions = Deletions(world, operations, batches, self._outside, guard)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -57,9 +52,7 @@ class Steps:
             phases.RECOVERING: self._recovering,
             phases.BOOTING: self._booting,
             phases.REGISTERING: self._registering,
-            phases.DELETE_QUEUED: self._delete_queued,
-            phases.VERIFYING: self._verifying,
-            phases.RELEASING: self._releasing,
+            **self._deletions.handlers,
         }
 
     def step(self) -> None:
@@ -69,8 +62,20 @@ class Steps:
                 continue  # an earlier one's step has changed it
             if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
                 self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
+            elif self._paused(op):
+                continue
             elif handler := self._handler(op):
                 handler(op)
+
+    def _paused(self, op: Operation) -> bool:
+        """Tell whether an operation waits until a person lets it go on; what has no server may end."""
+        if op.phase not in HELD or not (why := self._pauses.why(op.node)):
+            return False
+        if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
+            return False
+        if op.failure is None and (failure := self._pauses.too_late(op, why)):
+            self._ops.fail(op, failure)
+        return True
 
     def _handler(self, op: Operation) -> Callable[[Operation], None] | None:
         own = self.reboots.handlers if op.mode is Mode.REBOOT else {}
@@ -87,6 +92,10 @@ class Steps:
         if op.mode is Mode.RESUME:
             if node.has("POWERING_UP"):
                 self._ops.move(op, phases.CHECKING)
+            elif (aside := set_aside(node)) and not self._guard.forced(op):
+                who = node.reason_by or "somebody else"
+                text = f"{aside} was set by {who} ({node.reason or NO_REASON}); --force powers it up as it is"
+                self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
                 if hold := self._world.journal.holds().get(op.node):
                     # An operator's word ends the rest; a DRAIN that somebody else set stays.
@@ -100,13 +109,24 @@ class Steps:
             elif not node.going_down:
                 flags = "+".join(sorted(node.flags))
                 self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
-        elif node.in_use:
-            self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
-        elif node.going_down or node.powering_up:
-            self._ops.move(op, phases.CHECKING)
         else:
-            self._outside.tell(op, "POWER_DOWN")
-            self._ops.move(op, phases.CHECKING)
+            self._ask_to_go(op, node)
+
+    def _ask_to_go(self, op: Operation, node: SlurmNode) -> None:
+        """A person's suspend: Slurm is asked, unless something protects the node and it is not forced."""
+        answer = self._guard.asked_to_go(op)
+        if answer is None:
+            return
+        if isinstance(answer, Refusal):
+            self._ops.finish(op, phases.REFUSED, answer.why)
+            return
+        if not (node.going_down or node.powering_up):
+            if aside := set_aside(node):
+                kept = Aside(op.node, aside, node.reason or NO_REASON, self._world.now())
+                self._world.journal.save_asides([kept], [])
+            self._guard.record(answer, op.id)
+            self._outside.tell(op, answer.act, permits=[answer])
+        self._ops.move(op, phases.CHECKING)
 
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
@@ -124,25 +144,31 @@ class Steps:
             elif node and node.powering_up and self._boots_again(op, servers):
                 return
             elif node and node.powering_up:
-                self._ops.move(op, phases.DELETE_QUEUED if servers else phases.QUEUED)
+                self._ready(op, servers)
             elif node and node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif late and node and node.has("POWERED_DOWN") and self._ask_again(op):
                 return
             elif late:
                 self._ops.finish(op, phases.CANCELLED, f"Slurm no longer waits for it ({flags})")
-        elif node and node.going_down and node.has("COMPLETING") and snapshot.taken - op.since < _COMPLETING:
-            return
+        elif servers:
+            self._deletions.check(op, servers)
         elif node and node.in_use:
             self._ops.finish(op, phases.REFUSED, f"in use: Slurm shows {flags}")
-        elif node and (aside := set_aside(node)):
-            who = node.reason_by or "somebody else"
-            text = f"its server is kept: {aside} was set by {who} ({node.reason})"
-            self._ops.finish(op, phases.REFUSED, text)
         elif node and (node.going_down or node.powering_up):
-            self._ops.move(op, phases.DELETE_QUEUED if servers else phases.RELEASING)
+            self._ops.move(op, phases.RELEASING)
         elif late:
             self._ops.finish(op, phases.REFUSED, f"Slurm does not power it down ({flags})")
+
+    def _ready(self, op: Operation, servers: tuple[Server, ...]) -> None:
+        """Slurm waits for the node: what is left of an old server has to go first."""
+        if not servers:
+            self._ops.move(op, phases.QUEUED, text="")
+        elif (found := self._deletions.permits(op, servers)) and not isinstance(found, Refusal):
+            self._ops.move(op, phases.DELETE_QUEUED, text="")
+        elif isinstance(found, Refusal) and op.text != found.why:
+            log.warning("op=%s node=%s waits: %s", op.id, op.node, found.why)
+            self._ops.update(op, text=found.why)
 
     def _ask_again(self, op: Operation) -> bool:
         """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
@@ -154,15 +180,15 @@ class Steps:
 
     def _boots_again(self, op: Operation, servers: tuple[Server, ...]) -> bool:
         """`sbatch --reboot` calls ResumeProgram for a node that is up (with a job id and no resume file)."""
-        request = self._world.journal.request(op.request)
         server_id = self._world.record(op.node).server_id
         cloud = self._outside.cloud(op)
-        if not request or request.job_id is None or request.resume_file or cloud is None:
+        if cloud is None or [server.id for server in servers] != [server_id]:
             return False
-        if [(server.id, server.status) for server in servers] != [(server_id, "ACTIVE")]:
+        permit = self._guard.reboot_for_job(op, servers[0])
+        if not isinstance(permit, Permit):
             return False
-        log.info("op=%s node=%s a job asked for a reboot", op.id, op.node)
-        if not self._outside.say(op, "reboot", lambda: cloud.reboot(server_id)):
+        self._guard.record(permit, op.id)
+        if not self._outside.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
             return False
         self._ops.move(op, phases.BOOTING, server_id=server_id)
         return True
@@ -237,96 +263,10 @@ class Steps:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
-    def _delete_queued(self, op: Operation) -> None:
-        """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._outside.shard_of(op)
-        if shard is None or not self.may_delete(op):
-            return
-        if shard and op.id not in self._batches.results.by_id and self._world.now() - op.since <= _BUSY_SHARD:
-            return
-        servers = self._outside.servers(op)
-        if servers is None:
-            return
-        record = self._world.record(op.node)
-        if shard:
-            self._world.journal.set_dirty(shard, True)
-        self._world.save(replace(record, shard=""))
-        if any(self._world.now() - self._asked.get(server.id, 0.0) < _REFUSED for server in servers):
-            return
-        if not all([self._delete_by_id(op, server.id) for server in servers]):
-            return
-        self._ops.move(op, phases.VERIFYING)
-
     def shard_of(self, op: Operation) -> str | None:
         """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
         return self._outside.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
-        """Look once more, just before: Slurm may have changed its mind while the operation waited.
-
-        A node in use is let go; False also while Slurm can't be read.
-        """
-        node = self._world.slurm_view.node(op.node, max(op.since, self._world.now() - _FRESH))
-        if node is None:
-            return False
-        if op.failure is None and not op.mode.brings_up and (aside := set_aside(node)):
-            self._ops.finish(op, phases.REFUSED, f"its server is kept: {aside} ({node.reason})")
-            return False
-        # A failed create's node may still be COMPLETING its job, though it never registered.
-        if node.in_use and (op.failure is None or node.up):
-            outcome = phases.FAILED if op.failure else phases.REFUSED
-            self._ops.finish(op, outcome, f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
-            return False
-        return True
-
-    def _delete_by_id(self, op: Operation, server_id: str) -> bool:
-        self._asked[server_id] = self._world.now()
-        try:
-            self._world.clouds[self._world.desired(op.node).cloud].delete(server_id)
-        except CloudError as error:
-            log.warning("op=%s node=%s delete %s: %s", op.id, op.node, server_id, error)
-            return False
-        return True
-
-    def _verifying(self, op: Operation) -> None:
-        servers = self._outside.servers(op) if self._outside.cloud(op) else ()
-        if servers is None:
-            return
-        if servers:
-            for server in servers:
-                if self._world.now() - self._asked.get(server.id, op.since) > _REPEAT:
-                    log.warning("op=%s node=%s server %s is still there", op.id, op.node, server.id)
-                    self._delete_by_id(op, server.id)
-            return
-        self._batches.results.by_id.discard(op.id)
-        self._outside.forget_server(op)
-        if op.failure is not None:
-            self._ops.finish(op, phases.FAILED)
-        elif op.row.create:
-            self._ops.move(op, phases.QUEUED)
-        else:
-            self._ops.move(op, phases.RELEASING)
-
-    def _releasing(self, op: Operation) -> None:
-        """Give the node back before Slurm's own timer does, if nobody has set it aside."""
-        node = self._world.slurm_view.node(op.node, op.since)
-        if node is None:
-            return
-        if op.mode is Mode.RESUME_FAIL:
-            self._give_back(
-                op, node.has("DOWN") and "ResumeTimeout" in node.reason and not node.has("DRAIN", "FAIL")
-            )
-        else:
-            # RESUME on POWERING_DOWN gives POWERED_DOWN at once, but clears DRAIN and FAIL with it.
-            # One that we have drained is not to get a job now; who drained it releases it.
-            held = node.has("DRAIN", "DOWN", "FAIL", "MAINTENANCE") or op.node in self._world.journal.drains()
-            self._give_back(op, node.has("POWERING_DOWN") and not held)
-
-    def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
-            return
-        if wanted and not self._outside.tell(op, "RESUME"):
-            self._refused[op.id] = self._world.now()
-            return
-        self._refused.pop(op.id, None)
-        self._ops.finish(op, phases.DONE)
+        """Look once more, just before: Slurm may have changed its mind while the operation waited."""
+        return self._deletions.may_delete(op)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import guard
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
@@ -102,7 +103,7 @@ def delete(found: Servers) -> None:
         UnreachableError: one is not gone in time.
     """
     for cloud, server in found:
-        cloud.delete(server.id)
+        cloud.delete(server.id, guard.granted(guard.orphan(server)))
     deadline = time.monotonic() + _GONE_SECONDS
     while left := [server for cloud, server in found if cloud.server(server.id)]:
         if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ from slurm_powersave.adapters.base import Planned
 from slurm_powersave.model.errors import SlurmError, TerraformError
 from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
+from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports import Cloud, Slurm, TellsLeftovers
 
 _STATE = "terraform state"
@@ -22,8 +23,8 @@ class TornState(Protocol):
     def plan(self, *, destroy: bool = False) -> Planned:
         """Make a plan; TerraformError."""
 
-    def apply(self, planned: Planned) -> None:
-        """Carry it out; TerraformError."""
+    def apply(self, planned: Planned, permits: Sequence[Permit] = ()) -> None:
+        """Carry it out; TerraformError, or RefusedError for what has no permit."""
 
     def forget(self, planned: Planned) -> None:
         """Remove a plan that is not to be carried out."""

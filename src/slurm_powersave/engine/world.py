@@ -9,6 +9,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.engine.catalogue import Catalogue
 from slurm_powersave.engine.flavors import Flavors
+from slurm_powersave.engine.sightings import Sightings
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeRecord, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.slurm_version import Version
@@ -35,8 +36,11 @@ class World:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.slurm_view = SlurmView(self.slurm, self.clock)
-        self.cloud_views = {name: CloudView(name, cloud, self.clock) for name, cloud in self.clouds.items()}
+        self.seen = Sightings(self.journal)
+        self.slurm_view = SlurmView(self.slurm, self.clock, self.seen)
+        self.cloud_views = {
+            name: CloudView(name, cloud, self.clock, self.seen) for name, cloud in self.clouds.items()
+        }
         self.catalogue = Catalogue(self.clouds, self.clock)
         self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock, self.slurm_view.promised)
         self.records: dict[str, NodeRecord] = self.journal.node_records()
@@ -133,8 +137,9 @@ class SlurmVersion:
 class SlurmView:
     """The last reading of Slurm. While Slurm can't be read there is none, and nothing is decided on it."""
 
-    def __init__(self, slurm: Slurm, clock: Clock) -> None:
+    def __init__(self, slurm: Slurm, clock: Clock, seen: Sightings) -> None:
         self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
+        self._seen, self.reading = seen, 0
         self._snapshot: SlurmSnapshot | None = None
         self._promised: dict[str, NodeFacts | None] = {}
         self.version = SlurmVersion(slurm, clock)
@@ -145,6 +150,7 @@ class SlurmView:
         now = self._clock.now()
         if now < self._backoff.next_try:
             return
+        number = self._seen.next()
         try:
             self._snapshot = self._slurm.snapshot(nodes, jobs)
         except SlurmError as error:
@@ -156,7 +162,8 @@ class SlurmView:
         else:
             if self.error:
                 log.info("slurm readable again")
-            self.error = ""
+            self.error, self.reading = "", number
+            self._seen.read(number, self._snapshot)
             self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
             self._backoff.ok(self._clock.now())
             self.version.refresh()
@@ -179,8 +186,9 @@ class SlurmView:
 class CloudView:
     """The last listing of our servers in one cloud."""
 
-    def __init__(self, name: str, cloud: Cloud, clock: Clock) -> None:
+    def __init__(self, name: str, cloud: Cloud, clock: Clock, seen: Sightings) -> None:
         self._name, self._cloud, self._clock, self._backoff = name, cloud, clock, _Backoff(CLOUD_POLL)
+        self._seen, self.reading = seen, 0
         self._servers: tuple[Server, ...] = ()
         self._taken = -1.0
         self.error = ""
@@ -190,6 +198,7 @@ class CloudView:
         now = self._clock.now()
         if now < self._backoff.next_try:
             return
+        number = self._seen.next()
         try:
             self._servers = tuple(self._cloud.servers())
         except CloudError as error:
@@ -200,7 +209,7 @@ class CloudView:
         else:
             if self.error:
                 log.info("cloud %s readable again", self._name)
-            self._taken, self.error = now, ""
+            self._taken, self.error, self.reading = now, "", number
             self._backoff.ok(self._clock.now())
 
     def servers(self, newer_than: float) -> tuple[Server, ...] | None:

@@ -196,14 +196,16 @@ class SlurmNode:
 
     @property
     def in_use(self) -> bool:
-        """A job, COMPLETING or a reservation on a node that has registered since its resume.
+        """A job, also one that is COMPLETING, on a node that has registered since its resume.
+
+        A reservation alone is no use: a node that Slurm has powered down may go, and come back for it.
 
         A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
         (measured on 22.05.8).
         """
         if self.powering_up:
             return False
-        return self.has("COMPLETING", "RESERVED", "MAINTENANCE", *_BUSY)
+        return self.has("COMPLETING", *_BUSY)
 
 
 _WAITING = frozenset(

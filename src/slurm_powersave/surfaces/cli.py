@@ -25,6 +25,7 @@ from slurm_powersave.surfaces import (
     cli_image,
     cli_nodes,
     cli_operations,
+    cli_pause,
     cli_reboot,
     cli_resize,
     cli_status,
@@ -102,6 +103,7 @@ cli_backup.register(app)
 cli_engine.register(app)
 cli_status.register(app)
 cli_operations.register(app)
+cli_pause.register(app)
 cli_reboot.register(app)
 cli_resize.register(app)
 app.add_typer(cli_image.app, name="image")

@@ -114,6 +114,10 @@ def restore(
         lines.append(
             "It was elsewhere before, and the inventory names that place: run slurm-powersave deploy."
         )
+    lines.append(
+        "The brake is on: what nobody asks for is not destroyed until Slurm, clouds and states have agreed"
+        " for 30 minutes, or until you run slurm-powersave continue --confirm."
+    )
     lines.append("Now start the engine. Within a minute it has compared itself with Slurm and the cloud:")
     lines.append("slurm-powersave status; slurm-powersave terraform plan")
     render.print_lines(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +12,13 @@ import typer
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.ask import Timeout, Wait, ask
+from slurm_powersave.surfaces.halts import ACT_COLUMNS, act_cells
 from slurm_powersave.surfaces.session import Json, Nodes, session
 
 if TYPE_CHECKING:
     from slurm_powersave.model.nodes import Operation
+    from slurm_powersave.model.records import Done
+    from slurm_powersave.surfaces.session import Session
 
 _WORTH_TELLING = 0.05
 """Seconds; shorter phases are left out of the table (not of the JSON)."""
@@ -29,34 +33,115 @@ def register(app: typer.Typer) -> None:
 
 
 def resume(
-    ctx: typer.Context, nodes: Nodes, wait: Wait = False, timeout: Timeout = None, json: Json = False
+    ctx: typer.Context,
+    nodes: Nodes,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Power up nodes that somebody has set DOWN or DRAIN, too. The state stays as it is: no job"
+            " starts there until somebody ends it.",
+        ),
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    json: Json = False,
 ) -> None:
-    """Ask for nodes to be created, by the same queue as Slurm's hooks."""
-    ask(ctx, Mode.RESUME, nodes, wait, timeout, json)
+    """Ask for nodes to be created, by the same queue as Slurm's hooks.
+
+    A node that somebody has set DOWN or DRAIN is refused, with the reason and who set it.
+    """
+    if force:
+        render.note(
+            "--force: nodes that somebody has set DOWN or DRAIN are powered up as they are; no job starts"
+            " there until somebody ends that state"
+        )
+    ask(ctx, Mode.RESUME, nodes, wait, timeout, json, _words(force))
 
 
 def suspend(
-    ctx: typer.Context, nodes: Nodes, wait: Wait = False, timeout: Timeout = None, json: Json = False
+    ctx: typer.Context,
+    nodes: Nodes,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Delete these, too: nodes in use (their jobs are requeued, or end if they can't be), nodes"
+            " that somebody has set DOWN or DRAIN (it is put back afterwards), nodes of min_nodes (they are"
+            " created again).",
+        ),
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    json: Json = False,
 ) -> None:
-    """Ask for nodes to be deleted, by the same queue as Slurm's hooks. A node in use is refused."""
-    ask(ctx, Mode.SUSPEND, nodes, wait, timeout, json)
+    """Ask for nodes to be deleted, by the same queue as Slurm's hooks.
+
+    A node is refused that is in use, that somebody has set DOWN or DRAIN, or that is one of min_nodes.
+    """
+    if force:
+        _tell_forced_suspend(ctx, nodes)
+    ask(ctx, Mode.SUSPEND, nodes, wait, timeout, json, _words(force))
+
+
+def _words(force: bool) -> str:
+    from slurm_powersave.engine.guarding import FORCE
+
+    return FORCE if force else ""
+
+
+def _tell_forced_suspend(ctx: typer.Context, nodes: str) -> None:
+    from slurm_powersave.model import hostlist
+
+    cluster = session(ctx).cluster()
+    asked = hostlist.expand(nodes, frozenset(cluster.nodes()))
+    render.note(
+        "--force: jobs on these nodes are requeued, or end if they can't be; a DOWN or DRAIN that somebody"
+        " has set is put back afterwards"
+    )
+    if kept := [name for name in cluster.persistent() if name in asked]:
+        render.note(f"--force: of min_nodes, so created again afterwards: {hostlist.fold(kept)}")
 
 
 def history(
     ctx: typer.Context,
     node: Annotated[str | None, typer.Option("--node", metavar="NODE", help="Only this node.")] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many operations.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="How many operations, or acts.")
+    ] = 20,
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence",
+            help="Show what was deleted, rebuilt, rebooted or forced instead, each with what allowed it.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show the newest operations with their phases and how they ended, newest first."""
+    """Show the newest operations with their phases and how they ended, newest first.
+
+    With --evidence: the newest acts that destroyed something, one a line; an act is recorded before it is
+    begun. With --json each operation has its acts.
+    """
     from slurm_powersave.model import hostlist
 
     current = session(ctx)
     if node is not None:
         hostlist.expand(node, frozenset(current.cluster().nodes()))
-    operations = current.journal().history(node, limit)
+    journal = current.journal()
+    if not json and (why := journal.brake()):
+        render.note(f"the brake is on: {why}. What it holds: slurm-powersave continue")
+    if evidence:
+        _evidence(current, journal.newest_acts(node, limit), json)
+        return
+    operations = journal.history(node, limit)
     if json:
-        render.print_json([render.operation_value(one) for one in operations])
+        render.print_json(
+            [
+                {**render.operation_value(one), "acts": [asdict(done) for done in journal.acts(one.id)]}
+                for one in operations
+            ]
+        )
         return
     render.print_table(
         render.console(no_color=current.no_color),
@@ -64,6 +149,14 @@ def history(
         [_history_row(one) for one in operations],
         render.OUTCOME_STYLES,
     )
+
+
+def _evidence(current: Session, acts: list[Done], as_json: bool) -> None:
+    if as_json:
+        render.print_json([asdict(done) for done in acts])
+    else:
+        out = render.console(no_color=current.no_color)
+        render.print_table(out, ACT_COLUMNS, [act_cells(done) for done in acts])
 
 
 def _history_row(operation: Operation) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces import halts, render
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def status(
     what it would get; "by hand" if somebody asked for what it has.
 
     If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
+    Pauses and the brake are said, and how they end.
     What can't be read is shown as ?, and why is said below; the exit code stays 0.
     """
     from slurm_powersave.adapters import connect, lock
@@ -50,12 +51,15 @@ def status(
     found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
+    paused, brake = halts.halts(cluster, journal), journal.brake()
     if json:
         render.print_json(
             {
                 "cluster": cluster.cluster_name,
                 "engine": engine,
                 "waiting_requests": waiting,
+                "pauses": [one.value() for one in paused],
+                "brake": halts.brake_value(brake),
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
                 "unreadable": dict(seen.unreadable),
@@ -77,6 +81,7 @@ def status(
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
+    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
     if other := slurm_running.disagreement(cluster, seen.running):
         render.print_lines([other.wrong, f"  {other.right}"])
     for what, why in seen.unreadable.items():

@@ -6,21 +6,31 @@ from dataclasses import dataclass, field, replace
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
+from slurm_powersave.model.permit import Act, Permit
 
 
 class MemoryClock:
     """Time that moves only by `advance`. Seconds since the epoch."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
-        self._now = start
+        self._now, self._jumped = start, 0.0
 
     def now(self) -> float:
         """Return the present moment."""
         return self._now
 
+    def monotonic(self) -> float:
+        """Return the same: jumps of the wall clock are made by `jump`."""
+        return self._now - self._jumped
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._now += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock by so much."""
+        self._now += seconds
+        self._jumped += seconds
 
 
 _BUSY = ("REBOOT", "REBUILD", "RESIZE")
@@ -165,8 +175,13 @@ class MemoryCloud:
         held = self._servers.get(server_id)
         return self._told(held) if held and self._alive(held) and self._ours(held) else None
 
-    def delete(self, server_id: str) -> None:
+    def delete(self, server_id: str, permit: Permit) -> None:
         """Begin a deletion; refused for a server of another cluster."""
+        permit.use(Act.DELETE, server_id)
+        self.drop(server_id)
+
+    def drop(self, server_id: str) -> None:
+        """Delete as Terraform does, whose plan had the permit."""
         self._check()
         held = self._servers.get(server_id)
         if held and self._alive(held) and not self._ours(held):
@@ -233,12 +248,18 @@ class MemoryCloud:
                     f"Quota exceeded for {name}: Requested {asked}, but already used {used} of {limit.limit}"
                 )
 
-    def reboot(self, server_id: str) -> None:
+    def reboot(self, server_id: str, permit: Permit) -> None:
         """Begin a reboot."""
+        permit.use(Act.REBOOT, server_id)
         self._change(server_id, "REBOOT")
 
-    def rebuild(self, server_id: str, image: str) -> None:
+    def rebuild(self, server_id: str, image: str, permit: Permit) -> None:
         """Begin a rebuild."""
+        permit.use(Act.REBUILD, server_id)
+        self.change_image(server_id, image)
+
+    def change_image(self, server_id: str, image: str) -> None:
+        """Rebuild as Terraform does."""
         self._change(server_id, "REBUILD", image=self._named(image))
         held = self._servers[server_id]
         if held.server.status == "REBUILD":
@@ -252,8 +273,13 @@ class MemoryCloud:
             (h.disk_key for h in self._servers.values() if self._alive(h) and h.server.name == name), ""
         )
 
-    def resize(self, server_id: str, flavor: str) -> None:
+    def resize(self, server_id: str, flavor: str, permit: Permit) -> None:
         """Begin a resize."""
+        permit.use(Act.RESIZE, server_id)
+        self.change_flavor(server_id, flavor)
+
+    def change_flavor(self, server_id: str, flavor: str) -> None:
+        """Resize as Terraform does."""
         self._change(server_id, "RESIZE", flavor=self._named(flavor))
 
     def _change(self, server_id: str, status: str, **changes: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from slurm_powersave.model.errors import CloudError, FailureClass, PlaybookError
 from slurm_powersave.model.images import CLUSTER, Identity, Image, Look
 from slurm_powersave.model.nodes import DesiredNode, Server, TerraformNode
+from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryCloud
 
 
@@ -68,8 +69,9 @@ class MemoryImageCloud(MemoryCloud):
             self._at(lambda: setattr(held, "server", booted))
         return server_id
 
-    def stop_server(self, server_id: str) -> None:
+    def stop_server(self, server_id: str, permit: Permit) -> None:
         """Begin to power a server off."""
+        permit.use(Act.STOP, server_id)
         self._mine(server_id)
         self._at(lambda: self.set_status(server_id, "SHUTOFF"))
 

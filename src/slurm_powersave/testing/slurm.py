@@ -12,6 +12,7 @@ from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
+from slurm_powersave.model.permit import Permit, use_for_state
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.testing import slurm_reboot
 from slurm_powersave.testing.cloud import MemoryClock
@@ -127,6 +128,7 @@ class MemorySlurm:
             if node.has("POWERED_DOWN"):
                 self._say(name, "")
             if booted:
+                self._requeue(name)
                 self._set(name, add={"DOWN"}, drop={"IDLE"})
                 if not self._nodes[name].reason:
                     self._say(name, "Node unexpectedly rebooted", SLURM)
@@ -242,10 +244,19 @@ class MemorySlurm:
         return self.protected
 
     def update_nodes(
-        self, nodes: Sequence[str], *, state: str = "", reason: str = "", comment: str | None = None
+        self,
+        nodes: Sequence[str],
+        *,
+        state: str = "",
+        reason: str = "",
+        comment: str | None = None,
+        permits: Sequence[Permit] = (),
     ) -> None:
         """Do what scontrol update does to nodes; one that refuses does not keep it from the others."""
+        use_for_state(permits, state, nodes)
         self._check(nodes)
+        if state in ("DRAIN", "DOWN", "FAIL") and not reason:
+            raise SlurmError("You must specify a reason when DOWNING or DRAINING a node. Request denied")
         refused = False
         for name in nodes:
             if comment is not None:

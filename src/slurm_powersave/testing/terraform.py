@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slurm_powersave.decide import plan_permits
 from slurm_powersave.decide.fence import Contract, tags
-from slurm_powersave.decide.host_keys import Pin, believed, keys_of
 from slurm_powersave.decide.policy import classify
-from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, RefusedError, TerraformError
 from slurm_powersave.model.nodes import (
-    DesiredNode,
     Failure,
     NodeProgress,
     RunRecord,
@@ -18,6 +17,7 @@ from slurm_powersave.model.nodes import (
     StateServer,
     TerraformNode,
 )
+from slurm_powersave.model.permit import Act, Permit, use_all
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 
 CONTRACT = Contract(
@@ -69,7 +69,7 @@ class MemoryRun:
         self._result = self._result or RunResult(False, "terraform was killed")
 
 
-def _record(kind: str) -> RunRecord:
+def run_record(kind: str) -> RunRecord:
     number = next(_numbers)
     return RunRecord(f"run-{number}", kind, "", number, number)
 
@@ -215,9 +215,26 @@ class MemoryTerraform:
         found: Mapping[str, Any] = self.runs[plan.id].plan[1]
         return found
 
-    def apply(self, shard: str, plan: RunRecord, parallelism: int) -> MemoryRun:
+    def forget_servers(self, shard: str, permits: Sequence[Permit]) -> MemoryRun:
+        """Take entries out of the state."""
+        held = {server.id: name for name, server in self.states[shard].items()}
+        if strange := [permit for permit in permits if held.get(permit.subject) != permit.node]:
+            raise RefusedError(f"{strange[0].node} is not {strange[0].subject} in {shard}")
+        use_all(permits, Act.FORGET, [permit.subject for permit in permits])
+
+        def end() -> RunResult:
+            for permit in permits:
+                self.states[shard].pop(permit.node, None)
+            return RunResult(True)
+
+        return self._start("forget", 0.5, at_end=end)
+
+    def apply(
+        self, shard: str, plan: RunRecord, parallelism: int, permits: Sequence[Permit] = ()
+    ) -> MemoryRun:
         """Carry a plan out: creations end one after the other, deletions at once."""
         content = self.runs[plan.id].plan[1]
+        plan_permits.use(content, permits)
         run = self._start("apply", 0.5)
         run.plan = (shard, content)
         texts: list[str] = []
@@ -235,7 +252,7 @@ class MemoryTerraform:
                 run.ends = max(run.ends, at + 0.2)
             else:
                 try:
-                    self.cloud.delete(self.states[shard][name].id)
+                    self.cloud.drop(self.states[shard][name].id)
                 except CloudError as error:
                     texts.append(str(error))
                     continue
@@ -272,9 +289,9 @@ class MemoryTerraform:
         try:
             server = self.cloud.server(held.id)
             if server and server.flavor != node.flavor:
-                self.cloud.resize(held.id, node.ref("flavor"))
+                self.cloud.change_flavor(held.id, node.ref("flavor"))
             if server and server.image != node.image:
-                self.cloud.rebuild(held.id, node.ref("image"))
+                self.cloud.change_image(held.id, node.ref("image"))
             text = self.cloud.failed_changes.get(name, "")
         except CloudError as error:
             text = str(error)
@@ -295,84 +312,9 @@ class MemoryTerraform:
     def _start(
         self, kind: str, seconds: float, at_end: Callable[[], RunResult] = lambda: RunResult(True)
     ) -> MemoryRun:
-        run = MemoryRun(_record(kind), self.clock, self.clock.now() + seconds, at_end=at_end)
+        run = MemoryRun(run_record(kind), self.clock, self.clock.now() + seconds, at_end=at_end)
         self.runs[run.record.id] = run
         return run
-
-
-@dataclass
-class MemoryPlaybooks:
-    """Implements ports.Playbooks; a configured node registers with Slurm."""
-
-    clock: MemoryClock
-    register: Callable[[DesiredNode], None]
-    boots: Callable[[DesiredNode], bool]
-    boot_id: Callable[[str], str] = lambda name: ""
-    host_key: Callable[[str], str] = lambda name: ""
-    """Node -> the key that its sshd has; empty: whatever is given is right."""
-    pins: dict[str, Pin] = field(default_factory=dict)
-    """Node -> what is recorded of it."""
-    seconds: float = 2.0
-    faults: dict[str, str] = field(default_factory=dict)
-    """Node -> what Ansible says of it."""
-    runs: dict[str, MemoryRun] = field(default_factory=dict)
-
-    def configure(
-        self,
-        nodes: Sequence[DesiredNode],
-        host_keys: Mapping[str, str],
-        boot_ids: Mapping[str, str] | None = None,
-        disks: Mapping[str, str] | None = None,
-    ) -> MemoryRun:
-        """Configure the nodes, each in its own time; one whose sshd has another key than recorded fails."""
-        run = MemoryRun(_record("configure"), self.clock, self.clock.now() + self.seconds)
-        good = []
-        for node in nodes:
-            boot = self.boot_id(node.name)
-            text = self.faults.get(node.name) or self._unknown(node, host_keys, disks or {})
-            if boot and boot == (boot_ids or {}).get(node.name):
-                text = "it has not booted anew"
-            failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
-            good += [] if text else [node]
-            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot)
-            run.events.append((run.ends, news))
-
-        def end() -> RunResult:
-            for node in good:
-                self.register(node)
-            return RunResult(True)
-
-        run.at_end = end
-        self.runs[run.record.id] = run
-        return run
-
-    def _unknown(
-        self, node: DesiredNode, host_keys: Mapping[str, str], disks: Mapping[str, str]
-    ) -> str | None:
-        disk, given = disks.get(node.name, ""), host_keys.get(node.name, "")
-        if given and not believed(self.pin(node), disk, kept=False):
-            self.pins[node.name] = Pin(keys_of(given), disk)
-        pin, real = self.pin(node), self.host_key(node.name)
-        return (
-            None if not real or (pin and real in pin.keys) else "unreachable: Host key verification failed."
-        )
-
-    def pin(self, node: DesiredNode) -> Pin | None:
-        """Return what is recorded of a node."""
-        return self.pins.get(node.name)
-
-    def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run."""
-        run = self.runs[record.id]
-        run._seen = 0
-        return run
-
-    def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
-
-    def reachable(self, node: DesiredNode) -> bool:
-        """Tell whether the node has booted."""
-        return self.boots(node)
 
 
 def _attributes(entry: TerraformNode, carried: frozenset[str]) -> dict[str, Any]:

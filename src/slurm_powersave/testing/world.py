@@ -20,8 +20,9 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
-from slurm_powersave.testing.terraform import MemoryPlaybooks, MemoryTerraform
+from slurm_powersave.testing.terraform import MemoryTerraform
 
 STEP = 0.1
 """Seconds between two steps of the engine in `run`."""
@@ -62,6 +63,7 @@ class MemoryWorld:
     journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
 
     def __post_init__(self) -> None:
+        self.journal.set_brake("")  # as of a cluster that has been looked at for a while
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         version = self.cluster.slurm_version
         self.slurm = MemorySlurm(

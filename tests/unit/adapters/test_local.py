@@ -9,6 +9,7 @@ import pytest
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.nodes import Flavor, Server
+from tests.permits import permit
 
 FOUND = {
     "id": "1234",
@@ -74,17 +75,17 @@ def test_a_server_of_somebody_else_is_not_ours_to_see_or_delete(cloud: LocalClou
     command.answer(show={**FOUND, "tags": ["cluster=other"]}, delete=None)
     assert cloud.server("1234") is None
     with pytest.raises(CloudError, match="not ours"):
-        cloud.delete("1234")
+        cloud.delete("1234", permit("delete", "1234"))
     assert "delete" not in {call[0] for call in command.calls()}
 
 
 def test_a_delete_is_by_id_and_may_be_repeated(cloud: LocalCloud, command: Command) -> None:
     command.answer(show=FOUND, delete=None)
-    cloud.delete("1234")
+    cloud.delete("1234", permit("delete", "1234"))
     assert command.calls()[-1] == ["delete", "1234"]
     command.answer(show=None)
     assert cloud.server("1234") is None
-    cloud.delete("1234")
+    cloud.delete("1234", permit("delete", "1234"))
 
 
 def test_flavors(cloud: LocalCloud, command: Command) -> None:

@@ -14,6 +14,7 @@ from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_node
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_version import Version
+from tests.permits import permits
 from tests.slurmctld import answer
 
 # 22.05.8, `scontrol -o show node`, as printed.
@@ -217,7 +218,12 @@ def test_a_slurmctld_that_does_not_answer(parts: Sequence[tuple[str, int]], erro
 
 def test_nodes_are_told_in_one_hostlist() -> None:
     shell = Shell(Completed(0, "", ""))
-    ScontrolSlurm(shell).update_nodes(["c1", "c2", "c4"], state="DRAIN", reason="slurm-powersave: x y")
+    ScontrolSlurm(shell).update_nodes(
+        ["c1", "c2", "c4"],
+        state="DRAIN",
+        reason="slurm-powersave: x y",
+        permits=permits("DRAIN", ["c1", "c2", "c4"]),
+    )
     assert shell.asked == [
         ["scontrol", "update", "nodename=c[1-2,4]", "state=DRAIN", "reason=slurm-powersave: x y"]
     ]

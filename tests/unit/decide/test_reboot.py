@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.decide.reboot import Wish, set_aside, wish
+from slurm_powersave.decide.reboot import Wish, wish
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNode
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reboot_reasons.yml").read_text())
 IMAGES = frozenset({"old", "new", "other"})
@@ -49,27 +49,3 @@ def test_any_reason_is_an_action_or_a_refusal(reason: str) -> None:
     found = wished(reason)
     assert found.refused or found.kind in (Kind.REBOOT, Kind.REIMAGE, Kind.REPLACE, Kind.RESIZE)
     assert "\n" not in found.target
-
-
-@pytest.mark.parametrize(
-    ("flags", "reason", "by", "state"),
-    [
-        ("IDLE+CLOUD+DRAIN", "bad DIMM", "root", "DRAIN"),
-        ("IDLE+CLOUD+DRAIN+POWERED_DOWN", "bad DIMM", "ops", "DRAIN"),
-        ("DOWN+CLOUD", "burnt", "root", "DOWN"),
-        ("DOWN+CLOUD", "Not responding", "slurm", ""),
-        ("DOWN+CLOUD+POWERED_DOWN", "ResumeTimeout reached", "slurm", ""),
-        ("IDLE+CLOUD+DRAIN", "slurm-powersave: (quota) none left", "root", ""),
-        ("DOWN+CLOUD+DRAIN+REBOOT_ISSUED", "reimage : reboot issued", "slurm", ""),
-        ("IDLE+CLOUD+DRAIN+REBOOT_REQUESTED", "reimage", "root", ""),
-        ("IDLE+CLOUD", "bad DIMM", "root", ""),
-        ("IDLE+CLOUD+DRAIN", "", "", "DRAIN"),
-        ("IDLE+CLOUD+DRAIN+POWER_DOWN", "", "", ""),
-        # After a reconfigure Slurm's own reasons are root's.
-        ("DOWN+CLOUD", "Not responding", "root", ""),
-        ("DOWN+CLOUD", "reimage : reboot issued : reboot timed out", "root", ""),
-        ("IDLE+CLOUD+DRAIN", "patches : reboot issued", "root", ""),
-    ],
-)
-def test_whose_a_drain_is(flags: str, reason: str, by: str, state: str) -> None:
-    assert set_aside(SlurmNode("n1", frozenset(flags.split("+")), reason, by)) == state

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.decide import guard
 from slurm_powersave.decide.slurm_versions import TESTED, Difference
 from slurm_powersave.model import phases
+from slurm_powersave.model.permit import Act, Row
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 sys.path.insert(0, str(ROOT / "tools"))
-import reference  # noqa: E402  # tools/ is no package
+import guard_table  # noqa: E402  # tools/ is no package
+import reference  # noqa: E402
 
 
 def test_generated_pages_are_fresh() -> None:
@@ -40,6 +43,33 @@ def test_the_page_of_versions_says_which_are_tested() -> None:
         assert f"| {version} | tested with {version.text} |" in text
     assert "| every other version from 21.08 to 26.05 | by the table below; not tested |" in text
     assert "| newer than 26.05 | treated like 26.05;" in text
+
+
+def test_every_basis_of_a_permit_is_in_the_table_of_evidence() -> None:
+    text = guard_table.page("")
+    assert [
+        row for row in Row if f"| {row} |" not in text and f"*{row}*" not in text and f"{row}," not in text
+    ] == []
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(guard_table.rules())
+    assert {line.count("|") for line in rows} == {5}, "no cell holds the sign between cells"
+
+
+def test_the_table_of_evidence_has_all_words_of_the_guard() -> None:
+    """Each constant text in a Refusal of the guard, found without the help of what writes the table."""
+    text = guard_table.page("")
+    for found in re.findall(r'Refusal\(\s*f?"([^"]*)"', Path(guard.__file__).read_text()):
+        for words in re.split(r"\{[^}]*\}", found):
+            assert words in text, f"run `make docs`: {found}"
+
+
+def test_each_rule_of_the_guard_says_what_it_needs() -> None:
+    known = {rule.name: rule for rule in guard_table.rules()}
+    assert {"delete_by_hook", "delete_on_own_account", "by_reboot", "forget"} <= known.keys()
+    assert known["delete_by_hook"].rows == (Row.HOOK,) and known["delete_by_hook"].acts == (Act.DELETE,)
+    assert set(known["agreed"].rows) == {Row.LOGIN, Row.ORPHAN, Row.TEARDOWN}, "named by those that ask"
+    assert "*waits:* the brake is on: …" in known["delete_on_own_account"].refusals
+    assert all(rule.needs.endswith(".") and rule.rows for rule in known.values())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

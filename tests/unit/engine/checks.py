@@ -86,11 +86,13 @@ _EFFECTS = {
         "set_dirty",
         "save_flavor_rest",
         "drop_flavor_rest",
+        "save_seen",
+        "add_act",
     ],
     "slurm": ["update_nodes", "update_job"],
-    "terraform": ["init", "write_nodes", "plan", "apply"],
+    "terraform": ["init", "write_nodes", "plan", "apply", "forget_servers"],
     "playbooks": ["configure"],
-    "cloud": ["delete"],
+    "cloud": ["drop"],
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine import restore
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, servers
+from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, coarsely, servers
 from tests.unit.engine.test_lifecycle import run_until, up
 
 
@@ -138,7 +138,7 @@ def test_what_slurm_has_powered_down_meanwhile_is_not_left() -> None:
     world.run(0.2)
     world.slurm.hook = world._hook
     put_back()
-    world.run(90)
+    coarsely(world, 960, step=2)
     world.settle(60)
     assert servers(world) == {}
     assert_agreed(world)

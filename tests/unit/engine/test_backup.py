@@ -15,6 +15,7 @@ import pytest
 from slurm_powersave.adapters import archive
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide import brake
 from slurm_powersave.decide.settings import Cluster, load
 from slurm_powersave.engine import backup, restore
 from slurm_powersave.engine.restore import Restored
@@ -117,9 +118,20 @@ def test_all_is_there_again(host: Host) -> None:
     assert files(host.state) == before
     journal = host.journal()
     assert journal.node_records()["demo-1"].server_id == "id-demo-1"
+    assert journal.brake() == brake.RESTORED, "it knows nothing of what was made since"
     journal.close()
     asked = (host.root / "asked").read_text().split()
     assert [Path(line).name for line in asked] == ["base", "nodes-001"], "terraform init in each"
+
+
+def test_a_brake_that_a_person_has_to_release_stays(host: Host) -> None:
+    journal = host.journal()
+    journal.set_brake(brake.passed(5, 5))
+    journal.close()
+    host.restore(backup.make(host.cluster).path, force=True)
+    journal = host.journal()
+    assert journal.brake() == brake.passed(5, 5)
+    journal.close()
 
 
 def test_nobody_else_can_read_any_of_it(host: Host) -> None:

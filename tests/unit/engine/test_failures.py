@@ -1,5 +1,7 @@
 """A create that fails: Slurm is told, the node rests, its job goes elsewhere, others go on."""
 
+from typing import Any
+
 import pytest
 
 from slurm_powersave.decide import policy
@@ -27,10 +29,10 @@ def record_commands(world: MemoryWorld) -> list[tuple[str, str, str]]:
     seen: list[tuple[str, str, str]] = []
     original = world.slurm.update_nodes
 
-    def update(nodes: list[str], *, state: str, reason: str = "") -> None:
+    def update(nodes: list[str], *, state: str, reason: str = "", **more: Any) -> None:
         if "n1" in nodes:
             seen.append((state, "+".join(sorted(world.slurm.node("n1").flags)), reason))
-        original(nodes, state=state, reason=reason)
+        original(nodes, state=state, reason=reason, **more)
 
     world.slurm.update_nodes = update  # type: ignore[method-assign,assignment]
     return seen
@@ -77,11 +79,11 @@ def test_an_engine_that_is_killed_between_drain_and_power_down_goes_on(world: Me
     world.slurm.submit("n1")
     original, told = world.slurm.update_nodes, []
 
-    def update(nodes: list[str], *, state: str = "", reason: str = "") -> None:
+    def update(nodes: list[str], *, state: str = "", reason: str = "", **more: Any) -> None:
         told.append(state)
         if state == "POWER_DOWN_FORCE" and told.count(state) == 1:
             raise SlurmError("slurmctld is away")
-        original(nodes, state=state, reason=reason)
+        original(nodes, state=state, reason=reason, **more)
 
     world.slurm.update_nodes = update  # type: ignore[method-assign,assignment]
     run_until(world, "n1", phases.FAILING)

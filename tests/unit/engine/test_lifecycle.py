@@ -1,6 +1,7 @@
 """Nodes come and go on the in-memory world: one node's way, and requests that meet each other."""
 
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -329,13 +330,13 @@ def test_an_operators_power_up_that_had_no_effect_is_given_again(refused: bool) 
     world = MemoryWorld.of(2)
     original, told = world.slurm.update_nodes, []
 
-    def update(nodes: list[str], *, state: str = "", reason: str = "") -> None:
+    def update(nodes: list[str], *, state: str = "", reason: str = "", **more: Any) -> None:
         told.append(state)
         if state == "POWER_UP" and told.count(state) == 1:
             if refused:
                 raise SlurmError("Invalid node state specified")
             return
-        original(nodes, state=state, reason=reason)
+        original(nodes, state=state, reason=reason, **more)
 
     world.slurm.update_nodes = update  # type: ignore[method-assign,assignment]
     world.request(Mode.RESUME, "n1", source="operator")

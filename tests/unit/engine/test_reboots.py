@@ -9,6 +9,7 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.testing.world import MemoryWorld, cluster
+from tests.permits import permit, permits
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, operations, servers
 from tests.unit.engine.test_lifecycle import run_until, up
 
@@ -234,7 +235,7 @@ def test_a_change_that_the_cloud_refuses_leaves_the_node_as_it_was() -> None:
 
 def test_what_somebody_else_drained_is_not_reimaged_and_stays_drained() -> None:
     world = ready(2)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
     world.run(40)
     before = boots(world)
     world.slurm.reboot(["n1"], reason="reimage image=other")  # typed by hand: takes the reason away
@@ -251,7 +252,7 @@ def test_what_somebody_else_drained_is_not_reimaged_and_stays_drained() -> None:
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_true_reboot_keeps_what_somebody_else_has_set(by_hand: bool) -> None:
     world = ready(2)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
     world.run(40)
     before = boots(world)["n1"]
     if by_hand:
@@ -285,7 +286,7 @@ def test_a_node_that_reboots_itself_is_waited_for() -> None:
     run_until(world, "n1", phases.CONFIGURING)
     world.run(10)
     assert not operations(world, "n1")[-1].outcome and boots(world)["n1"] == before
-    world.cloud.reboot(servers(world)["n1"][0])
+    world.cloud.reboot(servers(world)["n1"][0], permit("reboot", servers(world)["n1"][0]))
     world.settle(60)
     assert operations(world, "n1")[-1].outcome == phases.DONE
 
@@ -324,7 +325,7 @@ def test_a_suspend_behind_a_reimage_ends_it() -> None:
     world = ready(2)
     world.slurm.reboot(["n1"], reason="reimage image=other")
     run_until(world, "n1", phases.CONFIGURING)
-    world.slurm.update_nodes(["n1"], state="POWER_DOWN_FORCE")
+    world.slurm.update_nodes(["n1"], state="POWER_DOWN_FORCE", permits=permits("POWER_DOWN_FORCE", ["n1"]))
     world.settle(100)
     assert [op.outcome for op in operations(world, "n1")][-2:] == ["cancelled", "done"]
     assert "n1" not in servers(world)

@@ -4,7 +4,8 @@ import pytest
 
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.checks import assert_at_rest, outcomes, servers
+from tests.permits import permits
+from tests.unit.engine.checks import assert_at_rest, coarsely, outcomes, servers
 from tests.unit.engine.test_lifecycle import up
 
 
@@ -40,9 +41,9 @@ def test_a_forgotten_server_is_deleted() -> None:
     world.slurm.end(job)
     world.slurm.suspend("n1")
     world.slurm.hook = world._hook
-    world.run(20)
+    coarsely(world, 900, step=2)
     assert set(servers(world)) == {"n1"}
-    world.run(70)
+    coarsely(world, 60, step=2)
     world.settle(60)
     assert servers(world) == {}
     assert outcomes(world, "n1")[-1] == ("suspend", "done")
@@ -125,6 +126,8 @@ def test_a_reason_that_was_served_is_blanked_and_an_administrators_stays() -> No
 
 def test_the_reason_of_a_held_node_stays() -> None:
     world = MemoryWorld.of(1, slurm_version="24.11")
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="slurm-powersave: (quota) x [op 1a2b]")
+    world.slurm.update_nodes(
+        ["n1"], state="DRAIN", reason="slurm-powersave: (quota) x [op 1a2b]", permits=permits("DRAIN", ["n1"])
+    )
     world.run(90)
     assert world.slurm.node("n1").reason.startswith("slurm-powersave: (quota)")

@@ -6,6 +6,7 @@ from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.testing.world import MemoryWorld
+from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up
 from tests.unit.engine.test_reboots import ask, ready
@@ -56,7 +57,7 @@ def test_a_drain_of_before_is_no_failure_and_is_named(world: MemoryWorld) -> Non
     """An administrator drains a node that is coming up, so that no job gets it."""
     world.slurm.submit("n1")
     run_until(world, "n1", phases.CONFIGURING)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="burn-in test")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="burn-in test", permits=permits("DRAIN", ["n1"]))
     world.settle(60)
     op = operations(world, "n1")[0]
     assert (op.outcome, op.text) == (phases.DONE, "registered; DRAIN was set by root: burn-in test")

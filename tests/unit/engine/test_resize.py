@@ -11,6 +11,7 @@ from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.nodes import Drain, NodeRecord
 from slurm_powersave.testing.world import MemoryWorld, cluster
+from tests.permits import permits
 from tests.unit.engine.checks import servers
 from tests.unit.engine.test_lifecycle import up
 
@@ -202,7 +203,7 @@ def test_a_foreign_drain_is_neither_cleared_nor_overwritten(when: str) -> None:
         with pytest.raises(Killed):
             scene.resize()
         scene.fuse = -1
-    scene.world.slurm.update_nodes(["n3"], state="DRAIN", reason="disk")
+    scene.world.slurm.update_nodes(["n3"], state="DRAIN", reason="disk", permits=permits("DRAIN", ["n3"]))
     with pytest.raises(LeftAloneError, match="n3"):
         scene.resize()
     assert scene.world.slurm.node("n3").reason == "disk" and scene.states()["n3"] == "up DRAIN"
@@ -263,11 +264,11 @@ def test_a_cloud_that_can_not_be_read_keeps_what_leaves_in_slurm_conf() -> None:
 def test_abort_undrains_what_a_resize_drained_and_nothing_else() -> None:
     scene = Scene(4, 3)
     jobs = [up(scene.world, name) for name in ("n2", "n3")]
-    scene.world.slurm.update_nodes(["n1"], state="DRAIN", reason="disk")
+    scene.world.slurm.update_nodes(["n1"], state="DRAIN", reason="disk", permits=permits("DRAIN", ["n1"]))
     scene.want(4, 1)
     with pytest.raises(UnfinishedError):
         scene.resize(timeout=5)
-    scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM")
+    scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM", permits=permits("DRAIN", ["n2"]))
     assert abort(scene.around, 0.0) == ["n3"]
     shown = scene.world.slurm.snapshot().nodes
     assert {n: node.reason for n, node in shown.items() if node.has("DRAIN")} == {"n1": "disk", "n2": "RAM"}

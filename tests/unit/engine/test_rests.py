@@ -6,6 +6,7 @@ from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.testing.world import MemoryWorld
+from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, outcomes, servers
 from tests.unit.engine.test_failures import QUOTA, REST
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -140,7 +141,7 @@ def test_a_foreign_drain_outlives_a_failed_create(world: MemoryWorld) -> None:
     world.cloud.create_faults["n1"] = QUOTA
     world.slurm.submit("n1")
     run_until(world, "n1", phases.PLANNING)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
     world.settle(60)
     world.run(90)
     node = world.slurm.node("n1")
@@ -150,7 +151,7 @@ def test_a_foreign_drain_outlives_a_failed_create(world: MemoryWorld) -> None:
 def test_a_foreign_drain_outlives_suspend_and_release(world: MemoryWorld) -> None:
     job = up(world, "n1")
     world.slurm.end(job)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM")
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
     world.slurm.suspend("n1")
     world.settle(60)
     world.run(30)

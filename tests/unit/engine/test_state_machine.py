@@ -3,11 +3,15 @@
 `make test` runs forty short stories, the same every time; `make test-all` many new ones.
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
 from slurm_powersave.testing.world import MemoryWorld, cluster
@@ -32,30 +36,38 @@ class Cluster(RuleBasedStateMachine):
         self.world.slurm.resume_timeout = 90.0
         self.wrong: list[str] = []
         self.gone: set[str] = set()
+        self.set_by_hand: dict[str, tuple[str, str]] = {}
+        """Node -> what an administrator has set, and why."""
+        self.lied: set[str] = set()
+        """Nodes whose job runs on although Slurm calls them off."""
         self._watch()
 
     def _watch(self) -> None:
         cloud, slurm = self.world.cloud, self.world.slurm
-        create, delete = cloud.create, cloud.delete
+        create, drop = cloud.create, cloud.drop
 
         def watched_create(entry, tags):  # type: ignore[no-untyped-def]
             if servers(self.world).get(entry.node.name):
                 self.wrong.append(f"a second server for {entry.node.name}")
             return create(entry, tags)
 
-        def watched_delete(server_id: str) -> None:
+        def watched_drop(server_id: str) -> None:
             held = cloud._servers.get(server_id)
             if held and cloud._alive(held):
                 node = slurm.node(held.server.name)
+                if held.server.name in self.lied:
+                    self.wrong.append(
+                        f"{node.name} deleted although it says that a job runs there, or nothing"
+                    )
                 if node.in_use and node.up:
                     self.wrong.append(f"{node.name} deleted in use: {sorted(node.flags)}")
                 if slurm.unreachable and held.gone_at is None:
                     self.blind.append(server_id)
-            delete(server_id)
+            drop(server_id)
 
         self.blind: list[str] = []
         cloud.create = watched_create  # type: ignore[method-assign]
-        cloud.delete = watched_delete  # type: ignore[method-assign]
+        cloud.drop = watched_drop  # type: ignore[method-assign]
 
     # Users and Slurm
 
@@ -102,7 +114,61 @@ class Cluster(RuleBasedStateMachine):
     def stray_hook(self, mode: Mode, nodes: set[str]) -> None:
         self.world.request(mode, ",".join([*sorted(nodes), "x9"]))
 
+    # An administrator
+
+    @rule(node=NODES, reason=st.sampled_from(["bad DIMM", "", "prüfen"]))
+    def drains(self, node: str, reason: str) -> None:
+        self._set_by_hand(node, "DRAIN", reason)
+
+    @rule(node=NODES)
+    def sets_down(self, node: str) -> None:
+        if not self.world.slurm.node(node).powering_up:
+            self.world.slurm._requeue(node)
+            self._set_by_hand(node, "DOWN", "no fan")
+
+    def _set_by_hand(self, name: str, state: str, reason: str) -> None:
+        node = self.world.slurm.node(name)
+        if node.has("POWER_DOWN", "DRAIN", "DOWN", "POWERING_UP"):
+            return
+        flags = (node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state}
+        self.world.slurm._put(replace(node, flags=flags, reason=reason, reason_by="root"))
+        self.set_by_hand[name] = (state, reason)
+
+    @precondition(lambda self: self.set_by_hand)
+    @rule(choice=st.integers(0, 20))
+    def lets_it_go_on(self, choice: int) -> None:
+        name = sorted(self.set_by_hand)[choice % len(self.set_by_hand)]
+        if not self.world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
+            self.world.slurm._resume(name)
+            self.set_by_hand.pop(name)
+
+    @rule(node=NODES)
+    def powers_up(self, node: str) -> None:
+        if self.world.slurm.node(node).has("POWERED_DOWN"):
+            self.world.slurm._power_up([node])
+
     # Time and death
+
+    @rule()
+    def the_journal_is_lost(self) -> None:
+        self.world.journal = SqliteJournal(":memory:")
+        self.world.engine = self.world._engine()
+
+    @rule(nodes=st.sets(NODES, min_size=1), asked=st.booleans())
+    def slurm_calls_running_nodes_off(self, nodes: set[str], asked: bool) -> None:
+        """slurmctld has lost its state; the servers say what runs there, or nothing."""
+        for name in nodes:
+            node = self.world.slurm.node(name)
+            if node.up and node.in_use:
+                self.world.playbooks.steps[name] = True if asked else None
+                self.lied.add(name)
+                flags = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
+                self.world.slurm._put(replace(node, flags=flags))
+
+    @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR"]))
+    def a_server_stops(self, node: str, status: str) -> None:
+        for server_id in servers(self.world).get(node, []):
+            self.world.cloud.set_status(server_id, status)
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
@@ -177,8 +243,17 @@ class Cluster(RuleBasedStateMachine):
         pairs = [(op.request, op.node) for op in self.world.journal.history(limit=1000)]
         assert len(pairs) == len(set(pairs))
 
+    @invariant()
+    def nothing_goes_on_our_own_account_that_may_run_a_job(self) -> None:
+        acts = self.world.journal.acts_since(0.0, OWN_ROWS)
+        assert not self.lied & {act.node for act in acts}, acts
+
     def teardown(self) -> None:
         world = self.world
+        self.nothing_goes_on_our_own_account_that_may_run_a_job()
+        self.lied.clear()
+        world.playbooks.steps.clear()
+        world.journal.set_brake("")
         world.cloud.create_faults.clear()
         world.cloud.error_faults.clear()
         world.cloud.never_boots.clear()
@@ -188,6 +263,16 @@ class Cluster(RuleBasedStateMachine):
         world.slurm.unreadable.clear()
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
+        coarsely(world, 30)
+        for name in self.set_by_hand:
+            if not world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
+                world.slurm._resume(name)
+        coarsely(world, 1000, step=2)  # until what nobody wants is deleted
+        for name in servers(world):
+            if world.slurm.node(name).has(
+                "POWERED_DOWN"
+            ):  # it does not answer, so a person says that it may go
+                world.request(Mode.SUSPEND, name, source="operator")
         coarsely(world, 350)  # longer than any rest, and than two rounds of comparing
         for node in self.gone:
             # slurmctld would have found it not responding, and its administrator powers it down.

@@ -1,6 +1,6 @@
 """From a cluster to nothing: in what order, what is refused, and what is named when it did not work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import DesiredNode, SlurmJob, TerraformNode
+from slurm_powersave.model.permit import Permit
 from slurm_powersave.testing.cloud import MemoryCloud
 from slurm_powersave.testing.world import MemoryWorld, cluster
+from tests.permits import permit, permits
 
 NETWORK = Leftover("network", "net-1", "demo")
 IMAGE = Leftover("image", "gold", "gold")
@@ -42,12 +44,12 @@ class State:
         held = len(self._ids) + self._network
         return Planned(self.directory / "tfplan", "", {"delete": held} if held else {})
 
-    def apply(self, planned: Planned) -> None:
+    def apply(self, planned: Planned, permits: Sequence[Permit] = ()) -> None:
         if self.fails == "apply":
             raise TerraformError("terraform apply failed", where=str(self.directory), why="409 Conflict")
         self._lab.events.append(f"destroy {self.directory}")
         for server_id in self._ids:
-            self._lab.cloud.delete(server_id)
+            self._lab.cloud.delete(server_id, permit("delete", server_id))
         self._ids.clear()
         if self._network:
             if others := self._others():
@@ -125,10 +127,10 @@ class Lab:
 
         delete = self.cloud.delete
 
-        def noted(server_id: str) -> None:
+        def noted(server_id: str, permit: Permit) -> None:
             server = self.cloud.server(server_id)
             self.events.append(f"delete {server.name if server else server_id}")
-            delete(server_id)
+            delete(server_id, permit)
 
         survey = Survey(
             {"mem": self.cloud}, world.slurm, self.nodes, self.base, self.unseen, self.said.append
@@ -231,7 +233,7 @@ def test_yes_does_not_cover_a_queue_that_can_not_be_read(lab: Lab) -> None:
     """All nodes are off, and jobs may wait for them."""
     lab.idle().world.slurm.unreachable = "no route"
     for name in ("n1", "n2"):
-        lab.cloud.delete(lab.id(name))
+        lab.cloud.drop(lab.id(name))
     lab.world.clock.advance(60)
     lab.nodes, lab.unasked, before = [], True, lab.left()
     with pytest.raises(RefusedError, match="can't be asked what is queued"):
@@ -284,7 +286,7 @@ def test_a_wait_that_is_too_short_gives_the_nodes_back(lab: Lab) -> None:
 
 
 def test_a_drain_of_somebody_else_is_not_ended(lab: Lab) -> None:
-    lab.world.slurm.update_nodes(["n3"], state="DRAIN", reason="disk")
+    lab.world.slurm.update_nodes(["n3"], state="DRAIN", reason="disk", permits=permits("DRAIN", ["n3"]))
     with pytest.raises(UnfinishedError):
         lab.run(wait=5)
     assert lab.world.slurm.node("n3").reason == "disk"

@@ -6,6 +6,7 @@ from slurm_powersave.decide.waves import Standing
 from slurm_powersave.engine.waves import Waves
 from slurm_powersave.model import phases
 from slurm_powersave.testing.world import MemoryWorld
+from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, servers
 from tests.unit.engine.test_lifecycle import up
 from tests.unit.engine.test_reboots import ask, boots, image, ready, repool
@@ -165,7 +166,7 @@ def test_powered_down_and_set_aside_nodes_are_skipped() -> None:
     world.slurm.suspend("n2")
     world.settle(60)
     world.run(30)
-    world.slurm.update_nodes(["n3"], state="DRAIN", reason="bad DIMM")
+    world.slurm.update_nodes(["n3"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n3"]))
     before = boots(world)["n3"]
     run = waves(world, at_most=4)
     assert [one.node for one in run.of(Standing.OFF)] == ["n2"]

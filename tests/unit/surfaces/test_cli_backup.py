@@ -63,6 +63,7 @@ def test_restore_says_what_comes_next(command: Command, deployed: Path, tmp_path
     result = command("restore", path, "--force")
     assert result.exit_code == 0, result.stderr
     assert f"state directory: {deployed}\n" in result.stdout and "start the engine" in result.stdout
+    assert "The brake is on" in result.stdout
     value = json.loads(command("restore", path, "--force", "--json").stdout)
     assert value["state_dir"] == str(deployed) and value["moved"] and not value["deploy_first"]
 

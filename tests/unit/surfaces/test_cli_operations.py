@@ -2,16 +2,19 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.engine.guarding import FORCE
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation
+from slurm_powersave.model.permit import Act, Row
+from slurm_powersave.model.records import Done
 from slurm_powersave.surfaces import follow
 
 from .conftest import Command
@@ -137,6 +140,55 @@ def test_history_of_one_node(command: Command, journal: SqliteJournal) -> None:
     value = json.loads(command("history", "--node", "demo-1", "--limit", "2", "--json").stdout)
     assert [operation["request"] for operation in value] == ["r4", "r2"]
     assert command("history", "--node", "demo-9").exit_code == 2
+
+
+def test_history_tells_the_evidence(command: Command, journal: SqliteJournal) -> None:
+    operation = operate(journal, "r1", "demo-1")
+    operate(journal, "r2", "demo-2")
+    hook = Done(time.time(), operation.id, "demo-1", Act.DELETE, "s1", Row.HOOK, "call 7, POWERED_DOWN")
+    own = Done(time.time(), "", "demo-2", Act.DELETE, "s2", Row.OWN, "the server is SHUTOFF")
+    journal.add_act(hook)
+    journal.add_act(own)
+    other, first = json.loads(command("history", "--json").stdout)
+    assert other["acts"] == [] and first["acts"] == [asdict(hook)]
+    header, newest, oldest = command("history", "--evidence").stdout.splitlines()
+    assert header.split() == ["WHEN", "NODE", "ACT", "BASIS", "OPERATION", "EVIDENCE"]
+    assert newest.split()[1:] == [
+        *("demo-2", "delete", "s2", "on", "our", "own", "account", "-"),
+        *("the", "server", "is", "SHUTOFF"),
+    ]
+    assert oldest.split()[1:] == f"demo-1 delete s1 by hook {operation.id} call 7, POWERED_DOWN".split()
+    assert "demo-2" not in command("history", "--evidence", "--node", "demo-1").stdout
+    assert len(command("history", "--evidence", "--limit", "1").stdout.splitlines()) == 2
+    assert json.loads(command("history", "--evidence", "--json").stdout) == [asdict(own), asdict(hook)]
+
+
+def test_history_says_that_the_brake_is_on(command: Command, journal: SqliteJournal) -> None:
+    assert "the brake is on: the journal is new. What it holds: slurm-powersave continue\n" in (
+        command("history").stderr
+    )
+    journal.set_brake("")
+    assert command("history").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["suspend", "resume"])
+def test_force_is_a_word_of_the_request(command: Command, journal: SqliteJournal, name: str) -> None:
+    assert "--force" not in command(name, "demo-2").stderr
+    forced = command(name, "demo-2", "--force")
+    assert forced.exit_code == 0
+    assert [request.features for request in journal.unplanned_requests()] == ["", FORCE]
+
+
+def test_force_says_what_follows(command: Command, journal: SqliteJournal) -> None:
+    text = command("suspend", "demo-[1-2]", "--force").stderr
+    assert "jobs on these nodes are requeued" in text and "put back afterwards" in text
+    assert "of min_nodes, so created again afterwards: demo-1\n" in text
+    assert "min_nodes" not in command("suspend", "demo-2", "--force").stderr
+    assert (
+        "no job starts there until somebody ends that state" in command("resume", "demo-2", "--force").stderr
+    )
+    typo = command("suspend", "demo-9", "--force")
+    assert typo.exit_code == 2 and "requeued" not in typo.stderr
 
 
 def test_follow_until_idle_tells_open_operations(command: Command, journal: SqliteJournal) -> None:

@@ -114,7 +114,10 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
 def test_json(command: Command, outside: Outside) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)
-    assert value.keys() == {"cluster", "engine", "waiting_requests", "nodes", "slurm_version", "unreadable"}
+    assert value.keys() == {
+        *("cluster", "engine", "waiting_requests", "pauses", "brake"),
+        *("nodes", "slurm_version", "unreadable"),
+    }
     assert value["engine"] is None
     assert value["unreadable"] == {"cloud local": "401"}
     assert value["nodes"][1]["phase"] == "applying"

@@ -22,6 +22,7 @@ from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server
+from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 _GONE = "DELETED"
@@ -101,11 +102,12 @@ class OpenStackCloud:
         return replace(told, host_key=key, later_keys=tuple(later), fault=fault)
 
     @read_as_told
-    def delete(self, server_id: str) -> None:
+    def delete(self, server_id: str, permit: Permit) -> None:
         """Ask for a deletion by id; refused for a server without our cluster's tag, or with a lock.
 
         With the setting force_delete, and for one that was deleted softly, past the cloud's soft delete.
         """
+        permit.use(Act.DELETE, server_id)
         found = self._find(server_id)
         if found is None:
             return
@@ -160,18 +162,21 @@ class OpenStackCloud:
         return facts.read(self._api, self._cluster)
 
     @read_as_told
-    def reboot(self, server_id: str) -> None:
+    def reboot(self, server_id: str, permit: Permit) -> None:
         """Boot a server again (HARD: a guest that hangs is no obstacle): same disk."""
+        permit.use(Act.REBOOT, server_id)
         self._change(server_id, {"reboot": {"type": "HARD"}})
 
     @read_as_told
-    def rebuild(self, server_id: str, image: str) -> None:
+    def rebuild(self, server_id: str, image: str, permit: Permit) -> None:
         """Give a server a fresh disk of an image."""
+        permit.use(Act.REBUILD, server_id)
         self._change(server_id, {"rebuild": {"imageRef": self.image_id(image)}})
 
     @read_as_told
-    def resize(self, server_id: str, flavor: str) -> None:
+    def resize(self, server_id: str, flavor: str, permit: Permit) -> None:
         """Give a server another flavor; `servers` and `server` confirm it when it has come so far."""
+        permit.use(Act.RESIZE, server_id)
         flavor_id = self.flavor_id(flavor)
         self._resizes.asked(server_id)
         try:

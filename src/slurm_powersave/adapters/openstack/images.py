@@ -9,6 +9,7 @@ from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.names import shown
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.images import BASE, CLUSTER, NODE, ROLE, Image
+from slurm_powersave.model.permit import Act, Permit
 
 PREFIX = "slurm_powersave_"
 """Of our properties' names; the others of an image are not ours to show or change."""
@@ -74,8 +75,9 @@ class OpenStackImageCloud(OpenStackCloud):
         )
 
     @read_as_told
-    def stop_server(self, server_id: str) -> None:
+    def stop_server(self, server_id: str, permit: Permit) -> None:
         """Ask it to power off in good order."""
+        permit.use(Act.STOP, server_id)
         if self._mine(server_id).get("status") != "SHUTOFF":
             self._act(server_id, {"os-stop": None})
 

@@ -16,6 +16,7 @@ from tests.contract.cloud_cases import CLUSTER, OURS
 from tests.contract.image_cases import CASES as IMAGE_CASES
 from tests.contract.image_cases import KEY
 from tests.openstack.http_cloud import public_key
+from tests.permits import permit
 from tests.unit.adapters.openstack.lab import World
 
 
@@ -164,11 +165,11 @@ def test_minus_one_is_unlimited(subject: Subject) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda cloud, server: cloud.delete(server),
-        lambda cloud, server: cloud.reboot(server),
-        lambda cloud, server: cloud.rebuild(server, "default"),
-        lambda cloud, server: cloud.resize(server, "large"),
-        lambda cloud, server: cloud.stop_server(server),
+        lambda cloud, server: cloud.delete(server, permit("delete", server)),
+        lambda cloud, server: cloud.reboot(server, permit("reboot", server)),
+        lambda cloud, server: cloud.rebuild(server, "default", permit("rebuild", server)),
+        lambda cloud, server: cloud.resize(server, "large", permit("resize", server)),
+        lambda cloud, server: cloud.stop_server(server, permit("stop", server)),
         lambda cloud, server: cloud.create_image_snapshot(server, "x", {}),
     ],
 )
@@ -203,7 +204,7 @@ def test_a_soft_delete_is_not_the_end(
 ) -> None:
     subject = Subject(openstack, **settings)
     server_id = openstack.cloud.add_server("n1", OURS, status)
-    subject.cloud.delete(server_id)
+    subject.cloud.delete(server_id, permit("delete", server_id))
     assert len(openstack.asked(how, f"/servers/{server_id}")) == 1
     assert len(openstack.asked("POST")) + len(openstack.asked("DELETE")) == 1
 
@@ -216,7 +217,7 @@ def status(subject: Subject, server_id: str) -> str:
 
 def test_a_resize_of_ours_is_confirmed_when_it_is_seen(subject: Subject) -> None:
     server_id = subject.create("n1", OURS)
-    subject.cloud.resize(server_id, "large")
+    subject.cloud.resize(server_id, "large", permit("resize", server_id))
     assert status(subject, server_id) == "RESIZE"
     assert status(subject, server_id) == "ACTIVE"
     found = subject.cloud.server(server_id)
@@ -240,14 +241,14 @@ def test_a_resize_that_was_refused_leaves_no_mark(subject: Subject) -> None:
     server_id = subject.create("n1", OURS)
     subject.world.proxy.order(method="POST", path="/action", status=409, times=1)
     with pytest.raises(CloudError):
-        subject.cloud.resize(server_id, "large")
+        subject.cloud.resize(server_id, "large", permit("resize", server_id))
     subject.world.cloud.servers[server_id]["status"] = "VERIFY_RESIZE"
     assert [status(subject, server_id) for _ in range(2)] == ["RESIZE"] * 2
 
 
 def test_a_confirmation_that_fails_does_not_hide_the_servers(subject: Subject) -> None:
     server_id = subject.create("n1", OURS)
-    subject.cloud.resize(server_id, "large")
+    subject.cloud.resize(server_id, "large", permit("resize", server_id))
     subject.let_pass(1)
     subject.world.proxy.order(method="POST", path="/action", status=503, times=1)
     assert status(subject, server_id) == "RESIZE"

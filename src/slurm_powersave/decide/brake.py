@@ -1,0 +1,37 @@
+"""How much may be destroyed on our own account, where neither Slurm nor a person has asked. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from slurm_powersave.model.nodes import Server, SlurmNode
+
+WINDOW = 600.0
+"""Seconds in which it is counted."""
+AGREED = 1800.0
+"""Seconds for which Slurm, clouds and states must agree until a journal without a past is believed."""
+NEW = "the journal is new"
+RESTORED = "the journal was restored from a backup"
+
+
+def limit(servers: int) -> int:
+    """Return how many servers may be destroyed within WINDOW, of so many that the cluster has."""
+    return max(5, servers // 10)
+
+
+def passed(done: int, servers: int) -> str:
+    """Say why one more is too many; empty if it is not."""
+    most = limit(servers)
+    if done < most:
+        return ""
+    minutes = WINDOW / 60
+    return f"{done} servers were destroyed on our own account in {minutes:.0f} minutes, {most} are the most"
+
+
+def ends_by_itself(why: str) -> bool:
+    """Tell whether a brake ends when all have agreed for long enough; else only a person releases it."""
+    return why in (NEW, RESTORED)
+
+
+def held(nodes: Mapping[str, SlurmNode], servers: Iterable[Server]) -> list[Server]:
+    """Return the servers of nodes that Slurm shows POWERED_DOWN: what would go once the brake is released."""
+    off = {name for name, node in nodes.items() if node.has("POWERED_DOWN")}
+    return sorted((server for server in servers if server.name in off), key=lambda one: (one.name, one.id))

@@ -1,0 +1,161 @@
+"""Asks the guard for the engine: gathers what was read, and records the evidence of what is allowed."""
+
+import logging
+from collections.abc import Sequence
+
+from slurm_powersave.decide import guard
+from slurm_powersave.decide.guard import Answer, Look, Refusal
+from slurm_powersave.engine.own_account import OwnAccount
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.nodes import Operation, Server
+from slurm_powersave.model.permit import Act, Permit, Row
+from slurm_powersave.model.records import Done
+
+log = logging.getLogger("slurm_powersave")
+
+_STEPS = 10.0
+"""Seconds after which a server is asked again whether jobs run there."""
+FORCE = "force"
+"""The word in an operator's request that lifts what protects a node from people."""
+
+
+class Guarding:
+    """The guard, as the engine's parts ask it."""
+
+    def __init__(self, world: World, own: OwnAccount) -> None:
+        self._world, self._own = world, own
+        self._steps: dict[str, tuple[float, bool | None]] = {}
+        """Server id -> when it was asked whether jobs run there, and what it said."""
+
+    def deletions(self, op: Operation, servers: Sequence[Server], newer_than: float) -> list[Answer] | None:
+        """Say for each server whether it may be deleted for an operation; None while that can't be read."""
+        answers = []
+        for server in servers:
+            look = self._look(op.node, server, newer_than)
+            if look is None:
+                return None
+            answers.append(self._deletion(op, look))
+        return answers
+
+    def _deletion(self, op: Operation, look: Look) -> Answer:
+        request = self._world.journal.request(op.request)
+        match guard.evidence_wanted(op, request.source if request else ""):
+            case Row.FAILED_CREATION:
+                answer = guard.delete_failed_creation(look, op)
+                return (
+                    answer if isinstance(answer, Permit) else _first(guard.delete_failed_change(look), answer)
+                )
+            case Row.FAILED_CHANGE:
+                return guard.delete_failed_change(look)
+            case Row.BEFORE_CREATION:
+                return self._before_creation(op, look)
+            case Row.REBOOT:
+                return guard.by_reboot(look, Act.DELETE)
+            case Row.PERSON:
+                return self._by_person(op, look)
+            case Row.OWN:
+                return self._own.deletion(look)
+            case _:
+                return self._by_hook(look)
+
+    def _before_creation(self, op: Operation, look: Look) -> Answer:
+        """A server of this very request is a try that has failed: another flavor is tried next."""
+        answer = guard.delete_failed_creation(look, op)
+        if isinstance(answer, Refusal):
+            answer = guard.delete_before_creation(look)
+        if isinstance(answer, Refusal) and answer.waits and look.slurm and look.slurm.powering_up:
+            answer = guard.delete_before_creation(self.asked(look))
+        return answer
+
+    def _by_hook(self, look: Look) -> Answer:
+        """Slurm may want the node back already: then its old server stands in the way."""
+        if look.slurm and look.slurm.powering_up:
+            return guard.delete_before_creation(look)
+        return guard.delete_by_hook(look)
+
+    def _by_person(self, op: Operation, look: Look) -> Answer:
+        protected, force = self._protected(op.node), self.forced(op)
+        if look.slurm and look.slurm.powering_up and not force and op.node not in protected:
+            return guard.delete_before_creation(look)
+        return guard.delete_by_person(look, protected=protected, force=force)
+
+    def forced(self, op: Operation) -> bool:
+        """Tell whether a person has lifted what protects the node."""
+        request = self._world.journal.request(op.request)
+        return bool(request and request.source == "operator" and request.features == FORCE)
+
+    def asked_to_go(self, op: Operation) -> Answer | None:
+        """Say whether Slurm may be asked to power a node down because a person wants it."""
+        look = self._look(op.node, self._recorded(op), op.since)
+        if look is None:
+            return None
+        return guard.power_down_by_person(look, protected=self._protected(op.node), force=self.forced(op))
+
+    def _protected(self, node: str) -> tuple[str, ...]:
+        """The nodes that are to stay up by the cluster file as it is now; none for one that leaves it."""
+        return self._world.cluster.persistent() if node in self._world.cluster else ()
+
+    def by_reboot(self, op: Operation, act: Act, newer_than: float) -> Answer | None:
+        """Say whether a server may be changed for a reboot request; None while that can't be read."""
+        look = self._look(op.node, self._recorded(op), newer_than)
+        return guard.by_reboot(look, act) if look else None
+
+    def reboot_for_job(self, op: Operation, server: Server) -> Answer | None:
+        """Say whether `sbatch --reboot` asks for the server's reboot."""
+        look, request = self._look(op.node, server, op.since), self._world.journal.request(op.request)
+        if look is None or request is None:
+            return None
+        return guard.reboot_for_job(look, job=request.job_id, resume_file=request.resume_file)
+
+    def telling(self, op: Operation, act: Act) -> Answer | None:
+        """Say whether Slurm may be told what ends the jobs of a node that has failed."""
+        look = self._look(op.node, self._recorded(op), op.since)
+        return guard.power_down_force(look, act) if look else None
+
+    def forget(self, node: str, server_id: str, cloud: str) -> Answer:
+        """Say whether an entry may leave a state: by a listing that is newer than the question."""
+        view = self._world.cloud_views[cloud]
+        listed = view.servers(self._world.now() - _STEPS)
+        return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
+
+    def record(self, permit: Permit, operation: str = "") -> None:
+        """Write the evidence to the history, before the act is begun."""
+        done = Done(
+            self._world.now(), operation, permit.node, permit.act, permit.subject, permit.row, permit.evidence
+        )
+        self._world.journal.add_act(done)
+        log.info(
+            "op=%s node=%s %s of %s permitted: %s (%s)",
+            operation or "-", permit.node, permit.act, permit.subject, permit.row, permit.evidence,
+        )  # fmt: skip
+
+    def asked(self, look: Look) -> Look:
+        """Let the server itself say whether jobs run there."""
+        now, server = self._world.clock.monotonic(), look.server
+        at, said = self._steps.get(server.id, (float("-inf"), None))
+        if now - at >= _STEPS:
+            said = self._world.playbooks.runs_steps(self._world.desired(look.name))
+            self._steps[server.id] = (now, said)
+        return guard.with_steps(look, said)
+
+    def look(self, node: str, server: Server, newer_than: float) -> Look | None:
+        """Gather what is known of a node and its server; None while it can't be read."""
+        return self._look(node, server, newer_than)
+
+    def _look(self, node: str, server: Server, newer_than: float) -> Look | None:
+        view = self._world.slurm_view
+        snapshot = view.snapshot(newer_than)
+        if snapshot is None or node in snapshot.unreadable:
+            return None
+        jobs = tuple(job for job in snapshot.jobs if node in job.nodes)
+        cloud = self._world.cloud_views.get(self._world.desired(node).cloud)
+        readings = (view.reading, cloud.reading if cloud else 0)
+        return Look(node, snapshot.nodes.get(node), jobs, self._world.seen.of(node), readings, server)
+
+    def _recorded(self, op: Operation) -> Server:
+        return Server(self._world.record(op.node).server_id, op.node, "")
+
+
+def _first(second: Answer, first: Refusal) -> Answer:
+    """Of two refusals the first says more, unless the second only waits."""
+    return first if isinstance(second, Refusal) and not second.waits else second

@@ -1,0 +1,92 @@
+"""What is destroyed without a call of Slurm's or a person's word: how long we look first, and the brake."""
+
+import logging
+from collections.abc import Callable, Collection
+
+from slurm_powersave.decide import brake, guard
+from slurm_powersave.decide.guard import OFF, Answer, Look
+from slurm_powersave.engine.world import World
+from slurm_powersave.model.nodes import SlurmSnapshot
+from slurm_powersave.model.permit import LIFE, Permit, Row
+
+log = logging.getLogger("slurm_powersave")
+
+_BLIND = 120.0
+"""Seconds without a reading after which nothing is known of the time before."""
+OWN_ROWS = (Row.OWN, Row.DEAD)
+"""What the brake counts."""
+
+
+class OwnAccount:
+    """For how long each node was POWERED_DOWN in all readings, and whether the brake is on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._off: dict[str, float] = {}
+        """Node -> since when every reading has shown it POWERED_DOWN, on the monotonic clock."""
+        self._looked = float("-inf")
+        self._agreed_since: float | None = None
+        self._granted: dict[str, float] = {}
+        """Server -> when its deletion was last allowed, on the monotonic clock; many are asked at once."""
+        self.ask: Callable[[Look], Look] = lambda look: look
+        """Lets the server say whether jobs run there."""
+
+    def observe(self, snapshot: SlurmSnapshot) -> None:
+        """Take in a reading of all nodes."""
+        now = self._world.clock.monotonic()
+        if now - self._looked > _BLIND:
+            self._off.clear()
+            self._agreed_since = None
+        self._looked = now
+        off = {name for name, node in snapshot.nodes.items() if node.has("POWERED_DOWN")}
+        self._off = {name: self._off.get(name, now) for name in off}
+
+    def off_for(self, node: str) -> float:
+        """Return for how many seconds every reading has shown a node POWERED_DOWN."""
+        now = self._world.clock.monotonic()
+        if now - self._looked > _BLIND:
+            return 0.0
+        return now - self._off.get(node, now)
+
+    def deletion(self, look: Look) -> Answer:
+        """Say whether a server may be deleted on our own account."""
+        wanted = self._world.cluster.failure.unclaimed_after
+        seconds = self.off_for(look.name)
+        if seconds >= wanted and look.server.status not in OFF and look.steps is None:
+            look = self.ask(look)
+        answer = guard.delete_on_own_account(look, seconds, wanted, self.brake(look.server.id))
+        if isinstance(answer, Permit):
+            self._granted[look.server.id] = self._world.clock.monotonic()
+        return answer
+
+    # The brake
+
+    def brake(self, server_id: str = "") -> str:
+        """Return why nothing is destroyed on our own account now; empty while this server may be."""
+        now = self._world.clock.monotonic()
+        self._granted = {one: at for one, at in self._granted.items() if now - at < LIFE}
+        if server_id in self._granted:
+            return ""
+        if why := self._world.journal.brake():
+            return why
+        acts = self._world.journal.acts_since(self._world.now() - brake.WINDOW, OWN_ROWS)
+        done = {act.subject for act in acts if act.at > self._world.journal.confirmed()}
+        others = done | (self._granted.keys() - {act.subject for act in acts})
+        servers = sum(bool(record.server_id) for record in self._world.records.values())
+        if why := brake.passed(len(others), servers):
+            log.error("the brake is on: %s. See: slurm-powersave continue", why)
+            self._world.journal.set_brake(why)
+        return why
+
+    def agree(self, differing: Collection[str]) -> None:
+        """Take in whether Slurm, clouds and states say the same of every server now."""
+        why = self._world.journal.brake()
+        now = self._world.clock.monotonic()
+        if differing or not brake.ends_by_itself(why):
+            self._agreed_since = None
+            return
+        if self._agreed_since is None:
+            self._agreed_since = now
+        if now - self._agreed_since >= brake.AGREED:
+            log.info("the brake is released: all have agreed for %.0f minutes (%s)", brake.AGREED / 60, why)
+            self._world.journal.set_brake("")

@@ -1,0 +1,64 @@
+"""Numbers readings and calls, and remembers in which order each node was seen and called for."""
+
+from collections.abc import Iterable
+
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.guard import is_registered, is_used
+from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
+from slurm_powersave.model.seen import Seen
+
+
+class Sightings:
+    """What the guard is told of a node's past. It outlives the engine; a journal that is lost forgets it."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+        self._seen = journal.seen()
+        self._number = max((max(vars(seen).values()) for seen in self._seen.values()), default=0)
+
+    def next(self) -> int:
+        """Return the number of a reading or call that begins now."""
+        self._number += 1
+        return self._number
+
+    def of(self, node: str) -> Seen:
+        """Return what was seen of a node. One that is unknown may have registered, for all we know."""
+        return self._seen.get(node) or Seen(registered=max(self._number, 1))
+
+    def read(self, number: int, snapshot: SlurmSnapshot) -> None:
+        """Take in a reading that began with this number."""
+        self._raise(number, ((name, _kinds(node)) for name, node in snapshot.nodes.items()))
+
+    def note(self, nodes: Iterable[str], kind: str) -> None:
+        """Take in a call for nodes, or what we have told Slurm of them."""
+        number = self.next()
+        self._raise(number, ((name, (kind,)) for name in nodes))
+
+    def forget(self, nodes: Iterable[str]) -> None:
+        """Forget nodes that have left the cluster."""
+        for name in nodes:
+            self._seen.pop(name, None)
+
+    def _raise(self, number: int, found: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+        changed = {}
+        for name, kinds in found:
+            # As in `of`: unknown until now, and from now on known to have been unknown.
+            before = self._seen.get(name) or Seen(registered=max(number - 1, 1))
+            after = before.raised(number, *kinds)
+            if after != self._seen.get(name):
+                changed[name] = after
+        if changed:
+            # First the journal: what it does not know is not relied upon.
+            self._journal.save_seen(changed)
+            self._seen |= changed
+
+
+def _kinds(node: SlurmNode) -> tuple[str, ...]:
+    kinds = []
+    if is_registered(node):
+        kinds.append("registered")
+    if is_used(node):
+        kinds.append("used")
+    if node.has("POWERING_DOWN", "POWERED_DOWN"):
+        kinds.append("off")
+    return tuple(kinds)

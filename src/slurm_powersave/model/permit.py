@@ -1,0 +1,114 @@
+"""A permit for one destroying act on one thing. Only decide/guard.py makes one; an adapter uses it once."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from slurm_powersave.model.errors import RefusedError
+
+LIFE = 60.0
+"""Seconds after which a permit is too old: what it rests on may no longer be so."""
+
+
+class Act(StrEnum):
+    """What destroys, or ends jobs."""
+
+    DELETE = "delete"
+    REBUILD = "rebuild"
+    RESIZE = "resize"
+    REBOOT = "reboot"
+    STOP = "stop"
+    FORGET = "remove from the state"
+    FORCE = "POWER_DOWN_FORCE"
+    """In Slurm; what runs on the node ends or is requeued."""
+    POWER_DOWN = "POWER_DOWN"
+    """In Slurm, for a person; what runs on the node runs on to its end."""
+    DRAIN = "DRAIN"
+    """In Slurm. While the node is POWERING_UP its jobs are requeued."""
+    DOWN = "DOWN"
+    """In Slurm. Its jobs are requeued."""
+
+
+class Row(StrEnum):
+    """The row of the table of evidence that an act rests on."""
+
+    HOOK = "by hook"
+    BEFORE_CREATION = "old server before a creation"
+    FAILED_CREATION = "failed creation"
+    FAILED_CHANGE = "failed rebuild, resize or reboot"
+    REBOOT = "by scontrol reboot"
+    JOB = "by sbatch --reboot"
+    OWN = "on our own account"
+    DEAD = "dead or silent server"
+    PERSON = "by a person"
+    BUILDER = "image build"
+    GONE = "gone from the cloud"
+    TEARDOWN = "teardown"
+    LOGIN = "deploy --replace-login"
+    ORPHAN = "interrupted deploy"
+    FAILING = "a node that has failed"
+
+
+@dataclass
+class Permit:
+    """Allows one act on one subject, once.
+
+    Raises RefusedError where it is used for something else, a second time, or too late.
+    """
+
+    act: Act
+    subject: str
+    """A server's id; for what Slurm is told, the node's name."""
+    node: str
+    row: Row
+    evidence: str
+    """One line for the history: what was seen."""
+    readings: tuple[int, ...] = ()
+    """The numbers of the readings of Slurm, and of the cloud, that it rests on."""
+    issued: float = field(default_factory=time.monotonic)
+    used: bool = False
+
+    def use(self, act: Act, subject: str) -> None:
+        """Take it for this act; an adapter calls this before it asks anybody for anything.
+
+        Raises:
+            RefusedError: it is for something else, was used, or is older than LIFE.
+        """
+        why = ""
+        if (self.act, self.subject) != (act, subject):
+            why = f"it is for {self.act} of {self.subject}"
+        elif self.used:
+            why = "it was used before"
+        elif time.monotonic() - self.issued > LIFE:
+            why = f"it is older than {LIFE:.0f} s"
+        if why:
+            raise RefusedError(f"no permit for {act} of {subject}", why=why)
+        self.used = True
+
+
+_STATES = (Act.FORCE, Act.DRAIN, Act.DOWN)
+"""States of Slurm's that can end jobs."""
+
+
+def use_for_state(permits: Iterable[Permit], state: str, nodes: Iterable[str]) -> None:
+    """Take the permits that a state of Slurm's needs; most need none.
+
+    Raises:
+        RefusedError: a node has none that holds.
+    """
+    if state in _STATES:
+        use_all(permits, Act(state), nodes)
+
+
+def use_all(permits: Iterable[Permit], act: Act, subjects: Iterable[str]) -> None:
+    """Take a permit for this act on each subject; an adapter calls this before it asks anybody for anything.
+
+    Raises:
+        RefusedError: one has none that holds.
+    """
+    given = {permit.subject: permit for permit in permits if permit.act is act}
+    for subject in subjects:
+        if subject not in given:
+            raise RefusedError(f"no permit for {act} of {subject}")
+        given[subject].use(act, subject)

@@ -1,0 +1,33 @@
+"""In which order a node was seen in its states and called for. Numbers, because clocks jump."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The number of the last reading or call of each kind; 0: none.
+
+    Only their order means anything. So a number is raised only where it is not the highest already: a node
+    that stays as it is costs the journal nothing.
+    """
+
+    registered: int = 0
+    """Its slurmd had registered since its last resume."""
+    used: int = 0
+    """ALLOCATED or MIXED, and registered."""
+    off: int = 0
+    """POWERING_DOWN or POWERED_DOWN."""
+    called: int = 0
+    """SuspendProgram or ResumeFailProgram was called for it."""
+    resumed: int = 0
+    """ResumeProgram was called for it, or it was POWERING_UP without a call."""
+    pushed: int = 0
+    """We powered it down on our own account: the call that follows is no evidence of its own."""
+    forced: int = 0
+    """We told Slurm POWER_DOWN_FORCE after a failure."""
+
+    def raised(self, number: int, *kinds: str) -> "Seen":
+        """Raise these kinds to a number, those that are not the highest already."""
+        highest = max(vars(self).values())
+        low = [kind for kind in kinds if getattr(self, kind) < highest or not highest]
+        return replace(self, **dict.fromkeys(low, number)) if low else self

@@ -1,0 +1,91 @@
+"""Ansible in memory: nodes are configured in their own time, and register with Slurm."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slurm_powersave.decide.host_keys import Pin, believed, keys_of
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+from slurm_powersave.testing.cloud import MemoryClock
+from slurm_powersave.testing.terraform import MemoryRun, run_record
+
+
+@dataclass
+class MemoryPlaybooks:
+    """Implements ports.Playbooks; a configured node registers with Slurm."""
+
+    clock: MemoryClock
+    register: Callable[[DesiredNode], None]
+    boots: Callable[[DesiredNode], bool]
+    boot_id: Callable[[str], str] = lambda name: ""
+    host_key: Callable[[str], str] = lambda name: ""
+    """Node -> the key that its sshd has; empty: whatever is given is right."""
+    pins: dict[str, Pin] = field(default_factory=dict)
+    """Node -> what is recorded of it."""
+    seconds: float = 2.0
+    faults: dict[str, str] = field(default_factory=dict)
+    """Node -> what Ansible says of it."""
+    runs: dict[str, MemoryRun] = field(default_factory=dict)
+    steps: dict[str, bool | None] = field(default_factory=dict)
+    """Node -> whether it says that a job runs there."""
+
+    def configure(
+        self,
+        nodes: Sequence[DesiredNode],
+        host_keys: Mapping[str, str],
+        boot_ids: Mapping[str, str] | None = None,
+        disks: Mapping[str, str] | None = None,
+    ) -> MemoryRun:
+        """Configure the nodes, each in its own time; one whose sshd has another key than recorded fails."""
+        run = MemoryRun(run_record("configure"), self.clock, self.clock.now() + self.seconds)
+        good = []
+        for node in nodes:
+            boot = self.boot_id(node.name)
+            text = self.faults.get(node.name) or self._unknown(node, host_keys, disks or {})
+            if boot and boot == (boot_ids or {}).get(node.name):
+                text = "it has not booted anew"
+            failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
+            good += [] if text else [node]
+            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot)
+            run.events.append((run.ends, news))
+
+        def end() -> RunResult:
+            for node in good:
+                self.register(node)
+            return RunResult(True)
+
+        run.at_end = end
+        self.runs[run.record.id] = run
+        return run
+
+    def _unknown(
+        self, node: DesiredNode, host_keys: Mapping[str, str], disks: Mapping[str, str]
+    ) -> str | None:
+        disk, given = disks.get(node.name, ""), host_keys.get(node.name, "")
+        if given and not believed(self.pin(node), disk, kept=False):
+            self.pins[node.name] = Pin(keys_of(given), disk)
+        pin, real = self.pin(node), self.host_key(node.name)
+        return (
+            None if not real or (pin and real in pin.keys) else "unreachable: Host key verification failed."
+        )
+
+    def pin(self, node: DesiredNode) -> Pin | None:
+        """Return what is recorded of a node."""
+        return self.pins.get(node.name)
+
+    def adopt(self, record: RunRecord) -> MemoryRun:
+        """Take up a run."""
+        run = self.runs[record.id]
+        run._seen = 0
+        return run
+
+    def forget(self, record: RunRecord) -> None:
+        """Nothing is left behind in memory."""
+
+    def reachable(self, node: DesiredNode) -> bool:
+        """Tell whether the node has booted."""
+        return self.boots(node)
+
+    def runs_steps(self, node: DesiredNode) -> bool | None:
+        """Say what was ordered for the node; one that has booted runs none, any other does not answer."""
+        return self.steps.get(node.name, False if self.boots(node) else None)
