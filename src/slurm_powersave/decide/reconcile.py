@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_powersave.decide.guard import OFF
 from slurm_powersave.decide.reboot import is_stale
-from slurm_powersave.decide.who import set_aside
+from slurm_powersave.decide.who import Who, set_aside, who
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Server, SlurmSnapshot
+from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
 job; POWER_DOWN heals it (both measured)."""
 _KEPT_OFF = ("DRAIN", "DOWN", "FAIL", "POWER_DOWN", "POWERING_DOWN")
+_ON_ITS_WAY = ("POWER_DOWN", "POWERING_DOWN", "REBOOT_ISSUED")
 _NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
 """Tags of servers that are ours and no nodes."""
 
@@ -39,6 +41,8 @@ class Finding:
     """What Slurm is told to make of the node; empty for nothing."""
     blank: bool = False
     """Slurm is told to forget the node's reason."""
+    wait: float = 0.0
+    """Seconds for which it must have been so before Slurm is told."""
 
 
 def differences(
@@ -48,6 +52,7 @@ def differences(
     busy: Collection[str],
     held: Collection[str],
     wanted: Collection[str] = (),
+    silent_after: float = 0.0,
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
 
@@ -58,6 +63,7 @@ def differences(
         busy: nodes with an operation that has no outcome yet.
         held: nodes that rest after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
+        silent_after: seconds for which a server may be off before its node is given back.
     """
     found = []
     names = Counter(_node_tag(server) for server in servers)
@@ -74,6 +80,8 @@ def differences(
             found.append(Finding("lost-reboot", node, "REBOOT_ISSUED without an operation", Mode.REBOOT))
         elif aside and names[node] and seen.going_down:
             found.append(Finding("kept-server", node, f"its server is kept: {aside} ({seen.reason})"))
+        elif node not in held and (dead := _dead(seen, snapshot, node, servers, silent_after)):
+            found.append(dead)
         elif seen.has("POWERED_DOWN") and names[node] and not seen.in_use:
             found.append(
                 Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
@@ -96,6 +104,28 @@ def differences(
                 Finding("unknown-server", server.name, f"server {server.id} carries our tag; no such node")
             )
     return found
+
+
+def _dead(
+    seen: SlurmNode, snapshot: SlurmSnapshot, name: str, servers: Sequence[Server], silent_after: float
+) -> Finding | None:
+    """A node that Slurm itself has set down, with a server that is gone, in ERROR or off, and no job.
+
+    POWER_DOWN makes it an idle one that is off, and its next resume brings a new server. On 22.05.8 it stays
+    DOWN then, and RESUME makes it idle (both measured).
+    """
+    if who(seen) is not Who.SLURM or not seen.has("DOWN") or seen.has("POWERING_UP", *_ON_ITS_WAY):
+        return None
+    if any(name in job.nodes and not job.waiting for job in snapshot.jobs):
+        return None
+    statuses = {server.status for server in servers if _node_tag(server) == name}
+    if not statuses <= OFF | {"ERROR"}:
+        return None
+    wait = silent_after if statuses & OFF and not seen.has("POWERED_DOWN") else 0.0
+    server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
+    text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
+    state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
+    return Finding(f"dead-server, {state}", name, text, state=state, wait=wait)
 
 
 def unlike_recorded(

@@ -234,7 +234,9 @@ class FailurePolicy(Section):
         "nobody has asked to delete is deleted.",
     )
     silent_after: fields.Seconds = Field(
-        1800, description="Seconds after which a node that is down and does not answer gets a new server."
+        1800,
+        description="Seconds for which a server may be off under a node that Slurm has set down, until the "
+        "node is given back; its next resume brings a new server.",
     )
 
 

@@ -1,7 +1,9 @@
 """Asks the guard for the engine: gathers what was read, and records the evidence of what is allowed."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from slurm_powersave.decide import guard
 from slurm_powersave.decide.guard import Answer, Look, Refusal
@@ -13,8 +15,8 @@ from slurm_powersave.model.records import Done
 
 log = logging.getLogger("slurm_powersave")
 
-_STEPS = 10.0
-"""Seconds after which a server is asked again whether jobs run there."""
+_STEPS, _MOMENT = 10.0, 0.02
+"""Seconds after which a server is asked again whether jobs run there, and for which it is waited for."""
 FORCE = "force"
 """The word in an operator's request that lifts what protects a node from people."""
 
@@ -24,8 +26,9 @@ class Guarding:
 
     def __init__(self, world: World, own: OwnAccount) -> None:
         self._world, self._own = world, own
-        self._steps: dict[str, tuple[float, bool | None]] = {}
-        """Server id -> when it was asked whether jobs run there, and what it said."""
+        self._steps: dict[str, tuple[float, Future[bool | None]]] = {}
+        """Server id -> when it was asked whether jobs run there, and its answer."""
+        self._askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="steps")
 
     def deletions(self, op: Operation, servers: Sequence[Server], newer_than: float) -> list[Answer] | None:
         """Say for each server whether it may be deleted for an operation; None while that can't be read."""
@@ -130,13 +133,15 @@ class Guarding:
         )  # fmt: skip
 
     def asked(self, look: Look) -> Look:
-        """Let the server itself say whether jobs run there."""
+        """Let the server itself say whether jobs run there. A later look has the answer: nobody waits."""
         now, server = self._world.clock.monotonic(), look.server
-        at, said = self._steps.get(server.id, (float("-inf"), None))
-        if now - at >= _STEPS:
-            said = self._world.playbooks.runs_steps(self._world.desired(look.name))
-            self._steps[server.id] = (now, said)
-        return guard.with_steps(look, said)
+        at, answer = self._steps.get(server.id, (float("-inf"), None))
+        if answer is None or (answer.done() and now - at >= _STEPS):
+            answer = self._askers.submit(self._world.playbooks.runs_steps, self._world.desired(look.name))
+            self._steps[server.id] = (now, answer)
+            with contextlib.suppress(TimeoutError):
+                answer.result(_MOMENT)
+        return guard.with_steps(look, answer.result() if answer.done() else None)
 
     def look(self, node: str, server: Server, newer_than: float) -> Look | None:
         """Gather what is known of a node and its server; None while it can't be read."""

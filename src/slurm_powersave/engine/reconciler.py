@@ -43,6 +43,10 @@ class Reconciler:
         self._due = world.now() + _CONFIRM
         self._before: dict[tuple[str, str], float] = {}
         self._said: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+        """What Slurm was told to do about it."""
+        self._since: dict[tuple[str, str], float] = {}
+        """Since when each difference is there, on the monotonic clock."""
 
     @property
     def due(self) -> bool:
@@ -85,6 +89,7 @@ class Reconciler:
                 busy,
                 self._world.journal.holds(),
                 self._world.cluster.persistent(),
+                self._world.cluster.failure.silent_after,
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
@@ -94,15 +99,19 @@ class Reconciler:
             if (finding.kind, finding.node) not in self._said:
                 log.warning("reconcile %s node=%s %s", finding.kind, finding.node, finding.text)
         # Told once: what has not helped is not done again and again.
-        new = [f for f in sure if (f.kind, f.node) not in self._said]
+        new = [f for f in sure if (f.state or f.blank) and (f.kind, f.node) not in self._told]
         stuck = [f.node for f in new if f.state == "POWER_DOWN"]
         missing = [f.node for f in new if f.state == "POWER_UP"]
+        freed = [f.node for f in new if f.state == "RESUME"]
         stale = [f.node for f in new if f.blank]
         self._said = {(finding.kind, finding.node) for finding in sure}
+        self._told = (self._told & self._said) | {(f.kind, f.node) for f in new}
         adoption.settle(self._world, sure, servers)
         if stuck:
             self._world.seen.note(stuck, "pushed")
             self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
+        if freed:
+            self._world.slurm.update_nodes(freed, state="RESUME")
         if missing:
             self._world.slurm.update_nodes(missing, state="POWER_UP")
         if stale:
@@ -115,7 +124,11 @@ class Reconciler:
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
         found = []
+        now = self._world.clock.monotonic()
+        self._since = {(f.kind, f.node): self._since.get((f.kind, f.node), now) for f in findings}
         for finding in findings:
+            if now - self._since[finding.kind, finding.node] < finding.wait:
+                finding = replace(finding, state="")
             if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
                 finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
             if finding.request is Mode.SUSPEND:

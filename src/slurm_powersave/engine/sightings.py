@@ -34,11 +34,6 @@ class Sightings:
         number = self.next()
         self._raise(number, ((name, (kind,)) for name in nodes))
 
-    def forget(self, nodes: Iterable[str]) -> None:
-        """Forget nodes that have left the cluster."""
-        for name in nodes:
-            self._seen.pop(name, None)
-
     def _raise(self, number: int, found: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         changed = {}
         for name, kinds in found:

@@ -188,10 +188,15 @@ class MemorySlurm:
         for name, node in list(self._nodes.items()):
             age = now - self._since.get(name, now)
             if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
-                # A DRAIN that was set before this moment is wiped.
-                self._say(name, "")
+                # A DRAIN that was set before this moment is wiped; with idle_on_node_suspend a DOWN, too, and
+                # its reason stays (26.05.5 and 22.05.8, measured).
                 gone = {"POWER_DOWN", "POWERING_UP", "POWERED_DOWN", "NOT_RESPONDING", "DRAIN"}
-                self._set(name, add={"POWERING_DOWN"}, drop=gone)
+                base = set()
+                if not node.has("DOWN"):
+                    self._say(name, "")
+                elif self._has(Difference.SUSPEND_EXC_STATES):
+                    gone, base = gone | {"DOWN"}, {"IDLE"}
+                self._set(name, add={"POWERING_DOWN", *base}, drop=gone)
                 forced.append(name)
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "INVALID_REG"})

@@ -1,0 +1,109 @@
+"""A server that is gone, in ERROR or off under a node that was up: somebody is responsible for the node."""
+
+from dataclasses import replace
+
+import pytest
+
+from slurm_powersave.testing.world import MemoryWorld
+from tests.unit.engine.checks import assert_agreed, coarsely, servers
+from tests.unit.engine.test_nothing_destroyed import up
+
+
+def idle(version: str = "26.05") -> MemoryWorld:
+    """A world in which n1 is up and idle."""
+    world = MemoryWorld.of(2, slurm_version=version)
+    world.slurm.end(up(world, "n1"))
+    return world
+
+
+def not_responding(world: MemoryWorld, reason: str = "Not responding", by: str = "slurm", *more: str) -> None:
+    """Let slurmctld find that n1 does not answer."""
+    node = world.slurm.node("n1")
+    flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING", *more})
+    world.slurm._put(replace(node, flags=flags, reason=reason, reason_by=by))
+
+
+def comes_back(world: MemoryWorld) -> None:
+    """The node is off, can be used, and gets a new server when it is."""
+    assert world.slurm.node("n1").has("POWERED_DOWN") and not world.slurm.node("n1").has("DOWN", "DRAIN")
+    before = world.cloud.created
+    world.slurm.submit("n1")
+    world.settle()
+    assert world.slurm.node("n1").up and world.cloud.created == before + 1
+    assert_agreed(world)
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+def test_a_node_whose_server_has_gone_is_given_back(version: str) -> None:
+    world = idle(version)
+    world.cloud.vanish(servers(world)["n1"][0])
+    not_responding(world)
+    coarsely(world, 120)
+    comes_back(world)
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+def test_so_is_one_that_slurm_has_powered_down_since(version: str) -> None:
+    world = idle(version)
+    world.cloud.vanish(servers(world)["n1"][0])
+    not_responding(world, "Not responding", "slurm", "POWERED_DOWN")
+    coarsely(world, 120)
+    comes_back(world)
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+def test_a_server_in_error_is_replaced_by_the_next_resume(version: str) -> None:
+    world = idle(version)
+    world.cloud.set_status(servers(world)["n1"][0], "ERROR", "hypervisor died")
+    not_responding(world)
+    coarsely(world, 120)
+    comes_back(world)
+
+
+@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+def test_a_server_that_is_off_is_given_half_an_hour(version: str) -> None:
+    world = idle(version)
+    world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")
+    not_responding(world)
+    coarsely(world, 1700, step=2)
+    assert world.slurm.node("n1").has("DOWN") and servers(world)
+    coarsely(world, 300, step=2)
+    comes_back(world)
+
+
+def test_one_that_is_started_again_in_time_keeps_its_server() -> None:
+    world = idle()
+    made = servers(world)
+    world.cloud.set_status(made["n1"][0], "SHUTOFF")
+    not_responding(world)
+    coarsely(world, 1000, step=2)
+    world.cloud.set_status(made["n1"][0], "ACTIVE")
+    coarsely(world, 2000, step=2)
+    assert servers(world) == made and world.slurm.node("n1").has("DOWN")
+
+
+@pytest.mark.parametrize(("reason", "by"), [("bad DIMM", "root"), ("bad DIMM", "slurm"), ("", "")])
+def test_what_an_administrator_has_set_down_is_left(reason: str, by: str) -> None:
+    world = idle()
+    world.cloud.vanish(servers(world)["n1"][0])
+    not_responding(world, reason, by)
+    coarsely(world, 3600, step=5)
+    assert world.slurm.node("n1").has("DOWN") and world.slurm.node("n1").reason == reason
+
+
+def test_a_node_with_a_job_is_left_to_slurm() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    world.cloud.vanish(servers(world)["n1"][0])
+    node = world.slurm.node("n1")
+    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
+    coarsely(world, 600, step=2)
+    assert not world.slurm.node("n1").going_down
+
+
+def test_a_server_that_is_active_and_silent_is_left() -> None:
+    world = idle()
+    made = servers(world)
+    not_responding(world)
+    coarsely(world, 3600, step=5)
+    assert servers(world) == made
