@@ -206,7 +206,9 @@ def test_a_locked_server_is_left_alone_and_a_forced_delete_respects_it(real: Rea
         with pytest.raises(CloudError, match="locked"):
             cloud.delete(server_id, permit("delete", server_id))
     compute.unlock_server(server_id)
-    OpenStackCloud(CLUSTER, real.site.settings(force_delete=True)).delete(server_id)
+    OpenStackCloud(CLUSTER, real.site.settings(force_delete=True)).delete(
+        server_id, permit("delete", server_id)
+    )
     until(real, lambda: real.cloud.server(server_id) is None)
 
 
