@@ -26,6 +26,7 @@ from slurm_powersave.adapters.process import Completed
 from slurm_powersave.decide import backup
 from slurm_powersave.engine import restore
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass, PowersaveError
+from tests.permits import permit
 from tests.security.attacks import TERMINAL
 from tests.security.test_cloud_words import LOCAL, nova
 from tests.security.test_fuzz import FEW
@@ -95,14 +96,14 @@ NOVA = {
 READINGS: Mapping[str, Callable[[OpenStackImageCloud], object]] = {
     "servers": OpenStackCloud.servers,
     "server": lambda cloud: cloud.server("s1"),
-    "delete": lambda cloud: cloud.delete("s1"),
+    "delete": lambda cloud: cloud.delete("s1", permit("delete", "s1")),
     "flavors": OpenStackCloud.flavors,
     "flavor id": lambda cloud: cloud.flavor_id("small"),
     "images": OpenStackCloud.images,
     "image id": lambda cloud: cloud.image_id("rocky"),
     "list of images": OpenStackImageCloud.list_images,
     "quota": OpenStackCloud.quota,
-    "reboot": lambda cloud: cloud.reboot("s1"),
+    "reboot": lambda cloud: cloud.reboot("s1", permit("reboot", "s1")),
 }
 
 
@@ -120,7 +121,7 @@ def test_an_openstack(read: Callable[[OpenStackImageCloud], object], answer: Any
 ASKED: Mapping[str, Callable[[local.LocalCloud], object]] = {
     "servers": local.LocalCloud.servers,
     "server": lambda cloud: cloud.server("s1"),
-    "delete": lambda cloud: cloud.delete("s1"),
+    "delete": lambda cloud: cloud.delete("s1", permit("delete", "s1")),
     "flavors": local.LocalCloud.flavors,
     "images": local.LocalCloud.images,
     "leftovers": local.LocalCloud.leftovers,
