@@ -11,8 +11,8 @@ from slurm_powersave.decide.openstack_settings import Settings
 from tests.openstack.http_cloud import HttpCloud
 from tests.openstack.proxy import Proxy
 
-SILENCE = 1.0
-"""Seconds of api_timeout."""
+SILENCE = 3.0
+"""Seconds of api_timeout: more than a busy machine may take for an answer."""
 
 
 class World:
