@@ -47,8 +47,8 @@ _QUICK = frozenset({"lint", "unit"})
 STAGES = (
     # The longest first. Its servers come and go one by one, so it leaves a third of two cores.
     Stage("openstack", (*_PYTEST, "tests/openstack"), 400, beside=_QUICK),
-    Stage("unit", (*_PYTEST, "-n", "3", *_UNIT), 300, _QUICK | {"openstack"}, nice=5),
-    Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=5),
+    Stage("unit", (*_PYTEST, "-n", "3", *_UNIT), 300, _QUICK | {"openstack"}, nice=10),
+    Stage("lint", (sys.executable, "tools/lint.py"), 60, _QUICK | {"openstack"}, nice=10),
     # They mostly wait for Slurm's timers, so more clusters than cores save time.
     Stage("e2e", (*_PYTEST, "-n", "4", "--dist", "loadscope", "tests/e2e"), 620),
     Stage("fresh", ("tools/fresh.sh",), 600, beside=frozenset({"openstack"}), nice=5),
