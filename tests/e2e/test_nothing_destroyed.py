@@ -86,6 +86,8 @@ def test_a_suspend_by_hand_leaves_what_somebody_has_drained(live: Live) -> None:
 def test_a_drain_outlives_a_creation_that_fails(live: Live) -> None:
     """Node off, drained with a reason, powered up, and its creation fails."""
     live.login("scontrol update nodename=e2e-2 state=DRAIN reason='bad DIMM'")
+    # On 22.05 POWER_UP wipes the reason: the engine must have seen it before.
+    live.wait("the engine has seen it", lambda: "e2e-2" in live.journal().asides(), 60)
     live.fault("create-fails", "e2e-2")
     live.login("scontrol update nodename=e2e-2 state=POWER_UP")
     live.wait("it has failed", lambda: failed(live, "e2e-2"), 60)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave.adapters.playbooks import answers
 from tests.e2e.guests import MAIN_SLURM
 from tests.openstack.harness import Project, Ssh, until
 
@@ -26,6 +27,7 @@ class Guest:
     def run(self, command: str) -> str:
         """Run a command, with the host key that the console shows now."""
         key = until(lambda: self.project.host_key(self.id), what="host key")
+        until(lambda: answers(self.address), what="sshd")  # its keys are on the console before it listens
         return self.ssh.run(self.address, key, command)
 
     def wait(self, status: str = "ACTIVE") -> None:

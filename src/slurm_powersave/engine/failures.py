@@ -11,15 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from slurm_powersave.decide import guard, policy
+from slurm_powersave.decide import policy
 from slurm_powersave.decide.slurm_versions import Difference
-from slurm_powersave.decide.who import NO_REASON, set_aside
+from slurm_powersave.decide.who import set_aside
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, SlurmError
-from slurm_powersave.model.nodes import Aside, Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
@@ -45,6 +46,7 @@ class Failures:
 
     def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
         self._world, self._ops, self._guard = world, operations, guard
+        self._outside = Outside(world)
         self._told: dict[str, float] = {}
         self._tries: dict[str, tuple[int, float]] = {}
         """Operation -> how often Slurm has refused to drain its node, and when it is asked again."""
@@ -87,8 +89,7 @@ class Failures:
             self._explain(op, jobs)
             if aside := set_aside(node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
-                kept = Aside(op.node, aside, node.reason or NO_REASON, self._world.now())
-                self._world.journal.save_asides([kept], [])
+                self._outside.keep_aside(node, aside)
                 self._held(op)
             elif self._world.slurm_has(Difference.DRAIN_HOLDS_DURING_POWER_DOWN):
                 self._drain(op, self._held(op))
@@ -133,10 +134,10 @@ class Failures:
         aside = self._world.journal.asides().get(op.node)
         if aside is None:
             return self._drain(op, hold)
-        permits = guard.set_again(node, aside.state)
-        state = permits[0].act if permits else aside.state
-        update = self._world.slurm.update_nodes
-        return self._try(partial(update, [op.node], state=state, reason=aside.reason, permits=permits), op)
+        if self._outside.set_again(op, node, aside):
+            return True
+        self._refusal = f"{aside.state} ({aside.reason})"
+        return False
 
     def _gives_up(self, op: Operation) -> bool:
         """A command that Slurm refuses is repeated ever more rarely, and a limited number of times."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide import guard
+from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
@@ -86,6 +87,15 @@ class Outside:
             log.warning("op=%s node=%s %s: %s", op.id, op.node, what, error)
             return False
         return True
+
+    def keep_aside(self, node: SlurmNode, state: str) -> None:
+        """Remember what somebody else has set, before it is taken away; `set_again` puts it back.
+
+        POWER_UP wipes the reason of a DRAIN on 22.05.8 (measured): then the one that was seen before counts.
+        """
+        known = self._world.journal.asides().get(node.name)
+        reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
+        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.now())], [])
 
     def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
         """Put back what somebody else had set, with its reason."""

@@ -23,7 +23,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Failure, Operation, Server, SlurmNode
+from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
@@ -122,8 +122,7 @@ class Steps:
             return
         if not (node.going_down or node.powering_up):
             if aside := set_aside(node):
-                kept = Aside(op.node, aside, node.reason or NO_REASON, self._world.now())
-                self._world.journal.save_asides([kept], [])
+                self._outside.keep_aside(node, aside)
             self._guard.record(answer, op.id)
             self._outside.tell(op, answer.act, permits=[answer])
         self._ops.move(op, phases.CHECKING)
