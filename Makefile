@@ -36,7 +36,7 @@ demo-shell: ## A shell on the demo's login node
 demo-clean: ## Remove everything that the demo made
 	@demo/run clean
 
-test-quick: setup ## Lint, unit and contract tests that need no root and no container: 3 minutes
+test-quick: setup ## Lint, unit and contract tests without root, containers and long series of plays: 3 minutes
 	@$(BIN)/python tools/stages.py --quick lint unit
 
 test: setup-lab ## Lint, unit, contract and end-to-end tests; says where the time went

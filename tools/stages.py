@@ -243,10 +243,10 @@ def main() -> int:
     parser.add_argument("stages", nargs="+", choices=names)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--slow", action="store_true", help="also the tests marked slow")
-    which.add_argument("--quick", action="store_true", help="only tests that need no root")
+    which.add_argument("--quick", action="store_true", help="only what needs no root and few plays")
     arguments = parser.parse_args()
 
-    marks = "" if arguments.slow else "not slow and not root" if arguments.quick else "not slow"
+    marks = "" if arguments.slow else "not slow and not root and not plays" if arguments.quick else "not slow"
     stages = Stages([stage for stage in STAGES if stage.name in arguments.stages], marks)
     signal.signal(signal.SIGTERM, stages.interrupt)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:

@@ -13,6 +13,8 @@ from slurm_powersave.adapters.playbooks import Hooks
 from slurm_powersave.model.errors import FailureClass
 from tests.security.ansible_lab import BOOT, HONEST, Lab, attacks
 
+pytestmark = pytest.mark.plays
+
 ANSWERS = attacks("ansible_answers.yml")
 BELIEVED = (
     "a host to be added",

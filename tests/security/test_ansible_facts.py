@@ -17,6 +17,8 @@ from slurm_powersave.model.errors import PlaybookError
 from slurm_powersave.model.nodes import Server
 from tests.security.ansible_lab import HONEST, KEY, Lab, attacks
 
+pytestmark = pytest.mark.plays
+
 FACTS = attacks("ansible_facts.yml")
 SOME = (
     "the munge key is another file",

@@ -6,6 +6,8 @@ import pytest
 
 from tests.security.ansible_lab import HONEST, Lab
 
+pytestmark = pytest.mark.plays
+
 NAMES = (
     "-oProxyCommand=touch${IFS}CANARY",
     "-oProxyCommand=touch${IFS}CANARY,n1",

@@ -12,6 +12,8 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import Server
 from tests.security.ansible_lab import HONEST, KEY, Lab
 
+pytestmark = pytest.mark.plays
+
 GATHERED = {**HONEST, "ansible_facts": {"ansible_os_family": "Debian", "ansible_eth7": {"mtu": 9000}}}
 """What the module `setup` answers on an honest node."""
 
