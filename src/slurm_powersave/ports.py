@@ -4,7 +4,7 @@ Everything that takes longer than a moment is a `Run`: a process that outlives t
 polled, and can be adopted after a restart. Nothing here blocks for more than its own time limit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -241,9 +241,10 @@ class Cloud(Protocol):
 class FactsCloud(Protocol):
     """A cloud that can be asked before anything is made in it."""
 
-    def facts(self) -> CloudFacts:
+    def facts(self, images: Collection[str] = ()) -> CloudFacts:
         """Read all that the pre-flight needs, once. Raises nothing; no answer is a trouble, too.
 
+        `images` are names or ids of those that are wanted: an id may lead to one that is in no list.
         Bounded in time: a service that does not answer costs one time limit, and no more of it is asked.
         """
 

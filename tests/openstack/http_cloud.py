@@ -301,6 +301,7 @@ class HttpCloud:
             "totalCoresUsed": sum(one["vcpus"] for one in flavors),
             "maxTotalRAMSize": self.limits["ram"],
             "totalRAMUsed": sum(one["ram"] for one in flavors),
+            "maxServerGroupMembers": self.limits.get("server_group_members", 10),
         }
         return 200, {"limits": {"rate": [], "absolute": absolute}}
 
@@ -325,7 +326,14 @@ class HttpCloud:
         self, method: str, path: list[str], query: dict[str, str], body: Any
     ) -> tuple[int, Any]:
         if len(path) == 1:
-            found = [one for one in self.images.values() if query.get("name", one["name"]) == one["name"]]
+            # Community and hidden images are there for who knows the id; no plain listing has them.
+            found = [
+                one
+                for one in self.images.values()
+                if query.get("name", one["name"]) == one["name"]
+                and one.get("visibility") != "community"
+                and not one.get("os_hidden")
+            ]
             return 200, self._paged("images", "/v2/images", found, query)
         image = self._one(self.images, path[1])
         if method == "PATCH":

@@ -1,14 +1,17 @@
 """From the cluster file to the adapters that it names."""
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from slurm_powersave.adapters import playbooks as playbooks_adapter
 from slurm_powersave.adapters import project, sockets
+from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
+from slurm_powersave.adapters.openstack import credentials
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
@@ -94,9 +97,20 @@ def intake(cluster: Cluster) -> StreamIntake:
     return StreamIntake([*login_argv(cluster), f"{HOOKS}/reader"])
 
 
-def command(cluster: Cluster) -> Command:
-    """How Terraform is called for this cluster."""
-    return Command(cluster.terraform.binary, cluster.terraform.cli_config)
+def command(cluster: Cluster, cloud: str = "") -> Command:
+    """How Terraform is called for this cluster, in the states of a cloud."""
+    found = Command(cluster.terraform.binary, cluster.terraform.cli_config)
+    if cloud in cluster.clouds and cluster.clouds[cloud].adapter == "openstack":
+        return replace(found, credentials=credentials.terraform(cluster.clouds[cloud].settings))
+    return found
+
+
+def state(cluster: Cluster, directory: Path) -> State:
+    """Work in a Terraform directory of the cluster: that of the network and the login node, or a shard."""
+    base = directory == cluster.layout.base
+    return State(
+        directory, command(cluster, cluster.cloud_of(cluster.login) if base else directory.parent.name)
+    )
 
 
 def terraform(cluster: Cluster) -> ShardedTerraform:
@@ -111,6 +125,7 @@ def terraform(cluster: Cluster) -> ShardedTerraform:
             cloud.settings,
             key_pair,
             base if name == home else {},
+            command(cluster, name).credentials,
         )
         for name, cloud in cluster.clouds.items()
     }

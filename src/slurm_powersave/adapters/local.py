@@ -111,7 +111,7 @@ class LocalCloud:
         return {}
 
     @read_as_told
-    def facts(self) -> CloudFacts:
+    def facts(self, images: Collection[str] = ()) -> CloudFacts:
         """Read the little that there is for the pre-flight: no network, quota or key pair of its own."""
         asked = (f"local cloud in {self._root}",)
         try:

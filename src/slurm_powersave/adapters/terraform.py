@@ -12,8 +12,8 @@ import secrets
 import shlex
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Module:
     key_pair: str
     base: Mapping[str, Any] = field(default_factory=dict)
     """The base module's output `shared`: what the nodes need of the network; becomes the variable `base`."""
+    credentials: Callable[[], Mapping[str, str]] = dict
+    """As a Command's: another cloud has others."""
 
     def contract(self) -> Contract:
         """Read contract.json beside the module.
@@ -235,8 +237,9 @@ class ShardedTerraform:
 
     def _start(self, argv: Sequence[str], kind: str, directory: Path, run_id: str = "") -> "_Run":
         run_id = run_id or secrets.token_hex(4)
+        command = replace(self._command, credentials=self._modules[directory.parent.name].credentials)
         record = start_detached(
-            argv, self._runs / run_id, run_id=run_id, kind=kind, env=self._command.env(), cwd=directory
+            argv, self._runs / run_id, run_id=run_id, kind=kind, env=command.env(), cwd=directory
         )
         return _Run(record)
 

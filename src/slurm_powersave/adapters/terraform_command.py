@@ -7,7 +7,7 @@ no cancel, it parses the state after every success, and a typo such as `t.aply()
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,15 @@ class Command:
 
     binary: str = "terraform"
     cli_config: Path | None = None
+    credentials: Callable[[], Mapping[str, str]] = dict
+    """Finds the variables that lead to the cloud's credentials from any directory."""
 
     def env(self) -> dict[str, str]:
-        """Return the environment: the cloud's credentials are in it, so all of it is passed on."""
+        """Return the environment: the cloud's credentials may be in it, so all of it is passed on."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
         env |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_INPUT": "0"}
         config = str(self.cli_config) if self.cli_config else os.environ.get("TF_CLI_CONFIG_FILE")
-        return env | ({"TF_CLI_CONFIG_FILE": config} if config else {})
+        return env | ({"TF_CLI_CONFIG_FILE": config} if config else {}) | dict(self.credentials())
 
     def _argv(self, command: str, *args: str, **options: Any) -> list[str]:
         builder = _Argv(terraform_bin_path=self.binary)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slurm_powersave.decide.lag import image_of
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, NODE, ROLE, Image, Look
@@ -278,7 +279,7 @@ def used_by(
     ]
     if cluster.login.image == image and cluster.cloud_of(cluster.login) == cloud:
         pools.append(f"login node {cluster.login.name}")
-    nodes = {server.name for server in servers if server.image == image}
+    nodes = {server.name for server in servers if image_of(server, image) == image}
     nodes |= {
         name
         for name, record in records.items()

@@ -64,12 +64,17 @@ def lag(
     known = record.node if record and server and record.server_id == server.id else None
     by_hand = record.by_hand if record and known else frozenset()
     # A cloud that does not tell them leaves them empty.
-    image = (server.image or (known.image if known else "")) if server else ""
+    image = (image_of(server, pool.image) or (known.image if known else "")) if server else ""
     flavor = (server.flavor or (known.flavor if known else "")) if server else ""
     return Lag(
         _aspect(image, (pool.image,), "image" in by_hand),
         _aspect(flavor, flavors or _named(pool) or (flavor,), "flavor" in by_hand),
     )
+
+
+def image_of(server: Server, asked: str) -> str:
+    """Return the name of a server's image; its id where that is what it was asked for by."""
+    return asked if asked and asked == server.image_id else server.image
 
 
 def _named(pool: Pool) -> Sequence[str]:

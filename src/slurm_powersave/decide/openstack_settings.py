@@ -12,6 +12,10 @@ SECRETS = ("password", "secret", "token", "auth", "passcode")
 """In a key, each of these says that its value is a credential, or holds one."""
 
 
+_VOLUME = ("boot_from_volume", "volume_size")
+"""What terraform_ohpc/nodes refuses, too."""
+
+
 class Settings(BaseModel):
     """All keys are optional. Keys that are not known here are the site's own root modules'."""
 
@@ -67,6 +71,10 @@ def mistakes(given: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
             yield (key,), "credentials would be readable in Terraform's files", "clouds.yaml, or an RC file"
         elif key not in known and near:
             yield (key,), "unknown key", f"did you mean {near[0]}?"
+    for key in _VOLUME:
+        if key in given:
+            wrong = "nodes boot from their flavor's disk: a server on a volume can't be rebuilt in place"
+            yield (key,), wrong, "leave it out, and choose flavors with a disk"
     if bool(given.get("network_id")) != bool(given.get("subnet_id")):
         yield (("network_id",), "an existing network wants both", "network_id and subnet_id")
     if given.get("floating_ip") and not given.get("external_network"):

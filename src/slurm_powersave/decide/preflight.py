@@ -5,7 +5,13 @@ What could not be read is told as such, and only what depends on it is left out.
 
 from collections.abc import Mapping
 
-from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers, slurm_running
+from slurm_powersave.decide import (
+    preflight_deployed,
+    preflight_network,
+    preflight_quota,
+    preflight_servers,
+    slurm_running,
+)
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
@@ -53,6 +59,7 @@ def findings(
             preflight_servers.findings,
             preflight_network.findings,
             preflight_quota.findings,
+            preflight_deployed.findings,
         ):
             found += check(ask)
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)

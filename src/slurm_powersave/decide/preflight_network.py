@@ -36,6 +36,13 @@ def _existing(ask: Ask) -> Found:
         known = [one.id for one in ask.facts.networks or ()]
         yield error(f"{key}.network_id", f"there is no network {wanted}", nearest(wanted, known))
         return
+    if not network.port_security:
+        yield error(
+            f"{key}.network_id",
+            f"{network.name or network.id} has no port security: security groups can't be set there, "
+            "so every server would be refused",
+            f"openstack network set --enable-port-security {network.id}, or another network.",
+        )
     subnet = next((s for s in ask.facts.subnets or () if s.id == str(ask.settings.get("subnet_id"))), None)
     if subnet is None or subnet.network_id != network.id:
         known = [one.id for one in ask.facts.subnets or () if one.network_id == network.id]

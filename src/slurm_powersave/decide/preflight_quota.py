@@ -13,8 +13,8 @@ _BASE = ("networks", "subnets", "routers", "security_groups")
 def findings(ask: Ask) -> Found:
     """Compare what is left with the largest size (a warning), and with what is always up (an error)."""
     flavors = ask.facts.flavors
-    if flavors is None:
-        return
+    if flavors is None or ask.facts.servers is None:
+        return  # what our own servers use is not known
     most: Counter[str] = Counter()
     least: Counter[str] = Counter()
     for part in ask.parts:
@@ -22,6 +22,7 @@ def findings(ask: Ask) -> Found:
             for name, count in quota.need(chosen[0]).items():
                 most[name] += count * len(part.addresses)
                 least[name] += count * part.always
+    yield from _server_group(ask)
     ours = _ours(ask)
     if ask.home and not ask.here.deployed:
         own = not ask.settings.get("network_id")
@@ -45,6 +46,26 @@ def findings(ask: Ask) -> Found:
             f"{size} needs {number} {_WORDS.get(name, name.replace('_', ' '))}, "
             f"{max(left, 0)} of {limit.limit} are left beside what others use ({others})",
             "Ask for a larger quota, or for fewer nodes; a node without room is refused with the reason.",
+        )
+
+
+def _server_group(ask: Ask) -> Found:
+    """All nodes go into one group, and a group has a quota of its own: 10 members by default."""
+    limit = ask.facts.limits.get("server_group_members")
+    if not ask.settings.get("server_group") or not ask.home or limit is None or limit.limit is None:
+        return
+    pools = [part for part in ask.parts if part.pool]
+    most, least = sum(len(part.addresses) for part in pools), sum(part.always for part in pools)
+    if most > limit.limit:
+        kind, size, number = (
+            (error, "what is always up", least)
+            if least > limit.limit
+            else (warning, "the largest size", most)
+        )
+        yield kind(
+            f"{ask.key}.settings.server_group",
+            f"{size} has {number} nodes in one server group, and a group may have {limit.limit} members",
+            f"Ask for a quota of {most} server group members, or leave server_group out; more are refused.",
         )
 
 

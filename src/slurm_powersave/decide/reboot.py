@@ -107,6 +107,13 @@ def wish(
     return Wish()
 
 
+def images(reason: str, pool: DesiredNode) -> frozenset[str]:
+    """Name the images that a reason may come to."""
+    first, *more = words(reason).split() or [""]
+    named, _ = _named(first.rstrip(":,;").lower(), more)
+    return frozenset({pool.image, named} - {""})
+
+
 def _named(command: str, more: Collection[str]) -> tuple[str, str]:
     """Return the value of the command's own key, and what is wrong with the words."""
     key = _KEYS.get(command)

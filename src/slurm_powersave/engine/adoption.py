@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from slurm_powersave.decide.lag import image_of
 from slurm_powersave.decide.reconcile import ADOPT, FORGET, Finding
 from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.errors import CloudError, TerraformError
@@ -28,7 +29,10 @@ def settle(world: World, findings: Iterable[Finding], servers: Sequence[Server])
 
 
 def _adopted(world: World, record: NodeRecord, server: Server) -> NodeRecord:
-    image, flavor = server.image or record.node.image, server.flavor or record.node.flavor
+    image, flavor = (
+        image_of(server, record.node.image) or record.node.image,
+        server.flavor or record.node.flavor,
+    )
     node = replace(
         record.node,
         image=image,

@@ -44,7 +44,7 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     Raises:
         RefusedError: the plan would delete or replace what exists, or jobs are in the way.
     """
-    state = State(cluster.layout.base, connect.command(cluster))
+    state = connect.state(cluster, cluster.layout.base)
     known = _known(cluster, state)
     _refuse_wish(cluster, known, wish)
     files, agreed = state.files(), None

@@ -1,8 +1,9 @@
 """What the clouds offer: images and flavors, asked for once where many nodes need the same answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar, cast
 
+from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.ports import Clock, Cloud
 
@@ -31,14 +32,27 @@ class Catalogue:
         ask = adapter.image_id if attribute == "image" else adapter.flavor_id
         return self._once((cloud, attribute, name), lambda: ask(name))
 
-    def images(self, cloud: str) -> frozenset[str] | None:
+    def images(self, cloud: str, wanted: Collection[str] = ()) -> frozenset[str] | None:
         """Return the names of the images that a server can be made from; None without an adapter.
+
+        One that is wanted need not be in the cloud's list: an id leads to a community or hidden image, too.
 
         Raises:
             CloudError: it can't be asked.
         """
         adapter = self._clouds.get(cloud)
-        return None if adapter is None else self._once((cloud, "images"), adapter.images)
+        if adapter is None:
+            return None
+        listed = self._once((cloud, "images"), adapter.images)
+        return listed | {name for name in wanted if name not in listed and self._is_there(cloud, name)}
+
+    def _is_there(self, cloud: str, image: str) -> bool:
+        try:
+            return bool(self.ref(cloud, "image", image))
+        except CloudError as error:
+            if error.failure is FailureClass.CONFIG:
+                return False
+            raise
 
     def flavors(self, cloud: str) -> Mapping[str, Flavor] | None:
         """Return the flavors by name; None without an adapter.

@@ -1,14 +1,16 @@
 """Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from slurm_powersave.adapters import connect, tools
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.terraform import outputs
 from slurm_powersave.decide import flavors, preflight, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
+from slurm_powersave.engine import strays
 from slurm_powersave.engine.observe import running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
@@ -77,11 +79,17 @@ def _facts(cluster: Cluster, name: str) -> CloudFacts | None:
     alone = cluster.model_copy(update={"clouds": {name: cluster.clouds[name]}})
     try:
         cloud = connect.clouds(alone).get(name)
-        return cloud.facts() if isinstance(cloud, FactsCloud) else None
+        return cloud.facts(_images(cluster)) if isinstance(cloud, FactsCloud) else None
     except CloudError as error:
         return _unread(_TROUBLE.get(error.failure, Asked.REACH), error)
     except PowersaveError as error:
         return _unread(Asked.SERVICE, error)
+
+
+def _images(cluster: Cluster) -> frozenset[str]:
+    shared = [cloud.settings.get("shared_storage") for cloud in cluster.clouds.values()]
+    named = {str(one.get("image")) for one in shared if isinstance(one, Mapping)}
+    return frozenset({cluster.login.image, *(pool.image for pool in cluster.node_pools), *named})
 
 
 def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
@@ -92,18 +100,16 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
 def _here(cluster: Cluster) -> Here:
     layout = cluster.layout
     key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
-    return Here(key, _deployed(cluster), connect.jump_is_known(cluster), _addresses(cluster))
+    nodes = strays.records(cluster)
+    return Here(
+        key,
+        _deployed(cluster),
+        connect.jump_is_known(cluster),
+        {name: record.node.address for name, record in nodes.items()},
+        {name: record.node for name, record in nodes.items() if record.server_id},
+        outputs(layout.base).get("shared") or {},
+    )
 
 
 def _deployed(cluster: Cluster) -> bool:
     return (cluster.layout.base / "terraform.tfstate").exists()
-
-
-def _addresses(cluster: Cluster) -> dict[str, str]:
-    if not cluster.layout.journal.exists():
-        return {}
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        return {name: record.node.address for name, record in journal.node_records().items()}
-    finally:
-        journal.close()

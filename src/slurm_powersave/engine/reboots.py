@@ -11,7 +11,7 @@ from dataclasses import replace
 from slurm_powersave.decide import policy
 from slurm_powersave.decide import reboot as reasons
 from slurm_powersave.decide.guard import Refusal
-from slurm_powersave.decide.lag import moved
+from slurm_powersave.decide.lag import image_of, moved
 from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.decide.who import set_aside
 from slurm_powersave.engine.guarding import Guarding
@@ -145,7 +145,7 @@ class Reboots:
             words,
             self._world.record(op.node).node,
             pool,
-            images=known.images(cloud) if first != "reboot" else None,
+            images=known.images(cloud, reasons.images(words, pool)) if first != "reboot" else None,
             flavors=flavors,
             promised=self._world.slurm_view.promised(op.node),
         )
@@ -243,7 +243,7 @@ class Reboots:
         alive = next((server for server in servers if server.id == record.server_id), None)
         if alive and alive.status in ("REBOOT", "REBUILD", "RESIZE"):
             return
-        as_before = alive and (alive.image, alive.flavor) in {
+        as_before = alive and (image_of(alive, record.node.image), alive.flavor) in {
             (record.node.image, record.node.flavor),
             ("", ""),
         }

@@ -16,7 +16,6 @@ from typing import IO
 
 from slurm_powersave import __version__
 from slurm_powersave.adapters import archive, connect
-from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
 from slurm_powersave.adapters.lock import EngineLock
@@ -137,11 +136,10 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
         # person releases stays such a one.
         if not (why := journal.brake()) or brake.ends_by_itself(why):
             journal.set_brake(brake.RESTORED)
-        command = connect.command(cluster)
         states = sorted(path.parent for path in there.layout.terraform.rglob(".terraform.lock.hcl"))
         for directory in states:
             say(f"terraform init in {directory.relative_to(state)}")
-            State(directory, command).init()
+            connect.state(there, directory).init()
         there.layout.runs.mkdir(mode=0o700)
     finally:
         journal.close()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.base import State
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import PowersaveError
 
@@ -36,12 +35,11 @@ def plan_all(cluster: Cluster) -> Iterator[StatePlan]:
     """
     root = cluster.layout.terraform
     directories = [cluster.layout.base, *sorted(root.glob("*/nodes-*"))]
-    command = connect.command(cluster)
-    command.check()
+    connect.command(cluster).check()
 
     def plan(directory: Path) -> StatePlan:
         name = str(directory.relative_to(root))
-        state = State(directory, command)
+        state = connect.state(cluster, directory)
         try:
             planned = state.plan()
         except PowersaveError as error:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import connect, evidence, process
-from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
@@ -75,10 +74,9 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
 
 
 def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path | None) -> Teardown:
-    command, layout = connect.command(cluster), cluster.layout
-    clouds = connect.clouds(cluster)
+    layout, clouds = cluster.layout, connect.clouds(cluster)
     shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
-    base = State(layout.base, command)
+    base = connect.state(cluster, layout.base)
     unseen = {path for path in shards if path.parent.name not in clouds}
     if cluster.cloud_of(cluster.login) not in clouds:
         unseen.add(layout.base)
@@ -92,7 +90,7 @@ def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path
         return str(made.path)
 
     clock = WallClock()
-    slurm, nodes = connect.slurm(cluster), [State(path, command) for path in shards]
+    slurm, nodes = connect.slurm(cluster), [connect.state(cluster, path) for path in shards]
     return Teardown(
         survey=Survey(clouds, slurm, nodes, base if base.exists else None, unseen, talk.say),
         slurm=slurm,

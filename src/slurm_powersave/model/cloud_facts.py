@@ -58,6 +58,8 @@ class NetworkFacts:
     external: bool = False
     """router:external: floating IPs and routers' gateways come from it."""
     tags: frozenset[str] = frozenset()
+    port_security: bool = True
+    """port_security_enabled; without it no security group can be set on a port there."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,14 @@ class GroupFacts:
 
 
 @dataclass(frozen=True)
+class ServerGroupFacts:
+    """A server group of the project."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class CloudFacts:
     """One reading of a cloud. Making it raises nothing: what went wrong stands in `troubles`."""
 
@@ -105,7 +115,8 @@ class CloudFacts:
     roles: frozenset[str] | None = None
     """Names of our roles in the project; None where there are no roles."""
     images: tuple[ImageFacts, ...] | None = None
-    """Every image that we may use, in any status; two may have one name."""
+    """Every image that is listed, and those asked for by an id that is not, in any status; two may have one
+    name."""
     image_paths: bool = False
     """Whether a path of this host, which begins with /, is an image as well."""
     flavors: Mapping[str, Flavor] | None = None
@@ -115,12 +126,13 @@ class CloudFacts:
     networks: tuple[NetworkFacts, ...] | None = None
     subnets: tuple[SubnetFacts, ...] | None = None
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    """instances, cores, ram (MiB), ports, floating_ips, and others if they are known; what is missing is
-    not known."""
+    """instances, cores, ram (MiB), ports, floating_ips, server_group_members (of each group), and others
+    if they are known; what is missing is not known."""
     key_pair: str | None = None
     """Public half (`ssh-ed25519 AAAA... comment`) of the key pair slurm-powersave-CLUSTER; empty if there is
     no such key pair."""
     security_groups: tuple[GroupFacts, ...] | None = None
+    server_groups: tuple[ServerGroupFacts, ...] | None = None
     servers: tuple[Server, ...] | None = None
     """All of the project, whoever's."""
     clock_skew: float | None = None

@@ -68,6 +68,8 @@ class Server:
     fault: str = ""
     later_keys: tuple[str, ...] = ()
     """Others that its console shows after them: of a disk that was made anew, or somebody's invention."""
+    image_id: str = ""
+    """What the cloud calls the image; empty where names are ids."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,6 @@ class SlurmNode:
         """A job, also one that is COMPLETING, on a node that has registered since its resume.
 
         A reservation alone is no use: a node that Slurm has powered down may go, and come back for it.
-
         A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
         (measured on 22.05.8).
         """

@@ -22,6 +22,7 @@ BY_HAND = replace(OLD, server_id="another", by_hand=frozenset({"image"}))
         (OLD, [SERVER], "image old -> new"),
         (OLD, [replace(SERVER, image="older")], "image older -> new"),
         (OLD, [replace(SERVER, image="new")], ""),
+        (OLD, [replace(SERVER, image="debian", image_id="new")], ""),
         (OLD, [], ""),
         (replace(OLD, server_id=""), None, ""),
         (None, None, ""),

@@ -18,11 +18,12 @@ from slurm_powersave.model.cloud_facts import (
     GroupFacts,
     ImageFacts,
     NetworkFacts,
+    ServerGroupFacts,
     SubnetFacts,
     Tools,
     Trouble,
 )
-from slurm_powersave.model.nodes import Flavor, Limit, Server
+from slurm_powersave.model.nodes import DesiredNode, Flavor, Limit, Server
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/preflight.yml").read_text())
 CLUSTER: dict[str, Any] = {
@@ -73,6 +74,7 @@ MAKE: dict[str, Callable[[Any], Any]] = {
     "subnets": lambda items: tuple(subnet(item) for item in items),
     "limits": lambda items: {name: Limit(*numbers) for name, numbers in items.items()},
     "security_groups": lambda items: tuple(GroupFacts(**tagged(item)) for item in items),
+    "server_groups": lambda items: tuple(ServerGroupFacts(**item) for item in items),
     "servers": lambda items: tuple(Server(**{"status": "ACTIVE"} | tagged(item)) for item in items),
 }
 
@@ -100,7 +102,12 @@ def cluster(changes: dict[str, Any], path_of: Callable[[str], list[str | int]]) 
 def test_findings(case: dict[str, Any]) -> None:
     from .conftest import path_of
 
-    here = Here(**{"public_key": "ssh-ed25519 AAAA us"} | case.get("here", {}))
+    held = case.get("here", {})
+    made = {
+        name: DesiredNode(name, "compute", "os", "rocky9", flavor, "", "", flavor_id=flavor_id)
+        for name, (flavor, flavor_id) in held.get("servers", {}).items()
+    }
+    here = Here(**{"public_key": "ssh-ed25519 AAAA us"} | held | {"servers": made})
     facts = read(TABLE["facts"] | case.get("facts", {}))
     tools = Tools(**{"terraform": "1.11.4"} | case.get("tools", {}))
     found = findings(cluster(case.get("cluster", {}), path_of), {"os": facts}, tools, here)

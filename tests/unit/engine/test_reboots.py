@@ -344,3 +344,12 @@ def test_an_old_reimage_is_not_read_once_more_by_a_plain_reboot(version: str) ->
     world.run(1)
     world.settle(100)
     assert operations(world, "n1")[-1].action == "reboot"
+
+
+def test_an_image_that_no_list_has_is_taken_by_its_id() -> None:
+    world = ready(1)
+    world.cloud.ids["community"] = "i-9"
+    assert "community" not in world.cloud.images()
+    assert ask(world, "n1", "reimage image=i-9").outcome == phases.DONE
+    assert image(world, "n1")[0] == "community"
+    assert ask(world, "n1", "reimage image=i-7").outcome == phases.REFUSED

@@ -17,7 +17,7 @@ class PretendState:
 
     forgotten: list[Path] = []  # noqa: RUF012  # shared on purpose: plans come from several threads
 
-    def __init__(self, directory: Path, command: object) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def plan(self) -> Planned:
@@ -37,7 +37,7 @@ def test_all_states_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         if name != "local/nodes-003":
             # A shard that was laid out and never applied has no state yet.
             (directory / "terraform.tfstate").touch()
-    monkeypatch.setattr(states, "State", PretendState)
+    monkeypatch.setattr(connect, "state", lambda cluster, directory: PretendState(directory))
     monkeypatch.setattr(connect, "command", lambda cluster: SimpleNamespace(check=lambda: "1.5"))
 
     found = list(states.plan_all(SimpleNamespace(layout=Layout(tmp_path))))

@@ -1,6 +1,7 @@
 """`slurm-powersave check`: one report, exit code 2, nothing changed."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class OneCloud:
     def __init__(self, facts: CloudFacts | Exception) -> None:
         self.told = facts
 
-    def facts(self) -> CloudFacts:
+    def facts(self, images: Collection[str] = ()) -> CloudFacts:
         if isinstance(self.told, Exception):
             raise self.told
         return self.told

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters.openstack import errors
+from slurm_powersave.adapters.openstack import credentials, errors
 from slurm_powersave.decide.openstack_settings import Settings
 from slurm_powersave.model.errors import CloudError, FailureClass
 
@@ -177,13 +177,27 @@ class Api:
             for name in ("keystoneauth", "openstack"):
                 logging.getLogger(name).setLevel(logging.ERROR)
 
-            chosen = {"cloud": self._settings.cloud, "region_name": self._settings.region}
-            given: dict[str, Any] = {name: value for name, value in chosen.items() if value}
-            connection: Any = openstack.connect(app_name="slurm-powersave", app_version=__version__, **given)
+            connection: Any = openstack.connection.Connection(config=self._chosen())
             # requests takes a pair: connect, and silence between two bytes.
             connection.session.timeout = (CONNECT_TIMEOUT, self._settings.api_timeout)
             self._connection = connection
         return self._connection
+
+    def _chosen(self) -> Any:
+        """Read the credentials that Terraform is told of, too, and no others."""
+        import openstack.config
+
+        found = credentials.find(self._settings.cloud)
+        if found.trouble:
+            raise openstack.exceptions.ConfigException(found.trouble)
+        config: Any = openstack.config.OpenStackConfig(
+            config_files=[found.file] if found.file else [],
+            secure_files=[found.secure] if found.secure else [],
+            app_name="slurm-powersave",
+            app_version=__version__,
+        )
+        chosen = {"cloud": found.cloud, "region_name": self._settings.region, **found.files}
+        return config.get_one(**{name: value for name, value in chosen.items() if value})
 
     def _service(self, service: str) -> Any:
         """Return a service's client. Its first use reads the service's versions, so no lock is held."""

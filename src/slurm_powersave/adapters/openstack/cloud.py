@@ -1,7 +1,7 @@
 """Servers on OpenStack, through Nova's API. Only those with our cluster's tag are ever touched."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -157,9 +157,9 @@ class OpenStackCloud:
         return [*servers, *leftovers.beside_servers(self._api, self._cluster, self._names.images())]
 
     @read_as_told
-    def facts(self) -> CloudFacts:
+    def facts(self, images: Collection[str] = ()) -> CloudFacts:
         """Read what the pre-flight needs."""
-        return facts.read(self._api, self._cluster)
+        return facts.read(self._api, self._cluster, images)
 
     @read_as_told
     def reboot(self, server_id: str, permit: Permit) -> None:

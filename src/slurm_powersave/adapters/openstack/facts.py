@@ -1,6 +1,6 @@
 """What the pre-flight wants to know of an OpenStack cloud: each service as far as it answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from slurm_powersave.model.cloud_facts import (
     GroupFacts,
     ImageFacts,
     NetworkFacts,
+    ServerGroupFacts,
     SubnetFacts,
     Trouble,
 )
@@ -55,8 +56,14 @@ def trouble(error: CloudError, where: str) -> Trouble:
     return Trouble(errors.asked(error), f"{call}: {text}" if call else text, where)
 
 
-def read(api: Api, cluster: str) -> CloudFacts:
-    """Ask for all of it: the services at the same time, since each may let us wait until its time limit."""
+def read(api: Api, cluster: str, wanted: Collection[str] = ()) -> CloudFacts:
+    """Ask for all of it: the services at the same time, since each may let us wait until its time limit.
+
+    Args:
+        api: the cloud.
+        cluster: its name.
+        wanted: names or ids of images that the cluster file names; an id need not be in the cloud's list.
+    """
     try:
         account = api.account()
     except CloudError as error:
@@ -70,8 +77,9 @@ def read(api: Api, cluster: str) -> CloudFacts:
             ("limits", lambda: limits.compute(api)),
             ("zones", lambda: _zones(api)),
             ("key_pair", lambda: _key_pair(api, key_pair)),
+            ("server_groups", lambda: _server_groups(api)),
         ),
-        "image": (("images", lambda: _images(names)),),
+        "image": (("images", lambda: _images(names, wanted)),),
         "network": (
             ("networks", lambda: tuple(map(_network, api.listed("network", "/networks")))),
             ("subnets", lambda: tuple(map(_subnet, api.listed("network", "/subnets")))),
@@ -102,10 +110,11 @@ def _facts(account: Account, readings: Mapping[str, _Reading], skew: float | Non
         flavors=compute.get("flavors"),
         zones=compute.get("zones"),
         networks=network.get("networks"),
-        subnets=_in_use(network.get("subnets"), network.get("ports", ()), servers or ()),
+        subnets=_in_use(network.get("subnets"), network.get("ports", ()), servers),
         limits={**compute.get("limits", {}), **network.get("limits", {})},
         key_pair=compute.get("key_pair"),
         security_groups=network.get("security_groups"),
+        server_groups=compute.get("server_groups"),
         servers=servers,
         clock_skew=skew,
     )
@@ -121,9 +130,10 @@ def _servers(api: Api) -> tuple[Server, ...]:
         raise ValueError(f"{error.what}: {error.why}") from error
 
 
-def _images(names: Names) -> tuple[tuple[ImageFacts, ...], Mapping[str, str]]:
+def _images(names: Names, wanted: Collection[str]) -> tuple[tuple[ImageFacts, ...], Mapping[str, str]]:
     """Read all images, and what they are called by id."""
     found = names.images()
+    found += names.unlisted(wanted, found)
     return tuple(map(_image, found)), shown(found)
 
 
@@ -135,6 +145,11 @@ def _zones(api: Api) -> frozenset[str]:
 def _key_pair(api: Api, name: str) -> str:
     found = api.find("compute", f"/os-keypairs/{name}")
     return str(found["keypair"]["public_key"]).strip() if found else ""
+
+
+def _server_groups(api: Api) -> tuple[ServerGroupFacts, ...]:
+    told = api.get("compute", "/os-server-groups")["server_groups"]
+    return tuple(ServerGroupFacts(str(one["id"]), str(one.get("name") or "")) for one in told)
 
 
 def _image(found: Mapping[str, Any]) -> ImageFacts:
@@ -153,8 +168,13 @@ def _tags(found: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _network(found: Mapping[str, Any]) -> NetworkFacts:
-    external = bool(found.get("router:external"))
-    return NetworkFacts(str(found["id"]), str(found.get("name") or ""), external, _tags(found))
+    return NetworkFacts(
+        str(found["id"]),
+        str(found.get("name") or ""),
+        bool(found.get("router:external")),
+        _tags(found),
+        port_security=found.get("port_security_enabled") is not False,
+    )
 
 
 def _group(found: Mapping[str, Any]) -> GroupFacts:
@@ -174,12 +194,13 @@ def _subnet(found: Mapping[str, Any]) -> SubnetFacts:
     )
 
 
-def _addresses(ports: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, AddressUse], ...]:
-    """List what has an address: (subnet, the port's device, use)."""
+def _addresses(ports: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, bool, AddressUse], ...]:
+    """List what has an address: (subnet, the port's device, whether that is a server, use)."""
     return tuple(
         (
             str(fixed["subnet_id"]),
             str(port.get("device_id") or ""),
+            str(port.get("device_owner") or "").startswith("compute:"),
             AddressUse(
                 str(fixed["ip_address"]),
                 f"port {port['id']} ({port.get('device_owner') or 'no device'})",
@@ -193,15 +214,20 @@ def _addresses(ports: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, Addr
 
 def _in_use(
     subnets: tuple[SubnetFacts, ...] | None,
-    ports: Sequence[tuple[str, str, AddressUse]],
-    servers: Sequence[Server],
+    ports: Sequence[tuple[str, str, bool, AddressUse]],
+    servers: Sequence[Server] | None,
 ) -> tuple[SubnetFacts, ...] | None:
-    """Put the addresses into their subnets; a port of a server is that server's."""
+    """Put the addresses into their subnets; a port of a server is that server's.
+
+    Where the servers could not be read nobody knows whose it is: it may be our own node's.
+    """
     if subnets is None:
         return None
-    by_id = {server.id: server for server in servers}
+    by_id = {server.id: server for server in servers or ()}
     uses: dict[str, list[AddressUse]] = {}
-    for subnet, device, use in ports:
+    for subnet, device, of_server, use in ports:
+        if of_server and servers is None:
+            continue
         if server := by_id.get(device):
             use = replace(use, by=f"server {server.name}", tags=use.tags | server.tags)
         uses.setdefault(subnet, []).append(use)

@@ -12,6 +12,8 @@ _COMPUTE = {
     "ram": ("maxTotalRAMSize", "totalRAMUsed"),
     "server_groups": ("maxServerGroups", "totalServerGroupsUsed"),
 }
+_MEMBERS = "maxServerGroupMembers"
+"""Of each group; how many one has stands with the group."""
 _NETWORK = {
     "ports": ("port", "/ports"),
     "floating_ips": ("floatingip", "/floatingips"),
@@ -23,13 +25,16 @@ _NETWORK = {
 
 
 def compute(api: Api) -> dict[str, Limit]:
-    """Read Nova's limits: instances, cores, ram (MiB), server_groups. One call."""
+    """Read Nova's limits: instances, cores, ram (MiB), server_groups, server_group_members. One call."""
     told = api.get("compute", "/limits")["limits"]["absolute"]
-    return {
+    found = {
         ours: Limit(_limit(told[most]), int(told.get(used, 0)))
         for ours, (most, used) in _COMPUTE.items()
         if most in told
     }
+    if _MEMBERS in told:
+        found["server_group_members"] = Limit(_limit(told[_MEMBERS]), 0)
+    return found
 
 
 def network(api: Api, project_id: str) -> dict[str, Limit]:

@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slurm_powersave.adapters.openstack.api import Api
@@ -78,6 +78,12 @@ class Names:
         with self._lock:
             self._shown, self._read_at = shown(found), time.monotonic()
         return found
+
+    def unlisted(self, wanted: Iterable[str], listed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Read by their ids images that no list has: community and hidden ones can be used, too."""
+        known = {one["id"] for one in listed}
+        ids = sorted({one for one in wanted if _is_id(one) and one not in known})
+        return [found for one in ids if (found := self._api.find("image", f"/images/{one}"))]
 
     def image_names(self, ids: frozenset[str]) -> Mapping[str, str]:
         """Return what to call images, by id; the list is read again if it is old or lacks one of them."""

@@ -55,6 +55,7 @@ def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
         status=ours,
         address=next(iter(addresses(found, "fixed")), ""),
         image=chosen_name(images.get(image, image)),
+        image_id=image,
         flavor=chosen_name(flavor.get("original_name")) or matching(SERVER_ID, flavor.get("id")),
         tags=frozenset(tag for tag in found.get("tags") or () if isinstance(tag, str)),
         fault=fault,

@@ -1,5 +1,6 @@
 """The cloud's API through openstacksdk, with errors worded as gophercloud words them: policies read them."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -42,6 +43,10 @@ class Cloud:
         import openstack  # late: two of three starts only tell or check the schema
         from openstack import exceptions
 
+        # Unlike openstacksdk the real one takes no entry of clouds.yaml by itself (gophercloud/utils,
+        # terraform/auth/config.go). It looks for the file in its own working directory: the state's.
+        if not self._settings.get("cloud") and not {"OS_CLOUD", "OS_AUTH_URL"} & os.environ.keys():
+            raise CloudError("One of 'auth_url' or 'cloud' must be specified")
         with self._lock:
             if self._connection is None:
                 where = {"cloud": self._settings.get("cloud"), "region_name": self._settings.get("region")}

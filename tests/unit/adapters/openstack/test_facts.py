@@ -13,6 +13,7 @@ from slurm_powersave.model.cloud_facts import (
     GroupFacts,
     ImageFacts,
     NetworkFacts,
+    ServerGroupFacts,
     SubnetFacts,
 )
 from slurm_powersave.model.nodes import Flavor, Limit
@@ -63,6 +64,7 @@ def test_everything_is_read(openstack: World) -> None:
     server = cloud.add_server("n1", OURS)
     cloud.add_server("foreign", frozenset({"cluster=other"}))
     cloud.network |= network(server)
+    cloud.server_groups.append({"id": "sg", "name": "slurm-powersave-demo"})
     found = facts(openstack)
     assert found.troubles == ()
     assert found.asked[0].endswith("/identity/v3 as demo in project demo") and len(found.asked) == 4
@@ -82,6 +84,8 @@ def test_everything_is_read(openstack: World) -> None:
         SubnetFacts("sub", "lan", "net", "10.0.0.0/16", pools, "10.0.0.1", uses, frozenset({"cluster=demo"})),
         SubnetFacts("v6", "", "net", "fd00::/64"),
     )
+    assert found.limits["server_group_members"] == Limit(10, 0)
+    assert found.server_groups == (ServerGroupFacts("sg", "slurm-powersave-demo"),)
     assert found.limits["instances"] == Limit(10, 2) and found.limits["ram"].limit is None
     assert found.limits["ports"] == Limit(50, 3) and found.limits["floating_ips"] == Limit(None, 0)
     assert found.key_pair == key
@@ -89,6 +93,32 @@ def test_everything_is_read(openstack: World) -> None:
     assert found.servers and {one.name for one in found.servers} == {"n1", "foreign"}
     assert found.servers[0].image == "default"
     assert found.clock_skew is not None and abs(found.clock_skew) < 2
+
+
+def test_a_list_of_servers_that_fails_makes_no_thief_of_our_own_node(openstack: World) -> None:
+    """The port of a server whose name nobody knows may be our node's; one of DHCP is not."""
+    openstack.cloud.network |= network(openstack.cloud.add_server("n1", OURS))
+    openstack.proxy.order(path="/servers/detail", status=503)
+    found = facts(openstack)
+    openstack.proxy.calm()
+    assert found.subnets and [use.address for use in found.subnets[0].in_use] == ["10.0.192.0"]
+    assert [trouble.asked for trouble in found.troubles] == [Asked.SERVICE]
+
+
+def test_a_network_without_port_security(openstack: World) -> None:
+    openstack.cloud.network["networks"].append({"id": "net", "name": "lan", "port_security_enabled": False})
+    found = facts(openstack)
+    assert found.networks and [one.port_security for one in found.networks] == [False]
+
+
+@pytest.mark.parametrize("hidden", [{"visibility": "community"}, {"os_hidden": True}])
+def test_an_image_that_no_list_has_is_found_by_its_id(openstack: World, hidden: dict[str, Any]) -> None:
+    image = openstack.cloud.add_image("shared", min_disk=3, **hidden)
+    cloud = OpenStackCloud("demo", openstack.settings())
+    assert image not in {one.id for one in cloud.facts().images or ()}
+    found = cloud.facts({image, "default", "00000000-0000-4000-8000-000000000000"}).images or ()
+    assert [(one.name, one.min_disk) for one in found if one.id == image] == [("shared", 3)]
+    assert cloud.image_id(image) == image
 
 
 def test_a_clock_that_is_ahead(openstack: World) -> None:
