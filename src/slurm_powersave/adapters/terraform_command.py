@@ -17,6 +17,7 @@ from python_terraform import Terraform as _PythonTerraform
 
 from slurm_powersave.adapters.process import run
 from slurm_powersave.decide.policy import classify
+from slurm_powersave.decide.server_states import explained
 from slurm_powersave.model.errors import FailureClass, MissingToolError
 from slurm_powersave.model.nodes import Failure
 
@@ -136,7 +137,7 @@ def diagnostics(lines: Iterable[str]) -> list[tuple[str, str]]:
         if isinstance(diagnostic, dict) and diagnostic.get("severity") == "error":
             words = [diagnostic.get(key) for key in ("summary", "detail")]
             text = ": ".join(str(word) for word in words if word)
-            found.append((str(diagnostic.get("address") or ""), " ".join(text.split())))
+            found.append((str(diagnostic.get("address") or ""), explained(" ".join(text.split()))))
     return found
 
 

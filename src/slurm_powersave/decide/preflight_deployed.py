@@ -4,6 +4,7 @@ Terraform looks at none of it when it makes a node: the cloud refuses each new s
 """
 
 from slurm_powersave.decide.findings import Ask, Found, error, warning
+from slurm_powersave.decide.lost_flavor import advice, lost
 from slurm_powersave.model.hostlist import fold
 
 _REFUSED = "every new server is refused"
@@ -11,11 +12,12 @@ _ELSEWHERE = "Use the credential and project that the cluster was deployed with;
 
 
 def findings(ask: Ask) -> Found:
-    """Look for key pair, network, subnet, security groups and server group, then for the nodes' flavors."""
+    """Look for key pair, network, subnet, security groups and server group, then at the nodes' servers."""
     if ask.home and ask.here.deployed:
         yield from _key_pair(ask)
         yield from _network(ask)
     yield from _flavors(ask)
+    yield from _waiting(ask)
 
 
 def _key_pair(ask: Ask) -> Found:
@@ -54,24 +56,27 @@ def _network(ask: Ask) -> Found:
 
 
 def _flavors(ask: Ask) -> Found:
-    """Terraform's provider reads a flavor that is gone as a change, and replaces the server for it."""
-    flavors = ask.facts.flavors
-    if not flavors or not all(one.id for one in flavors.values()):
-        return
-    ids = {one.id for one in flavors.values()}
     gone: dict[str, list[str]] = {}
     for name, node in ask.here.servers.items():
-        if node.cloud == ask.name and node.flavor_id and node.flavor_id not in ids:
-            gone.setdefault(node.flavor, []).append(name)
-    for flavor, nodes in gone.items():
+        if node.cloud == ask.name and (why := lost(node, ask.facts.flavors)):
+            gone.setdefault(why, []).append(name)
+    for why, nodes in gone.items():
+        names = fold(nodes)
         yield warning(
-            f"{ask.key}: flavor {flavor}",
-            f"{lost_flavor(flavor, anew=flavor in flavors)}: {fold(nodes)} can't be reimaged or resized "
-            "in place",
-            f"slurm-powersave reimage {fold(nodes)} --replace: each gets a new server, after its job.",
+            f"{ask.key}: servers",
+            f"{why}: {names} can't be reimaged or resized in place",
+            f"{advice(names)}.",
         )
 
 
-def lost_flavor(flavor: str, *, anew: bool) -> str:
-    """Say what has become of a server's flavor in the cloud."""
-    return f"the flavor {flavor} was {'made anew under another id' if anew else 'deleted in the cloud'}"
+def _waiting(ask: Ask) -> Found:
+    """Nova keeps the old disk of a resize or migration until somebody confirms it."""
+    ours = [one for one in ask.facts.servers or () if ask.is_ours(one.tags)]
+    if waiting := [one for one in ours if one.status == "RESIZE" and "VERIFY_RESIZE" in one.fault]:
+        yield warning(
+            f"{ask.key}: servers",
+            f"a resize or a migration of {fold([one.name for one in waiting])} waits to be confirmed "
+            "(VERIFY_RESIZE); until then Terraform can't plan there",
+            "The engine confirms it within two minutes; by hand: openstack server migration confirm "
+            f"{waiting[0].id}",
+        )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.flavors import keeps
+from slurm_powersave.decide.lost_flavor import advice, lost
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNode
@@ -105,6 +106,13 @@ def wish(
             return Wish(refused=_unknown("image", target, images))
         return Wish(kind, target)
     return Wish()
+
+
+def in_place(wish: Wish, node: DesiredNode, flavors: Mapping[str, Flavor] | None) -> Wish:
+    """Refuse a change of a server whose flavor the cloud does not have any more."""
+    if wish.kind in (Kind.REIMAGE, Kind.RESIZE) and (why := lost(node, flavors)):
+        return Wish(refused=f"{why}, so the server can't be changed in place; {advice(node.name)}")
+    return wish
 
 
 def images(reason: str, pool: DesiredNode) -> frozenset[str]:

@@ -140,15 +140,17 @@ class Reboots:
         cloud, known = self._world.desired(op.node).cloud, self._world.catalogue
         pool = self._world.wanted(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
-        flavors = known.flavors(cloud) if first.startswith("resize") else None
-        return reasons.wish(
+        flavors = known.flavors(cloud) if first != "reboot" else None
+        node = self._world.record(op.node).node
+        found = reasons.wish(
             words,
-            self._world.record(op.node).node,
+            node,
             pool,
             images=known.images(cloud, reasons.images(words, pool)) if first != "reboot" else None,
             flavors=flavors,
             promised=self._world.slurm_view.promised(op.node),
         )
+        return reasons.in_place(found, node, flavors)
 
     def _begin(self, op: Operation, servers: tuple[Server, ...], *, itself: bool = False) -> None:
         if not servers:
@@ -161,8 +163,24 @@ class Reboots:
             self._ops.move(op, phases.BOOTING, server_id=self._world.record(op.node).server_id)
         elif op.kind is Kind.REBOOT:
             self._reboot(op)
-        else:
+        elif self._is_on(op, servers):
             self._ops.move(op, phases.UPDATE_QUEUED)
+
+    def _is_on(self, op: Operation, servers: tuple[Server, ...]) -> bool:
+        """Start a server that somebody has switched off: one that is off stays so when it is changed."""
+        cloud, record = self._outside.cloud(op), self._world.record(op.node)
+        server = next((one for one in servers if one.id == record.server_id), None)
+        if cloud is None or server is None or server.status not in ("SHUTOFF", "REBOOT"):
+            return True
+        limit = self._world.cluster.failure.boot_timeout
+        if self._world.now() - op.since > limit:
+            text = f"its server was off and has not started within {limit:g} s"
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+        elif server.status == "SHUTOFF" and (permit := self._permit(op, Act.REBOOT)):
+            log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
+            self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
+            self._later(op, "")
+        return False
 
     def _reboot(self, op: Operation) -> None:
         cloud = self._outside.cloud(op)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import reboot
 from slurm_powersave.decide.lag import Lag, lag
+from slurm_powersave.decide.lost_flavor import advice, lost
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.waves import Member, Standing, choose, standing, window
 from slurm_powersave.model import hostlist, phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Kind, Mode
-from slurm_powersave.model.nodes import NodeRecord, Operation, Request, Server, SlurmSnapshot
+from slurm_powersave.model.nodes import Flavor, NodeRecord, Operation, Request, Server, SlurmSnapshot
 from slurm_powersave.ports import Clock, Slurm
 
 LOOK = 2.0
@@ -60,6 +61,8 @@ class Waves:
     replace: bool = False
     flavors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Pool -> the flavors that its nodes may have, as far as the clouds could be read."""
+    sizes: Mapping[str, Mapping[str, Flavor]] = field(default_factory=dict)
+    """Cloud -> its flavors by name, as far as the clouds could be read."""
     members: tuple[Member, ...] = ()
     """All nodes of the pools as they were at the last look."""
     followed: dict[str, Operation] = field(default_factory=dict)
@@ -268,4 +271,7 @@ class Waves:
             asked=asked,
             unreadable=name in slurm.unreadable,
         )
+        in_place = stands in (Standing.IDLE, Standing.BUSY) and not self.replace
+        if in_place and record and (gone := lost(record.node, self.sizes.get(record.node.cloud))):
+            stands, why = Standing.SKIPPED, f"{gone}; {advice(name)}"
         return Member(name, self.cluster.pool_of(name).name, stands, why)

@@ -114,6 +114,7 @@ def _waves(
         stop_after,
         replace,
         flavors=by_pool(cluster, seen.flavors),
+        sizes=seen.flavors,
     )
 
 

@@ -294,6 +294,9 @@ class MemoryCloud:
         if text := self.failed_changes.get(held.server.name):
             held.server = replace(held.server, status="ERROR", fault=text)
             return
+        if held.server.status == "SHUTOFF" and status != "REBOOT":
+            held.server = replace(held.server, **changes)  # type: ignore[arg-type]  # image or flavor
+            return  # one that is off stays so, as with Nova
         held.server = replace(held.server, status=status, **changes)  # type: ignore[arg-type]  # image or flavor
         held.busy_until = self.clock.now() + self.change_seconds
         held.boots += 1

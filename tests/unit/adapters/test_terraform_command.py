@@ -78,6 +78,14 @@ def test_diagnostics_keep_address_and_text() -> None:
     ]
 
 
+def test_a_state_of_a_server_in_which_nothing_can_be_planned_is_explained() -> None:
+    said = "Invalid power_state for instance 5f-0c: VERIFY_RESIZE"
+    ((_, text),) = diagnostics([diagnostic(summary=said)])
+    assert "a migration waits to be confirmed" in text and "migration confirm 5f-0c" in text and said in text
+    ((_, text),) = diagnostics([diagnostic(summary="Invalid power_state for instance 5f: REBUILD")])
+    assert "try again" in text
+
+
 @pytest.mark.parametrize("line", ["", "null", "3", '"x"', "[]", "{", "panic: x", "\ufffd"])
 def test_what_is_no_event_is_an_empty_one(line: str) -> None:
     assert parse_line(line) == {}

@@ -1,5 +1,6 @@
 """Reboot requests on the in-memory world: reboot, reimage, resize, replace, refusals, failures."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Request
+from slurm_powersave.model.nodes import Flavor, Operation, Request
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.permits import permit, permits
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, operations, servers
@@ -39,6 +40,16 @@ def ask(world: MemoryWorld, node: str, words: str) -> Operation:
     world.journal.add_request(request, world.clock.now())
     world.settle(200)
     return world.journal.operations_of(request.id)[0]
+
+
+def lose_flavor(world: MemoryWorld, *, anew: bool) -> MemoryWorld:
+    """Let the cloud's people delete the nodes' flavor, and make it anew or not."""
+    world.cloud.sizes["large"] = Flavor("large", 2, 2000, id="f-2")
+    small = world.cloud.sizes.pop("small")
+    if anew:
+        world.cloud.sizes["small"] = replace(small, id="f-9")
+        world.cloud.ids["small"] = "f-9"
+    return world
 
 
 def boots(world: MemoryWorld) -> dict[str, str]:
@@ -353,3 +364,45 @@ def test_an_image_that_no_list_has_is_taken_by_its_id() -> None:
     assert ask(world, "n1", "reimage image=i-9").outcome == phases.DONE
     assert image(world, "n1")[0] == "community"
     assert ask(world, "n1", "reimage image=i-7").outcome == phases.REFUSED
+
+
+@pytest.mark.parametrize("words", ["reimage image=other", "resize flavor=large"])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_server_whose_flavor_is_lost_is_not_changed_in_place_but_made_anew_on_request(
+    words: str, anew: bool
+) -> None:
+    world = lose_flavor(ready(2), anew=anew)
+    before, reboots = servers(world), boots(world)
+    op = ask(world, "n1", words)
+    assert op.outcome == phases.REFUSED and (op.text.startswith("the flavor small was "))
+    assert ("made anew" if anew else "deleted") in op.text and "reimage n1 --replace" in op.text
+    assert (servers(world), boots(world)) == (before, reboots), "not even drained"
+    if anew:
+        assert ask(world, "n1", "reimage replace").outcome == phases.DONE
+        assert servers(world)["n1"] != before["n1"] and servers(world)["n2"] == before["n2"]
+        assert world.journal.node_records()["n1"].node.flavor_id == "f-9"
+    assert_at_rest(world)
+
+
+def test_a_server_that_is_off_is_started_before_it_is_reimaged() -> None:
+    world = ready(2)
+    before = servers(world)
+    world.cloud.set_status(*before["n1"], "SHUTOFF")
+    op = ask(world, "n1", "reimage image=other")
+    assert op.outcome == phases.DONE and servers(world) == before
+    assert image(world, "n1")[0] == "other"
+    assert_at_rest(world)
+
+
+def test_a_server_that_does_not_start_is_not_changed() -> None:
+    world = MemoryWorld.of(1, failure={"boot_timeout": 60})
+    world.slurm.end(up(world, "n1"))
+    world.cloud.set_status(*servers(world)["n1"], "SHUTOFF")
+    world.cloud.refused_changes["n1"] = "it is locked"
+    world.slurm.reboot(["n1"], reason="reimage image=other")
+    world.run(50)
+    asked = operations(world, "n1")[-1]
+    assert asked.phase == phases.CHECKING and image(world, "n1")[0] == "default"
+    world.run(100)
+    op = world.journal.operation(asked.id)
+    assert op and op.outcome == phases.FAILED and "was off and has not started" in op.text

@@ -1,10 +1,12 @@
 """`reimage --outdated` on the in-memory world."""
 
+from dataclasses import replace
 from typing import Any
 
 from slurm_powersave.decide.waves import Standing
 from slurm_powersave.engine.waves import Waves
 from slurm_powersave.model import phases
+from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, servers
@@ -235,3 +237,16 @@ def test_back_to_the_old_image() -> None:
     go(world, waves(world, at_most=2))
     assert set(images(world).values()) == {"default"}
     assert_at_rest(world)
+
+
+def test_a_node_whose_flavor_is_lost_is_named_and_the_others_go() -> None:
+    world = outdated(3)
+    record = world.journal.node_records()["n2"]
+    world.journal.save_node(replace(record, node=replace(record.node, flavor_id="f-0")))
+    sizes = {"mem": {"small": Flavor("small", 1, 1000, id="f-1")}}
+    run = waves(world, sizes=sizes)
+    (skipped,) = run.of(Standing.SKIPPED)
+    assert skipped.node == "n2" and "made anew" in skipped.why and "reimage n2 --replace" in skipped.why
+    assert waves(world, sizes=sizes, replace=True).of(Standing.SKIPPED) == []
+    go(world, run)
+    assert images(world) == {"n1": "other", "n2": "default", "n3": "other"} and not run.failures

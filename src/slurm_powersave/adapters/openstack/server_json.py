@@ -45,7 +45,7 @@ def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
     status = matching(STATUS, found.get("status")) or "UNKNOWN"
     ours = _STATUSES.get(status, status)
     fault = str((found.get("fault") or {}).get("message") or "")[:_LONGEST_FAULT]
-    if not fault and ours == "SHUTOFF" and status != ours:
+    if not fault and status != ours and (ours == "SHUTOFF" or status == "VERIFY_RESIZE"):
         fault = f"Nova says {status}"
     image = matching(SERVER_ID, (found.get("image") or {}).get("id"))  # none if it was booted from a volume
     flavor = found.get("flavor") or {}

@@ -59,7 +59,7 @@ def test_contract(subject: Subject, case: Callable[[Subject], None]) -> None:
         ("ACTIVE", "ACTIVE", ""),
         ("HARD_REBOOT", "REBOOT", ""),
         ("REBUILD", "REBUILD", ""),
-        ("VERIFY_RESIZE", "RESIZE", ""),
+        ("VERIFY_RESIZE", "RESIZE", "Nova says VERIFY_RESIZE"),
         ("REVERT_RESIZE", "RESIZE", ""),
         ("PASSWORD", "ACTIVE", ""),
         ("SHUTOFF", "SHUTOFF", ""),

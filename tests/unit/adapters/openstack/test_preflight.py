@@ -1,13 +1,17 @@
 """`check` against an OpenStack that speaks HTTP: what the adapter reads is what the pre-flight judges."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from slurm_powersave.adapters import tools
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.preflight import look
 from slurm_powersave.model.cloud_facts import Tools
+from slurm_powersave.model.nodes import DesiredNode, NodeRecord
+from tests.openstack.http_cloud import public_key
 from tests.unit.adapters.openstack.lab import World
 
 
@@ -76,3 +80,58 @@ def test_nobody_answers(cluster: Cluster, openstack: World) -> None:
         found = look(cluster).findings
     assert [str(one.severity) for one in found] == ["error"]
     assert "route, firewall" in found[0].right
+
+
+def deploy(cluster: Cluster, openstack: World) -> None:
+    """What a deploy leaves here and in the cloud."""
+    key, ours, cloud = public_key(), "slurm-powersave-demo", openstack.cloud
+    shared = {"network_id": "net", "subnet_id": "sub", "key_pair": ours, "security_groups": [ours]}
+    layout = cluster.layout
+    layout.public_key.parent.mkdir(parents=True)
+    layout.public_key.write_text(key)
+    layout.base.mkdir(parents=True)
+    state = {"outputs": {"shared": {"value": shared | {"server_group_id": "sg"}}}}
+    (layout.base / "terraform.tfstate").write_text(json.dumps(state))
+    cloud.key_pairs[ours] = key
+    tags = ["slurm-powersave", "cluster=demo"]
+    cloud.network["networks"].append({"id": "net", "name": ours, "tags": tags})
+    subnet = {"id": "sub", "name": ours, "network_id": "net", "cidr": "10.0.0.0/16", "tags": tags}
+    cloud.network["subnets"].append({**subnet, "gateway_ip": "10.0.0.1"})
+    cloud.network["security-groups"].append({"id": "g", "name": ours, "tags": tags})
+    cloud.server_groups.append({"id": "sg", "name": ours})
+    small = next(one["id"] for one in cloud.flavors.values() if one["name"] == "small")
+    journal = SqliteJournal(layout.journal)
+    node = DesiredNode("n1", "compute", "os", "default", "small", "", "10.0.1.1", flavor_id=small)
+    journal.save_node(NodeRecord(node, "os/nodes-001", "s-1"))
+    journal.close()
+
+
+def test_a_deployed_cluster_with_all_that_it_needs(cluster: Cluster, openstack: World) -> None:
+    deploy(cluster, openstack)
+    assert told(cluster) == []
+
+
+def test_the_credential_of_another_user_and_a_flavor_that_was_made_anew(
+    cluster: Cluster, openstack: World
+) -> None:
+    deploy(cluster, openstack)
+    del openstack.cloud.key_pairs["slurm-powersave-demo"]
+    openstack.cloud.server_groups.clear()
+    old = next(key for key, one in openstack.cloud.flavors.items() if one["name"] == "small")
+    openstack.cloud.flavors["f-new"] = openstack.cloud.flavors.pop(old) | {"id": "f-new"}
+    found = told(cluster)
+    assert [kind for kind, _ in found] == ["error", "error", "warning"]
+    assert "key pair slurm-powersave-demo: this credential does not see it" in found[0][1]
+    assert "server group sg" in found[1][1] and "n1 can't be reimaged" in found[2][1]
+
+
+def test_a_list_of_servers_that_fails_accuses_nobody(cluster: Cluster, openstack: World) -> None:
+    deploy(cluster, openstack)
+    fixed = [{"subnet_id": "sub", "ip_address": "10.0.1.1"}]
+    port = {"id": "p", "device_id": "s-1", "device_owner": "compute:nova", "fixed_ips": fixed}
+    openstack.cloud.network["ports"].append(port)
+    openstack.cloud.limits["instances"] = 1
+    openstack.proxy.order(path="/servers/detail", status=503)
+    found = told(cluster)
+    openstack.proxy.calm()
+    assert [kind for kind, _ in found] == ["error"] and "503" in found[0][1]
