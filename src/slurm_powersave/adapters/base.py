@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slurm_powersave.adapters import providers
 from slurm_powersave.adapters.process import Completed, run
 from slurm_powersave.adapters.terraform import outputs, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics
@@ -47,8 +48,9 @@ class Held:
 class State:
     """One Terraform directory, worked in while somebody waits."""
 
-    def __init__(self, directory: Path, command: Command) -> None:
-        self.directory, self._command = directory, command
+    def __init__(self, directory: Path, command: Command, *, shard: bool = False) -> None:
+        """`shard`: it holds nodes, and shares its providers with the cloud's other shards."""
+        self.directory, self._command, self._shard = directory, command, shard
 
     def lay_out(self, module: Path, variables: Mapping[str, Any], name: str) -> None:
         """Copy a root module and write its variables; run `terraform init` where that is needed."""
@@ -56,7 +58,7 @@ class State:
         for source in sorted(module.glob("*.tf")):
             shutil.copyfile(source, self.directory / source.name)
         write_synced(self.directory / name, json.dumps(variables, indent=1) + "\n")
-        if not (self.directory / ".terraform.lock.hcl").exists():
+        if not providers.initialised(self.directory):
             self.init()
 
     def files(self) -> Mapping[Path, str]:
@@ -86,7 +88,25 @@ class State:
         Raises:
             TerraformError: Terraform's own words.
         """
-        self._run(self._command.init(), "init")
+        self._run(
+            providers.init(self._command, self.directory) if self._shard else self._command.init(), "init"
+        )
+
+    def upgrade(self) -> None:
+        """Run `terraform init -upgrade`; where it fails the lock file stays what it was.
+
+        Raises:
+            TerraformError: Terraform's own words.
+        """
+        lock = self.directory / providers.LOCK
+        before = lock.read_text() if lock.exists() else None
+        (self.directory / ".terraform" / "plugin_path").unlink(missing_ok=True)
+        try:
+            self._run(self._command.init(upgrade=True), "init")
+        except TerraformError:
+            if before is not None:
+                write_synced(lock, before)
+            raise
 
     def plan(self, *, destroy: bool = False, replace: Sequence[str] = ()) -> Planned:
         """Make a plan, with a refresh; `replace` are addresses that are to be made anew.

@@ -108,9 +108,8 @@ def command(cluster: Cluster, cloud: str = "") -> Command:
 def state(cluster: Cluster, directory: Path) -> State:
     """Work in a Terraform directory of the cluster: that of the network and the login node, or a shard."""
     base = directory == cluster.layout.base
-    return State(
-        directory, command(cluster, cluster.cloud_of(cluster.login) if base else directory.parent.name)
-    )
+    cloud = cluster.cloud_of(cluster.login) if base else directory.parent.name
+    return State(directory, command(cluster, cloud), shard=not base)
 
 
 def terraform(cluster: Cluster) -> ShardedTerraform:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slurm_powersave.adapters import providers
 from slurm_powersave.adapters.process import Tail, exit_code, signal_run, start_detached
 from slurm_powersave.adapters.terraform_command import Command, diagnostics, failure_of, parse_line
 from slurm_powersave.decide import plan_permits
@@ -102,7 +103,7 @@ class ShardedTerraform:
 
     def initialised(self, shard: str) -> bool:
         """Tell whether `terraform init` has ended well there."""
-        return (self.directory(shard) / ".terraform.lock.hcl").exists()
+        return providers.initialised(self.directory(shard))
 
     def init(self, cloud: str, shard: str) -> Run:
         """Copy the root module into the shard and start `terraform init`."""
@@ -113,7 +114,7 @@ class ShardedTerraform:
             shutil.copyfile(source, directory / source.name)
         if not (directory / VARIABLES).exists():
             self.write_nodes(shard, {})
-        return self._start(self._command.init(), "init", directory)
+        return self._start(providers.init(self._command, directory), "init", directory)
 
     def nodes(self, shard: str) -> Mapping[str, TerraformNode]:
         """Read the map that the shard's variables file holds."""

@@ -47,6 +47,8 @@ class Command:
         """Return the environment: the cloud's credentials may be in it, so all of it is passed on."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
         env |= {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1", "TF_INPUT": "0"}
+        for name in ("TF_PLUGIN_CACHE_DIR", "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE"):
+            env |= {name: os.environ[name]} if name in os.environ else {}
         config = str(self.cli_config) if self.cli_config else os.environ.get("TF_CLI_CONFIG_FILE")
         return env | ({"TF_CLI_CONFIG_FILE": config} if config else {}) | dict(self.credentials())
 
@@ -54,9 +56,22 @@ class Command:
         builder = _Argv(terraform_bin_path=self.binary)
         return [str(word) for word in builder.generate_cmd_string(command, *args, **options)]
 
-    def init(self) -> list[str]:
-        """Return the argv of `terraform init`."""
-        return self._argv("init", input=False, no_color=IsFlagged)
+    def init(self, *, upgrade: bool = False, readonly: bool = False, plugin_dir: str = "") -> list[str]:
+        """Return the argv of `terraform init`.
+
+        Args:
+            upgrade: take the newest providers that the root module allows.
+            readonly: take those of the lock file, and no others.
+            plugin_dir: where the providers are; no registry is asked.
+        """
+        return self._argv(
+            "init",
+            input=False,
+            no_color=IsFlagged,
+            upgrade=IsFlagged if upgrade else None,
+            lockfile="readonly" if readonly else None,
+            plugin_dir=plugin_dir or None,
+        )
 
     def plan(
         self,

@@ -73,7 +73,7 @@ def _tools(tools: Tools) -> Found:
             yield error(
                 "terraform",
                 f"the provider openstack is version {version}; 3.4 or later is needed",
-                "terraform init -upgrade in the state directory's terraform/*; see who pins the version.",
+                "Stop the engine and run slurm-powersave terraform init -upgrade; see who pins the version.",
             )
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect, evidence, process
+from slurm_powersave.adapters import connect, evidence, process, providers
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
@@ -127,4 +127,5 @@ def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
             journal.set_dirty(shard, False)
     for path in (*cluster.layout.terraform.glob("*/nodes-*"), cluster.layout.base):
         shutil.rmtree(path, ignore_errors=True)
+    providers.forget(cluster.layout.terraform)
     cluster.layout.applied.unlink(missing_ok=True)

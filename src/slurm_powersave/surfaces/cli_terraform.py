@@ -1,10 +1,10 @@
-"""`slurm-powersave terraform plan`: all states, one answer."""
+"""`slurm-powersave terraform`: `plan` in all states, one answer; `init -upgrade` for newer providers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
     from slurm_powersave.engine.states import StatePlan
 
-app = typer.Typer(help="Look at the Terraform states.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at the Terraform states, and choose newer providers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
 def states() -> None:
-    """Look at the Terraform states."""
+    """Look at the Terraform states, and choose newer providers."""
 
 
 @app.command()
@@ -38,6 +42,33 @@ def plan(ctx: typer.Context, json: Json = False) -> None:
         found = _print(plans)
     if any(one.error for one in found):
         raise typer.Exit(TerraformError.exit_code)
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", "-upgrade", help="Take the newest providers that the root modules allow."),
+    ] = False,
+) -> None:
+    """Run `terraform init -upgrade` in every state; the engine must be stopped.
+
+    All shards of a cloud get the same providers, and nothing else changes: `terraform plan` afterwards shows
+    whether the new ones would change anything. Exit code 5 if Terraform fails.
+    """
+    from slurm_powersave.engine import provider_upgrade
+    from slurm_powersave.model.errors import ConfigError
+
+    if not upgrade:
+        raise ConfigError(
+            "nothing to do without -upgrade",
+            why="the states are initialised by themselves when they are needed",
+            todo="slurm-powersave terraform init -upgrade takes newer providers.",
+        )
+    chosen = provider_upgrade.upgrade(session(ctx).cluster(), render.note)
+    for source, (before, after) in chosen.items():
+        render.print_text(f"{source}: {after}" if before == after else f"{source}: {before} -> {after}")
 
 
 def _print(plans: Iterable[StatePlan]) -> list[StatePlan]:

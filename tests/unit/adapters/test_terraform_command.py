@@ -45,9 +45,11 @@ def test_the_environment_keeps_credentials_and_drops_terraforms_own(monkeypatch:
     monkeypatch.setenv("OS_CLOUD", "mine")
     monkeypatch.setenv("TF_CLI_ARGS_apply", "-target=x")
     monkeypatch.setenv("TF_VAR_nodes", "{}")
+    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", "/var/cache/terraform")
     env = Command(cli_config=Path("/etc/terraformrc")).env()
     assert env["OS_CLOUD"] == "mine" and env["TF_CLI_CONFIG_FILE"] == "/etc/terraformrc"
     assert "TF_CLI_ARGS_apply" not in env and "TF_VAR_nodes" not in env and env["TF_INPUT"] == "0"
+    assert env["TF_PLUGIN_CACHE_DIR"] == "/var/cache/terraform"
 
 
 def event(**fields: object) -> str:

@@ -21,6 +21,8 @@ MANIFEST = Manifest(
         ("inventory/group_vars/all/slurm.yml", True),
         ("terraform/base/terraform.tfstate", True),
         ("terraform/base/.terraform.lock.hcl", True),
+        ("terraform/os/providers.lock.hcl", True),
+        ("terraform/os/providers/registry.terraform.io/a/b/1.0.0/linux_amd64/x", False),
         ("terraform/local/nodes-001/nodes.auto.tfvars.json", True),
         ("terraform/local/nodes-001/main.tf", True),
         ("terraform/local/nodes-001/.terraform/providers/x", False),

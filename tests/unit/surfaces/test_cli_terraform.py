@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.engine import states
+from slurm_powersave.engine import provider_upgrade, states
 from slurm_powersave.engine.states import StatePlan
 
 from .conftest import Command
@@ -44,3 +44,18 @@ def test_json(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     (value,) = json.loads(command("terraform", "plan", "--json").stdout)
     assert value["actions"] == {"create": 2, "delete": 1}
     assert value["directory"] == "/s/n"
+
+
+@pytest.mark.parametrize("option", ["-upgrade", "--upgrade"])
+def test_an_upgrade_says_what_was_chosen(
+    command: Command, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    chosen = {"example.org/a/b": ("1.0", "1.1"), "example.org/a/c": ("2.0", "2.0")}
+    monkeypatch.setattr(provider_upgrade, "upgrade", lambda cluster, say: chosen)
+    result = command("terraform", "init", option)
+    assert (result.exit_code, result.stdout) == (0, "example.org/a/b: 1.0 -> 1.1\nexample.org/a/c: 2.0\n")
+
+
+def test_an_init_without_an_upgrade_is_refused(command: Command) -> None:
+    result = command("terraform", "init")
+    assert result.exit_code == 2 and "terraform init -upgrade" in result.stderr
