@@ -220,7 +220,8 @@ class HttpCloud:
     ) -> tuple[int, Any]:
         if path == ["servers", "detail"]:
             tags = set(query.get("tags", "").split(",")) - {""}
-            found = [one for one in self.servers.values() if tags <= set(one["tags"])]
+            there = [one for one in self.servers.values() if one["status"] != "SOFT_DELETED"]
+            found = [one for one in there if tags <= set(one["tags"])]
             if self.cell0:
                 found = [{key: one[key] for key in one.keys() - {"fault"}} for one in found]
             return 200, self._paged("servers", "/compute/v2.1/servers/detail", found, query)

@@ -17,6 +17,7 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.results import Batch, Results
 from slurm_powersave.engine.shards import Shards
+from slurm_powersave.engine.soft_deleted import SoftDeleted
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
@@ -48,7 +49,7 @@ class Batches:
         self._outside = Outside(world)
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
-        self.results = Results(world, operations, self.shards)
+        self.results = Results(world, operations, self.shards, SoftDeleted(world, operations, guard))
         self._not_before: dict[str, float] = {}
         """Cloud or shard -> when an init or a tidying that failed is tried again."""
 

@@ -24,9 +24,9 @@ from slurm_powersave.model.errors import (
     TerraformError,
 )
 from slurm_powersave.model.hostlist import fold
-from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
-from slurm_powersave.model.nodes import SlurmSnapshot
-from slurm_powersave.ports import Clock, Slurm, TellsLeftovers
+from slurm_powersave.model.leftovers import IMAGE, KEPT, SERVER, Leftover
+from slurm_powersave.model.nodes import Server, SlurmSnapshot
+from slurm_powersave.ports import Clock, Cloud, Slurm, TellsLeftovers
 
 GONE_SECONDS = 120.0
 """In which a server that was deleted by its id has to be gone."""
@@ -198,9 +198,13 @@ class Teardown:
                 self._apply(state, plan)
         self._delete_servers(spared=self._base_ids())
         self._power_down()
-        for state, plan in base:
-            self._apply(state, plan)
+        if self._purge():
+            for state, plan in base:
+                self._apply(state, plan)
+        else:
+            self._forget(base)
         self._delete_servers(spared=())
+        self._purge()
 
     def _apply(self, state: TornState, plan: Planned) -> None:
         if plan.actions:
@@ -246,6 +250,36 @@ class Teardown:
                 except CloudError as error:
                     self._problem(error)
             self.wait(_POLL)
+
+    def _purge(self) -> bool:
+        """Delete for good what the cloud keeps after its deletion; False if it does not go.
+
+        Its port is in the network, and Terraform would wait for that until its own time limit.
+        """
+        deadline, asked = self.clock.now() + GONE_SECONDS, set[str]()
+        while True:
+            try:
+                kept = self._kept()
+                for cloud, left in kept:
+                    if left.id not in asked:
+                        self.talk.say(f"delete for good: {left}")
+                        asked.add(left.id)
+                        server = Server(left.id, left.name, "SOFT_DELETED")
+                        cloud.delete(left.id, guard.granted(guard.teardown(server)))
+            except CloudError as error:
+                self._problem(error)
+                return False
+            if not kept:
+                return True
+            if self.clock.now() > deadline:
+                names = ", ".join(str(left) for _, left in kept)
+                self._problem(CloudError("the network can't go yet", why=f"in it: {names}"))
+                return False
+            self.wait(_POLL)
+
+    def _kept(self) -> list[tuple[Cloud, Leftover]]:
+        clouds = [one for one in self.survey.clouds.values() if isinstance(one, TellsLeftovers)]
+        return [(cloud, left) for cloud in clouds for left in cloud.leftovers() if left.kind == KEPT]
 
     def _power_down(self) -> None:
         """A slurmctld that stays is told that its nodes are off."""

@@ -9,6 +9,7 @@ from slurm_powersave.decide.lag import moved
 from slurm_powersave.decide.policy import classify
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.shards import Shards
+from slurm_powersave.engine.soft_deleted import SoftDeleted
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
@@ -46,8 +47,8 @@ class Batch:
 class Results:
     """Moves the operations of a batch on: node by node while it runs, and all that are left at its end."""
 
-    def __init__(self, world: World, operations: Operations, shards: Shards) -> None:
-        self._world, self._ops, self._shards = world, operations, shards
+    def __init__(self, world: World, operations: Operations, shards: Shards, soft: SoftDeleted) -> None:
+        self._world, self._ops, self._shards, self._soft = world, operations, shards, soft
         self.by_id: set[str] = set()
         """Deletes that Terraform could not do: they are done by server id."""
         self._retried: set[str] = set()
@@ -97,8 +98,10 @@ class Results:
         if op.phase == phases.UPDATING:
             log.warning("op=%s node=%s %s failed: %s", op.id, op.node, op.kind, failure.text)
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {failure.text}")
-        elif failure.failure is not FailureClass.CAPACITY or not self._another_flavor(op, failure.text):
-            self._ops.fail(op, failure)
+        elif failure.failure is FailureClass.CAPACITY and self._another_flavor(op, failure.text):
+            return
+        elif told := self._soft.in_the_way(op, failure):
+            self._ops.fail(op, told)
 
     def _another_flavor(self, op: Operation, text: str) -> bool:
         """Where the cloud has no room for one flavor the pool's next is tried, if there is time for it.

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 SERVER, IMAGE = "server", "image"
 """The two kinds that are more than named: servers are deleted by id, images are kept unless asked for."""
+KEPT = "deleted server that the cloud keeps"
+"""SOFT_DELETED: in no listing of servers, and yet its port holds address and network."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,8 @@ class Leftover:
     """One thing in a cloud that carries our cluster's tag, or its name where there are no tags."""
 
     kind: str
-    """server, port, network, subnet, router, security group, key pair, floating IP, server group, image."""
+    """server, port, network, subnet, router, security group, key pair, floating IP, server group, image, or
+    KEPT."""
     id: str
     name: str = ""
 

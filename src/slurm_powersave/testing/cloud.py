@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.leftovers import SERVER, Leftover
+from slurm_powersave.model.leftovers import KEPT, SERVER, Leftover
 from slurm_powersave.model.nodes import Flavor, Limit, Server, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 
@@ -45,6 +45,8 @@ class _Held:
     """When a reboot, rebuild or resize is done."""
     disk_key: str = ""
     """What its sshd shows."""
+    soft: bool = False
+    """Deleted, and kept by the cloud with its address: in no listing."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class MemoryCloud:
     cluster: str
     """The cluster whose tag a server carries to be seen."""
     delete_seconds: float = 1.0
+    soft_delete: bool = False
+    """Whether a deleted server is kept until it is deleted once more."""
     unreachable: str = ""
     """If set, every call fails with this text."""
     create_faults: dict[str, str] = field(default_factory=dict)
@@ -125,6 +129,10 @@ class MemoryCloud:
             host_key="" if name in self.never_boots else self._new_key(),
         )
         self._refuse(server)
+        for held in self._servers.values():
+            if held.soft and self._alive(held) and held.server.address == server.address:
+                text = f"Fixed IP address {server.address} is already in use on instance {held.server.id}."
+                raise CloudError(text)
         self.created += 1
         self._servers[server.id] = _Held(server, disk_key=server.host_key)
         return server.id
@@ -147,7 +155,7 @@ class MemoryCloud:
 
     def alive(self) -> list[Server]:
         """Name every server, whoever's, without going through the port: it runs while the API is away."""
-        return [held.server for held in self._servers.values() if self._alive(held)]
+        return [held.server for held in self._servers.values() if self._alive(held) and not held.soft]
 
     def _ours(self, held: _Held) -> bool:
         return f"cluster={self.cluster}" in held.server.tags
@@ -155,7 +163,11 @@ class MemoryCloud:
     def servers(self) -> list[Server]:
         """List what exists and is our cluster's."""
         self._check()
-        found = [held for held in self._servers.values() if self._alive(held) and self._ours(held)]
+        found = [
+            held
+            for held in self._servers.values()
+            if self._alive(held) and self._ours(held) and not held.soft
+        ]
         told = map(self._told, found)
         if self.lists_keys:
             return list(told)
@@ -163,7 +175,9 @@ class MemoryCloud:
 
     def leftovers(self) -> list[Leftover]:
         """List what is our cluster's."""
-        return [Leftover(SERVER, server.id, server.name) for server in self.servers()] + self.others
+        found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
+        kept = [held.server for held in self._servers.values() if held.soft and self._alive(held)]
+        return [*found, *(Leftover(KEPT, server.id, server.name) for server in kept), *self.others]
 
     def _told(self, held: _Held) -> Server:
         done = self.clock.now() >= held.busy_until
@@ -186,7 +200,9 @@ class MemoryCloud:
         held = self._servers.get(server_id)
         if held and self._alive(held) and not self._ours(held):
             raise CloudError(f"server {server_id} is not ours")
-        if held and held.gone_at is None:
+        if held and self.soft_delete and not held.soft:
+            held.soft, held.server = True, replace(held.server, status="SOFT_DELETED")
+        elif held and held.gone_at is None:
             held.gone_at = self.clock.now() + self.delete_seconds
 
     def flavors(self) -> dict[str, Flavor]:

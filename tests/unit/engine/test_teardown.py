@@ -374,3 +374,22 @@ def test_a_slurmctld_that_stays_hears_that_its_nodes_are_off(lab: Lab) -> None:
     lab.world.clock.advance(60)
     lab.world.slurm.tick()
     assert lab.world.slurm.node("n1").has("POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN")
+
+
+def test_servers_that_the_cloud_keeps_after_their_deletion_go_for_good_before_the_network() -> None:
+    lab = Lab().idle()
+    lab.cloud.soft_delete = True
+    nodes = [lab.id(name) for name in ("n1", "n2")]
+    assert lab.run().done
+    purged = lab.events[lab.events.index("destroy mem/nodes-001") : lab.events.index("destroy base")]
+    assert {"delete n1", "delete n2"} <= set(purged), "before the network"
+    assert [lab.cloud.server(one) for one in (*nodes, lab.login)] == [None] * 3
+
+
+def test_one_that_does_not_go_ends_it_in_time_and_is_named() -> None:
+    lab = Lab().idle()
+    lab.cloud.soft_delete, lab.cloud.delete_seconds = True, 10_000
+    with pytest.raises(LeftoverError) as caught:
+        lab.run()
+    assert "the network can't go yet" in caught.value.why and "n1" in caught.value.why
+    assert "destroy base" not in lab.events and lab.base and lab.base.forgotten

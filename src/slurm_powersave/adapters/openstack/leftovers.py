@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.images import CLUSTER
-from slurm_powersave.model.leftovers import IMAGE, Leftover
+from slurm_powersave.model.leftovers import IMAGE, KEPT, Leftover
 
 _TAGGED = {
     "router": "/routers",
@@ -34,7 +35,19 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
         for port in api.listed("network", "/ports", network_id=network):
             if not str(port.get("device_owner") or "").startswith("network:"):
                 found.setdefault(port["id"], Leftover("port", str(port["id"]), str(port.get("name") or "")))
+                found |= _kept(api, cluster, port)
     return [*found.values(), *_named(api, f"slurm-powersave-{cluster}"), *_images(images, cluster)]
+
+
+def _kept(api: Api, cluster: str, port: Mapping[str, Any]) -> dict[str, Leftover]:
+    """Find the deleted server that a port belongs to, where the cloud keeps it for a while."""
+    device = str(port.get("device_id") or "")
+    if not device or not str(port.get("device_owner") or "").startswith("compute:"):
+        return {}
+    server = (api.find("compute", f"/servers/{quote(device, safe='')}") or {}).get("server") or {}
+    if server.get("status") != "SOFT_DELETED" or f"cluster={cluster}" not in (server.get("tags") or ()):
+        return {}
+    return {device: Leftover(KEPT, device, str(server.get("name") or ""))}
 
 
 def _named(api: Api, name: str) -> Iterable[Leftover]:

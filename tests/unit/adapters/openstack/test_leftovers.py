@@ -5,6 +5,7 @@ import pytest
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.images import CLUSTER
+from slurm_powersave.model.leftovers import KEPT
 from tests.unit.adapters.openstack.lab import World
 
 OURS, OTHERS = ["slurm-powersave", "cluster=demo"], ["slurm-powersave", "cluster=other"]
@@ -53,3 +54,16 @@ def test_half_a_list_proves_nothing(openstack: World) -> None:
     openstack.proxy.order(path="/routers", status=503, times=10)
     with pytest.raises(CloudError):
         OpenStackCloud("demo", openstack.settings()).leftovers()
+
+
+def test_a_deleted_server_that_the_cloud_keeps_is_found_by_its_port(openstack: World) -> None:
+    cloud = openstack.cloud
+    cloud.network["networks"].append({"id": "net", "name": "demo", "tags": OURS})
+    kept = cloud.add_server("n1", frozenset(OURS), "SOFT_DELETED")
+    foreign = cloud.add_server("x1", frozenset(OTHERS), "SOFT_DELETED")
+    alive = cloud.add_server("n2", frozenset(OURS))
+    for device in (kept, foreign, alive, "gone"):
+        port = {"id": f"p-{device}", "device_id": device, "device_owner": "compute:nova", "network_id": "net"}
+        cloud.network["ports"].append(port)
+    found = OpenStackCloud("demo", openstack.settings()).leftovers()
+    assert [left.id for left in found if left.kind == KEPT] == [kept]
