@@ -22,10 +22,10 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import backup, brake, settings
 from slurm_powersave.decide.backup import Manifest
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import deploy
+from slurm_powersave.engine import deploy, restore_servers
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
-from slurm_powersave.ports import Terraform
+from slurm_powersave.ports import Cloud, Terraform
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
         terraform = connect.terraform(there)
         end_operations(journal, f"restored from a backup of {_date(manifest.created)}")
         align(journal, terraform, cluster.clouds)
+        restore_servers.take_over(journal, terraform, _clouds(there, say), say)
         # What was made since the backup looks to this journal as if nobody wanted it. A brake that only a
         # person releases stays such a one.
         if not (why := journal.brake()) or brake.ends_by_itself(why):
@@ -143,6 +144,15 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
         there.layout.runs.mkdir(mode=0o700)
     finally:
         journal.close()
+
+
+def _clouds(cluster: Cluster, say: Callable[[str], None]) -> dict[str, Cloud]:
+    """A cloud that is described wrong is no obstacle: the cluster file can be mended afterwards."""
+    try:
+        return connect.clouds(cluster)
+    except ConfigError as error:
+        say(f"no cloud can be read: images and flavors are those of the backup ({error.line})")
+        return {}
 
 
 def end_operations(journal: SqliteJournal, text: str) -> None:
