@@ -374,7 +374,9 @@ class HttpCloud:
         found = [
             one
             for one in self.network[path[0]]
-            if tags <= set(one.get("tags", ())) and inside in (None, one.get("network_id"))
+            if tags <= set(one.get("tags", ()))
+            and inside in (None, one.get("network_id"))
+            and query.get("name", one.get("name")) == one.get("name")
         ]
         return 200, self._paged(path[0].replace("-", "_"), f"/network/v2.0/{path[0]}", found, query)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import providers
-from slurm_powersave.adapters.process import Completed, run
+from slurm_powersave.adapters import foreground, providers
+from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.terraform import outputs, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics
 from slurm_powersave.decide import plan_permits
@@ -175,7 +175,7 @@ class State:
         return (self.directory / "terraform.tfstate").exists()
 
     def _run(self, argv: list[str], what: str) -> Completed:
-        done = run(argv, timeout=_SECONDS, env=self._command.env(), cwd=self.directory)
+        done = foreground.run(argv, timeout=_SECONDS, env=self._command.env(), cwd=self.directory)
         if done.rc != 0:
             errors = "; ".join(text for _, text in diagnostics(done.out.splitlines()))
             raise TerraformError(

@@ -23,7 +23,7 @@ _LONGEST = 1000
 """Characters of a member's name; each / in it is a directory to be made."""
 _YEAR_10000 = 253_402_300_800
 _LEFT = re.compile(
-    r"/\.terraform/|^/terraform/[^/]+/providers(\.new|\.old)?/|/plan-[^/]*/|\.lock\.info$|\.tfstate\.backup$|\.new$"
+    r"/\.terraform/|^/terraform/[^/]+/providers(\.new|\.old)?/|/(plan|run)-[^/]*/|\.lock\.info$|\.tfstate\.backup$|\.new$"
 )
 """What Terraform makes anew, and what is there for a moment only."""
 

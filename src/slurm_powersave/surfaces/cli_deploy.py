@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,10 @@ from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 if TYPE_CHECKING:
+    from slurm_powersave.decide.settings import Cluster
     from slurm_powersave.engine.dismantle import Outcome
+
+_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +65,8 @@ def deploy(
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
         wish = Wish(replace_login, force)
-        done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
+        with _closing(cluster, "deploy"):
+            done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
     if json:
         render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
     if not done:
@@ -113,12 +118,24 @@ def teardown(
 
     cluster = session(ctx).cluster()
     wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images, discard_queue=discard_queue)
-    with only_result_on_stdout() if json else nullcontext():
+    with only_result_on_stdout() if json else nullcontext(), _closing(cluster, "teardown"):
         outcome = engine.teardown(cluster, talk(yes, quiet=json), wish, backup)
     if json:
         render.print_json({"torn_down": outcome.done, "dry_run": dry_run, **_value(outcome)})
     if not outcome.done and not dry_run:
         _unchanged()
+
+
+@contextmanager
+def _closing(cluster: Cluster, command: str) -> Iterator[None]:
+    """Say in a last line what there is when the person has interrupted it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from slurm_powersave.engine.interrupted import closing
+
+        render.note(closing(cluster, command))
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _value(outcome: Outcome) -> dict[str, Any]:

@@ -139,3 +139,29 @@ def test_what_is_left_is_named_and_has_its_exit_code(
     result = command("teardown", "--yes", "--json")
     assert result.exit_code == 12
     assert json.loads(result.stderr)["error"]["what"] == "still there: network demo (net-1)"
+
+
+@pytest.mark.parametrize(
+    ("name", "again"), [("deploy", "Run deploy again"), ("teardown", "Run teardown again")]
+)
+def test_ctrl_c_ends_with_a_line_on_what_there_is_and_how_to_go_on(
+    command: Command, cluster_file: Path, monkeypatch: pytest.MonkeyPatch, name: str, again: str
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine if name == "deploy" else teardown, name, interrupted)
+    result = command(name, "--yes")
+    assert result.exit_code == 130
+    assert "Interrupted. No state of Terraform holds anything." in result.stderr
+    instances = [{"index_key": "n1", "attributes": {"id": "1"}}]
+    states = {"base": [{"attributes": {"id": "0"}}], "local/nodes-001": instances}
+    for state, held in states.items():
+        directory = cluster_file.parent / "state" / "terraform" / state
+        directory.mkdir(parents=True)
+        resources = [{"mode": "managed", "type": "x", "name": "y", "instances": held}]
+        (directory / "terraform.tfstate").write_text(json.dumps({"resources": resources}))
+    result = command(name, "--yes")
+    assert (
+        "hold 1 objects of network and login node, and 1 nodes." in result.stderr and again in result.stderr
+    )

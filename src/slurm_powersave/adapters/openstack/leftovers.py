@@ -20,23 +20,36 @@ _TAGGED = {
 
 
 def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) -> list[Leftover]:
-    """List what carries our cluster's tag, or its name where Nova knows no tags.
+    """List what carries our cluster's tag or its name, and what is tied to that.
+
+    Terraform sets tags with a second call: what was made when it was killed in between has a name only, and a
+    floating IP not even that.
 
     Raises:
         CloudError: a part of it can't be read; half a list proves nothing.
     """
     found: dict[str, Leftover] = {}
+    name = f"slurm-powersave-{cluster}"
     for kind, path in _TAGGED.items():
-        for one in api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}"):
-            name = one.get("floating_ip_address") or one.get("name") or ""
-            found[one["id"]] = Leftover(kind, str(one["id"]), str(name))
+        ours = api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}")
+        if kind != "floating IP":
+            ours += [one for one in api.listed("network", path, name=name) if one.get("name") == name]
+        for one in ours:
+            found[one["id"]] = _leftover(kind, one)
     for network in [one.id for one in found.values() if one.kind == "network"]:
         # Nova makes a server's port without a tag, and may leave it.
         for port in api.listed("network", "/ports", network_id=network):
             if not str(port.get("device_owner") or "").startswith("network:"):
-                found.setdefault(port["id"], Leftover("port", str(port["id"]), str(port.get("name") or "")))
+                found.setdefault(port["id"], _leftover("port", port))
                 found |= _kept(api, cluster, port)
-    return [*found.values(), *_named(api, f"slurm-powersave-{cluster}"), *_images(images, cluster)]
+    if ports := {one.id for one in found.values() if one.kind == "port"}:
+        tied = [one for one in api.listed("network", "/floatingips") if one.get("port_id") in ports]
+        found = {str(one["id"]): _leftover("floating IP", one) for one in tied} | found
+    return [*found.values(), *_named(api, name), *_images(images, cluster)]
+
+
+def _leftover(kind: str, one: Mapping[str, Any]) -> Leftover:
+    return Leftover(kind, str(one["id"]), str(one.get("floating_ip_address") or one.get("name") or ""))
 
 
 def _kept(api: Api, cluster: str, port: Mapping[str, Any]) -> dict[str, Leftover]:

@@ -67,3 +67,26 @@ def test_a_deleted_server_that_the_cloud_keeps_is_found_by_its_port(openstack: W
         cloud.network["ports"].append(port)
     found = OpenStackCloud("demo", openstack.settings()).leftovers()
     assert [left.id for left in found if left.kind == KEPT] == [kept]
+
+
+def test_what_was_made_without_its_tag_is_found_by_its_name_or_by_what_it_is_tied_to(
+    openstack: World,
+) -> None:
+    """Terraform was killed between a creation and the call that sets the tags."""
+    cloud = openstack.cloud
+    for name in ("slurm-powersave-demo", "slurm-powersave-demo2", "demo"):
+        for kind in ("networks", "subnets", "routers", "security-groups"):
+            cloud.network[kind].append({"id": f"{kind}-{name}", "name": name, "tags": []})
+    ours = "networks-slurm-powersave-demo"
+    cloud.network["ports"].append({"id": "p-1", "name": "login", "device_owner": "", "network_id": ours})
+    cloud.network["floatingips"] += [
+        {"id": "fip-1", "floating_ip_address": "192.0.2.9", "port_id": "p-1"},
+        {"id": "fip-2", "floating_ip_address": "192.0.2.8", "port_id": "p-2"},
+    ]
+    found = OpenStackCloud("demo", openstack.settings()).leftovers()
+    kinds = ("networks", "subnets", "routers", "security-groups")
+    assert {left.id for left in found} == {
+        *(f"{kind}-slurm-powersave-demo" for kind in kinds),
+        "p-1",
+        "fip-1",
+    }
