@@ -257,6 +257,14 @@ class TellsLeftovers(Protocol):
         """List everything that carries our cluster's tag or name, asked of the cloud anew."""
 
 
+@runtime_checkable
+class RemovesLeftovers(TellsLeftovers, Protocol):
+    """A cloud adapter that can also remove what is neither a server nor an image. Raises CloudError."""
+
+    def remove(self, left: Leftover, permit: Permit) -> None:
+        """Delete it, if it is still among our cluster's leftovers."""
+
+
 class Intake(Protocol):
     """Where requests come from: the spool of this host, or the stream from the slurmctld host."""
 

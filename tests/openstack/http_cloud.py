@@ -370,15 +370,28 @@ class HttpCloud:
 
     def _network(self, method: str, path: list[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
         tags = set(query.get("tags", "").split(",")) - {""}
-        inside = query.get("network_id")
+        if len(path) > 1:
+            return self._change_network(method, path, body)
+        asked = {key: query[key] for key in ("network_id", "name", "device_id") if key in query}
         found = [
             one
             for one in self.network[path[0]]
-            if tags <= set(one.get("tags", ()))
-            and inside in (None, one.get("network_id"))
-            and query.get("name", one.get("name")) == one.get("name")
+            if tags <= set(one.get("tags", ())) and all(one.get(key) == asked[key] for key in asked)
         ]
         return 200, self._paged(path[0].replace("-", "_"), f"/network/v2.0/{path[0]}", found, query)
+
+    def _change_network(self, method: str, path: list[str], body: Any) -> tuple[int, Any]:
+        """Detach a router's interface, or delete; what something else hangs on is refused."""
+        kind, key, ports = path[0], path[1], self.network["ports"]
+        one = self._one({one["id"]: one for one in self.network[kind]}, key)
+        if method == "PUT":
+            ports.remove(next(port for port in ports if port["id"] == body["port_id"]))
+            return 200, {}
+        holders = {"routers": "device_id", "networks": "network_id"}
+        if kind in holders and any(port.get(holders[kind]) == key for port in ports):
+            raise Refusal(409, f"{key} is in use", "NeutronError")
+        self.network[kind].remove(one)
+        return 204, None
 
 
 def _plural(name: str) -> str:

@@ -80,8 +80,8 @@ def _own(ask: Ask) -> Found:
     if [one for one in made if ask.is_ours(one.tags)] and not ask.here.deployed:
         yield warning(
             f"{ask.key}: network {ask.ours}",
-            "left from an earlier deploy; deploy makes another of that name",
-            f"openstack network delete {made[0].id}",
+            "left from an earlier deploy; deploy names it, asks, and removes it first",
+            f"Or by hand: openstack network delete {made[0].id}",
         )
     network = IPv4Network(str(ask.settings.get("cidr") or _CIDR), strict=False)
     held = next((s for s in ask.facts.subnets or () if s.name == ask.ours and ask.is_ours(s.tags)), None)

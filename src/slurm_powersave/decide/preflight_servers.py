@@ -142,8 +142,8 @@ def _groups(ask: Ask) -> Found:
         elif not ask.here.deployed:
             yield warning(
                 where,
-                f"left from an earlier deploy ({group.id}); deploy makes another of that name",
-                f"openstack security group delete {group.id}",
+                f"left from an earlier deploy ({group.id}); deploy names it, asks, and removes it first",
+                f"Or by hand: openstack security group delete {group.id}",
             )
 
 

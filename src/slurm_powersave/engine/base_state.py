@@ -16,7 +16,7 @@ from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
 from slurm_powersave.decide.lost_jobs import refuse_jobs
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import strays, trust
-from slurm_powersave.engine.strays import Servers
+from slurm_powersave.engine.strays import Orphans
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, SlurmError
 from slurm_powersave.model.outside_text import NODE_NAME, address, matching
@@ -57,8 +57,9 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     if agreed is None:
         return dry_run
     planned, orphans = agreed
-    strays.delete(orphans)
-    if planned.actions or orphans:
+    strays.delete(orphans.servers)
+    strays.remove(orphans.things)
+    if planned.actions or orphans.any:
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
     # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
@@ -72,9 +73,9 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
 
 def _agree(
     cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, *, dry_run: bool
-) -> tuple[Planned, Servers] | None:
+) -> tuple[Planned, Orphans] | None:
     """Plan, refuse what would be a loss, ask; None if nothing is to be applied."""
-    orphans = strays.find(cluster, state)
+    orphans = Orphans(strays.find(cluster, state), strays.beside(cluster, state))
     talk.say("terraform plan of the network and the login node")
     planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
     agreed = False
@@ -88,9 +89,9 @@ def _agree(
         if dry_run:
             talk.say(f"Terraform would do: {planned.words}.")
             return None
-        for _, server in orphans:
-            talk.say(f"{server.name} ({server.id}) is of a deploy that was interrupted: it is deleted first")
-        if planned.actions or orphans:
+        for name in orphans.names:
+            talk.say(f"{name} is of a deploy that was interrupted: it is deleted first")
+        if planned.actions or orphans.any:
             agreed = talk.ask(_question(known, wish)) and _still_no_jobs(cluster, known, wish)
         else:
             agreed = True

@@ -6,6 +6,7 @@ the cluster has ever been in service.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
@@ -14,14 +15,40 @@ from slurm_powersave.decide import guard
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
-from slurm_powersave.model.leftovers import IMAGE, SERVER
+from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
 from slurm_powersave.model.nodes import NodeRecord, Server
-from slurm_powersave.ports import Cloud, TellsLeftovers
+from slurm_powersave.model.permit import Row
+from slurm_powersave.ports import Cloud, RemovesLeftovers, TellsLeftovers
 
 _GONE_SECONDS = 120.0
 """In which a server is gone that an interrupted deploy had left."""
 
 Servers = Sequence[tuple[Cloud, Server]]
+Things = Sequence[tuple[RemovesLeftovers, Leftover]]
+_ORDER = ("floating IP", "router", "port", "subnet", "network", "security group")
+"""Neutron's kinds of what a deploy makes, in the order in which they can be deleted.
+
+Key pairs and server groups have no tags: those are only named.
+"""
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """What an interrupted deploy has left."""
+
+    servers: Servers
+    things: Things
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something."""
+        return bool(self.servers or self.things)
+
+    @property
+    def names(self) -> list[str]:
+        """Name all of it."""
+        found = [f"{server.name} ({server.id})" for _, server in self.servers]
+        return found + [str(left) for _, left in self.things]
 
 
 def servers(cluster: Cluster) -> Servers:
@@ -60,6 +87,24 @@ def find(cluster: Cluster, state: State) -> Servers:
     if found and in_service(cluster, cluster.login.address):
         refuse_unknown(cluster, found)
     return found
+
+
+def beside(cluster: Cluster, state: State) -> Things:
+    """Find what else a killed apply has made and no state knows: network, router, addresses and the like.
+
+    Nothing where the cluster is, or may be, in service: then it is only named (`tell`).
+    """
+    known = state.ids()
+    found = [
+        (cloud, left)
+        for cloud in connect.clouds(cluster).values()
+        if isinstance(cloud, RemovesLeftovers)
+        for left in cloud.leftovers()
+        if left.kind in _ORDER and left.id not in known
+    ]
+    if not found or in_service(cluster, cluster.login.address):
+        return []
+    return sorted(found, key=lambda one: _ORDER.index(one[1].kind))
 
 
 def in_service(cluster: Cluster, address: str) -> bool:
@@ -111,6 +156,14 @@ def delete(found: Servers) -> None:
                 f"{left[0].name} ({left[0].id}) is not gone", why=f"waited {_GONE_SECONDS:.0f} s"
             )
         time.sleep(0.2)
+
+
+def remove(found: Things) -> None:
+    """Delete what `beside` has found and the person has seen, each after what hangs on it."""
+    evidence = "of an interrupted deploy, in no state, and named to the person who has confirmed"
+    for cloud, left in found:
+        (permit,) = guard.agreed([left.id], Row.ORPHAN, evidence)
+        cloud.remove(left, permit)
 
 
 def tell(cluster: Cluster, state: State, talk: Talk) -> None:

@@ -17,6 +17,7 @@ from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.world import cluster as memory_cluster
@@ -125,3 +126,41 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
     lab.create("n1", "node=n1")
     strays.tell(lab.cluster, lab.base, lab.talk)
     assert lab.said == ["network net-2 is the cluster's and in no Terraform state: delete it by hand"]
+
+
+class Removing(MemoryCloud):
+    """A cloud that removes what is not a server, too."""
+
+    def remove(self, left: Leftover, permit: Permit) -> None:
+        permit.use(Act.DELETE, left.id)
+        self.others.remove(left)
+
+
+NETWORK, ROUTER = Leftover("network", "net-1", "slurm-powersave-test"), Leftover("router", "r-1", "")
+
+
+def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.cloud = Removing(lab.clock, "test")
+    lab.know("net-2")
+    known, image = Leftover("network", "net-2"), Leftover("image", "i")
+    lab.cloud.others = [NETWORK, known, ROUTER, image, Leftover("key pair", "k")]
+    found = strays.beside(lab.cluster, lab.base)
+    assert [left for _, left in found] == [ROUTER, NETWORK], "what Terraform knows is its own"
+    assert strays.Orphans((), found).names == ["router r-1", "network slurm-powersave-test (net-1)"]
+    strays.remove(found)
+    assert lab.cloud.others == [known, image, Leftover("key pair", "k")]
+
+
+@pytest.mark.parametrize("sign", [node_of_the_cluster, server_in_the_journal, slurm_that_answers])
+def test_nothing_is_removed_beside_a_cluster_in_service(lab: Lab, sign: Callable[[Lab], None]) -> None:
+    lab.cloud = Removing(lab.clock, "test")
+    lab.cloud.others = [NETWORK]
+    sign(lab)
+    assert strays.beside(lab.cluster, lab.base) == []
+
+
+def test_a_cloud_that_can_not_remove_is_left_alone(lab: Lab) -> None:
+    lab.cloud.others = [NETWORK]
+    assert strays.beside(lab.cluster, lab.base) == []

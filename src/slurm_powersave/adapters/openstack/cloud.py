@@ -12,6 +12,7 @@ from slurm_powersave.adapters.openstack import (
     facts,
     leftovers,
     limits,
+    removal,
     server_json,
 )
 from slurm_powersave.adapters.openstack.api import Api
@@ -30,7 +31,7 @@ _GONE = "DELETED"
 
 
 class OpenStackCloud:
-    """Implements ports.Cloud, ports.FactsCloud and ports.TellsLeftovers.
+    """Implements ports.Cloud, ports.FactsCloud and ports.RemovesLeftovers.
 
     `settings` are the cluster file's `clouds.NAME.settings` (decide/openstack_settings.py). Nothing is
     imported or connected to before the first call; the session is kept, several threads may use it.
@@ -155,6 +156,14 @@ class OpenStackCloud:
         """List all that is our cluster's."""
         servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
         return [*servers, *leftovers.beside_servers(self._api, self._cluster, self._names.images())]
+
+    @read_as_told
+    def remove(self, left: Leftover, permit: Permit) -> None:
+        """Delete what an interrupted deploy left; what is not our cluster's any more is never touched."""
+        permit.use(Act.DELETE, left.id)
+        beside = leftovers.beside_servers(self._api, self._cluster, ())
+        if left.id in {one.id for one in beside if one.kind == left.kind}:
+            removal.remove(self._api, left)
 
     @read_as_told
     def facts(self, images: Collection[str] = ()) -> CloudFacts:

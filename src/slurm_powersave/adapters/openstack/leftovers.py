@@ -33,7 +33,7 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
     for kind, path in _TAGGED.items():
         ours = api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}")
         if kind != "floating IP":
-            ours += [one for one in api.listed("network", path, name=name) if one.get("name") == name]
+            ours += [one for one in api.listed("network", path, name=name) if _is_untagged(one, name)]
         for one in ours:
             found[one["id"]] = _leftover(kind, one)
     for network in [one.id for one in found.values() if one.kind == "network"]:
@@ -46,6 +46,11 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
         tied = [one for one in api.listed("network", "/floatingips") if one.get("port_id") in ports]
         found = {str(one["id"]): _leftover("floating IP", one) for one in tied} | found
     return [*found.values(), *_named(api, name), *_images(images, cluster)]
+
+
+def _is_untagged(one: Mapping[str, Any], name: str) -> bool:
+    """Other tags say that it is somebody else's, such as the control host's of terraform_ctl."""
+    return one.get("name") == name and not one.get("tags")
 
 
 def _leftover(kind: str, one: Mapping[str, Any]) -> Leftover:

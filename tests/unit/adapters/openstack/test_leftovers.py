@@ -3,9 +3,11 @@
 import pytest
 
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
-from slurm_powersave.model.errors import CloudError
+from slurm_powersave.engine import strays
+from slurm_powersave.model.errors import CloudError, RefusedError
 from slurm_powersave.model.images import CLUSTER
-from slurm_powersave.model.leftovers import KEPT
+from slurm_powersave.model.leftovers import KEPT, Leftover
+from tests.permits import permit
 from tests.unit.adapters.openstack.lab import World
 
 OURS, OTHERS = ["slurm-powersave", "cluster=demo"], ["slurm-powersave", "cluster=other"]
@@ -69,7 +71,7 @@ def test_a_deleted_server_that_the_cloud_keeps_is_found_by_its_port(openstack: W
     assert [left.id for left in found if left.kind == KEPT] == [kept]
 
 
-def test_what_was_made_without_its_tag_is_found_by_its_name_or_by_what_it_is_tied_to(
+def test_what_has_no_tag_yet_is_found_by_its_name_or_by_what_it_is_tied_to(
     openstack: World,
 ) -> None:
     """Terraform was killed between a creation and the call that sets the tags."""
@@ -77,6 +79,8 @@ def test_what_was_made_without_its_tag_is_found_by_its_name_or_by_what_it_is_tie
     for name in ("slurm-powersave-demo", "slurm-powersave-demo2", "demo"):
         for kind in ("networks", "subnets", "routers", "security-groups"):
             cloud.network[kind].append({"id": f"{kind}-{name}", "name": name, "tags": []})
+    control = {"id": "control", "name": "slurm-powersave-demo", "tags": ["slurm-powersave"]}
+    cloud.network["networks"].append(control)
     ours = "networks-slurm-powersave-demo"
     cloud.network["ports"].append({"id": "p-1", "name": "login", "device_owner": "", "network_id": ours})
     cloud.network["floatingips"] += [
@@ -90,3 +94,36 @@ def test_what_was_made_without_its_tag_is_found_by_its_name_or_by_what_it_is_tie
         "p-1",
         "fip-1",
     }
+
+
+def test_what_an_interrupted_deploy_left_is_removed_in_order_and_nothing_else(openstack: World) -> None:
+    cloud = openstack.cloud
+    for tags, name in ((OURS, "demo"), (OTHERS, "other")):
+        for kind in ("networks", "subnets", "routers", "security-groups"):
+            one = {"id": f"{kind}-{name}", "name": name, "tags": tags}
+            cloud.network[kind].append(one | {"network_id": f"networks-{name}"})
+        interface = {"device_id": f"routers-{name}", "device_owner": "network:router_interface"}
+        cloud.network["ports"] += [
+            {"id": f"if-{name}", "network_id": f"networks-{name}", **interface},
+            {"id": f"login-{name}", "network_id": f"networks-{name}", "tags": tags},
+        ]
+        floating = {"id": f"fip-{name}", "floating_ip_address": "192.0.2.9", "port_id": f"login-{name}"}
+        cloud.network["floatingips"].append(floating)
+    before = {kind: len(found) for kind, found in cloud.network.items()}
+    adapter = OpenStackCloud("demo", openstack.settings())
+    found = sorted(adapter.leftovers(), key=lambda left: strays._ORDER.index(left.kind))
+    assert len(found) == 6
+    for left in found:
+        adapter.remove(left, permit("delete", left.id))
+    assert adapter.leftovers() == []
+    assert {kind: len(found) for kind, found in cloud.network.items()} == {
+        kind: count // 2 for kind, count in before.items()
+    }
+    foreign = Leftover("network", "networks-other", "other")
+    adapter.remove(foreign, permit("delete", foreign.id))
+    assert cloud.network["networks"], "not ours: never touched"
+
+
+def test_a_removal_without_a_permit_is_refused(openstack: World) -> None:
+    with pytest.raises(RefusedError):
+        OpenStackCloud("demo", openstack.settings()).remove(Leftover("network", "n"), permit("delete", "m"))

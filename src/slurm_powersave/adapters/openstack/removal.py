@@ -1,0 +1,41 @@
+"""Removing what an interrupted deploy left beside servers, by its id."""
+
+from typing import Any
+from urllib.parse import quote
+
+from slurm_powersave.adapters.openstack.api import Api
+from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.leftovers import Leftover
+
+_PATHS = {
+    "floating IP": "/floatingips",
+    "router": "/routers",
+    "port": "/ports",
+    "subnet": "/subnets",
+    "network": "/networks",
+    "security group": "/security-groups",
+}
+
+
+def remove(api: Api, left: Leftover) -> None:
+    """Delete one thing; one that is gone already is no error.
+
+    Raises:
+        CloudError: the cloud refuses, or it is of a kind that is not removed here.
+    """
+    if left.kind not in _PATHS:
+        raise CloudError(f"{left} is not removed by itself", failure=FailureClass.CONFIG, where="OpenStack")
+    place = f"{_PATHS[left.kind]}/{quote(left.id, safe='')}"
+    if left.kind == "router":
+        for port in api.listed("network", "/ports", device_id=left.id):
+            if str(port.get("device_owner") or "").startswith("network:router_interface"):
+                _ask(api, "PUT", f"{place}/remove_router_interface", {"port_id": port["id"]})
+    _ask(api, "DELETE", place)
+
+
+def _ask(api: Api, method: str, path: str, body: Any = None) -> None:
+    try:
+        api.ask(method, "network", path, body=body)
+    except CloudError as error:
+        if error.status != 404:
+            raise
