@@ -11,7 +11,7 @@ locals {
       {
         path        = "/etc/slurm-powersave/control_host.json"
         permissions = "0644"
-        content     = jsonencode(var.settings)
+        content     = jsonencode(merge({ control_host_terraform_checksum = "sha256:${var.terraform_sha256}" }, var.settings))
       },
     ]
     runcmd = [["/usr/local/sbin/slurm-powersave-bootstrap", var.toolkit]]

@@ -95,6 +95,15 @@ variable "toolkit" {
   }
 }
 
+variable "terraform_sha256" {
+  type        = string
+  description = "SHA-256 of the archive of Terraform that is installed there, from the publisher's checksum file."
+  validation {
+    condition     = can(regex("^[0-9a-f]{64}$", var.terraform_sha256))
+    error_message = "64 hexadecimal digits, as in terraform_1.11.4_SHA256SUMS."
+  }
+}
+
 variable "application_credential" {
   type        = bool
   default     = true

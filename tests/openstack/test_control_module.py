@@ -22,6 +22,7 @@ def test_a_control_host_comes_and_goes(lab: Lab, project: Project, ssh: Ssh) -> 
         "external_network": "public",
         "cidr": lab.subnet,
         "toolkit": "git+https://git.example.org/slurm-powersave@v1",
+        "terraform_sha256": "0" * 64,
         "auth_url": project.config["auth"]["auth_url"],
         "region": project.config.get("region_name", ""),
     }

@@ -18,6 +18,7 @@ GIVEN = {
     "public_key": "ssh-ed25519 AAAA me",
     "ssh_from": ["192.0.2.0/24"],
     "toolkit": "git+https://git.example.org/slurm-powersave@v1",
+    "terraform_sha256": "0123456789abcdef" * 4,
 }
 
 
@@ -53,14 +54,17 @@ def test_cloud_init_writes_two_files_and_runs_one_of_them(tmp_path: Path) -> Non
     files = {file["path"]: file for file in content["write_files"]}
     script = files["/usr/local/sbin/slurm-powersave-bootstrap"]
     assert (script["content"], script["permissions"]) == ((MODULE / "bootstrap.sh").read_text(), "0755")
-    assert json.loads(files["/etc/slurm-powersave/control_host.json"]["content"]) == settings
+    assert json.loads(files["/etc/slurm-powersave/control_host.json"]["content"]) == {
+        "control_host_terraform_checksum": f"sha256:{GIVEN['terraform_sha256']}",
+        **settings,
+    }
     assert content["runcmd"] == [["/usr/local/sbin/slurm-powersave-bootstrap", GIVEN["toolkit"]]]
     assert len(text.encode()) < 16_384, "what Nova takes is 64 KiB, what other clouds take is less"
 
 
 def test_no_secret_can_get_into_the_user_data() -> None:
     used = set(re.findall(r"\b(?:var|local|data|openstack_\w+)\.\w+", (MODULE / "user_data.tf").read_text()))
-    assert used == {"var.toolkit", "var.settings"}
+    assert used == {"var.toolkit", "var.settings", "var.terraform_sha256"}
     main = (MODULE / "main.tf").read_text()
     assert re.findall(r"user_data\s+= (\S+)", main) == ["local.user_data"]
     secret = re.findall(r"^.*\.secret\b.*$", main + (MODULE / "outputs.tf").read_text(), re.M)
@@ -76,6 +80,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "no network at all": {"ssh_from": ["192.0.2.7"]},
     "a file's name for a public key": {"public_key": "~/.ssh/id_ed25519.pub"},
     "nothing to install": {"toolkit": " "},
+    "an address where the checksum would be looked up": {
+        "terraform_sha256": "https://example.org/SHA256SUMS"
+    },
     "a network too small": {"cidr": "10.0.0.0/28"},
     "no host name": {"name": "Control Host"},
 }
