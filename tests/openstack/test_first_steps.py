@@ -1,0 +1,114 @@
+"""The first steps of docs/how-to/openstack.md: from each place of the credentials, and interrupted."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.openstack.cluster import Stack
+from tests.openstack.harness import Lab, Project, clean_environment
+
+pytestmark = pytest.mark.slow
+MADE = ["key pairs", "networks", "subnets", "routers", "security groups", "ports", "servers", "floating IPs"]
+
+
+@pytest.fixture
+def stack(lab: Lab) -> Iterator[Stack]:
+    """A cluster file in a project of its own."""
+    with lab.project() as project:
+        assert project.left() == {}
+        made = Stack(project, "first")
+        made.lay_out()
+        try:
+            yield made
+        finally:
+            made.remove()
+
+
+def place(stack: Stack, where: str) -> tuple[Path, dict[str, str]]:
+    """Put the credentials somewhere; return the working directory and the environment."""
+    config, work = stack.project.config, stack.root / "work"
+    home = stack.root / "home"
+    for directory in (work, home / ".config/openstack"):
+        directory.mkdir(parents=True)
+    env = clean_environment() | {"HOME": str(home)}
+    files = {
+        "working directory": work / "clouds.yaml",
+        "relative": work / "own/credentials",
+        "home": home / ".config/openstack/clouds.yaml",
+    }
+    if where in files:
+        files[where].parent.mkdir(exist_ok=True)
+        files[where].write_text(yaml.safe_dump({"clouds": {"only": config}}))
+    else:
+        names = {**config["auth"], "region_name": config.get("region_name", "RegionOne")}
+        env |= {f"OS_{name.upper()}": str(value) for name, value in names.items()}
+    if where == "relative":
+        env["OS_CLIENT_CONFIG_FILE"] = "own/credentials"
+    # Nobody says which entry: there is one.
+    stack.file.write_text(stack.file.read_text().replace("      cloud: test\n", ""))
+    return work, env
+
+
+@pytest.mark.parametrize("where", ["working directory", "relative", "home", "RC file"])
+def test_check_and_terraform_log_in_from_each_place(stack: Stack, where: str) -> None:
+    work, env = place(stack, where)
+    for words in (("check",), ("deploy", "--dry-run")):
+        done = subprocess.run(
+            stack.argv(*words), cwd=work, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "to create" in done.stdout + done.stderr
+    assert stack.project.left() == {}
+
+
+def interrupt(stack: Stack, kind: str, *words: str) -> str:
+    """Run a command and interrupt it as soon as the project has something of a kind; return its last line."""
+    process = subprocess.Popen(
+        stack.argv(*words),
+        env=stack.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 240
+    while kind not in stack.project.left() and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode in (0, 130), out
+    return out.strip().splitlines()[-1]
+
+
+def ids(project: Project) -> dict[str, int]:
+    """How many there are of each kind."""
+    return {kind: len(names) for kind, names in project.left().items()}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_deploy_that_is_interrupted_goes_on_and_nothing_is_made_twice(stack: Stack, kind: str) -> None:
+    last = interrupt(stack, kind, "deploy", "--yes", "--no-check")
+    assert "Interrupted. Terraform's states hold" in last or "deployed" in last
+    stack.command("deploy", "--yes", "--no-check", timeout=600)
+    assert all(
+        count == 1
+        for name, count in ids(stack.project).items()
+        if name in ("routers", "networks", "floating IPs")
+    )
+    assert "No changes" in stack.command("terraform", "plan", timeout=120)
+    stack.command("teardown", "--yes", "--discard-queue", timeout=600)
+    assert stack.project.left() == {}
+
+
+@pytest.mark.parametrize("kind", ["networks", "floating IPs"])
+def test_teardown_after_an_interrupted_deploy_leaves_nothing(stack: Stack, kind: str) -> None:
+    interrupt(stack, kind, "deploy", "--yes", "--no-check")
+    stack.command("teardown", "--yes", "--discard-queue", "--force", timeout=600)
+    assert stack.project.left() == {}
