@@ -51,6 +51,7 @@ def init(
         bool,
         typer.Option("--upgrade", "-upgrade", help="Take the newest providers that the root modules allow."),
     ] = False,
+    json: Json = False,
 ) -> None:
     """Run `terraform init -upgrade` in every state; the engine must be stopped.
 
@@ -67,6 +68,9 @@ def init(
             todo="slurm-powersave terraform init -upgrade takes newer providers.",
         )
     chosen = provider_upgrade.upgrade(session(ctx).cluster(), render.note)
+    if json:
+        render.print_json({source: {"before": old, "after": new} for source, (old, new) in chosen.items()})
+        return
     for source, (before, after) in chosen.items():
         render.print_text(f"{source}: {after}" if before == after else f"{source}: {before} -> {after}")
 

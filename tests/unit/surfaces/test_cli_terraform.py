@@ -54,6 +54,10 @@ def test_an_upgrade_says_what_was_chosen(
     monkeypatch.setattr(provider_upgrade, "upgrade", lambda cluster, say: chosen)
     result = command("terraform", "init", option)
     assert (result.exit_code, result.stdout) == (0, "example.org/a/b: 1.0 -> 1.1\nexample.org/a/c: 2.0\n")
+    assert json.loads(command("terraform", "init", option, "--json").stdout) == {
+        "example.org/a/b": {"before": "1.0", "after": "1.1"},
+        "example.org/a/c": {"before": "2.0", "after": "2.0"},
+    }
 
 
 def test_an_init_without_an_upgrade_is_refused(command: Command) -> None:
