@@ -46,6 +46,7 @@ class HttpCloud:
     network: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     key_pairs: dict[str, str] = field(default_factory=dict)
     server_groups: list[dict[str, str]] = field(default_factory=list)
+    volumes: list[dict[str, str]] = field(default_factory=list)
     consoles: dict[str, str] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=lambda: {"instances": 10, "cores": 20, "ram": -1})
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
@@ -144,7 +145,7 @@ class HttpCloud:
         if len(rest) <= 1:
             return 200, self._version(service)
         what, *more = rest[1:]
-        name = f"_{service}_{what.replace('-', '_')}"
+        name = f"_{service}_{what}".replace("-", "_")
         handler = getattr(self, name, None) or getattr(self, f"_{service}", None)
         if handler is None:
             raise Refusal(404, f"no {path}", "itemNotFound")
@@ -172,6 +173,7 @@ class HttpCloud:
                 ("compute", "/v2.1"),
                 ("image", ""),
                 ("network", ""),
+                ("block-storage", "/v3"),
             )
         ]
         return {
@@ -188,7 +190,13 @@ class HttpCloud:
         }
 
     def _version(self, service: str) -> Any:
-        version = {"identity": "v3", "compute": "v2.1", "image": "v2", "network": "v2.0"}[service]
+        version = {
+            "identity": "v3",
+            "compute": "v2.1",
+            "image": "v2",
+            "network": "v2.0",
+            "block-storage": "v3",
+        }[service]
         told = {
             "id": "v3.14" if service == "identity" else version,
             "status": "stable" if service == "identity" else "CURRENT",
@@ -315,6 +323,11 @@ class HttpCloud:
         self, method: str, path: list[str], query: dict[str, str], body: Any
     ) -> tuple[int, Any]:
         return 200, {"server_groups": self.server_groups}
+
+    def _block_storage_volumes(
+        self, method: str, path: list[str], query: dict[str, str], body: Any
+    ) -> tuple[int, Any]:
+        return 200, self._paged("volumes", "/block-storage/v3/volumes/detail", self.volumes, query)
 
     def _compute_os_availability_zone(
         self, method: str, path: list[str], query: dict[str, str], body: Any

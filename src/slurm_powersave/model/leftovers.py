@@ -13,8 +13,8 @@ class Leftover:
     """One thing in a cloud that carries our cluster's tag, or its name where there are no tags."""
 
     kind: str
-    """server, port, network, subnet, router, security group, key pair, floating IP, server group, image, or
-    KEPT."""
+    """server, port, network, subnet, router, security group, key pair, floating IP, server group, volume,
+    image, or KEPT."""
     id: str
     name: str = ""
 

@@ -155,7 +155,9 @@ class OpenStackCloud:
     def leftovers(self) -> Sequence[Leftover]:
         """List all that is our cluster's."""
         servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
-        return [*servers, *leftovers.beside_servers(self._api, self._cluster, self._names.images())]
+        beside = leftovers.beside_servers(self._api, self._cluster, self._names.images())
+        volumes = self._settings.shared_storage.get("size")
+        return [*servers, *beside, *(leftovers.volumes(self._api, self._cluster) if volumes else ())]
 
     @read_as_told
     def remove(self, left: Leftover, permit: Permit) -> None:

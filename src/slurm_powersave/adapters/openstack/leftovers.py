@@ -48,6 +48,13 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
     return [*found.values(), *_named(api, name), *_images(images, cluster)]
 
 
+def volumes(api: Api, cluster: str) -> list[Leftover]:
+    """List the volume of the server for shared storage: Cinder has no tags."""
+    name = f"slurm-powersave-{cluster}-storage"
+    listed = api.listed("block_storage", "/volumes/detail", name=name)
+    return [Leftover("volume", str(one["id"]), name) for one in listed if one.get("name") == name]
+
+
 def _is_untagged(one: Mapping[str, Any], name: str) -> bool:
     """Other tags say that it is somebody else's, such as the control host's of terraform_ctl."""
     return one.get("name") == name and not one.get("tags")

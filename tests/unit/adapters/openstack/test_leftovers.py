@@ -127,3 +127,15 @@ def test_what_an_interrupted_deploy_left_is_removed_in_order_and_nothing_else(op
 def test_a_removal_without_a_permit_is_refused(openstack: World) -> None:
     with pytest.raises(RefusedError):
         OpenStackCloud("demo", openstack.settings()).remove(Leftover("network", "n"), permit("delete", "m"))
+
+
+def test_the_volume_of_shared_storage_is_found_by_its_name(openstack: World) -> None:
+    for number, name in enumerate(("slurm-powersave-demo-storage", "slurm-powersave-demo2-storage", "data")):
+        openstack.cloud.volumes.append({"id": f"v-{number}", "name": name})
+    shared = {"flavor": "small", "image": "default", "address": "10.0.0.6", "size": 20}
+    settings = openstack.settings(shared_storage=shared)
+    assert [(left.kind, left.id) for left in OpenStackCloud("demo", settings).leftovers()] == [
+        ("volume", "v-0")
+    ]
+    # Without such a server nobody asks for volumes: a cloud may have no service for them.
+    assert OpenStackCloud("demo", openstack.settings()).leftovers() == []
