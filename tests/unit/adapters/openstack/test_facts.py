@@ -95,7 +95,7 @@ def test_everything_is_read(openstack: World) -> None:
     assert found.clock_skew is not None and abs(found.clock_skew) < 2
 
 
-def test_a_list_of_servers_that_fails_makes_no_thief_of_our_own_node(openstack: World) -> None:
+def test_where_servers_can_not_be_listed_their_ports_are_in_use_by_nobody_known(openstack: World) -> None:
     """The port of a server whose name nobody knows may be our node's; one of DHCP is not."""
     openstack.cloud.network |= network(openstack.cloud.add_server("n1", OURS))
     openstack.proxy.order(path="/servers/detail", status=503)

@@ -125,7 +125,7 @@ def test_the_credential_of_another_user_and_a_flavor_that_was_made_anew(
     assert "server group sg" in found[1][1] and "n1 can't be reimaged" in found[2][1]
 
 
-def test_a_list_of_servers_that_fails_accuses_nobody(cluster: Cluster, openstack: World) -> None:
+def test_a_list_of_servers_that_fails_is_the_only_finding(cluster: Cluster, openstack: World) -> None:
     deploy(cluster, openstack)
     fixed = [{"subnet_id": "sub", "ip_address": "10.0.1.1"}]
     port = {"id": "p", "device_id": "s-1", "device_owner": "compute:nova", "fixed_ips": fixed}
