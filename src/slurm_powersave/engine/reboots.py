@@ -32,6 +32,8 @@ _BUSY_SHARD = 60.0
 """Seconds that a change waits for another run in its shard before it acts by server id."""
 _AGAIN = 5.0
 """Seconds after which a command that was refused is given again."""
+_START_AGAIN = 25.0
+"""Seconds more for the start of a server that is off: each try is recorded as an act."""
 _LONGEST_COMMENT = 200
 _REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
 
@@ -178,8 +180,9 @@ class Reboots:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
         elif server.status == "SHUTOFF" and (permit := self._permit(op, Act.REBOOT)):
             log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
-            self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
+            started = self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
             self._later(op, "")
+            self._tried[op.id] += 0.0 if started else _START_AGAIN
         return False
 
     def _reboot(self, op: Operation) -> None:

@@ -406,3 +406,5 @@ def test_a_server_that_does_not_start_is_not_changed() -> None:
     world.run(100)
     op = world.journal.operation(asked.id)
     assert op and op.outcome == phases.FAILED and "was off and has not started" in op.text
+    tries = [act for act in world.journal.acts(op.id) if act.act == "reboot"]
+    assert len(tries) == 2, "each try is recorded, so they are few"
