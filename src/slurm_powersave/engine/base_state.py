@@ -33,6 +33,10 @@ class Wish:
     """The login node's name, typed out: it alone may be replaced."""
     force: bool = False
     """Also where Slurm can't be asked whether that costs jobs."""
+    replace_foreign: bool = False
+    """Slurm's files on the login node that are not ours may be replaced."""
+    replace_edits: bool = False
+    """What somebody has edited in ours there, too."""
 
 
 NO_WISH = Wish()

@@ -11,7 +11,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.settings import load
-from slurm_powersave.engine import applied, deploy, resizing
+from slurm_powersave.engine import accepting, applied, deploy, resizing
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.nodes import Drain, NodeRecord
 from slurm_powersave.testing.cloud import MemoryClock
@@ -30,7 +30,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     made.set_flags("demo-1", "IDLE", "CLOUD")
     made.protected = frozenset({"demo-1"})
 
-    def play(site: object, name: str) -> int:
+    def play(site: object, name: str, extra: object) -> int:
         now = load(cluster_file)
         assert name == "resize.yml"
         made.configure(now.nodes(), now.persistent())
@@ -40,7 +40,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(connect, "slurm", lambda cluster: made)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {})
-    monkeypatch.setattr(resizing, "run_playbook", play)
+    monkeypatch.setattr(accepting, "run_playbook", play)
     (cluster_file.parent / "state/keys").mkdir()
     (cluster_file.parent / "state/keys/id_ed25519").touch()
     (cluster_file.parent / "state/keys/munge.key").touch()
@@ -135,7 +135,7 @@ def test_a_play_that_failed_is_run_again(
     edit(cluster_file, 'Default: "YES"', 'Default: "YES", MaxTime: "60"')
     engine.tell_file(digest(cluster_file))
     with monkeypatch.context() as broken:
-        broken.setattr(resizing, "run_playbook", lambda site, name: 2)
+        broken.setattr(accepting, "run_playbook", lambda site, name, extra: 2)
         assert command("resize", "--yes").exit_code == 6
     assert "1. enlarge slurm.conf: slurmctld reconfigures" in command("resize", "--yes").stdout
     assert "Nothing to do" in command("resize").stdout
