@@ -15,18 +15,15 @@ OURS = "/etc/slurm/slurm-powersave.d"
 
 @pytest.fixture
 def job(lab: Lab) -> Iterator[str]:
-    """A job that runs on play-1 all the time; the cluster is as it was afterwards."""
+    """A job that runs on play-1 all the time, in a cluster as it was first."""
     lab.describe()
-    lab.play("deploy.yml")
+    lab.play("deploy.yml", "--extra-vars", "slurmctld_replace_edits=true")
     up(lab)
     job = lab.on(LOGIN, "sbatch --parsable -w play-1 --chdir=/ --output=/dev/null --wrap 'sleep 900'")
     lab.wait("it runs", lambda: runs(lab, job))
     yield job
     assert runs(lab, job), "whatever was tried, the job went on"
     lab.on(LOGIN, f"scancel {job}")
-    lab.describe()
-    lab.play("deploy.yml", "--extra-vars", "slurmctld_replace_edits=true")
-    up(lab)
 
 
 def up(lab: Lab) -> None:

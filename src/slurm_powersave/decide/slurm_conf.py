@@ -36,9 +36,14 @@ def slurm_conf(
         "",
         *node_lines(cluster, facts, addresses, leaving),
         *partition_lines(cluster, facts, leaving),
-        *(f"{key}={value}" for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
+        *(_line(key, value) for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
     ]
     return HEADER + "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: str) -> str:
+    # `Include=FILE` is an unknown key to Slurm.
+    return f"{key} {value}" if key.lower() == "include" else f"{key}={value}"
 
 
 def gres_conf(cluster: Cluster) -> str:

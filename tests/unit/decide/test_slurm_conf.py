@@ -272,3 +272,8 @@ def test_gres_conf_and_cgroup_conf(make: Make) -> None:
     assert cgroup_conf(make({"cgroup_conf": "CgroupPlugin=disabled\n"})).splitlines()[1:] == [
         "CgroupPlugin=disabled"
     ]
+
+
+def test_an_include_is_written_as_slurm_reads_it(make: Make) -> None:
+    lines = conf(make({"slurm_conf_extra": {"Include": ["a.conf", "b.conf"]}}))
+    assert lines[-2:] == ["Include a.conf", "Include b.conf"]
