@@ -7,6 +7,7 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
@@ -16,7 +17,7 @@ from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import accepting, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
@@ -187,8 +188,13 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
         records = journal.node_records()
     finally:
         journal.close()
+    leaving = replace(leaving, memory=_memory(cluster))
     facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
     return inventory(cluster, facts, given_addresses(cluster, records), leaving)
+
+
+def _memory(cluster: Cluster) -> Mapping[str, int]:
+    return applied.load(cluster).memory if cluster.layout.applied.exists() else {}
 
 
 def _write_secret(path: Path, content: bytes) -> None:

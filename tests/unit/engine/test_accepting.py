@@ -94,3 +94,10 @@ def test_before_the_first_deploy_there_is_no_inventory(lab: Lab) -> None:
     with pytest.raises(PlaybookError):
         lab.run()
     assert not list(lab.place.rglob("*.yml"))
+
+
+def test_what_jobs_get_of_memory_is_remembered(lab: Lab) -> None:
+    lab.run()
+    last = applied.load(lab.cluster).memory
+    assert last and last == {name: 500 for name in last}
+    assert applied.Applied().memory == {}, "a record of an older version has none"
