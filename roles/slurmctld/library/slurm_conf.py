@@ -138,7 +138,12 @@ class Work:
     def run(self, argv, env):
         """Run a command of this host; return (rc, output)."""
         found = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard", **env}
-        rc, out, err = self.module.run_command(argv, environ_update=found, errors="replace")
+        try:
+            rc, out, err = self.module.run_command(
+                argv, environ_update=found, errors="replace", handle_exceptions=False
+            )
+        except OSError as error:
+            return 127, f"{argv[0]}: {error.strerror}"
         return rc, out + err
 
     def fail(self, text, refused=()):

@@ -28,6 +28,8 @@ class LiveFiles:
     live: Mapping[str, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
     """As they were when slurmctld took them from us."""
+    unreadable: str = ""
+    """What Slurm's programs say that can't read slurm.conf; empty if they can, or there is none."""
 
     def foreign(self, cluster: Cluster) -> list[str]:
         """Name the files that would be replaced and did not come from us."""
@@ -56,6 +58,12 @@ def findings(cluster: Cluster, files: LiveFiles) -> Found:
             "it is there and did not come from here",
             "Put what you need of it into the cluster file. `slurm-powersave deploy --replace-foreign` keeps "
             "a copy of it and goes on.",
+        )
+    if files.unreadable:
+        yield error(
+            f"{cluster.login.name}: {SLURM_FILES}/slurm.conf",
+            f"Slurm can't read it, no user's command works: {files.unreadable}",
+            "`slurm-powersave deploy` puts a good one in its place, and keeps a copy.",
         )
     if files.edited():
         yield warning(

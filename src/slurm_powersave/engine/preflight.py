@@ -73,8 +73,10 @@ def offline(cluster: Cluster) -> Report:
     return Report((), found, {})
 
 
-def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], Inventory]) -> None:
+def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
     """Say what was edited in Slurm's files on the login node; replace no file there that is not ours.
+
+    Returns what is there.
 
     Raises:
         RefusedError: there are such files, and nobody said that they may be replaced.
@@ -86,6 +88,7 @@ def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], 
         ours = make().variables["slurm_powersave"]
         wanted = {name: ours[name.replace(".", "_")] for name in live_files.NAMES}
         live_files.refuse_foreign(cluster, found, wanted)
+    return found
 
 
 def _live_files(cluster: Cluster) -> LiveFiles:

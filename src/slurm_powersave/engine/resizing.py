@@ -10,6 +10,7 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import slurm_look, slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
@@ -58,6 +59,7 @@ class Resizing:
         self._journal = SqliteJournal(cluster.layout.journal)
         self._slurm = connect.slurm(cluster)
         self._resize: Resize | None = None
+        self._live = LiveFiles()
 
     def close(self) -> None:
         """Close the journal."""
@@ -72,7 +74,7 @@ class Resizing:
         """
         slurm_running.refuse(self._cluster, running(self._slurm))
         slurm_look.refuse(self._cluster)
-        preflight.refuse_foreign(
+        self._live = preflight.refuse_foreign(
             self._cluster, self._talk, self._wish, lambda: deploy.make_inventory(self._cluster, Leaving())
         )
         if dry_run:
@@ -132,7 +134,7 @@ class Resizing:
         surplus = (*found.leaving, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
         same = applied.of(made.variables).same(applied.load(self._cluster))
-        return replace(found, rewrite=not same)
+        return replace(found, rewrite=not same or bool(self._live.unreadable))
 
     @property
     def _records(self) -> Mapping[str, NodeRecord]:

@@ -10,8 +10,10 @@ import pytest
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.settings import load
-from slurm_powersave.engine import accepting, applied, deploy, resizing
+from slurm_powersave.decide.slurm_conf import HEADER
+from slurm_powersave.engine import accepting, applied, deploy, preflight, resizing
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.nodes import Drain, NodeRecord
 from slurm_powersave.testing.cloud import MemoryClock
@@ -107,6 +109,29 @@ def test_an_engine_that_has_another_file_is_waited_for_and_named(
     assert result.exit_code == 1
     assert "has not taken this cluster file" in result.stderr
     assert slurm.protected == {"demo-1"}
+
+
+def test_a_slurm_conf_that_slurm_cant_read_is_written_anew(
+    command: Command, slurm: MemorySlurm, monkeypatch: Any
+) -> None:
+    files = LiveFiles({"slurm.conf": HEADER}, unreadable="MaxArraySise")
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    assert "1. enlarge slurm.conf" in command("resize", "--dry-run").stdout
+
+
+def test_a_slurm_conf_of_somebody_else_is_not_replaced(
+    command: Command, slurm: MemorySlurm, monkeypatch: Any
+) -> None:
+    files = LiveFiles({"slurm.conf": "# do not touch\nNodeName=site\n"})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("resize", "--dry-run")
+    assert result.exit_code == 7 and "-# do not touch" in result.stderr
+
+
+def test_what_was_edited_by_hand_is_shown(command: Command, slurm: MemorySlurm, monkeypatch: Any) -> None:
+    files = LiveFiles({"slurm.conf": f"{HEADER}Epilog=/x\n"}, {"slurm.conf": HEADER})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    assert "+Epilog=/x" in command("resize", "--dry-run").stdout
 
 
 def test_it_grows(command: Command, slurm: MemorySlurm, cluster_file: Path, engine: EngineLock) -> None:
