@@ -198,7 +198,7 @@ class Work:
             self.fail(
                 f"Nothing was changed: {', '.join(names)} in {self.files.place} of this host did not "
                 "come from here. This would change:\n"
-                + self.files.diff(names, self.wanted)
+                + self.files.diff(names, self.files.live(), self.wanted)
                 + "\nPut what you need of it "
                 "into the cluster file, then run `slurm-powersave deploy --replace-foreign` "
                 "(slurmctld_replace_foreign=true by hand): it keeps a copy."
@@ -213,7 +213,7 @@ class Work:
         if not self.answer["broken"]:
             found = [trial.slurmctld(place, None), *(trial.slurmd(place) or {}).values()]
             self.answer["broken"] = any(said.rc == 1 for said in found)
-        shown = self.files.diff(names, self.wanted)
+        shown = self.files.edits(names)
         if self.answer["broken"] or self.module.params["replace_edits"]:
             why = "Slurm does not run with it" if self.answer["broken"] else "as asked for"
             self.module.warn(

@@ -153,15 +153,19 @@ class Files:
         os.rename(self.candidate, self.good)
         shutil.rmtree(before, ignore_errors=True)
 
-    def diff(self, names, wanted):
-        """Show what would change in these files, as a unified diff of a bounded length."""
-        live, lines = self.live(), []
+    def edits(self, names):
+        """Show what was changed in our files since we wrote them."""
+        written = read_set(os.path.join(self.own, "written"))
+        return self.diff(names, written, self.live(), ("as it was written", "on this host"))
+
+    def diff(self, names, before, after, words=("on this host", "from the cluster file")):
+        """Show how these files differ, as a unified diff of a bounded length."""
+        lines = []
         for name in names:
             lines += difflib.unified_diff(
-                live[name].splitlines(),
-                wanted[name].splitlines(),
-                os.path.join(self.place, name) + " (on this host)",
-                name + " (from the cluster file)",
+                before[name].splitlines(),
+                after[name].splitlines(),
+                *(f"{os.path.join(self.place, name)} ({word})" for word in words),
                 lineterm="",
                 n=1,
             )

@@ -53,7 +53,7 @@ def test_a_file_without_our_first_line_is_somebody_elses(place: Path) -> None:
     (place / "gres.conf").write_text("Name=gpu\n")
     assert made.foreign(texts(OURS + "A=2\n")) == ["slurm.conf"], "gres.conf is not to be replaced"
     assert made.foreign(texts("# do not touch\nA=1\n")) == [], "it is as it would be"
-    assert "-# do not touch\n" in made.diff(["slurm.conf"], texts(OURS))
+    assert "-# do not touch\n" in made.diff(["slurm.conf"], made.live(), texts(OURS))
 
 
 def test_what_was_edited_by_hand_is_told_from_what_we_wrote(place: Path) -> None:
@@ -61,6 +61,7 @@ def test_what_was_edited_by_hand_is_told_from_what_we_wrote(place: Path) -> None
     assert made.edited(texts(OURS + "A=2\n")) == []
     (place / "slurm.conf").write_text(OURS + "A=1\nB=1\n")
     assert made.edited(texts(OURS + "A=1\n")) == ["slurm.conf"]
+    assert "+B=1" in made.edits(["slurm.conf"]).splitlines()
     assert not made.moved_on("slurm.conf", texts(OURS + "A=1\n"))
     assert made.moved_on("slurm.conf", texts(OURS + "A=2\n"))
 
