@@ -149,6 +149,18 @@ def test_an_edit_by_hand_is_shown_and_stays_until_somebody_chooses(lab: Lab, job
 
 
 @pytest.mark.slow
+def test_devices_that_only_nodes_have_are_no_obstacle(lab: Lab, job: str) -> None:
+    node = "gpu-1 NodeAddr=127.0.0.9 CPUs=1 Gres=gpu:2 State=DOWN"
+    extra = {"GresTypes": "gpu", "NodeName": node}
+    lab.describe(gres_conf="NodeName=gpu-1 Name=gpu File=/dev/no-such[0-1]", slurm_conf_extra=extra)
+    assert "not tried" not in lab.play("deploy.yml")
+    lab.on(LOGIN, "test ! -e /dev/no-such0")
+    lab.describe(gres_conf="NodeName=gpu-1 Name=gpu Flie=/dev/no-such[0-1]", slurm_conf_extra=extra)
+    output = said(lab.play("deploy.yml", rc=2))
+    assert "slurmd on gpu-1:" in output and "Flie" in output and runs(lab, job)
+
+
+@pytest.mark.slow
 def test_jobs_that_would_be_lost_are_named(lab: Lab, job: str) -> None:
     """The partition goes, and what refuses it without asking slurmctld for jobs is passed by."""
     before = files(lab)
@@ -163,7 +175,7 @@ def test_jobs_that_would_be_lost_are_named(lab: Lab, job: str) -> None:
 
 @pytest.mark.slow
 def test_a_slurmctld_that_is_tried_calls_no_hook(lab: Lab, job: str) -> None:
-    """In the candidate a partition is up that is down: its job begins there, 30 s later, and its node is resumed."""
+    """In the candidate a partition is up that is down: 30 s later its job begins, its node is resumed."""
     down = {"name": "later", "pools": ["compute"], "options": {"State": "DOWN"}}
     main = {"name": "main", "pools": ["compute"], "options": {"Default": "YES"}}
     lab.describe(nodes=3, partitions=[main, down])
