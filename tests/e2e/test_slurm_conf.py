@@ -116,7 +116,10 @@ def test_a_slurmctld_that_does_not_come_up_gets_its_old_files_back(lab: Lab, job
     finally:
         lab.on(LOGIN, "mv /usr/bin/unshare.away /usr/bin/unshare")
     assert "not tried: slurmctld: no namespace of its own" in output
-    assert "slurmctld did not take the new files; the old ones are back" in output and "nobody" in output
+    assert (
+        "slurmctld did not take the new files; the old ones are back" in output
+        and "partition wrong" in output
+    )
     assert lab.on(LOGIN, f"md5sum {CONF}") == before and runs(lab, job)
     assert {*lab.states().values()} <= {"idle", "mixed"}, "and no node is drained"
 

@@ -135,7 +135,15 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slurm_host_files import hosts_text, listens, mounted, read, slurmd_port, write
+from ansible.module_utils.slurm_host_files import (
+    hosts_text,
+    last_words,
+    listens,
+    mounted,
+    read,
+    slurmd_port,
+    write,
+)
 from ansible.module_utils.slurm_host_storage import SYSTEMD, requires, where
 from ansible.module_utils.slurm_host_units import Problem, Units
 
@@ -302,7 +310,8 @@ class Host(Units):
         except Problem as problem:
             if not self.before or self.check:
                 raise
-            raise Problem(f"{problem}; {self.put_back()}") from problem
+            words = last_words((read("/etc/slurm/slurm.conf") or b"").decode("utf-8", "replace"))
+            raise Problem("; ".join(filter(None, [str(problem), words, self.put_back()]))) from problem
 
     def put_back(self):
         """Give a slurmd that ran before its old files again; say what became of it."""
