@@ -121,7 +121,7 @@ def test_a_slurmctld_that_does_not_come_up_gets_its_old_files_back(lab: Lab, job
         and "partition wrong" in output
     )
     assert lab.on(LOGIN, f"md5sum {CONF}") == before and runs(lab, job)
-    assert {*lab.states().values()} <= {"idle", "mixed"}, "and no node is drained"
+    up(lab)  # and no node is drained
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_devices_that_only_nodes_have_are_no_obstacle(lab: Lab, job: str) -> Non
     lab.on(LOGIN, "test ! -e /dev/no-such0")
     lab.describe(gres_conf="NodeName=gpu-1 Name=gpu Flie=/dev/no-such[0-1]", slurm_conf_extra=extra)
     output = said(lab.play("deploy.yml", rc=2))
-    assert "slurmd on gpu-1:" in output and "Flie" in output and runs(lab, job)
+    assert "Nothing was changed" in output and "Flie" in output and runs(lab, job)
 
 
 @pytest.mark.slow
