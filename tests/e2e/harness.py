@@ -80,6 +80,9 @@ slurm_conf_extra:
 class Live:
     """The cluster below one directory, its engine, and what a test does to them."""
 
+    python = sys.executable
+    """What our command and the engine are run with."""
+
     def __init__(
         self,
         root: Path,
@@ -166,7 +169,7 @@ class Live:
 
     def argv(self, *words: str) -> list[str]:
         """Return the argv of our command for this cluster."""
-        return [sys.executable, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
+        return [self.python, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
 
     def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
         """Run our command and return its output; AssertionError if it leaves with another code."""
