@@ -184,11 +184,11 @@ class Live:
         assert done.returncode == rc, (words, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         return done.stdout + done.stderr
 
-    def start_engine(self) -> None:
-        """Start the engine and wait until it holds the lock."""
+    def start_engine(self, *before: str) -> None:
+        """Start the engine, by another program if one is named, and wait until it holds the lock."""
         with (self.root / "engine.log").open("ab") as log:
             self._engine = subprocess.Popen(
-                self.argv("engine", "run"),
+                [*before, *self.argv("engine", "run")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
