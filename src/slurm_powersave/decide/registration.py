@@ -68,8 +68,10 @@ def _refused(node: SlurmNode) -> str:
         return node.reason
     if not node.has("INVALID_REG"):
         return ""
-    told = f"INVALID_REG; slurmctld's log says why, the node's reason is of before: {node.reason}"
-    return node.reason if _REFUSALS.search(node.reason) else told
+    if _REFUSALS.search(node.reason):
+        return node.reason
+    earlier = f"; the node's reason is an earlier one: {node.reason}" if node.reason else ""
+    return f"INVALID_REG; slurmctld's log says why{earlier}"
 
 
 def _wished(node: SlurmNode) -> str:

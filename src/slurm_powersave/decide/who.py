@@ -43,13 +43,16 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     """Tell who has set a node's DRAIN, DOWN or FAIL.
 
     One without a reason is an administrator's: a late registration of a node that is powered down loses the
-    reason and keeps the DRAIN (22.05.8).
+    reason and keeps the DRAIN (22.05.8). But where Slurm refuses a registration (INVALID_REG) it is Slurm's:
+    24.11.5 gives no reason of its own if an earlier one was cleared with a blank (measured), and it takes no
+    DRAIN from a person without a reason.
     """
     if not node.has(*STATES) or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED", "POWER_DOWN"):
         return Who.NOBODY
     if policy.is_ours(node.reason):
         return Who.OURS
     own = node.reason_by == slurm_user and _OWN.search(node.reason)
+    own = own or (node.has("INVALID_REG") and not node.reason)
     return Who.SLURM if own or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 

@@ -161,7 +161,7 @@ class Reconciler:
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
                 found.append(Aside(name, state, node.reason or NO_REASON, snapshot.taken))
             elif old and not state:
-                gone.append(name)
+                gone.append(name)  # where only the reason is lost, what was seen before counts
         if found or gone:
             self._world.journal.save_asides(found, gone)
 

@@ -51,7 +51,7 @@ class MemorySlurm:
     answers: Callable[[str], bool] = lambda name: True
     """Whether a node's slurmd runs."""
     refusals: dict[str, str] = field(default_factory=dict)
-    """Node -> why its registrations are refused: its slurmd reports less than slurm.conf says."""
+    """Node -> why its registrations are refused; a blank: 24.11.5 over a reason that was cleared with one."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
     version: str = "22.05.8"
@@ -141,7 +141,7 @@ class MemorySlurm:
         self._requeue(name)
         if not self._nodes[name].has("DRAIN", "DOWN", "FAIL"):
             self._set(name, add={"DRAIN"})
-            self._say(name, why, SLURM)
+            self._say(name, why.strip(), SLURM)
         self._set(name, add={"INVALID_REG"})
 
     def scontrol_reboot(self, *nodes: str, asap: bool = False, nextstate: str = "", reason: str = "") -> None:
