@@ -52,8 +52,8 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     if policy.is_ours(node.reason):
         return Who.OURS
     own = node.reason_by == slurm_user and _OWN.search(node.reason)
-    own = own or (node.has("INVALID_REG") and not node.reason)
-    return Who.SLURM if own or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
+    unsaid = node.has("INVALID_REG") and not node.reason
+    return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 
 def set_aside(node: SlurmNode) -> str:
