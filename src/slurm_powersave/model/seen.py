@@ -1,4 +1,4 @@
-"""In which order a node was seen in its states and called for. Numbers, because clocks jump."""
+"""The order of what was seen of a node and of the calls for it, as numbers, because clocks jump."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 class Seen:
     """The number of the last reading or call of each kind; 0: none.
 
-    Only their order means anything. So a number is raised only where it is not the highest already: a node
-    that stays as it is costs the journal nothing.
+    Only their order has a meaning. So the numbers of a node whose state does not change need not be raised,
+    and nothing is written to the journal.
     """
 
     registered: int = 0

@@ -89,6 +89,6 @@ def reimage(
     if pool or at_most is not None or dry_run or yes or stop_after != 1:
         raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes go with --outdated")
     if not nodes:
-        raise typer.BadParameter("which nodes? NODES or --outdated")
+        raise typer.BadParameter("give NODES or --outdated")
     kind = Kind.REPLACE if replace else Kind.REIMAGE
     ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, asked(kind, image))
