@@ -27,7 +27,8 @@ class Seen:
     """We told Slurm POWER_DOWN_FORCE after a failure."""
 
     def raised(self, number: int, *kinds: str) -> "Seen":
-        """Raise these kinds to a number, those that are not the highest already."""
+        """Raise these kinds to a number, unless all of them are the highest already."""
         highest = max(vars(self).values())
-        low = [kind for kind in kinds if getattr(self, kind) < highest or not highest]
-        return replace(self, **dict.fromkeys(low, number)) if low else self
+        if highest and all(getattr(self, kind) == highest for kind in kinds):
+            return self
+        return replace(self, **dict.fromkeys(kinds, number))
