@@ -91,13 +91,18 @@ _STATES = (Act.FORCE, Act.DRAIN, Act.DOWN)
 """States that can end jobs when Slurm is told to set them."""
 
 
+def needs_permit(state: str) -> bool:
+    """Tell whether Slurm may be told to set a state only with a permit for each node."""
+    return state in _STATES
+
+
 def use_for_state(permits: Iterable[Permit], state: str, nodes: Iterable[str]) -> None:
     """Use up the permits that setting a state in Slurm needs; most states need none.
 
     Raises:
         RefusedError: a node has no valid permit.
     """
-    if state in _STATES:
+    if needs_permit(state):
         use_all(permits, Act(state), nodes)
 
 
