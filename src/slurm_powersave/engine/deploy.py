@@ -59,10 +59,10 @@ def deploy(
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
     if wish.force and not wish.replace_login:
-        raise ConfigError("--force goes with --replace-login only", todo="Run deploy without it.")
+        raise ConfigError("--force can only be used with --replace-login", todo="Run deploy without it.")
     if wish.replace_login and cluster.login.connection != "ssh":
         raise ConfigError(
-            "--replace-login: slurmctld is on this machine, which no deploy can replace",
+            "--replace-login: slurmctld runs on this machine, which deploy can't replace",
             where=f"{cluster.file}: login.connection",
         )
 

@@ -29,7 +29,7 @@ from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.ports import Clock, Slurm, TellsLeftovers
 
 GONE_SECONDS = 120.0
-"""In which a server that was deleted by its id has to be gone."""
+"""Seconds within which a server that is deleted by its id must be gone."""
 _AGAIN = 15.0
 """Seconds after which its deletion is asked for once more."""
 _POLL = 0.5
@@ -41,13 +41,13 @@ class Wish:
 
     dry_run: bool = False
     force: bool = False
-    """Even if jobs are running, or nobody can tell."""
+    """Also if jobs are running, or if Slurm can't be asked."""
     wait: float | None = None
     """Drain the nodes and wait so many seconds for their jobs; None: refuse while there are any."""
     images: bool = False
     """Delete the images that were made here, too."""
     discard_queue: bool = False
-    """Queued jobs may be lost, also those that no question has named."""
+    """Queued jobs may be lost, with or without a question that counts them."""
 
 
 @dataclass
@@ -85,10 +85,10 @@ class Teardown:
     problems: list[str] = field(default_factory=list)
 
     def run(self, wish: Wish) -> Outcome:
-        """Tear down; `done` is False if the person said no, or only wanted to see.
+        """Tear down; `done` is False if the person said no, or with a dry run.
 
         Raises:
-            RefusedError: jobs are running, or queued and nobody is asked.
+            RefusedError: jobs are running; or jobs are queued, and --yes is given without --discard-queue.
             UnfinishedError: they have not ended in the time that was given.
             LeftoverError: something of ours is still there at the end.
             CloudError: the cloud can't be read, so nothing was done.

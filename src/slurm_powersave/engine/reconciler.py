@@ -1,4 +1,4 @@
-"""Every half minute: are Slurm, the clouds and the journal of one mind?"""
+"""Compares Slurm, the clouds and the journal every 30 s; confirmed differences become requests."""
 
 import logging
 import uuid

@@ -30,6 +30,15 @@ def powered_down(world: MemoryWorld, *nodes: str) -> None:
         world.slurm._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
 
 
+def called_off() -> MemoryWorld:
+    """A world in which n1 runs, and Slurm shows it as off without having called for it."""
+    world = MemoryWorld.of(1)
+    up(world, "n1")
+    world.slurm.jobs.clear()
+    powered_down(world, "n1")
+    return world
+
+
 # A journal that is lost
 
 
@@ -99,20 +108,14 @@ def test_a_slurm_that_shows_every_node_as_off_gets_no_server_deleted() -> None:
 
 
 def test_what_does_not_say_whether_a_job_runs_there_is_left() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     coarsely(world, 3600, step=5)
     assert set(servers(world)) == {"n1"}
 
 
 def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")
     coarsely(world, 1000, step=2)
@@ -121,10 +124,7 @@ def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
 
 
 def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 800, step=2)
     world.slurm.unreachable = "Unable to contact slurm controller"
     coarsely(world, 300, step=2)
@@ -137,10 +137,7 @@ def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> No
 
 
 def test_the_quarter_of_an_hour_is_not_told_by_the_wall_clock() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 60, step=2)
     world.clock.jump(86400)
     coarsely(world, 120, step=2)

@@ -1,4 +1,4 @@
-"""The numbers of what was seen of a node: their order is right, and a node that stays as it is costs nothing."""
+"""The numbers of what was seen of a node: their order, and what a node that does not change costs."""
 
 import pytest
 
