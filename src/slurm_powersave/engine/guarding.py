@@ -117,7 +117,9 @@ class Guarding:
 
     def forget(self, node: str, server_id: str, cloud: str) -> Answer:
         """Say whether an entry may leave a state: by a listing that is newer than the question."""
-        view = self._world.cloud_views[cloud]
+        view = self._world.cloud_views.get(cloud)
+        if view is None:
+            return Refusal(f"cloud {cloud} has no adapter that could say whether server {server_id} is gone")
         listed = view.servers(self._world.now() - _STEPS)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 

@@ -1,12 +1,16 @@
 """Nothing is destroyed by inference: lost journals, a Slurm that lies, servers that nobody wants."""
 
+from pathlib import Path
+
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import brake
+from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
 
 
@@ -90,6 +94,20 @@ def test_a_cloud_that_can_not_be_read_keeps_every_entry_in_its_state() -> None:
     world.cloud.unreachable = "503 Service Unavailable"
     coarsely(world, 120)
     assert {name for state in world.terraform.states.values() for name in state} == {"n1", "n2"}
+
+
+def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    made = servers(world)
+    lose_the_journal(world)
+    outside = (world.slurm, world.terraform, world.playbooks)
+    world.engine = Engine(World(world.cluster, world.journal, *outside, {}, world.clock))
+    coarsely(world, 60)
+    assert servers(world) == made and not world.journal.dirty_shards()
+    assert [record.server_id for record in world.journal.node_records().values() if record.shard] == made[
+        "n1"
+    ]
 
 
 # A Slurm that has lost its state
@@ -199,6 +217,20 @@ def test_a_new_journal_is_not_believed_while_they_differ() -> None:
     coarsely(world, 3600, step=5)
     assert world.journal.brake() == brake.NEW
     assert set(servers(world)) == {"n1", "n2"}
+
+
+def test_a_cloud_that_can_not_be_read_has_not_agreed() -> None:
+    clouds = {name: {"adapter": "none", "nodes_module": Path("/nonexistent")} for name in ("mem", "other")}
+    login = cluster().login.model_dump(mode="json")
+    pool = cluster(2).node_pools[0].model_dump(mode="json")
+    world = MemoryWorld.of(
+        2, clouds=clouds, login=login | {"cloud": "mem"}, node_pools=[pool | {"cloud": "mem"}]
+    )
+    up(world, "n1", "n2")
+    lose_the_journal(world)
+    world.cloud.unreachable = "503 Service Unavailable"
+    coarsely(world, 3600, step=5)
+    assert world.journal.brake() == brake.NEW
 
 
 # Evidence of a call
