@@ -147,7 +147,9 @@ class State:
             content = json.loads((self.directory / "terraform.tfstate").read_bytes() or b"{}")
             return list(_held(content))
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise TerraformError("not a state", where=str(self.directory), why=str(error)) from error
+            raise TerraformError(
+                "the Terraform state can't be read", where=str(self.directory), why=str(error)
+            ) from error
 
     @property
     def exists(self) -> bool:

@@ -83,7 +83,7 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
         raise PlaybookError(
             f"deploy.yml failed with exit code {rc}",
             where=cluster.login.name,
-            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
+            todo="Correct what Ansible names above, and run deploy again: it continues from there.",
         )
     applied.save(cluster)
     return True
@@ -103,7 +103,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         count = len(report.errors)
         raise ConfigError(
             f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
-            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            todo="Correct what is named above; `slurm-powersave check` checks again. "
             "`deploy --no-check` does not look at the clouds.",
         )
 

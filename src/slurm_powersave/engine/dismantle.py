@@ -167,13 +167,13 @@ class Teardown:
             if nodes and login:  # else slurmctld is gone already, and the jobs with it
                 raise RefusedError(
                     "Slurm can't be asked whether jobs are running",
-                    todo="If that is no loss: teardown --force",
+                    todo="If running jobs may be lost: teardown --force",
                 )
         elif snapshot.unreadable and not waits:
             raise RefusedError(
                 f"what Slurm says of these nodes can't be read: {fold(snapshot.unreadable)}",
                 why="nobody can tell whether jobs run there",
-                todo="Look at them in Slurm. If their jobs are no loss: teardown --force",
+                todo="Look at them in Slurm. If their jobs may be lost: teardown --force",
             )
         elif (jobs := running(snapshot)) and not waits:
             raise RefusedError(
@@ -277,5 +277,5 @@ class Teardown:
                 f"still there: {', '.join(map(str, left))}",
                 where="teardown",
                 why="; ".join(self.problems),
-                todo="Run teardown again; what no Terraform state knows any more has to be deleted by hand.",
+                todo="Run teardown again; delete by hand what no Terraform state knows any more.",
             )

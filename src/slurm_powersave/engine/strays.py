@@ -108,7 +108,8 @@ def delete(found: Servers) -> None:
     while left := [server for cloud, server in found if cloud.server(server.id)]:
         if time.monotonic() > deadline:
             raise UnreachableError(
-                f"{left[0].name} ({left[0].id}) is not gone", why=f"waited {_GONE_SECONDS:.0f} s"
+                f"{left[0].name} ({left[0].id}) is not gone",
+                why=f"waited {_GONE_SECONDS:.0f} s for its deletion",
             )
         time.sleep(0.2)
 

@@ -67,7 +67,7 @@ class Watch:
             _refuse_another_login(new)
             connect.clouds(new)
         except ConfigError as error:
-            log.error("the cluster file has changed and is not taken: %s", error)
+            log.error("the changed cluster file is not used: %s", error)
             return False
         self.content = self._seen
         if new == old:
