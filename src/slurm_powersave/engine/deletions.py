@@ -54,7 +54,8 @@ class Deletions:
         """Begin a deletion, or end it as refused by the guard, or wait a little for missing evidence."""
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
-            patience = _PATIENCE if "COMPLETING" in found.why or "completing" in found.why else _GRACE
+            node = self._world.slurm_view.node(op.node, op.since)
+            patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
             if not found.waits or self._world.now() - op.since > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
