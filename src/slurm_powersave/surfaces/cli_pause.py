@@ -165,9 +165,8 @@ def go_on(
         _tell(current, shown, ended, left)
         render.print_lines(["the brake is released"] * released)
     if refused:
-        todo = "Read the list above, then: slurm-powersave continue --confirm"
-        if left:
-            todo += ". That also ends the pauses; --pauses ends only them."
+        also = ". That also ends the pauses; --pauses ends only them." * bool(left)
+        todo = f"Read the list above, then: slurm-powersave continue --confirm{also}"
         raise RefusedError("the brake is on", why=why, todo=todo)
 
 
