@@ -64,9 +64,9 @@ class State:
         return {path: path.read_text() for path in self._sources()}
 
     def put_back(self, files: Mapping[Path, str]) -> None:
-        """Undo `lay_out` where nothing was applied: a person's own `terraform plan` there says "No changes".
+        """Undo `lay_out` if nothing was applied, so that a person's own `terraform plan` says "No changes".
 
-        Before the first apply there is nothing to agree with, so what was laid out may stay.
+        Before the first apply `files` is empty, and the new files stay: there is no state yet.
         """
         if not files:
             return
@@ -147,7 +147,9 @@ class State:
             content = json.loads((self.directory / "terraform.tfstate").read_bytes() or b"{}")
             return list(_held(content))
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise TerraformError("not a state", where=str(self.directory), why=str(error)) from error
+            raise TerraformError(
+                "the Terraform state can't be read", where=str(self.directory), why=str(error)
+            ) from error
 
     @property
     def exists(self) -> bool:

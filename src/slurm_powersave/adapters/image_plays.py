@@ -118,7 +118,7 @@ class AnsibleImagePlays:
             raise PlaybookError(
                 f"{Path(name).name} failed with exit code {rc}",
                 where=server.name,
-                todo="Mend what Ansible names above, and build the image again.",
+                todo="Correct what Ansible names above, and build the image again.",
             )
 
     def _as_the_sites(self, playbook: str) -> str:

@@ -87,7 +87,8 @@ class Database:
                 "the journal could not be read or written",
                 where=self._path,
                 why=str(error),
-                todo="Is the disk full? Nothing is lost: what is not journalled stays in the spool.",
+                todo="Check whether the disk is full. Nothing is lost: requests that are not in the "
+                "journal stay in the spool.",
             ) from error
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
@@ -112,7 +113,7 @@ def copy(source: Path, target: Path) -> int:
     except sqlite3.Error as error:
         raise JournalError("the journal could not be copied", where=str(source), why=str(error)) from error
     if found != "ok":
-        raise JournalError("the journal's copy is not sound", where=str(source), why=str(found))
+        raise JournalError("the copy of the journal is damaged", where=str(source), why=str(found))
     return version
 
 

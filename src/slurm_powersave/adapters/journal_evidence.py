@@ -1,4 +1,4 @@
-"""What the journal holds for the guard: what was seen, what was destroyed and why, brake and pauses."""
+"""Tables of the journal for the guard: what was seen, what was destroyed and why, brake and pauses."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ class Evidence(Database):
         return [done for done in map(_done, rows) if done.row in wanted]
 
     def brake(self) -> str:
-        """Return why nothing is destroyed on our own account; empty while it may be."""
+        """Return why the brake is on; empty while it is off."""
         rows = self._rows("SELECT value FROM marks WHERE name = ?", _BRAKE)
         return str(rows[0]["value"]) if rows else ""
 
@@ -70,12 +70,12 @@ class Evidence(Database):
                 db.execute("INSERT INTO marks VALUES (?,?)", (_BRAKE, printable(why)))
 
     def confirmed(self) -> float:
-        """When a person last let it go on, in seconds since the epoch; 0.0: never."""
+        """Return when a person last released the brake, in seconds since the epoch; 0.0: never."""
         rows = self._rows("SELECT value FROM marks WHERE name = ?", _CONFIRMED)
         return float(rows[0]["value"]) if rows else 0.0
 
     def confirm(self, at: float) -> None:
-        """Release the brake on a person's word; what was destroyed before counts no more."""
+        """Release the brake because a person says so; what was destroyed before is no longer counted."""
         with self._write() as db:
             db.execute("DELETE FROM marks WHERE name = ?", (_BRAKE,))
             db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", (_CONFIRMED, repr(at)))

@@ -29,7 +29,9 @@ def key_lines(host: tuple[str, str], keys: str, disk: str = "") -> Sequence[str]
     """
     found = [_KEY.match(line.strip()) for line in keys.splitlines() if line.strip()]
     if not found or None in found:
-        raise ConfigError("what the cloud gave as SSH host key is none", where=host[0], why=repr(keys[:80]))
+        raise ConfigError(
+            "the cloud returned something that is no SSH host key", where=host[0], why=repr(keys[:80])
+        )
     # A set: cloud-init prints a key again at each boot.
     pin = f" {_DISK}{quote(disk, safe='/')}" if disk else ""
     return sorted({f"{','.join(dict.fromkeys(host))} {match[1]}{pin}" for match in found if match})

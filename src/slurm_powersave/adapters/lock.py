@@ -38,8 +38,8 @@ class EngineLock:
             raise LockedError(
                 f"{what} is running already",
                 where=str(path),
-                why=describe(path) or "its holder gave it back at this moment",
-                todo="Stop that one first, or leave it to its work.",
+                why=describe(path) or "it has just ended",
+                todo="Stop it first, or wait until it has ended.",
             )
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         self._write()

@@ -54,7 +54,7 @@ def run(
 ) -> Completed:
     """Run a command to its end, at most `timeout` seconds and up to `limit` bytes of output and errors.
 
-    Arguments that no program can be given (a NUL, more than Linux passes on) are a failure like any other.
+    Arguments that can't be passed to a program (with a NUL, or too long for Linux) count as a failed run.
 
     Raises:
         MissingToolError: the program does not exist or may not be run.

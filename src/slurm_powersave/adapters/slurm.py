@@ -124,7 +124,9 @@ class ScontrolSlurm:
             # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
             patience = _seconds(found["BatchStartTimeout"]) + min(_seconds(found["MessageTimeout"]), 10)
         except (KeyError, ValueError) as error:
-            raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
+            raise SlurmError(
+                "the start time of slurmctld can't be read", where="slurmctld", why=str(error)
+            ) from None
         return SlurmStart(at, (read - at).total_seconds(), patience)
 
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
@@ -155,13 +157,13 @@ def _checked(done: Completed, what: str) -> str:
 def _moment(text: str) -> datetime:
     found = datetime.strptime(text.strip()[:40], _TIME)
     if found.year not in _YEARS:
-        raise ValueError(f"no moment: {found}")
+        raise ValueError(f"not a time: {found}")
     return found
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise ValueError(f"no seconds: {text[:40]!r}")
+        raise ValueError(f"not a number of seconds: {text[:40]!r}")
     return int(text)
 
 

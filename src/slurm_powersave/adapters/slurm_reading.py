@@ -208,7 +208,7 @@ class Reader:
             if answer.odd or not again:
                 return answer
             left = [name for name in left if name not in answer.nodes.unknown]
-        raise SlurmError("nodes come and go while they are read", where="slurmctld")
+        raise SlurmError("the list of nodes changed while it was read", where="slurmctld")
 
     def _ask(self, show: str, queue: str, more: str) -> _Answer:
         return self._question(show, queue, more, None)[0]

@@ -234,7 +234,7 @@ class StreamIntake:
 
     def _ignore(self) -> None:
         if not self._idle_words.take(1, time.monotonic()):
-            raise LinkError("the other side talks too much beside requests")
+            raise LinkError("the reader sends too much that is no request")
 
     def _greet(self, word: str, version: str) -> None:
         if word != "hello":

@@ -72,7 +72,7 @@ def read_contract(module: Path) -> Contract:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TerraformError(
-            "no contract of a nodes' root module",
+            "the contract of the nodes' root module can't be read",
             where=str(path),
             why=str(error),
             todo="See docs/reference/root-modules.md for what the file holds.",

@@ -1,4 +1,4 @@
-"""What of Terraform there is on this host, without running more of it than `version`."""
+"""Which Terraform and providers are on this host, found by running only `terraform version`."""
 
 import re
 from pathlib import Path

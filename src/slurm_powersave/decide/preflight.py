@@ -91,14 +91,14 @@ def _jump(cluster: Cluster, here: Here) -> Found:
 
 
 def _overrides(cluster: Cluster) -> Found:
-    """Only the local cloud's containers need it: slurmd sees the host's hardware there."""
+    """Warn of config_overrides on servers: only containers need it, where slurmd sees the host's hardware."""
     words = parameters(cluster).get("SlurmdParameters").split(",")
     servers = any(cluster.clouds[cluster.cloud_of(pool)].adapter != "local" for pool in cluster.node_pools)
     if "config_overrides" in words and servers:
         yield warning(
             "slurm_conf_extra.SlurmdParameters",
-            "config_overrides: Slurm compares no memory and no GPUs of a node with slurm.conf",
-            "Leave it out; cpus and real_memory of a pool say what its nodes have.",
+            "with config_overrides Slurm does not compare a node's memory and GPUs with slurm.conf",
+            "Leave it out, and say with cpus and real_memory of a pool what its nodes have.",
         )
 
 

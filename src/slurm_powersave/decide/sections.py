@@ -155,7 +155,8 @@ class Pool(Section):
     real_memory: int | None = Field(
         None,
         ge=1,
-        description="RealMemory in MiB; null: the smallest flavor's less memory_margin. Needed likewise.",
+        description="RealMemory in MiB; null: the smallest flavor's less memory_margin. Needed where the "
+        "cloud has no adapter.",
     )
     memory_margin: float = Field(0.10, ge=0, lt=1, description="Share of the flavor's RAM that a node lacks.")
     options: dict[fields.SlurmKey, Annotated[fields.SlurmValue, AfterValidator(fields.slurm_word)]] = Field(
@@ -230,13 +231,13 @@ class FailurePolicy(Section):
     )
     unclaimed_after: fields.Seconds = Field(
         900,
-        description="Seconds for which Slurm must show a node as POWERED_DOWN before a server of its that "
-        "nobody has asked to delete is deleted.",
+        description="Seconds for which Slurm must show a node as POWERED_DOWN before its server is deleted "
+        "although nobody has asked for that.",
     )
     silent_after: fields.Seconds = Field(
         1800,
-        description="Seconds for which a server may be off under a node that Slurm has set down, until the "
-        "node is given back; its next resume brings a new server.",
+        description="Seconds for which the server of a node that Slurm has set DOWN may be off. After "
+        "that the node is powered down in Slurm, and its next resume brings a new server.",
     )
 
 

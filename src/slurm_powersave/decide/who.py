@@ -22,18 +22,18 @@ _ANYBODYS = re.compile(
     r"^(Not responding|ResumeTimeout reached|Node unexpectedly rebooted)"
     r"|(^| ): (reboot (issued|timed out|complete)|ResumeTimeout reached)$"
 )
-"""Slurm's, whoever is shown: after `scontrol reconfigure` 22.05.8 shows root (measured)."""
+"""Slurm's own even if another user is shown: after `scontrol reconfigure` 22.05.8 shows root (measured)."""
 
 
 NO_REASON = "no reason was given"
-"""What stands for an empty reason that is put back: Slurm refuses a DRAIN or DOWN without one."""
+"""Replaces an empty reason that is put back: Slurm refuses a DRAIN or DOWN without one."""
 
 
 class Who(StrEnum):
-    """Who has set it."""
+    """Who has set a DRAIN, DOWN or FAIL."""
 
     NOBODY = "nobody"
-    """There is none, or one that ends by itself with a reboot or a POWER_DOWN."""
+    """There is none, or a reboot or POWER_DOWN that is under way ends it."""
     SLURM = "Slurm"
     OURS = "slurm-powersave"
     ADMINISTRATOR = "an administrator"

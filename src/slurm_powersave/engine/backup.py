@@ -153,7 +153,9 @@ def _steady(path: Path) -> bytes | None:
             if time.monotonic() > deadline:
                 if not content:
                     return None
-                raise TerraformError("not a state", where=str(path), why=str(error)) from None
+                raise TerraformError(
+                    "the Terraform state can't be read", where=str(path), why=str(error)
+                ) from None
             time.sleep(0.05)
         else:
             return content

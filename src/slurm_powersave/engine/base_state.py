@@ -1,7 +1,7 @@
-"""The base state (network, login node, storage) as the cluster file wants it, without a loss to anybody.
+"""Makes network, login node and storage (the base state) as the cluster file wants them, without any loss.
 
-Its plan is read before anybody is asked: what decide/base_plan.py refuses is not applied, whatever the person
-answers. `State.apply` is called here and by teardown, nowhere else.
+The plan is checked before the person is asked: what decide/base_plan.py refuses is never applied. Only this
+module and teardown call `State.apply`.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ _VARIABLES = "base.auto.tfvars.json"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the person has said that --yes does not say."""
+    """What the person has allowed beyond --yes."""
 
     replace_login: str = ""
-    """The login node's name, typed out: it alone may be replaced."""
+    """The login node's name, typed by the person: this server may be replaced."""
     force: bool = False
-    """Also where Slurm can't be asked whether that costs jobs."""
+    """Replace it also if Slurm can't be asked whether jobs would be lost."""
 
 
 NO_WISH = Wish()
@@ -61,7 +61,7 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     if planned.actions or orphans:
         talk.say("terraform apply")
     # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
-    # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
+    # `_refuse` has left only the login node, or failed creations before the cluster was in service.
     row = Row.LOGIN if wish.replace_login else Row.ORPHAN
     evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
     state.apply(planned, guard.agreed(plan_permits.destroyed(planned.content), row, evidence))
@@ -73,7 +73,7 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
 def _agree(
     cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, *, dry_run: bool
 ) -> tuple[Planned, Servers] | None:
-    """Plan, refuse what would be a loss, ask; None if nothing is to be applied."""
+    """Plan, refuse what would be lost, and ask the person; None if nothing is to be applied."""
     orphans = strays.find(cluster, state)
     talk.say("terraform plan of the network and the login node")
     planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
@@ -89,9 +89,11 @@ def _agree(
             talk.say(f"Terraform would do: {planned.words}.")
             return None
         for _, server in orphans:
-            talk.say(f"{server.name} ({server.id}) is of a deploy that was interrupted: it is deleted first")
+            talk.say(f"{server.name} ({server.id}) was left by an interrupted deploy: it is deleted first")
         if planned.actions or orphans:
-            agreed = talk.ask(_question(known, wish)) and _still_no_jobs(cluster, known, wish)
+            agreed = talk.ask(_question(known, wish))
+            if agreed:
+                _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
         else:
             agreed = True
     finally:
@@ -116,10 +118,10 @@ def _refuse(cluster: Cluster, state: State, planned: Planned, known: Known, wish
 
 
 def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
-    """Hold the name that was typed against the login node that exists.
+    """Compare the name that was typed with the login node that exists.
 
     Raises:
-        ConfigError: it is another one, or there is none.
+        ConfigError: the name is another one, or there is no login node.
     """
     if wish.replace_login and not known.login_id:
         raise ConfigError(
@@ -130,15 +132,15 @@ def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
     if wish.replace_login and wish.replace_login != known.login_name:
         raise ConfigError(
             f"--replace-login {wish.replace_login}: the login node is called {known.login_name}",
-            todo="Type the name of the login node that is to be given up.",
+            todo="Type the name of the login node that is to be replaced.",
         )
 
 
 def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
-    """Ask Slurm, where it was until now, whether the login node can go; return in words what is lost.
+    """Ask the present slurmctld whether jobs would be lost; return a text that says what else is lost.
 
     Raises:
-        RefusedError: jobs are queued or running, or nobody can tell.
+        RefusedError: jobs are queued or running, or Slurm can't be asked.
     """
     if not wish.replace_login:
         return ""
@@ -148,12 +150,6 @@ def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
     except SlurmError as error:
         why = error.line
     return refuse_jobs(snapshot, name=known.login_name, why=why, force=wish.force)
-
-
-def _still_no_jobs(cluster: Cluster, known: Known, wish: Wish) -> bool:
-    """Ask once more: the person may have thought for an hour."""
-    _ask_slurm(cluster, known, wish)
-    return True
 
 
 def _known(cluster: Cluster, state: State) -> Known:
@@ -173,7 +169,7 @@ def _known(cluster: Cluster, state: State) -> Known:
 
 
 def _wanted(cluster: Cluster) -> Mapping[str, object]:
-    """Name what the root module is given by the keys of the cluster file."""
+    """Return the values that the root module gets, by the keys of the cluster file."""
     login, name = cluster.login, cluster.cloud_of(cluster.login)
     found: dict[str, object] = {
         f"login.{key}": getattr(login, key) for key in ("name", "address", "image", "flavor")

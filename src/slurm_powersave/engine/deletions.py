@@ -1,4 +1,4 @@
-"""Taking a node's servers away: with the guard's permits, by Terraform or by id, until they are gone."""
+"""Deletes a node's servers with the guard's permits, by Terraform or by their ids, until they are gone."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ log = logging.getLogger("slurm_powersave")
 _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
 _PATIENCE = 60.0
-"""Seconds for which evidence is waited for that may come by itself: a job that completes, Slurm's call."""
+"""Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
 _BUSY_SHARD = 60.0
 """Seconds that a delete waits for another run in its shard before it acts by server id."""
 _FRESH = 5.0
@@ -33,7 +33,7 @@ _REPEAT = 15.0
 
 
 class Deletions:
-    """The phases from DELETE_QUEUED to RELEASING that are not the batches' own."""
+    """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
 
     def __init__(
         self, world: World, operations: Operations, batches: Batches, outside: Outside, guard: Guarding
@@ -51,10 +51,11 @@ class Deletions:
         }
 
     def check(self, op: Operation, servers: tuple[Server, ...]) -> None:
-        """Let a deletion begin, end it with what the guard refuses, or wait a little for what may come."""
+        """Begin a deletion, or end it as refused by the guard, or wait a little for missing evidence."""
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
-            patience = _PATIENCE if "COMPLETING" in found.why or "completing" in found.why else _GRACE
+            node = self._world.slurm_view.node(op.node, op.since)
+            patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
             if not found.waits or self._world.now() - op.since > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
@@ -92,9 +93,9 @@ class Deletions:
         return bool(self._allowed(op))
 
     def _allowed(self, op: Operation) -> list[Permit] | None:
-        """Return the permits for all of the node's servers, none if there are none any more; None: not now.
+        """Return the permits for all of the node's servers, an empty list if there are none; None: not now.
 
-        What is refused for good is ended here, and its server is left.
+        An operation that is refused for good is ended here, and its server is kept.
         """
         servers = self._outside.servers(op)
         found = self.permits(op, servers) if servers else [] if servers is not None else None
@@ -109,7 +110,7 @@ class Deletions:
         return None
 
     def _keep(self, op: Operation, why: str) -> None:
-        """End an operation without the evidence that its deletion needs."""
+        """End an operation whose deletion lacks evidence, and keep the server."""
         outcome = phases.FAILED if op.failure else phases.REFUSED
         said = f"{op.text}; its server is kept: {why}" if op.text else why
         log.warning("op=%s node=%s its server is kept: %s", op.id, op.node, why)
@@ -166,7 +167,7 @@ class Deletions:
             self._give_back(op, node.has("POWERING_DOWN") and not held)
 
     def _lifted(self, op: Operation) -> Aside | None:
-        """What a person had set, and somebody else has lifted by --force: it is put back."""
+        """Return the state that a person had set and that a suspend --force has cleared: it is put back."""
         return self._world.journal.asides().get(op.node) if self._guard.forced(op) else None
 
     def _put_back(self, op: Operation, node: SlurmNode, aside: Aside) -> None:

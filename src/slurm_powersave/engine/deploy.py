@@ -59,10 +59,10 @@ def deploy(
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
     if wish.force and not wish.replace_login:
-        raise ConfigError("--force goes with --replace-login only", todo="Run deploy without it.")
+        raise ConfigError("--force can only be used with --replace-login", todo="Run deploy without it.")
     if wish.replace_login and cluster.login.connection != "ssh":
         raise ConfigError(
-            "--replace-login: slurmctld is on this machine, which no deploy can replace",
+            "--replace-login: slurmctld runs on this machine, which deploy can't replace",
             where=f"{cluster.file}: login.connection",
         )
 
@@ -83,7 +83,7 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
         raise PlaybookError(
             f"deploy.yml failed with exit code {rc}",
             where=cluster.login.name,
-            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
+            todo="Correct what Ansible names above, and run deploy again: it continues from there.",
         )
     applied.save(cluster)
     return True
@@ -103,7 +103,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         count = len(report.errors)
         raise ConfigError(
             f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
-            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            todo="Correct what is named above; `slurm-powersave check` checks again. "
             "`deploy --no-check` does not look at the clouds.",
         )
 

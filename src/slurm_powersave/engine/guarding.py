@@ -1,4 +1,4 @@
-"""Asks the guard for the engine: gathers what was read, and records the evidence of what is allowed."""
+"""Asks the guard for permits: gathers what was read, and records the evidence of each act."""
 
 import contextlib
 import logging
@@ -16,13 +16,13 @@ from slurm_powersave.model.records import Done
 log = logging.getLogger("slurm_powersave")
 
 _STEPS, _MOMENT = 10.0, 0.02
-"""Seconds after which a server is asked again whether jobs run there, and for which it is waited for."""
+"""Seconds after which a server is asked again whether jobs run there, and to wait for its answer."""
 FORCE = "force"
-"""The word in an operator's request that lifts what protects a node from people."""
+"""The word in an operator's request that stands for --force."""
 
 
 class Guarding:
-    """The guard, as the engine's parts ask it."""
+    """The guard's questions, as the parts of the engine ask them."""
 
     def __init__(self, world: World, own: OwnAccount) -> None:
         self._world, self._own = world, own
@@ -34,7 +34,7 @@ class Guarding:
         """Say for each server whether it may be deleted for an operation; None while that can't be read."""
         answers = []
         for server in servers:
-            look = self._look(op.node, server, newer_than)
+            look = self.look(op.node, server, newer_than)
             if look is None:
                 return None
             answers.append(self._deletion(op, look))
@@ -62,7 +62,7 @@ class Guarding:
                 return self._by_hook(look)
 
     def _before_creation(self, op: Operation, look: Look) -> Answer:
-        """A server of this very request is a try that has failed: another flavor is tried next."""
+        """A server of this same request is a failed try, after which another flavor is tried."""
         answer = guard.delete_failed_creation(look, op)
         if isinstance(answer, Refusal):
             answer = guard.delete_before_creation(look)
@@ -71,7 +71,7 @@ class Guarding:
         return answer
 
     def _by_hook(self, look: Look) -> Answer:
-        """Slurm may want the node back already: then its old server stands in the way."""
+        """Slurm may already wait for the node again: then the old server has to go first."""
         if look.slurm and look.slurm.powering_up:
             return guard.delete_before_creation(look)
         return guard.delete_by_hook(look)
@@ -83,41 +83,43 @@ class Guarding:
         return guard.delete_by_person(look, protected=protected, force=force)
 
     def forced(self, op: Operation) -> bool:
-        """Tell whether a person has lifted what protects the node."""
+        """Tell whether a person has used --force."""
         request = self._world.journal.request(op.request)
         return bool(request and request.source == "operator" and request.features == FORCE)
 
     def asked_to_go(self, op: Operation) -> Answer | None:
         """Say whether Slurm may be asked to power a node down because a person wants it."""
-        look = self._look(op.node, self._recorded(op), op.since)
+        look = self.look(op.node, self._recorded(op), op.since)
         if look is None:
             return None
         return guard.power_down_by_person(look, protected=self._protected(op.node), force=self.forced(op))
 
     def _protected(self, node: str) -> tuple[str, ...]:
-        """The nodes that are to stay up by the cluster file as it is now; none for one that leaves it."""
+        """The min_nodes of the cluster file as it is now; none if the node is no longer in the file."""
         return self._world.cluster.persistent() if node in self._world.cluster else ()
 
     def by_reboot(self, op: Operation, act: Act, newer_than: float) -> Answer | None:
         """Say whether a server may be changed for a reboot request; None while that can't be read."""
-        look = self._look(op.node, self._recorded(op), newer_than)
+        look = self.look(op.node, self._recorded(op), newer_than)
         return guard.by_reboot(look, act) if look else None
 
     def reboot_for_job(self, op: Operation, server: Server) -> Answer | None:
         """Say whether `sbatch --reboot` asks for the server's reboot."""
-        look, request = self._look(op.node, server, op.since), self._world.journal.request(op.request)
+        look, request = self.look(op.node, server, op.since), self._world.journal.request(op.request)
         if look is None or request is None:
             return None
         return guard.reboot_for_job(look, job=request.job_id, resume_file=request.resume_file)
 
     def telling(self, op: Operation, act: Act) -> Answer | None:
         """Say whether Slurm may be told what ends the jobs of a node that has failed."""
-        look = self._look(op.node, self._recorded(op), op.since)
+        look = self.look(op.node, self._recorded(op), op.since)
         return guard.power_down_force(look, act) if look else None
 
     def forget(self, node: str, server_id: str, cloud: str) -> Answer:
         """Say whether an entry may leave a state: by a listing that is newer than the question."""
-        view = self._world.cloud_views[cloud]
+        view = self._world.cloud_views.get(cloud)
+        if view is None:
+            return Refusal(f"cloud {cloud} has no adapter that could say whether server {server_id} is gone")
         listed = view.servers(self._world.now() - _STEPS)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 
@@ -133,7 +135,7 @@ class Guarding:
         )  # fmt: skip
 
     def asked(self, look: Look) -> Look:
-        """Let the server itself say whether jobs run there. A later look has the answer: nobody waits."""
+        """Ask the server itself whether jobs run there. Nothing waits for it: a later look has the answer."""
         now, server = self._world.clock.monotonic(), look.server
         at, answer = self._steps.get(server.id, (float("-inf"), None))
         if answer is None or (answer.done() and now - at >= _STEPS):
@@ -145,9 +147,6 @@ class Guarding:
 
     def look(self, node: str, server: Server, newer_than: float) -> Look | None:
         """Gather what is known of a node and its server; None while it can't be read."""
-        return self._look(node, server, newer_than)
-
-    def _look(self, node: str, server: Server, newer_than: float) -> Look | None:
         view = self._world.slurm_view
         snapshot = view.snapshot(newer_than)
         if snapshot is None or node in snapshot.unreadable:
@@ -162,5 +161,5 @@ class Guarding:
 
 
 def _first(second: Answer, first: Refusal) -> Answer:
-    """Of two refusals the first says more, unless the second only waits."""
+    """Return the second answer if it is a permit or only waits; otherwise the first, which says more."""
     return first if isinstance(second, Refusal) and not second.waits else second

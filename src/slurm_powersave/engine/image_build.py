@@ -204,7 +204,7 @@ class Build:
         end = self.clock.now() + seconds
         while (found := done()) is None:
             if self.clock.now() > end:
-                raise UnreachableError(f"not so after {seconds:.0f} s: {what}")
+                raise UnreachableError(f"timed out after {seconds:.0f} s of waiting until {what}")
             self.wait(POLL)
         return found
 

@@ -9,7 +9,7 @@ from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
-from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.permit import Permit, needs_permit
 from slurm_powersave.ports import Cloud
 
 log = logging.getLogger("slurm_powersave")
@@ -98,11 +98,16 @@ class Outside:
         self._world.journal.save_asides([Aside(node.name, state, reason, self._world.now())], [])
 
     def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
-        """Put back what somebody else had set, with its reason."""
+        """Put back what somebody else had set, with its reason; False if that is not possible now.
+
+        A node that is coming up is not drained: the jobs that wait for it would be requeued.
+        """
         if node.has(aside.state):
             update = self._world.slurm.update_nodes
             return self.say(op, "reason", lambda: update([op.node], reason=aside.reason))
         permits = guard.set_again(node, aside.state)
+        if not permits and needs_permit(aside.state):
+            return False
         return self.tell(op, permits[0].act if permits else aside.state, aside.reason, permits)
 
     def tell(self, op: Operation, state: str, reason: str = "", permits: Sequence[Permit] = ()) -> bool:

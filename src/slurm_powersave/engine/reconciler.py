@@ -1,4 +1,4 @@
-"""Every half minute: are Slurm, the clouds and the journal of one mind?"""
+"""Compares Slurm, the clouds and the journal every 30 s; confirmed differences become requests."""
 
 import logging
 import uuid
@@ -93,7 +93,9 @@ class Reconciler:
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
-        self._own.agree([finding.node for finding in findings])
+        # A cloud or a node that can't be read agrees with nothing.
+        unread = (set(self._world.cluster.clouds) - read) | snapshot.unreadable
+        self._own.agree([*unread, *(finding.node for finding in findings)])
         sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:

@@ -331,7 +331,7 @@ class Resize:
         if self._late:
             raise UnfinishedError(
                 f"not finished in time: {fold(self._late)}",
-                todo="What was begun stays. The same command goes on; `resize --abort` ends its drains.",
+                todo="What was done stays. Run it again, or end its drains with `resize --abort`.",
             )
         if self._left:
             raise LeftAloneError(

@@ -159,10 +159,10 @@ class Resizing:
                 return
             if time.monotonic() > deadline:
                 raise PowersaveError(
-                    "the engine has not taken this cluster file",
+                    "the engine has not loaded this cluster file",
                     where=str(self._cluster.file),
                     why="it reads another one, or says in its log what is wrong with this one",
-                    todo="Mend that, or restart the engine.",
+                    todo="Correct that, or restart the engine.",
                 )
             time.sleep(0.2)
         raise PowersaveError(
@@ -187,7 +187,7 @@ class Resizing:
             raise PlaybookError(
                 f"resize.yml failed with exit code {rc}",
                 where=self._cluster.login.name,
-                todo="Mend what Ansible names above, and run resize again: it goes on from there.",
+                todo="Correct what Ansible names above, and run resize again: it continues from there.",
             )
         applied.save(self._cluster)
 

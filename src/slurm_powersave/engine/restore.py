@@ -75,7 +75,7 @@ def restore(
                     file.unlink()
                 raise
         except OSError as error:
-            raise ConfigError("the backup could not be laid out", why=str(error)) from error
+            raise ConfigError("the backup could not be unpacked", why=str(error)) from error
     return Restored(manifest, cluster, moved, known is None, file.read_bytes() != text)
 
 
@@ -100,7 +100,7 @@ def _lay_out(
         raise RefusedError(
             "there is a state directory already",
             where=str(root),
-            todo="If what is in it is worth less than the backup: --force moves it aside.",
+            todo="With --force it is moved aside first, and kept.",
         )
     lock = EngineLock(layout.lock) if occupied else None
     root.parent.mkdir(parents=True, exist_ok=True)

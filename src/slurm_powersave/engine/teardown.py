@@ -63,7 +63,7 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
         return
     if not wish.force:
         raise RefusedError(
-            f"{alive[0].kind} of an ended engine goes on (process {alive[0].pid})",
+            f"{alive[0].kind} of an engine that has ended still runs (process {alive[0].pid})",
             todo="Wait until it has ended; --force interrupts it.",
         )
     for number, seconds in ((signal.SIGINT, _RUN_SECONDS), (signal.SIGKILL, _RUN_SECONDS)):

@@ -67,7 +67,7 @@ class Watch:
             _refuse_another_login(new)
             connect.clouds(new)
         except ConfigError as error:
-            log.error("the cluster file has changed and is not taken: %s", error)
+            log.error("the changed cluster file is not used: %s", error)
             return False
         self.content = self._seen
         if new == old:
@@ -79,10 +79,10 @@ class Watch:
 
 
 def _refuse_another_login(new: Cluster) -> None:
-    """An address that no deploy has given to the login node is one where no slurmctld answers.
+    """Refuse a login.address that no deploy has given to the login node: no slurmctld answers there.
 
     Raises:
-        ConfigError: the base state has the login node at another one.
+        ConfigError: the base state has the login node at another address.
     """
     if new.login.connection != "ssh":
         return
@@ -94,7 +94,7 @@ def _refuse_another_login(new: Cluster) -> None:
         raise ConfigError(
             f"the login node is at {made}, and no deploy has given it {new.login.address}",
             where=f"{new.file}: login.address",
-            todo="Put the old address back. After deploy --replace-login restart the engine.",
+            todo="Put the old address back. If the login node was replaced by deploy, restart the engine.",
         )
 
 

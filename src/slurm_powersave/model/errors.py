@@ -84,7 +84,7 @@ class PlaybookError(PowersaveError):
 
 
 class RefusedError(PowersaveError):
-    """We refused to act: nobody asked for what a plan holds, something would be lost, or a node is in use."""
+    """Refused: a plan holds a change that nobody asked for, something would be lost, or a node is in use."""
 
     exit_code = 7
 
@@ -118,7 +118,7 @@ class LeftAloneError(PowersaveError):
 
 
 class UnfinishedError(PowersaveError):
-    """Not finished in time; what was begun stays, and the same command goes on."""
+    """Not finished in time; what was done stays, and the same command continues from there."""
 
     exit_code = 11
 

@@ -185,20 +185,20 @@ class SlurmNode:
     def up(self) -> bool:
         """The node's slurmd has registered since the last resume and answers.
 
-        INVALID_REG is no registration: the node has less than slurm.conf says (sinfo(1), INVAL).
+        INVALID_REG means that Slurm refused it: the node has less than slurm.conf says (sinfo(1), INVAL).
         """
         return self.has(*_IN_SERVICE) and not self.has(*_ABSENT)
 
     @property
     def ready(self) -> bool:
-        """A job could start here now, be it one of the node's reservation."""
+        """A job could start here now; on a reserved node, a job of its reservation."""
         return self.up and not self.has("DRAIN", "FAIL", "REBOOT_ISSUED")
 
     @property
     def in_use(self) -> bool:
         """A job, also one that is COMPLETING, on a node that has registered since its resume.
 
-        A reservation alone is no use: a node that Slurm has powered down may go, and come back for it.
+        A reservation alone does not count: Slurm may power such a node down, and up again in time.
 
         A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
         (measured on 22.05.8).

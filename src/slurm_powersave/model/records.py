@@ -1,4 +1,4 @@
-"""What the journal keeps for people and for the brake: acts that destroyed, and pauses."""
+"""What the journal keeps for people and for the brake: destroying acts, and pauses."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Done:
     at: float
     """Seconds since the epoch."""
     operation: str
-    """Empty for one of a command or of the engine itself."""
+    """Empty if a command, or the engine by itself, did it."""
     node: str
     act: str
     subject: str
@@ -20,7 +20,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing new is changed in a pool, or with an empty pool in the cluster."""
+    """Nothing new is changed in this pool; an empty pool means the whole cluster."""
 
     pool: str
     why: str

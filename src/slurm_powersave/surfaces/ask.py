@@ -1,4 +1,4 @@
-"""Asking the engine for something: write a request, wait for its operations, leave with what became of it."""
+"""Ask the engine for something: write a request, wait for its operations, exit with their outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Timeout = Annotated[
 ]
 
 _ANSWER = 5.0
-"""Seconds in which the engine has asked Slurm, and knows what it refuses."""
+"""Seconds within which the engine has asked Slurm and knows what is refused."""
 
 
 def ask(
@@ -36,7 +36,7 @@ def ask(
     as_json: bool,
     words: str = "",
 ) -> None:
-    """Write an operator's request and leave with its outcome; `words` say what a reboot is to be."""
+    """Write an operator's request and exit with its outcome; `words` are a reboot's kind, or "force"."""
     from slurm_powersave.adapters import lock
     from slurm_powersave.engine.requests import operator_request
     from slurm_powersave.surfaces import follow as following
@@ -64,13 +64,13 @@ def ask(
     for part, why in journal.refusals(request.id):
         render.note(f"refused: {part}: {why}")
     if operations is None:
-        render.note(f"request {request.id} has not ended yet; it goes on: slurm-powersave follow")
+        render.note(f"request {request.id} has not ended yet, and goes on: slurm-powersave follow")
         raise typer.Exit(1)
     _leave(operations, refused=bool(journal.refusals(request.id)))
 
 
 def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
-    """What ends at once (a refusal, a node that is powered down) is told without --wait, too."""
+    """Report what ends at once (a refusal, a node that is powered down), also without --wait."""
     from slurm_powersave.surfaces import follow as following
 
     following.wait(
@@ -98,7 +98,7 @@ def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> No
 
 
 def _leave(operations: Sequence[Operation], *, refused: bool) -> None:
-    """Leave with 1 if an operation failed, with 7 if all that went wrong was refused."""
+    """Exit with 1 if an operation failed, with 7 if operations were only refused."""
     from slurm_powersave.model.errors import PowersaveError, RefusedError
 
     outcomes = {operation.outcome for operation in operations}

@@ -1,4 +1,4 @@
-"""What the brake holds, for a person who is to release it."""
+"""What the brake keeps from being deleted, for the person who is to release it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def gather(current: Session, why: str) -> dict[str, Any]:
-    """Gather what the brake holds (servers of POWERED_DOWN nodes), and what was destroyed just now."""
+    """Gather the servers of POWERED_DOWN nodes, which the brake keeps, and what was destroyed recently."""
     from slurm_powersave.adapters import connect
     from slurm_powersave.decide import brake
     from slurm_powersave.engine.observe import observe

@@ -102,7 +102,7 @@ def _waves(
     seen = observe(slurm, connect.clouds(cluster))
     for what, why in seen.unreadable.items():
         if what != "slurm":
-            render.note(f"{what} could not be read, the journal is believed: {why}")
+            render.note(f"{what} could not be read, so the journal is used instead: {why}")
     return Waves(
         cluster,
         current.journal(),
@@ -118,7 +118,7 @@ def _waves(
 
 
 def _follow(waves: Waves, *, quiet: bool) -> None:
-    """Go on until it has ended, telling each phase of each node, and how far it is when that changes."""
+    """Run until all waves have ended; print each phase of each node, and the progress when it changes."""
     told: dict[str, int] = {}
     last, trouble = "", ""
     while True:
@@ -145,7 +145,7 @@ def _interrupted(waves: Waves) -> None:
     waves.news()
     for line in wave_text.left_lines(waves):
         render.note(line)
-    render.note(f"Interrupted: {waves.progress().text()}. The same command again goes on with the rest.")
+    render.note(f"Interrupted: {waves.progress().text()}. Run the same command again for the rest.")
 
 
 def _end(waves: Waves, as_json: bool) -> None:

@@ -73,7 +73,7 @@ def reimage(
     if outdated:
         if nodes or image or wait or timeout is not None:
             raise typer.BadParameter(
-                "--outdated goes with --pool, not with NODES, --image, --wait, --timeout"
+                "--outdated can be used with --pool, not with NODES, --image, --wait or --timeout"
             )
         cli_outdated.run(
             ctx,
@@ -87,8 +87,8 @@ def reimage(
         )
         return
     if pool or at_most is not None or dry_run or yes or stop_after != 1:
-        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes go with --outdated")
+        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes need --outdated")
     if not nodes:
-        raise typer.BadParameter("which nodes? NODES or --outdated")
+        raise typer.BadParameter("give NODES or --outdated")
     kind = Kind.REPLACE if replace else Kind.REIMAGE
     ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, asked(kind, image))

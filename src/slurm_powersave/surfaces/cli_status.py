@@ -36,9 +36,9 @@ def status(
     Where a server has another image or flavor than its pool wants, both are shown: what it has, and
     what it would get; "by hand" if somebody asked for what it has.
 
-    If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
-    Pauses and the brake are said, and how they end.
-    What can't be read is shown as ?, and why is said below; the exit code stays 0.
+    If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
+    Pauses and the brake are shown, and how they end.
+    What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
     from slurm_powersave.decide import slurm_running

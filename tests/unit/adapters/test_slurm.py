@@ -316,7 +316,7 @@ def test_when_slurmctld_began() -> None:
 
 @pytest.mark.parametrize("out", ["", "2026-11-28T13:24:43\n", CONFIG.replace("2026-11-28T13:24:19", "N/A")])
 def test_a_start_that_is_not_told(out: str) -> None:
-    with pytest.raises(SlurmError, match="began"):
+    with pytest.raises(SlurmError, match="start time"):
         ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).last_start()
 
 

@@ -112,7 +112,7 @@ REFUSED: list[tuple[Callable[[Look], Answer], Look, str]] = [
     (hook, look("gone"), "does not know it"),
     (hook, look("IDLE+POWERED_DOWN", Seen(registered=2)), "no call"),
     (hook, look("IDLE+POWERED_DOWN", replace(CALLED, used=6)), "in use after"),
-    (hook, look("IDLE+POWERED_DOWN", replace(CALLED, pushed=4)), "we had powered it down"),
+    (hook, look("IDLE+POWERED_DOWN", replace(CALLED, pushed=4)), "the engine itself had powered"),
     (hook, look("ALLOCATED+POWER_DOWN"), "in use"),
     (hook, look("ALLOCATED+POWERED_DOWN"), "in use"),
     (hook, look("MIXED"), "in use"),

@@ -8,6 +8,8 @@ from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
 from tests.unit.engine.test_nothing_destroyed import up
 
+VERSIONS = pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+
 
 def idle(version: str = "26.05") -> MemoryWorld:
     """A world in which n1 is up and idle."""
@@ -33,25 +35,17 @@ def comes_back(world: MemoryWorld) -> None:
     assert_agreed(world)
 
 
-@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
-def test_a_node_whose_server_has_gone_is_given_back(version: str) -> None:
+@pytest.mark.parametrize("since", [(), ("POWERED_DOWN",)], ids=["down", "powered down since"])
+@VERSIONS
+def test_a_node_whose_server_has_gone_is_given_back(version: str, since: tuple[str, ...]) -> None:
     world = idle(version)
     world.cloud.vanish(servers(world)["n1"][0])
-    not_responding(world)
+    not_responding(world, "Not responding", "slurm", *since)
     coarsely(world, 120)
     comes_back(world)
 
 
-@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
-def test_so_is_one_that_slurm_has_powered_down_since(version: str) -> None:
-    world = idle(version)
-    world.cloud.vanish(servers(world)["n1"][0])
-    not_responding(world, "Not responding", "slurm", "POWERED_DOWN")
-    coarsely(world, 120)
-    comes_back(world)
-
-
-@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+@VERSIONS
 def test_a_server_in_error_is_replaced_by_the_next_resume(version: str) -> None:
     world = idle(version)
     world.cloud.set_status(servers(world)["n1"][0], "ERROR", "hypervisor died")
@@ -60,7 +54,7 @@ def test_a_server_in_error_is_replaced_by_the_next_resume(version: str) -> None:
     comes_back(world)
 
 
-@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
+@VERSIONS
 def test_a_server_that_is_off_is_given_half_an_hour(version: str) -> None:
     world = idle(version)
     world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from slurm_powersave.decide import brake, guard
-from slurm_powersave.decide.guard import Look, Refusal
+from slurm_powersave.decide.guard import Look
 from slurm_powersave.engine import sightings
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
-from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.permit import Act, Permit, Row
 from tests.unit.engine import test_nothing_destroyed as kept
 from tests.unit.engine import test_people as people
@@ -18,40 +17,23 @@ from tests.unit.engine import test_people as people
 Mutation = tuple[object, str, Callable[..., Any]]
 
 
+def says(value: object) -> Callable[..., Any]:
+    """Answer this, whatever is asked."""
+    return lambda *_, **__: value
+
+
+def permits(row: Row) -> Callable[..., Permit]:
+    """Permit the deletion, whatever is known of the server."""
+
+    def granted(*asked: object) -> Permit:
+        (look,) = [one for one in asked if isinstance(one, Look)]
+        return look.permit(Act.DELETE, row, "")
+
+    return granted
+
+
 def forget_what_is_there(name: str, server_id: str, listed: object, reading: int) -> Permit:
     return Permit(Act.FORGET, server_id, name, Row.GONE, "", (reading,))
-
-
-def own_account_asks_nobody(self: OwnAccount, look: Look) -> Permit:
-    return look.permit(Act.DELETE, Row.OWN, "")
-
-
-def no_brake(done: int, servers: int) -> str:
-    return ""
-
-
-def an_old_server_is_in_the_way(look: Look) -> Permit:
-    return look.permit(Act.DELETE, Row.BEFORE_CREATION, "")
-
-
-def nobody_sets_anything(node: object) -> str:
-    return ""
-
-
-def nothing_is_in_use(node: object) -> bool:
-    return False
-
-
-def no_pause(self: Pausing, node: str = "") -> str:
-    return ""
-
-
-def it_never_registered(look: Look, op: Operation) -> Permit:
-    return look.permit(Act.DELETE, Row.FAILED_CREATION, "")
-
-
-def min_nodes_are_like_others(*_: object, **__: object) -> Refusal | None:
-    return None
 
 
 CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
@@ -60,35 +42,35 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
         kept.test_a_lost_journal_and_a_shard_that_is_tidied_at_once,
     ),
     "a server is asked first": (
-        (OwnAccount, "deletion", own_account_asks_nobody),
+        (OwnAccount, "deletion", permits(Row.OWN)),
         kept.test_a_slurm_that_shows_every_node_as_off_gets_no_server_deleted,
     ),
     "the brake": (
-        (brake, "passed", no_brake),
+        (brake, "passed", says("")),
         kept.test_five_servers_may_go_on_our_own_account_and_then_a_person_is_asked,
     ),
     "an old server that may run a job": (
-        (guard, "delete_before_creation", an_old_server_is_in_the_way),
+        (guard, "delete_before_creation", permits(Row.BEFORE_CREATION)),
         kept.test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation,
     ),
     "what an administrator has set": (
-        (guard, "set_aside", nobody_sets_anything),
+        (guard, "set_aside", says("")),
         people.test_a_suspend_leaves_a_node_that_somebody_has_drained,
     ),
     "a node in use": (
-        (sightings, "is_used", nothing_is_in_use),
+        (sightings, "is_used", says(False)),
         kept.test_a_node_that_was_used_after_the_call_keeps_its_server_though_it_is_off_now,
     ),
     "a pause": (
-        (Pausing, "why", no_pause),
+        (Pausing, "why", says("")),
         people.test_while_it_is_paused_nothing_new_is_changed_and_nothing_is_lost,
     ),
     "a registration": (
-        (guard, "delete_failed_creation", it_never_registered),
+        (guard, "delete_failed_creation", permits(Row.FAILED_CREATION)),
         lambda: kept.test_a_node_that_has_registered_loses_no_server_because_a_creation_failed(("IDLE",)),
     ),
     "min_nodes": (
-        (guard, "by_person", min_nodes_are_like_others),
+        (guard, "by_person", says(None)),
         people.test_a_suspend_of_one_of_min_nodes_is_refused_and_by_force_it_comes_back,
     ),
 }

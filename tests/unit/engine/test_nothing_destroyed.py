@@ -1,12 +1,16 @@
 """Nothing is destroyed by inference: lost journals, a Slurm that lies, servers that nobody wants."""
 
+from pathlib import Path
+
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import brake
+from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
 
 
@@ -28,6 +32,15 @@ def powered_down(world: MemoryWorld, *nodes: str) -> None:
     """Let Slurm show nodes as off, whatever runs there: `slurmctld -c`, a lost StateSaveLocation."""
     for name in nodes:
         world.slurm._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+
+
+def called_off() -> MemoryWorld:
+    """A world in which n1 runs, and Slurm shows it as off without having called for it."""
+    world = MemoryWorld.of(1)
+    up(world, "n1")
+    world.slurm.jobs.clear()
+    powered_down(world, "n1")
+    return world
 
 
 # A journal that is lost
@@ -83,6 +96,20 @@ def test_a_cloud_that_can_not_be_read_keeps_every_entry_in_its_state() -> None:
     assert {name for state in world.terraform.states.values() for name in state} == {"n1", "n2"}
 
 
+def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    made = servers(world)
+    lose_the_journal(world)
+    outside = (world.slurm, world.terraform, world.playbooks)
+    world.engine = Engine(World(world.cluster, world.journal, *outside, {}, world.clock))
+    coarsely(world, 60)
+    assert servers(world) == made and not world.journal.dirty_shards()
+    assert [record.server_id for record in world.journal.node_records().values() if record.shard] == made[
+        "n1"
+    ]
+
+
 # A Slurm that has lost its state
 
 
@@ -99,20 +126,14 @@ def test_a_slurm_that_shows_every_node_as_off_gets_no_server_deleted() -> None:
 
 
 def test_what_does_not_say_whether_a_job_runs_there_is_left() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     coarsely(world, 3600, step=5)
     assert set(servers(world)) == {"n1"}
 
 
 def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")
     coarsely(world, 1000, step=2)
@@ -121,10 +142,7 @@ def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
 
 
 def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 800, step=2)
     world.slurm.unreachable = "Unable to contact slurm controller"
     coarsely(world, 300, step=2)
@@ -137,10 +155,7 @@ def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> No
 
 
 def test_the_quarter_of_an_hour_is_not_told_by_the_wall_clock() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 60, step=2)
     world.clock.jump(86400)
     coarsely(world, 120, step=2)
@@ -202,6 +217,20 @@ def test_a_new_journal_is_not_believed_while_they_differ() -> None:
     coarsely(world, 3600, step=5)
     assert world.journal.brake() == brake.NEW
     assert set(servers(world)) == {"n1", "n2"}
+
+
+def test_a_cloud_that_can_not_be_read_has_not_agreed() -> None:
+    clouds = {name: {"adapter": "none", "nodes_module": Path("/nonexistent")} for name in ("mem", "other")}
+    login = cluster().login.model_dump(mode="json")
+    pool = cluster(2).node_pools[0].model_dump(mode="json")
+    world = MemoryWorld.of(
+        2, clouds=clouds, login=login | {"cloud": "mem"}, node_pools=[pool | {"cloud": "mem"}]
+    )
+    up(world, "n1", "n2")
+    lose_the_journal(world)
+    world.cloud.unreachable = "503 Service Unavailable"
+    coarsely(world, 3600, step=5)
+    assert world.journal.brake() == brake.NEW
 
 
 # Evidence of a call

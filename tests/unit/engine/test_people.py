@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_powersave.engine.guarding import FORCE
+from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request, SlurmNode
 from slurm_powersave.model.records import Pause
@@ -55,6 +56,23 @@ def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) 
     assert op.outcome == "done" and servers(world) == {}
     assert world.slurm.node("n1").has(state)
     assert world.slurm.node("n1").reason == (reason or "no reason was given")
+
+
+def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
+    world = MemoryWorld.of(1)
+    world.slurm.end(up(world, "n1"))
+    drained(world, "n1", "bad DIMM")
+    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
+    world.journal.add_request(request, world.clock.now())
+    while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
+        world.run(0.05)
+    node = world.slurm.node("n1")
+    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
+    world.run(3)
+    assert world.slurm.node("n1").powering_up, "a DRAIN would requeue the job that waits for the node"
+    world.slurm._put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
+    world.run(5)
+    assert world.slurm.node("n1").has("DRAIN") and world.slurm.node("n1").reason == "bad DIMM"
 
 
 def test_a_suspend_of_one_of_min_nodes_is_refused_and_by_force_it_comes_back() -> None:

@@ -250,7 +250,7 @@ def test_yes_does_not_cover_a_queue_that_can_not_be_read(lab: Lab) -> None:
 def test_jobs_that_are_queued_while_the_person_thinks(lab: Lab) -> None:
     lab.idle().queue(71)
     lab.asked = lambda: lab.queue(72)
-    with pytest.raises(UnfinishedError, match="2 jobs are queued by now"):
+    with pytest.raises(UnfinishedError, match="2 jobs are queued now; you were asked about 1"):
         lab.run()
     assert lab.events == ["save"]
     assert not lab.world.slurm.node("n1").has("DRAIN") and not lab.world.journal.drains()

@@ -61,7 +61,7 @@ def test_a_login_address_that_was_not_deployed_is_not_taken(
     path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
     assert looks.several() == [False, False, False]
     assert looks.watch.cluster.login.address == "10.0.0.10"
-    assert "is not taken" in caplog.text and "no deploy has given it 10.0.0.99" in caplog.text
+    assert "is not used" in caplog.text and "no deploy has given it 10.0.0.99" in caplog.text
     path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 2"))
     assert looks.several() == [False, True, False]
     state.write_text("{")
@@ -85,7 +85,7 @@ def test_a_mistake_is_said_once_and_the_old_content_stays(
     before = looks.watch.content
     path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 9"))
     assert looks.several(5) == [False] * 5
-    assert caplog.text.count("is not taken") == 1
+    assert caplog.text.count("is not used") == 1
     assert looks.watch.content == before
     path.write_text(CLUSTER)
     assert looks.several() == [False] * 3, "back again: nothing has changed"

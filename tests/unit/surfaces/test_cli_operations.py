@@ -118,7 +118,7 @@ def test_wait_says_why_it_failed(command: Command, served: dict[str, str]) -> No
 def test_wait_ends_at_its_timeout(command: Command, journal: SqliteJournal) -> None:
     result = command("resume", "demo-2", "--timeout", "0")
     assert result.exit_code == 1
-    assert "it goes on" in result.stderr
+    assert "has not ended yet, and goes on" in result.stderr
     assert len(journal.unplanned_requests()) == 1
 
 
@@ -164,8 +164,9 @@ def test_history_tells_the_evidence(command: Command, journal: SqliteJournal) ->
 
 
 def test_history_says_that_the_brake_is_on(command: Command, journal: SqliteJournal) -> None:
-    assert "the brake is on: the journal is new. What it holds: slurm-powersave continue\n" in (
-        command("history").stderr
+    assert (
+        "the brake is on: the journal is new. To see which servers it keeps: slurm-powersave continue\n"
+        in (command("history").stderr)
     )
     journal.set_brake("")
     assert command("history").stderr == ""
@@ -182,7 +183,7 @@ def test_force_is_a_word_of_the_request(command: Command, journal: SqliteJournal
 def test_force_says_what_follows(command: Command, journal: SqliteJournal) -> None:
     text = command("suspend", "demo-[1-2]", "--force").stderr
     assert "jobs on these nodes are requeued" in text and "put back afterwards" in text
-    assert "of min_nodes, so created again afterwards: demo-1\n" in text
+    assert "created again afterwards, because of min_nodes: demo-1\n" in text
     assert "min_nodes" not in command("suspend", "demo-2", "--force").stderr
     assert (
         "no job starts there until somebody ends that state" in command("resume", "demo-2", "--force").stderr

@@ -47,10 +47,10 @@ def test_the_words_of_the_request(
         (["reboot", "demo-2", "--flavor", 'm1";reboot'], "--flavor"),
         (["reimage", "demo-9"], "demo-9: not configured"),
         (["reimage"], "NODES or --outdated"),
-        (["reimage", "demo-2", "--dry-run"], "go with --outdated"),
-        (["reimage", "demo-2", "--at-most", "2"], "go with --outdated"),
-        (["reimage", "--outdated", "demo-2"], "--outdated goes with --pool"),
-        (["reimage", "--outdated", "--image", "a"], "--outdated goes with --pool"),
+        (["reimage", "demo-2", "--dry-run"], "need --outdated"),
+        (["reimage", "demo-2", "--at-most", "2"], "need --outdated"),
+        (["reimage", "--outdated", "demo-2"], "--outdated can be used with --pool"),
+        (["reimage", "--outdated", "--image", "a"], "--outdated can be used with --pool"),
     ],
 )
 def test_what_is_malformed_asks_for_nothing(

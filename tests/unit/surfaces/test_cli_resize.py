@@ -105,7 +105,7 @@ def test_an_engine_that_has_another_file_is_waited_for_and_named(
     edit(cluster_file, "min_nodes: 1", "min_nodes: 3")
     result = command("resize", "--yes")
     assert result.exit_code == 1
-    assert "has not taken this cluster file" in result.stderr
+    assert "has not loaded this cluster file" in result.stderr
     assert slurm.protected == {"demo-1"}
 
 
