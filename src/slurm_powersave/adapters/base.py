@@ -27,7 +27,7 @@ class Planned:
     """As `terraform show` words it for a person; empty if it would do nothing."""
     actions: Mapping[str, int]
     """Action (create, update, delete, replace) -> how many resources."""
-    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    content: Mapping[str, Any] = field(repr=False)
     """The JSON of `terraform show -json`: what decide/base_plan.py judges."""
 
     @property

@@ -118,8 +118,6 @@ def delete_by_hook(look: Look) -> Answer:
     if refused := _used_or_aside(look):
         return refused
     assert node
-    if node.has("COMPLETING"):
-        return Refusal(f"a job is completing there ({look.flags})", waits=True)
     timed_out = node.has("DOWN") and "ResumeTimeout" in node.reason
     if not (node.has("POWERING_DOWN", "POWERED_DOWN") or timed_out):
         return Refusal(f"Slurm does not power it down ({look.flags})", waits=True)
@@ -171,6 +169,8 @@ def delete_failed_change(look: Look) -> Answer:
     seen = look.seen
     if not seen.forced or seen.called < seen.forced:
         return Refusal(f"Slurm has not called for it since it failed ({look.flags})", waits=True)
+    if seen.forced < seen.resumed:
+        return Refusal(f"it failed before Slurm last called for its resume ({look.flags})")
     if seen.used > seen.called:
         return Refusal(f"it was in use after Slurm's call ({look.flags})")
     if refused := _used(look):
@@ -218,8 +218,8 @@ def delete_by_person(look: Look, *, protected: Collection[str], force: bool) -> 
         return refused
     if look.slurm and not (look.slurm.going_down or look.slurm.powering_up):
         return Refusal(f"Slurm does not power it down ({look.flags})", waits=True)
-    if force and look.used:
-        return Refusal(look.used, waits=True)
+    if in_use := _used(look):
+        return replace(in_use, waits=True)
     return look.permit(Act.DELETE, Row.PERSON, f"{'--force, ' if force else ''}{look.flags}")
 
 
@@ -362,14 +362,16 @@ def evidence_wanted(op: Operation, source: str) -> Row:
 
 
 def _used(look: Look) -> Refusal | None:
+    if look.slurm and look.slurm.has("COMPLETING") and not look.used:
+        return Refusal(f"a job is completing there ({look.flags})", waits=True)
     return Refusal(look.used) if look.used else None
 
 
 def _used_or_aside(look: Look) -> Refusal | None:
     if look.slurm is None:
         return Refusal("Slurm does not know it")
-    if look.used:
-        return Refusal(look.used)
+    if refused := _used(look):
+        return refused
     if aside := set_aside(look.slurm):
         who = look.slurm.reason_by or "somebody else"
         return Refusal(f"its server is kept: {aside} was set by {who} ({look.slurm.reason})")

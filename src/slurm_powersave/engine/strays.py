@@ -57,7 +57,7 @@ def find(cluster: Cluster, state: State) -> Servers:
         for cloud, server in servers(cluster)
         if server.id not in known and not _is_node(server) and "role=builder" not in server.tags
     ]
-    if found and in_service(cluster, cluster.login.address):
+    if any(in_service(cluster, server.address) for _, server in found):
         refuse_unknown(cluster, found)
     return found
 

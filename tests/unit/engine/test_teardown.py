@@ -42,7 +42,7 @@ class State:
         if self.fails == "plan":
             raise TerraformError("terraform plan failed", why="state lock")
         held = len(self._ids) + self._network
-        return Planned(self.directory / "tfplan", "", {"delete": held} if held else {})
+        return Planned(self.directory / "tfplan", "", {"delete": held} if held else {}, {})
 
     def apply(self, planned: Planned, permits: Sequence[Permit] = ()) -> None:
         if self.fails == "apply":
