@@ -11,7 +11,7 @@ from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 
@@ -253,16 +253,21 @@ def by_person(
 # What a reboot request comes to
 
 
-def by_reboot(look: Look, act: Act) -> Answer:
+def by_reboot(look: Look, act: Act, *, aside: Aside | None = None, force: bool = False) -> Answer:
     """Slurm has emptied the node and set it down for its reboot (REBOOT_ISSUED), and no job is on it.
 
-    Then it is rebooted, rebuilt or resized, or deleted where it is to be replaced.
+    Then it is rebooted, rebuilt or resized, or deleted where it is to be replaced. A node that somebody had
+    set DOWN or DRAIN before is rebooted only: a person's `reimage` or `reboot --flavor` with `--force` lifts
+    that, and the state is put back. One of min_nodes may be reimaged: it comes back.
     """
     if look.slurm is None or not look.slurm.has("REBOOT_ISSUED"):
         return Refusal(f"Slurm no longer reboots it ({look.flags})")
     if refused := _used(look):
         return refused
-    return look.permit(act, Row.REBOOT, look.flags)
+    if aside and act is not Act.REBOOT and not force:
+        return Refusal(f"somebody else had set {aside.state} ({aside.reason})")
+    lifted = f", --force although {aside.state} was set ({aside.reason})" if aside and force else ""
+    return look.permit(act, Row.REBOOT, f"{look.flags}{lifted}")
 
 
 def reboot_for_job(look: Look, *, job: int | None, resume_file: str) -> Answer:
