@@ -57,8 +57,8 @@ def page(generated: str) -> str:
             "Every act that destroys something, or ends jobs, needs a permit. Only `decide/guard.py` gives",
             "permits; each is for one act on one server (in Slurm: one node) and is used once, within "
             f"{permit.LIFE:.0f} s.",
-            "What can't be read forbids. The evidence of what the engine does is recorded before the act is",
-            "begun: `slurm-powersave history --evidence`.",
+            "What can't be read forbids. The evidence is recorded before the act is begun, that of a command",
+            "with who and from where: `slurm-powersave history --evidence`.",
             "",
             "This table is read from the guard's code: its own description of each rule, and the words with",
             f"which it refuses; `{_GAP}` stands for what it fills in. *waits:* means that what is missing",

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import Difference, has
+from slurm_powersave.decide.slurm_versions import TESTED, Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
 from slurm_powersave.model.slurm_version import Version
@@ -169,6 +169,17 @@ def power_up_of_a_node_that_is_going_is_forgotten(subject: Subject) -> None:
     assert not node(subject, name).powering_up and len(subject.hooks()) == calls
 
 
+def power_up_keeps_a_drain_and_takes_its_reason(subject: Subject) -> None:
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
+    subject.slurm.update_nodes([name], state="POWER_UP")
+    until(subject, "it is coming", lambda: node(subject, name).powering_up)
+    found = node(subject, name)
+    assert found.has("DRAIN")
+    # Of the others only the newest one's source was read.
+    assert found.reason == "" or (found.reason == REASON and subject.version != TESTED[0])
+
+
 def a_node_that_slurm_does_not_know_is_left_out(subject: Subject) -> None:
     known = subject.nodes[0]
     job = subject.submit(known)
@@ -303,6 +314,7 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_drain_keeps_jobs_away_until_powering_down,
     a_blank_takes_a_reason_away,
     power_up_of_a_node_that_is_going_is_forgotten,
+    power_up_keeps_a_drain_and_takes_its_reason,
     a_node_that_slurm_does_not_know_is_left_out,
     resume_on_powering_down_gives_powered_down,
     resume_on_powering_down_wipes_a_drain,

@@ -77,6 +77,7 @@ PATTERNS = {
     "decide/who.py": "the reason of a DRAIN or DOWN in Slurm",
     "decide/yaml_file.py": "the cluster file",
     "engine/results.py": "Terraform's words: which server has failed",
+    "model/hardware.py": "what a node says by `slurmd -C`",
     "model/hostlist.py": "hostlist expressions",
     "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
     "model/printable.py": "every text, before it is shown",

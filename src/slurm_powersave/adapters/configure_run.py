@@ -8,6 +8,7 @@ from typing import Any
 
 from slurm_powersave.adapters.process import Tail, alive, exit_code, groups_below, signal_group, signal_run
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hardware import read
 from slurm_powersave.model.nodes import Failure, NodeProgress, RunRecord, RunResult
 from slurm_powersave.model.outside_text import BOOT_ID, matching
 
@@ -105,7 +106,10 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
         if "node" in found:
             failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
             boot_id = matching(BOOT_ID, found.get("boot_id"))
-            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id)
+            hardware = str(read(found.get("hardware")) or "")
+            return NodeProgress(
+                str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id, hardware=hardware
+            )
         return found if isinstance(found, dict) and "ok" in found else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

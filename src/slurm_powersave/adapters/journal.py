@@ -12,6 +12,7 @@ from pathlib import Path
 from slurm_powersave.adapters import journal_rows
 from slurm_powersave.adapters.journal_evidence import Evidence
 from slurm_powersave.adapters.journal_requests import Requests
+from slurm_powersave.model.hardware import FirstNode
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     Aside,
@@ -229,6 +230,17 @@ class SqliteJournal(Requests, Evidence):
                     for record in records
                 ],
             )
+
+    def first_nodes(self) -> list[FirstNode]:
+        """Return what the first node of each pool with each flavor has said of its hardware."""
+        rows = self._rows("SELECT * FROM first_nodes ORDER BY pool, flavor")
+        return [found for row in rows if (found := journal_rows.first_node(row))]
+
+    def save_first_node(self, first: FirstNode) -> None:
+        """Record it, in the place of what was there for its pool and flavor."""
+        values = (first.pool, first.flavor, first.image, first.node, first.at, str(first.hardware))
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO first_nodes VALUES (?,?,?,?,?,?)", values)
 
     # Holds
 

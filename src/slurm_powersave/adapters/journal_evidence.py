@@ -32,11 +32,17 @@ class Evidence(Database):
 
     def add_act(self, done: Done) -> None:
         """Record a destroying act before it is begun."""
-        values = (done.at, done.operation, done.node, done.act, done.subject, done.row)
+        self.add_acts([done])
+
+    def add_acts(self, acts: Iterable[Done]) -> None:
+        """Record destroying acts before they are begun, in one transaction."""
         with self._write() as db:
-            db.execute(
+            db.executemany(
                 "INSERT INTO acts (at, operation, node, act, subject, row, evidence) VALUES (?,?,?,?,?,?,?)",
-                (*values, printable(done.evidence)),
+                [
+                    (one.at, one.operation, one.node, one.act, one.subject, one.row, printable(one.evidence))
+                    for one in acts
+                ],
             )
 
     def acts(self, operation: str) -> list[Done]:

@@ -3,10 +3,11 @@
 import sqlite3
 
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -59,6 +60,9 @@ CREATE INDEX IF NOT EXISTS acts_at ON acts (at);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pauses (
   pool TEXT PRIMARY KEY, why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS first_nodes (
+  pool TEXT NOT NULL, flavor TEXT NOT NULL, image TEXT NOT NULL, node TEXT NOT NULL, at REAL NOT NULL,
+  hardware TEXT NOT NULL, PRIMARY KEY (pool, flavor));
 """
 
 NEW = """
@@ -78,6 +82,7 @@ ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
     3: "",
+    4: "",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 
@@ -138,6 +143,14 @@ def node_record(row: sqlite3.Row) -> NodeRecord:
     )
     by_hand = frozenset(row["by_hand"].split())
     return NodeRecord(node, row["shard"], row["server_id"], row["failures"], row["boot_id"], by_hand)
+
+
+def first_node(row: sqlite3.Row) -> FirstNode | None:
+    """Make the value of a row; None if its text is not one of ours."""
+    hardware = read(row["hardware"])
+    if hardware is None:
+        return None
+    return FirstNode(row["pool"], row["flavor"], row["image"], row["node"], row["at"], hardware)
 
 
 def hold(row: sqlite3.Row) -> Hold:

@@ -11,7 +11,7 @@ from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 
@@ -255,16 +255,21 @@ def by_person(
 # What a reboot request comes to
 
 
-def by_reboot(look: Look, act: Act) -> Answer:
+def by_reboot(look: Look, act: Act, *, aside: Aside | None = None, force: bool = False) -> Answer:
     """Slurm has emptied the node and set it down for its reboot (REBOOT_ISSUED), and no job is on it.
 
-    The server may then be rebooted, rebuilt or resized, or deleted if it is to be replaced.
+    The server may then be rebooted, rebuilt or resized, or deleted if it is to be replaced. If somebody had
+    set the node DOWN or DRAIN before, it is only rebooted, unless a person has given `--force` to `reimage`
+    or `reboot --flavor`; the state is put back. A node of min_nodes may be reimaged, because it comes back.
     """
     if look.slurm is None or not look.slurm.has("REBOOT_ISSUED"):
         return Refusal(f"Slurm no longer reboots it ({look.flags})")
     if refused := _used(look):
         return refused
-    return look.permit(act, Row.REBOOT, look.flags)
+    if aside and act is not Act.REBOOT and not force:
+        return Refusal(f"somebody else had set {aside.state} ({aside.reason})")
+    lifted = f", --force although {aside.state} was set ({aside.reason})" if aside and force else ""
+    return look.permit(act, Row.REBOOT, f"{look.flags}{lifted}")
 
 
 def reboot_for_job(look: Look, *, job: int | None, resume_file: str) -> Answer:

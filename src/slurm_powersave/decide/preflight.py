@@ -9,7 +9,7 @@ from slurm_powersave.decide import preflight_network, preflight_quota, preflight
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
-from slurm_powersave.decide.slurm_parameters import parameters
+from slurm_powersave.decide.slurm_parameters import overrides
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
 
@@ -92,9 +92,8 @@ def _jump(cluster: Cluster, here: Here) -> Found:
 
 def _overrides(cluster: Cluster) -> Found:
     """Warn of config_overrides on servers: only containers need it, where slurmd sees the host's hardware."""
-    words = parameters(cluster).get("SlurmdParameters").split(",")
     servers = any(cluster.clouds[cluster.cloud_of(pool)].adapter != "local" for pool in cluster.node_pools)
-    if "config_overrides" in words and servers:
+    if overrides(cluster) and servers:
         yield warning(
             "slurm_conf_extra.SlurmdParameters",
             "with config_overrides Slurm does not compare a node's memory and GPUs with slurm.conf",

@@ -150,12 +150,14 @@ class Pool(Section):
     cpus: int | None = Field(
         None,
         ge=1,
-        description="CPUs of a node; null: the smallest flavor's. Needed where the cloud has no adapter.",
+        description="CPUs of a node; null: the smallest flavor's, or what its first node has said. Needed"
+        " where the cloud has no adapter.",
     )
     real_memory: int | None = Field(
         None,
         ge=1,
-        description="RealMemory in MiB; null: the smallest flavor's less memory_margin. Needed where the "
+        description="RealMemory in MiB; null: the smallest flavor's less memory_margin, or what the pool's "
+        "first node has found. Needed where the "
         "cloud has no adapter.",
     )
     memory_margin: float = Field(0.10, ge=0, lt=1, description="Share of the flavor's RAM that a node lacks.")

@@ -52,6 +52,11 @@ def save(cluster: Cluster) -> None:
     os.replace(new, path)
 
 
+def is_known(cluster: Cluster) -> bool:
+    """Tell whether there is anything to load."""
+    return cluster.layout.applied.exists() or (cluster.layout.inventory / VARIABLES).exists()
+
+
 def load(cluster: Cluster) -> Applied:
     """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
     path = cluster.layout.applied

@@ -16,6 +16,7 @@ from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
 from slurm_powersave.decide.lost_jobs import refuse_jobs
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import strays, trust
+from slurm_powersave.engine.acts import Acts, acts_of
 from slurm_powersave.engine.strays import Servers
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, SlurmError
@@ -57,17 +58,24 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     if agreed is None:
         return dry_run
     planned, orphans = agreed
-    strays.delete(orphans)
-    if planned.actions or orphans:
-        talk.say("terraform apply")
-    # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
-    # `_refuse` has left only the login node, or failed creations before the cluster was in service.
-    row = Row.LOGIN if wish.replace_login else Row.ORPHAN
-    evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
-    state.apply(planned, guard.agreed(plan_permits.destroyed(planned.content), row, evidence))
+    with acts_of(cluster, "deploy") as acts:
+        strays.delete(orphans, acts)
+        _apply(state, planned, talk, wish, acts, also=bool(orphans))
     strays.tell(cluster, state, talk)
     _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
     return True
+
+
+def _apply(state: State, planned: Planned, talk: Talk, wish: Wish, acts: Acts, *, also: bool) -> None:
+    """Carry out the plan. Also without changes: an apply saves what a refresh saw (a new host key)."""
+    if planned.actions or also:
+        talk.say("terraform apply")
+    # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
+    row = Row.LOGIN if wish.replace_login else Row.ORPHAN
+    evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
+    permits = guard.agreed(plan_permits.destroyed(planned.content), row, evidence)
+    acts.record(permits)
+    state.apply(planned, permits)
 
 
 def _agree(

@@ -195,10 +195,11 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
     """Make the inventory; nothing is written."""
     journal = SqliteJournal(cluster.layout.journal)
     try:
-        records = journal.node_records()
+        records, first = journal.node_records(), journal.first_nodes()
     finally:
         journal.close()
-    facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
+    sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
+    facts = flavors.facts(cluster, sizes, first)
     return inventory(cluster, facts, given_addresses(cluster, records), leaving)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from slurm_powersave.adapters.base import Planned
 from slurm_powersave.decide import guard, plan_permits
 from slurm_powersave.decide.lost_jobs import jobs_queued, question, refuse_queue
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
 from slurm_powersave.engine.talk import Talk
@@ -82,6 +83,7 @@ class Teardown:
     clock: Clock
     wait: Callable[[float], None]
     talk: Talk
+    acts: Acts
     problems: list[str] = field(default_factory=list)
 
     def run(self, wish: Wish) -> Outcome:
@@ -207,7 +209,9 @@ class Teardown:
             self.talk.say(f"terraform destroy in {state.directory}")
         try:
             ids = plan_permits.destroyed(plan.content)
-            state.apply(plan, guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed"))
+            permits = guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed")
+            self.acts.record(permits)
+            state.apply(plan, permits)
         except TerraformError as error:
             self._problem(error)
 
@@ -238,11 +242,13 @@ class Teardown:
             for cloud, server in there:
                 if self.clock.now() - asked.get(server.id, -_AGAIN) < _AGAIN:
                     continue
+                allowed = guard.granted(guard.teardown(server))
                 if server.id not in asked:
                     self.talk.say(f"delete server {server.name} ({server.id})")
+                    self.acts.record([allowed])
                 asked[server.id] = self.clock.now()
                 try:
-                    cloud.delete(server.id, guard.granted(guard.teardown(server)))
+                    cloud.delete(server.id, allowed)
                 except CloudError as error:
                     self._problem(error)
             self.wait(_POLL)

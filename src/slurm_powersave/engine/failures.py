@@ -13,10 +13,9 @@ from functools import partial
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.slurm_versions import Difference
-from slurm_powersave.decide.who import set_aside
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
-from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.outside import Outside, set_by_others
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, SlurmError
@@ -87,7 +86,7 @@ class Failures:
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
             self._explain(op, jobs)
-            if aside := set_aside(node):
+            if aside := set_by_others(self._world, node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
                 self._outside.keep_aside(node, aside)
                 self._held(op)
@@ -117,7 +116,11 @@ class Failures:
         if now < self._tries.get(op.id, (0, 0.0))[1]:
             return
         hold = self._held(op)
-        if not set_aside(node) and not self._set_again(op, node, hold) and not self._gives_up(op):
+        if (
+            not set_by_others(self._world, node)
+            and not self._set_again(op, node, hold)
+            and not self._gives_up(op)
+        ):
             return
         self._tries.pop(op.id, None)
         op = self._ops.get(op.id) or op

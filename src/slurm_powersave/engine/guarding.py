@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from slurm_powersave.decide import guard
 from slurm_powersave.decide.guard import Answer, Look, Refusal
+from slurm_powersave.decide.reboot import FORCE
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import Operation, Server
@@ -16,9 +17,7 @@ from slurm_powersave.model.records import Done
 log = logging.getLogger("slurm_powersave")
 
 _STEPS, _MOMENT = 10.0, 0.02
-"""Seconds after which a server is asked again whether jobs run there, and to wait for its answer."""
-FORCE = "force"
-"""The word in an operator's request that stands for --force."""
+"""Seconds after which a server is asked again whether jobs run there, and for which it is waited for."""
 
 
 class Guarding:
@@ -53,7 +52,7 @@ class Guarding:
             case Row.BEFORE_CREATION:
                 return self._before_creation(op, look)
             case Row.REBOOT:
-                return guard.by_reboot(look, Act.DELETE)
+                return self._rebooted(op, look, Act.DELETE)
             case Row.PERSON:
                 return self._by_person(op, look)
             case Row.OWN:
@@ -85,7 +84,7 @@ class Guarding:
     def forced(self, op: Operation) -> bool:
         """Tell whether a person has used --force."""
         request = self._world.journal.request(op.request)
-        return bool(request and request.source == "operator" and request.features == FORCE)
+        return bool(request and request.source == "operator" and request.features.split()[-1:] == [FORCE])
 
     def asked_to_go(self, op: Operation) -> Answer | None:
         """Say whether Slurm may be asked to power a node down because a person wants it."""
@@ -101,7 +100,11 @@ class Guarding:
     def by_reboot(self, op: Operation, act: Act, newer_than: float) -> Answer | None:
         """Say whether a server may be changed for a reboot request; None while that can't be read."""
         look = self.look(op.node, self._recorded(op), newer_than)
-        return guard.by_reboot(look, act) if look else None
+        return self._rebooted(op, look, act) if look else None
+
+    def _rebooted(self, op: Operation, look: Look, act: Act) -> Answer:
+        aside = self._world.journal.asides().get(op.node)
+        return guard.by_reboot(look, act, aside=aside, force=self.forced(op))
 
     def reboot_for_job(self, op: Operation, server: Server) -> Answer | None:
         """Say whether `sbatch --reboot` asks for the server's reboot."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from slurm_powersave.decide import guard, images
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.model.errors import (
     CloudError,
     FailureClass,
@@ -46,6 +47,7 @@ class Build:
     key_pair: str
     roles: Mapping[str, str]
     boot_seconds: float
+    acts: Acts
     seconds: dict[str, float] = field(default_factory=dict)
     """What each step took."""
 
@@ -183,7 +185,9 @@ class Build:
     def _permit(self, server: Server, act: Act) -> Permit:
         """Ask the guard, by what the cloud says of the server now."""
         found = self.cloud.server(server.id)
-        return guard.granted(guard.builder(found or server, act, self.order.cluster))
+        permit = guard.granted(guard.builder(found or server, act, self.order.cluster))
+        self.acts.record([permit])
+        return permit
 
     def _in(self, server: Server, status: str) -> Server | None:
         """Return the server if it is in a status; None if not yet."""

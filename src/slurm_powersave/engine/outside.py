@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide import guard
-from slurm_powersave.decide.who import NO_REASON
+from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
@@ -91,11 +91,17 @@ class Outside:
     def keep_aside(self, node: SlurmNode, state: str) -> None:
         """Remember what somebody else has set, before it is taken away; `set_again` puts it back.
 
-        POWER_UP wipes the reason of a DRAIN on 22.05.8 (measured): then the one that was seen before counts.
+        POWER_UP takes the reason of a DRAIN away (POWER_UP_TAKES_REASON): what was seen before counts.
         """
         known = self._world.journal.asides().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
         self._world.journal.save_asides([Aside(node.name, state, reason, self._world.now())], [])
+
+    def reason_again(self, op: Operation, node: SlurmNode) -> None:
+        """Give what somebody else had set its reason again, where POWER_UP took it away."""
+        aside = self._world.journal.asides().get(node.name)
+        if aside and node.has(aside.state) and not node.reason:
+            self.set_again(op, node, aside)
 
     def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
         """Put back what somebody else had set, with its reason; False if that is not possible now.
@@ -114,3 +120,12 @@ class Outside:
         """Set the node's state in Slurm."""
         update = self._world.slurm.update_nodes
         return self.say(op, state, lambda: update([op.node], state=state, reason=reason, permits=permits))
+
+
+def set_by_others(world: World, node: SlurmNode) -> str:
+    """Return the DRAIN, DOWN or FAIL that somebody else has set.
+
+    One without a reason is none of theirs where we have drained the node: POWER_UP took our reason away.
+    """
+    hold = world.journal.holds().get(node.name)
+    return "" if hold and hold.told and node.has("DRAIN") and not node.reason else set_aside(node)

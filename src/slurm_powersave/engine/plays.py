@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.decide import host_keys
 from slurm_powersave.decide.host_keys import Pin
+from slurm_powersave.engine import first_nodes
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -167,6 +168,7 @@ class Plays:
                 record = self._world.record(op.node)
                 if news.ok:
                     self._world.save(replace(record, boot_id=news.boot_id))
+                    first_nodes.remember(self._world, op, news)
                     self._ops.move(op, phases.REGISTERING)
                 elif self._old_boot(news, record) and self._may_still_boot(op):
                     self._ops.move(op, phases.BOOTING)

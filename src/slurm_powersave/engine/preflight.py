@@ -1,5 +1,6 @@
 """Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,9 +10,11 @@ from slurm_powersave.decide import flavors, preflight, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
+from slurm_powersave.engine import first_nodes
 from slurm_powersave.engine.observe import running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
+from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.ports import FactsCloud
 
 _TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
@@ -48,7 +51,10 @@ def look(cluster: Cluster) -> Report:
     told = {name: one for name, one in facts.items() if one}
     return Report(
         tuple(asked),
-        tuple(preflight.findings(cluster, told, found, _here(cluster), slurm.result())),
+        (
+            *preflight.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *_first_nodes(cluster, known),
+        ),
         flavors.by_pool(cluster, known),
     )
 
@@ -66,6 +72,16 @@ def slurmctld(cluster: Cluster) -> Running:
     told = running(connect.slurm(cluster))
     # This host may have no slurmctld before the first deploy.
     return Running() if told.trouble and local and not cluster.layout.applied.exists() else told
+
+
+def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:
+    if not cluster.layout.journal.exists():
+        return []
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return first_nodes.findings(cluster, journal, sizes)
+    finally:
+        journal.close()
 
 
 def _asked(facts: CloudFacts | None) -> tuple[str, ...]:

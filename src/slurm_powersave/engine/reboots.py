@@ -81,16 +81,21 @@ class Reboots:
         elif node.has("RESERVED", "MAINTENANCE"):
             text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
-        elif aside and wish.kind is not Kind.REBOOT:
-            self._ops.finish(op, phases.REFUSED, f"{aside} was set by {node.reason_by}: {node.reason}")
-        elif self._outside.say(
-            op,
-            "scontrol reboot",
-            lambda: self._world.slurm.reboot([op.node], reason=node.reason if aside else words, aside=aside),
-        ):
+        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
+            text = f"{aside} was set by {node.reason_by}: {node.reason}; --force does it all the same"
+            self._ops.finish(op, phases.REFUSED, text)
+        elif self._ask_slurm(op, node, words, aside):
             self._ops.move(op, phases.DRAINING)
         else:
             self._later(op, "")
+
+    def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, aside: str) -> bool:
+        """Run `scontrol reboot`; where somebody has set the node aside with his reason, which is kept."""
+        if aside:
+            self._outside.keep_aside(node, aside)
+        reason = node.reason if aside else words.removesuffix(f" {reasons.FORCE}")
+        reboot = self._world.slurm.reboot
+        return self._outside.say(op, "scontrol reboot", lambda: reboot([op.node], reason=reason, aside=aside))
 
     def _draining(self, op: Operation) -> None:
         """Slurm waits for the node's jobs. Its hook call ends this; so does a look every half minute."""
@@ -124,7 +129,7 @@ class Reboots:
         aside = self._world.journal.asides().get(op.node)
         if wish.refused:
             self._refuse(op, wish.refused)
-        elif aside and wish.kind is not Kind.REBOOT:
+        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
             self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
         else:
             # Where slurmd runs RebootProgram a node does what it was told by this word.

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
-from slurm_powersave.decide.who import NO_REASON, set_aside
+from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine import adoption
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import set_by_others
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.world import World, servers_of
@@ -158,7 +159,7 @@ class Reconciler:
                 continue
             if self._ops.queue(name):
                 continue  # it may have taken away what it puts back
-            state = set_aside(node)
+            state = set_by_others(self._world, node)
             old = known.get(name)
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
                 found.append(Aside(name, state, node.reason or NO_REASON, snapshot.taken))

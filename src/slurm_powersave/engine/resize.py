@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import guard
 from slurm_powersave.decide.drain import Stage
+from slurm_powersave.decide.guard import Look
 from slurm_powersave.decide.resize import Act, Change, Nodes, Step, steps
 from slurm_powersave.decide.who import set_aside
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.seen import Seen
 from slurm_powersave.ports import Slurm
 
 _LOOK = 0.3
@@ -70,6 +75,7 @@ class Resize:
 
     def __post_init__(self) -> None:
         self._drains = Drains(self.around.journal, self.around.slurm, self.around.now)
+        self._acts = Acts(self.around.journal, self.by, self.around.now)
         self._began = self.around.now()
         self._said: dict[str, str] = {}
         self._asked: dict[str, float] = {}
@@ -193,9 +199,18 @@ class Resize:
                 self._left[name] = _whose(slurm.nodes[name])
                 self.around.journal.drop_drains([name])
             elif stage is Stage.EMPTY and self._again(name):
-                self._try(partial(self.around.slurm.update_nodes, [name], state="POWER_DOWN"))
+                self._try(partial(self._power_down, slurm.nodes[name], slurm))
             self._said_stage(slurm.nodes[name], stage)
         return stages
+
+    def _power_down(self, node: SlurmNode, slurm: SlurmSnapshot) -> None:
+        """Power down a node that is empty; its server goes by the hook that Slurm calls then."""
+        jobs = tuple(job for job in slurm.jobs if node.name in job.nodes)
+        look = Look(node.name, node, jobs, Seen(), (), Server("", node.name, ""))
+        answer = guard.power_down_by_person(look, protected=(), force=False)
+        if isinstance(answer, Permit):  # else its job is on it again: the next look sees that
+            self._acts.record([answer])
+            self.around.slurm.update_nodes([node.name], state=answer.act)
 
     def _give_back(self, slurm: SlurmSnapshot, stages: dict[str, Stage]) -> None:
         """A node that just need not stay up is done when it goes down: from then on it is an elastic one."""

@@ -79,6 +79,7 @@ class Shards:
                     self._restore(shard)
                 except TerraformError as error:
                     log.error("%s", error)
+                    self._world.journal.set_dirty(shard, True)  # looked at when it can be read
 
     def _restore(self, shard: str) -> None:
         written = self._world.terraform.nodes(shard)

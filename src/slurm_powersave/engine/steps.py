@@ -97,6 +97,8 @@ class Steps:
                 text = f"{aside} was set by {who} ({node.reason or NO_REASON}); --force powers it up as it is"
                 self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
+                if aside:
+                    self._outside.keep_aside(node, aside)
                 if hold := self._world.journal.holds().get(op.node):
                     # An operator's word ends the rest; a DRAIN that somebody else set stays.
                     if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
@@ -253,6 +255,7 @@ class Steps:
             record = self._world.record(op.node)
             if record.failures:
                 self._world.save(replace(record, failures=0))
+            self._outside.reason_again(op, node)
             self._ops.finish(op, phases.DONE, seen.text)
         elif seen.stage is Stage.GIVEN_UP:
             self._ops.finish(op, phases.CANCELLED, seen.text)

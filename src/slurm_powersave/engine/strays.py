@@ -12,6 +12,7 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import guard
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
 from slurm_powersave.model.leftovers import IMAGE, SERVER
@@ -96,14 +97,16 @@ def records(cluster: Cluster) -> Mapping[str, NodeRecord]:
         journal.close()
 
 
-def delete(found: Servers) -> None:
+def delete(found: Servers, acts: Acts) -> None:
     """Delete servers by their id, and wait until they are gone.
 
     Raises:
         UnreachableError: one is not gone in time.
     """
     for cloud, server in found:
-        cloud.delete(server.id, guard.granted(guard.orphan(server)))
+        permit = guard.granted(guard.orphan(server))
+        acts.record([permit])
+        cloud.delete(server.id, permit)
     deadline = time.monotonic() + _GONE_SECONDS
     while left := [server for cloud, server in found if cloud.server(server.id)]:
         if time.monotonic() > deadline:

@@ -14,8 +14,9 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import backup
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
-from slurm_powersave.engine.emptying import Emptying
+from slurm_powersave.engine.emptying import BY, Emptying
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.survey import Survey
 from slurm_powersave.engine.talk import Talk
@@ -103,6 +104,7 @@ def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path
         clock=clock,
         wait=time.sleep,
         talk=talk,
+        acts=Acts(journal, BY),
     )
 
 

@@ -105,6 +105,8 @@ class NodeProgress:
     failure: Failure | None = None
     boot_id: str = ""
     """/proc/sys/kernel/random/boot_id as the node itself told it; empty if it did not."""
+    hardware: str = ""
+    """What it says by `slurmd -C` (model/hardware.py); empty if it did not."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,6 @@ class SlurmNode:
         """A job, also one that is COMPLETING, on a node that has registered since its resume.
 
         A reservation alone does not count: Slurm may power such a node down, and up again in time.
-
         A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
         (measured on 22.05.8).
         """

@@ -85,7 +85,7 @@ def suspend(
 
 
 def _words(force: bool) -> str:
-    from slurm_powersave.engine.guarding import FORCE
+    from slurm_powersave.decide.reboot import FORCE
 
     return FORCE if force else ""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +52,7 @@ def pause(
     A file named `pause` in the state directory also pauses the whole cluster; its text is the reason.
     Commands that change something themselves (deploy, image build, teardown) are not paused.
     """
+    from slurm_powersave.engine.acts import caller
     from slurm_powersave.model.records import Pause
 
     current = session(ctx)
@@ -61,7 +60,7 @@ def pause(
     pool, why = _pool_and_why(cluster, words or [])
     journal = current.journal()
     before = journal.pauses().get(pool)
-    journal.save_pause(Pause(pool, why, _caller(), time.time()))
+    journal.save_pause(Pause(pool, why, caller(), time.time()))
     saved = journal.pauses()[pool]
     halt = Halt(saved.pool, saved.why, saved.by, saved.at)
     half = cluster.power_save.resume_timeout / 2
@@ -107,16 +106,6 @@ def _no_pool(cluster: Cluster, pool: str, pools: Sequence[str], hint: str = "") 
     from slurm_powersave.model.errors import ConfigError
 
     return ConfigError(f"no pool {pool}", where=str(cluster.file), todo=f"It has {', '.join(pools)}.{hint}")
-
-
-def _caller() -> str:
-    """Return the name of the caller; with sudo the person's name as well."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
-    behind = os.environ.get("SUDO_USER", "")
-    return f"{behind} (sudo, as {user})" if behind and behind != user else user
 
 
 def go_on(

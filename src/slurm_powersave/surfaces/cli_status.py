@@ -37,11 +37,13 @@ def status(
     what it would get; "by hand" if somebody asked for what it has.
 
     If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
+    So does one if slurm.conf and what the first nodes have found of their hardware differ.
     Pauses and the brake are shown, and how they end.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
     from slurm_powersave.decide import slurm_running
+    from slurm_powersave.engine import first_nodes
     from slurm_powersave.engine.observe import observe
 
     current = session(ctx)
@@ -52,6 +54,7 @@ def status(
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
+    hardware = first_nodes.findings(cluster, journal, seen.flavors)
     if json:
         render.print_json(
             {
@@ -62,6 +65,7 @@ def status(
                 "brake": halts.brake_value(brake),
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
+                "hardware": [asdict(one) for one in hardware],
                 "unreadable": dict(seen.unreadable),
             }
         )
@@ -84,6 +88,8 @@ def status(
     render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
     if other := slurm_running.disagreement(cluster, seen.running):
         render.print_lines([other.wrong, f"  {other.right}"])
+    for one in hardware:
+        render.print_lines([one.wrong, f"  {one.right}"])
     for what, why in seen.unreadable.items():
         render.note(f"{what} could not be read: {why}")
     if seen.running.trouble and "slurm" not in seen.unreadable:

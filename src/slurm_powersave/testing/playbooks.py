@@ -28,6 +28,8 @@ class MemoryPlaybooks:
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     steps: dict[str, bool | None] = field(default_factory=dict)
     """Node -> whether it says that a job runs there."""
+    hardware: dict[str, str] = field(default_factory=dict)
+    """Node -> what its slurmd says of its hardware."""
 
     def configure(
         self,
@@ -46,7 +48,8 @@ class MemoryPlaybooks:
                 text = "it has not booted anew"
             failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
             good += [] if text else [node]
-            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot)
+            hardware = self.hardware.get(node.name, "")
+            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot, hardware=hardware)
             run.events.append((run.ends, news))
 
         def end() -> RunResult:

@@ -371,6 +371,8 @@ class MemorySlurm:
     def _power_up(self, names: Sequence[str]) -> None:
         for name in names:
             self._set(name, add={"POWERING_UP", "NOT_RESPONDING"}, drop={"POWERED_DOWN"})
+            if self._nodes[name].has("DRAIN") and self._has(Difference.POWER_UP_TAKES_REASON):
+                self._say(name, "")
         if names:
             self.hook(Mode.RESUME, ",".join(names))
 

@@ -10,6 +10,7 @@ import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
@@ -55,6 +56,9 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"), 600.0)
     journal.save_run(run)
     journal.set_dirty("mem/nodes-001", True)
+    first = FirstNode("compute", "small", "img", "n1", 8.0, Hardware(2, 1, 1, 2, 1, 3788, "gpu:1"))
+    journal.save_first_node(replace(first, node="n9"))
+    journal.save_first_node(first)
     journal.close()
 
     again = SqliteJournal(path)
@@ -66,6 +70,7 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     assert again.holds() == {"n1": hold}
     assert again.runs() == [run]
     assert again.dirty_shards() == {"mem/nodes-001"}
+    assert again.first_nodes() == [first]
 
 
 def test_a_request_counts_once(path: Path) -> None:
@@ -151,13 +156,14 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
         ("nodes", "flavor_id"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("DROP TABLE first_nodes")
     db.execute("PRAGMA user_version=1")
     db.commit()
     db.close()
     again = SqliteJournal(path)
     assert again.open_operations() == [op]
     record = again.node_records()["n1"]
-    assert not record.by_hand
+    assert not record.by_hand and again.first_nodes() == []
     again.save_node(replace(record, by_hand=frozenset({"image", "flavor"})))
     assert SqliteJournal(path).node_records()["n1"].by_hand == {"image", "flavor"}
 

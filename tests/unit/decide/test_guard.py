@@ -13,7 +13,7 @@ from slurm_powersave.decide.guard import Answer, Look, Refusal
 from slurm_powersave.model import permit as permits
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 from tests.permits import permit
@@ -84,6 +84,7 @@ def reboot(of: Look) -> Answer:
     return guard.by_reboot(of, Act.REBUILD)
 
 
+ASIDE = Aside("n1", "DRAIN", "fan", 0.0)
 MADE = ("operation=1a2b",)
 NEW = Seen(registered=1, off=2, resumed=3)
 ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
@@ -107,9 +108,18 @@ ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
     (forced, look("IDLE+DRAIN+POWERED_DOWN", reason="fan")),
     (reboot, look("DOWN+REBOOT_ISSUED")),
     (reboot, look("DOWN+REBOOT_ISSUED+RESERVED")),
+    (lambda of: guard.by_reboot(of, Act.REBOOT, aside=ASIDE), look("DOWN+REBOOT_ISSUED")),
+    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True), look("DOWN+REBOOT_ISSUED")),
 ]
 REFUSED: list[tuple[Callable[[Look], Answer], Look, str]] = [
     (hook, look("gone"), "does not know it"),
+    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
+    (lambda of: guard.by_reboot(of, Act.DELETE, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
+    (
+        lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True),
+        look("MIXED+DRAIN+REBOOT_REQUESTED"),
+        "no longer reboots it",
+    ),
     (hook, look("IDLE+POWERED_DOWN", Seen(registered=2)), "no call"),
     (hook, look("IDLE+POWERED_DOWN", replace(CALLED, used=6)), "in use after"),
     (hook, look("IDLE+POWERED_DOWN", replace(CALLED, pushed=4)), "the engine itself had powered"),

@@ -13,6 +13,7 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import deploy, strays
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.leftovers import Leftover
@@ -75,8 +76,12 @@ def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
     lab.create("login", "role=login")
     lab.create("sps-builder", "role=builder")
     assert lab.orphans() == ["login"]
-    strays.delete(strays.find(lab.cluster, lab.base))
+    journal = SqliteJournal(":memory:")
+    strays.delete(strays.find(lab.cluster, lab.base), Acts(journal, "deploy"))
     assert lab.orphans() == []
+    (done,) = journal.newest_acts(None, 10)
+    assert (done.node, done.act, done.row) == ("login", "delete", "interrupted deploy")
+    assert "; deploy by " in done.evidence
     assert len(lab.cloud.servers()) == 2
 
 

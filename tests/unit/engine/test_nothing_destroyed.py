@@ -71,6 +71,21 @@ def test_a_lost_journal_and_a_shard_that_is_tidied_at_once() -> None:
     assert_agreed(world)
 
 
+def test_a_state_that_could_not_be_read_with_a_lost_journal_is_looked_at_later() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1", "n2")
+    (shard,) = [name for name, held in world.terraform.states.items() if held]
+    world.terraform.broken_shards.add(shard)
+    lose_the_journal(world)
+    world.cloud.vanish(servers(world)["n2"][0])
+    powered_down(world, "n2")
+    coarsely(world, 30)
+    assert set(world.terraform.states[shard]) == {"n1", "n2"}
+    world.terraform.broken_shards.clear()
+    coarsely(world, 120)
+    assert set(world.terraform.states[shard]) == {"n1"} == set(servers(world))
+
+
 def test_a_server_that_went_by_itself_leaves_the_state_and_no_other_does() -> None:
     world = MemoryWorld.of(3)
     up(world, "n1", "n2", "n3")

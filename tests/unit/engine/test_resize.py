@@ -155,6 +155,11 @@ def test_shrink_waits_for_the_job_and_gives_the_nodes_back_as_elastic_ones() -> 
     assert scene.states() == {"n1": "up", "n2": "off", "n3": "off", "n4": "off"}
     assert scene.world.slurm.protected == {"n1"}
     assert not scene.world.journal.drains()
+    acts = [one for one in scene.world.journal.newest_acts(None, 100)[::-1] if not one.operation]
+    assert {(one.node, one.act) for one in acts} == {
+        (node, act) for node in ("n2", "n3") for act in ("DRAIN", "POWER_DOWN")
+    }
+    assert all(one.row == "by a person" and "; resize " in one.evidence for one in acts)
     up(scene.world, "n3")
 
 

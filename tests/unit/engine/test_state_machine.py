@@ -134,6 +134,12 @@ class Cluster(RuleBasedStateMachine):
         self.world.slurm._put(replace(node, flags=flags, reason=reason, reason_by="root"))
         self.set_by_hand[name] = (state, reason)
 
+    def _all_go_on(self) -> None:
+        """Lift all that was set by hand; Slurm refuses it of a node that comes or goes."""
+        for name in self.set_by_hand:
+            if not self.world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
+                self.world.slurm._resume(name)
+
     @precondition(lambda self: self.set_by_hand)
     @rule(choice=st.integers(0, 20))
     def lets_it_go_on(self, choice: int) -> None:
@@ -167,6 +173,8 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR"]))
     def a_server_stops(self, node: str, status: str) -> None:
+        if status == "SHUTOFF":
+            self.lied.discard(node)  # nothing runs there any more
         for server_id in servers(self.world).get(node, []):
             self.world.cloud.set_status(server_id, status)
 
@@ -264,10 +272,9 @@ class Cluster(RuleBasedStateMachine):
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
         coarsely(world, 30)
-        for name in self.set_by_hand:
-            if not world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
-                world.slurm._resume(name)
+        self._all_go_on()
         coarsely(world, 1000, step=2)  # until what nobody wants is deleted
+        self._all_go_on()  # those that were on their way
         for name in servers(world):
             if world.slurm.node(name).has(
                 "POWERED_DOWN"

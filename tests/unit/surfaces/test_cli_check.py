@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect, tools
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine import deploy
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.model.slurm_version import Version
 
@@ -100,6 +102,21 @@ def test_the_clouds_are_asked_and_it_is_said_what(
         "0 errors, 0 warnings; nothing was changed.",
     ]
     assert sorted(cluster_file.parent.rglob("*")) == before
+
+
+def test_what_a_first_node_has_is_a_warning(
+    command: Command, cluster_file: Path, cloud: OneCloud, journal: SqliteJournal
+) -> None:
+    hardware = Hardware(1, 1, 1, 1, 1, 780)
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))
+    result = command("check")
+    assert result.exit_code == 0
+    assert (
+        "warning: node_pools[0].real_memory: pool compute: the cluster file says RealMemory 800"
+        in result.stdout
+    )
+    assert "0 errors, 1 warning;" in result.stdout
 
 
 def test_an_error_is_exit_code_2(command: Command, cloud: OneCloud) -> None:

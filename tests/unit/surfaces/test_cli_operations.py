@@ -9,7 +9,7 @@ import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.engine.guarding import FORCE
+from slurm_powersave.decide.reboot import FORCE
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation

@@ -11,6 +11,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
@@ -116,12 +117,26 @@ def test_json(command: Command, outside: Outside) -> None:
     value = json.loads(command("status", "--json").stdout)
     assert value.keys() == {
         *("cluster", "engine", "waiting_requests", "pauses", "brake"),
-        *("nodes", "slurm_version", "unreadable"),
+        *("nodes", "slurm_version", "hardware", "unreadable"),
     }
     assert value["engine"] is None
     assert value["unreadable"] == {"cloud local": "401"}
     assert value["nodes"][1]["phase"] == "applying"
     assert value["nodes"][1]["since"] == 1001.0
+
+
+def test_a_first_node_with_less_than_the_file_promises(
+    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+) -> None:
+    assert "the first node" not in command("status").stdout
+    hardware = Hardware(1, 1, 1, 1, 1, 780)
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    told = "the first node with flavor small (demo-1) has 780"
+    wrong = f"pool compute: the cluster file says RealMemory 800, {told}"
+    cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))
+    assert f"{wrong}\n  Slurm drains a node" in command("status").stdout
+    (found,) = json.loads(command("status", "--json").stdout)["hardware"]
+    assert found["wrong"] == wrong and found["where"] == "node_pools[0].real_memory"
 
 
 def test_slurmctld_was_upgraded(command: Command, outside: Outside, cluster_file: Path) -> None:
