@@ -39,7 +39,7 @@ class LostScripts:
 
     def __init__(self, world: World, operations: Operations) -> None:
         self._world, self._ops = world, operations
-        self._due = 0.0
+        self._due = float("-inf")
         self._seen: datetime | None = None
         self._failed = False
 
@@ -51,7 +51,8 @@ class LostScripts:
         self._due = now + _EVERY
         try:
             start = self._world.slurm.last_start()
-            wait = start.patience + _MARGIN - start.age
+            # By its own clock, which may have been set since: never longer than if it had begun just now.
+            wait = start.patience + _MARGIN - max(start.age, 0.0)
             if start.at != self._seen and wait > 0:
                 self._due = now + wait
             elif start.at != self._seen:

@@ -8,6 +8,7 @@ from slurm_powersave.decide.guard import OFF, Answer, Look
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.model.permit import LIFE, Permit, Row
+from slurm_powersave.model.records import Done
 
 log = logging.getLogger("slurm_powersave")
 
@@ -28,6 +29,11 @@ class OwnAccount:
         self._agreed_since: float | None = None
         self._granted: dict[str, float] = {}
         """Server -> when its deletion was last allowed, on the monotonic clock; many are asked at once."""
+        self._confirmed = world.journal.confirmed()
+        acts = world.journal.acts_since(world.times.date(world.now() - brake.WINDOW), OWN_ROWS)
+        confirmed = world.times.moment(self._confirmed)
+        self._done = {act.subject: at for act in acts if (at := self._moment(act)) > confirmed}
+        """Server -> when it was destroyed, on the monotonic clock; nothing from before a person confirmed."""
         self.ask: Callable[[Look], Look] = lambda look: look
         """Lets the server say whether jobs run there."""
 
@@ -61,17 +67,28 @@ class OwnAccount:
 
     # The brake
 
+    def did(self, permit: Permit) -> None:
+        """Take in what was destroyed; what was not on our own account does not count."""
+        if permit.row in OWN_ROWS:
+            self._done[permit.subject] = self._world.clock.monotonic()
+
+    def _moment(self, act: Done) -> float:
+        """When an act of an earlier engine was; by a date of the future it was just now."""
+        return min(self._world.times.moment(act.at), self._world.now())
+
     def brake(self, server_id: str = "") -> str:
         """Return why nothing is destroyed on our own account now; empty while this server may be."""
         now = self._world.clock.monotonic()
+        if (confirmed := self._world.journal.confirmed()) != self._confirmed:
+            self._confirmed = confirmed
+            self._done, self._granted = {}, {}
         self._granted = {one: at for one, at in self._granted.items() if now - at < LIFE}
+        self._done = {one: at for one, at in self._done.items() if now - at < brake.WINDOW}
         if server_id in self._granted:
             return ""
         if why := self._world.journal.brake():
             return why
-        acts = self._world.journal.acts_since(self._world.now() - brake.WINDOW, OWN_ROWS)
-        done = {act.subject for act in acts if act.at > self._world.journal.confirmed()}
-        others = done | (self._granted.keys() - {act.subject for act in acts})
+        others = self._done.keys() | self._granted.keys()
         servers = sum(bool(record.server_id) for record in self._world.records.values())
         if why := brake.passed(len(others), servers):
             log.error("the brake is on: %s. See: slurm-powersave continue", why)

@@ -200,8 +200,7 @@ class SlurmNode:
 
         A reservation alone is no use: a node that Slurm has powered down may go, and come back for it.
 
-        A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
-        (measured on 22.05.8).
+        A node that is coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up (22.05.8).
         """
         if self.powering_up:
             return False
@@ -231,14 +230,13 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class SlurmSnapshot:
-    """One reading of Slurm. `taken` is in seconds since the epoch."""
+    """One reading of Slurm. `taken` is in seconds since the epoch, for people."""
 
     taken: float
     nodes: Mapping[str, SlurmNode]
     jobs: tuple[SlurmJob, ...] = ()
     unreadable: frozenset[str] = frozenset()
-    """Nodes about which the answer made no sense. They are not in `nodes`, and yet Slurm may know them:
-    nothing is decided on them."""
+    """Nodes that Slurm may know, and about which its answer made no sense: nothing is decided on them."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +279,7 @@ class Operation:
     phase: str
     created: float
     since: float
-    """When the present phase began."""
+    """When the present phase began. Like `created` in seconds since the epoch: for people, judges nothing."""
     outcome: str = ""
     """Empty while it runs; then done, failed, refused, cancelled or joined."""
     failure: FailureClass | None = None
@@ -295,6 +293,9 @@ class Operation:
     """What a reboot request comes to, a `Kind`; empty until that is decided, and for other modes."""
     target: str = ""
     """The image or flavor that the action asks for."""
+    begun: int = 0
+    asked: int = 0
+    """When operation and phase began, as a number: a reading with a higher one is newer. Not journalled."""
 
     @property
     def kind(self) -> Kind:
@@ -396,4 +397,4 @@ class ShardRun:
     shard: str
     operations: tuple[str, ...]
     deadline: float
-    """When it is interrupted, in seconds since the epoch."""
+    """When it is interrupted, in seconds since the epoch; for people: its limit counts while we look."""

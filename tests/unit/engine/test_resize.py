@@ -87,7 +87,7 @@ class Scene:
         return Surroundings(
             Fused(),  # type: ignore[arg-type]  # what it lacks it takes from MemorySlurm
             world.journal,
-            world.clock.now,
+            world.clock,
             pause,
             self.apply,
             lambda: frozenset(servers(world)),
@@ -269,11 +269,11 @@ def test_abort_undrains_what_a_resize_drained_and_nothing_else() -> None:
     with pytest.raises(UnfinishedError):
         scene.resize(timeout=5)
     scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM", permits=permits("DRAIN", ["n2"]))
-    assert abort(scene.around, 0.0) == ["n3"]
+    assert abort(scene.around) == ["n3"]
     shown = scene.world.slurm.snapshot().nodes
     assert {n: node.reason for n, node in shown.items() if node.has("DRAIN")} == {"n1": "disk", "n2": "RAM"}
     assert not scene.world.journal.drains()
-    assert abort(scene.around, 0.0) == []
+    assert abort(scene.around) == []
     assert set(scene.world.slurm.jobs) == set(jobs)
 
 

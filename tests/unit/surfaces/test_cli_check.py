@@ -196,6 +196,10 @@ class OneSlurm:
 
     def __init__(self, said: str | SlurmError) -> None:
         self.said = said
+        self.timers = {"ResumeTimeout": 1800, "SuspendTimeout": 600}
+
+    def power_timers(self) -> dict[str, int]:
+        return self.timers
 
     def running_version(self) -> Version:
         if isinstance(self.said, SlurmError):
