@@ -12,6 +12,7 @@ from slurm_powersave.engine.waits import Looks
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import FlavorRest, Hold
 from slurm_powersave.testing.cloud import MemoryClock
+from slurm_powersave.testing.world import MemoryWorld
 
 
 def journal(clock: MemoryClock, rest: float = 100.0) -> SqliteJournal:
@@ -151,3 +152,54 @@ def test_nothing_is_logged_where_nothing_happens(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.DEBUG):
         Times(MemoryClock(), SqliteJournal(":memory:")).look()
     assert not caplog.messages
+
+
+# Readings
+
+
+@pytest.mark.parametrize("step", [0, -60, -7200, 3600])
+def test_a_reading_is_newer_than_a_question_if_it_began_after_it(step: float) -> None:
+    world = MemoryWorld.of(1)
+    seen = world.engine._world
+    before = seen.seen.next()
+    seen.slurm_view.refresh()
+    seen.cloud_views["mem"].refresh()
+    world.clock.jump(step)
+    asked = seen.seen.next()
+    assert seen.slurm_view.node("n1", before) and not seen.slurm_view.node("n1", asked)
+    assert seen.cloud_views["mem"].servers(before) is not None
+    assert seen.cloud_views["mem"].servers(asked) is None
+    world.clock.advance(1)
+    seen.slurm_view.refresh()
+    seen.cloud_views["mem"].refresh()
+    assert seen.slurm_view.node("n1", asked)
+    assert seen.cloud_views["mem"].servers(asked) is not None
+
+
+def test_a_reading_is_as_old_as_its_beginning() -> None:
+    world = MemoryWorld.of(1)
+    seen = world.engine._world
+    began = world.clock.monotonic()
+    seen.slurm_view.refresh()
+    seen.cloud_views["mem"].refresh()
+    world.clock.jump(-7200)
+    world.clock.advance(5)
+    for view in (seen.slurm_view.snapshot, seen.cloud_views["mem"].servers):
+        assert view(since=began) is not None
+        assert view(since=began + 1) is None
+
+
+def test_to_a_new_engine_all_its_readings_are_new() -> None:
+    world = MemoryWorld.of(1)
+    world.cloud.never_boots.add("n1")
+    world.slurm.submit("n1")
+    world.run(10)
+    (op,) = world.engine.operations
+    assert op.asked > 0
+    world.clock.jump(-7200)
+    world.crash()
+    (op,) = world.engine.operations
+    view = world.engine._world.slurm_view
+    assert not view.node("n1", op.asked), "it has read nothing yet"
+    view.refresh()
+    assert view.node("n1", op.asked)
