@@ -8,7 +8,6 @@ from slurm_powersave.decide.guard import OFF, Answer, Look
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.model.permit import LIFE, Permit, Row
-from slurm_powersave.model.records import Done
 
 log = logging.getLogger("slurm_powersave")
 
@@ -30,9 +29,7 @@ class OwnAccount:
         self._granted: dict[str, float] = {}
         """Server -> when its deletion was last allowed, on the monotonic clock; many are asked at once."""
         self._confirmed = world.journal.confirmed()
-        acts = world.journal.acts_since(world.times.date(world.now() - brake.WINDOW), OWN_ROWS)
-        confirmed = world.times.moment(self._confirmed)
-        self._done = {act.subject: at for act in acts if (at := self._moment(act)) > confirmed}
+        self._done = self._lately()
         """Server -> when it was destroyed, on the monotonic clock; nothing from before a person confirmed."""
         self.ask: Callable[[Look], Look] = lambda look: look
         """Lets the server say whether jobs run there."""
@@ -72,9 +69,12 @@ class OwnAccount:
         if permit.row in OWN_ROWS:
             self._done[permit.subject] = self._world.clock.monotonic()
 
-    def _moment(self, act: Done) -> float:
-        """When an act of an earlier engine was; by a date of the future it was just now."""
-        return min(self._world.times.moment(act.at), self._world.now())
+    def _lately(self) -> dict[str, float]:
+        """Read what earlier engines have destroyed within the window."""
+        times, begin = self._world.times, self._world.now() - brake.WINDOW
+        acts = self._world.journal.acts_since(times.earlier_date(begin), OWN_ROWS)
+        confirmed = times.earlier(self._confirmed)
+        return {act.subject: moment for act in acts if (moment := times.earlier(act.at)) > confirmed}
 
     def brake(self, server_id: str = "") -> str:
         """Return why nothing is destroyed on our own account now; empty while this server may be."""

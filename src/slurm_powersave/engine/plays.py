@@ -67,23 +67,7 @@ class Plays:
     def start(self) -> None:
         """Start a play for the nodes that are ready, if it is time."""
         now = self._world.now()
-        keys: dict[str, str] = {}
-        booting = self._ops.in_phase(phases.BOOTING)
-        self._old_boots.keep({op.id for op in (*booting, *self._ops.in_phase(phases.CONFIGURING))})
-        self._probed = {op.id: self._probed.get(op.id, float("-inf")) for op in booting}
-        self._keys = {(op.id, op.asked): key for op in booting if (key := self._keys.get((op.id, op.asked)))}
-        for op in sorted(booting, key=lambda op: self._probed[op.id]):
-            patient = self._world.now() - now < _PROBING
-            key = self._host_key(op, patient=patient)
-            if key is not None:
-                keys[op.id] = key
-            if op.id in self._ready or not patient:
-                continue
-            self._probed[op.id] = now
-            if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
-                self._ready[op.id] = self._world.now()
-            else:
-                self._silent(op)
+        keys = self._ask_all(now)
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
         if not self._ready or len(self._plays) >= _PLAYS:
             return
@@ -107,6 +91,27 @@ class Plays:
             self._ops.move(op, phases.CONFIGURING)
         self._ready.clear()
         self._plays.append(play)
+
+    def _ask_all(self, now: float) -> dict[str, str]:
+        """Ask the nodes that boot whether they answer; return the host keys of those whose key is known."""
+        keys: dict[str, str] = {}
+        booting = self._ops.in_phase(phases.BOOTING)
+        self._old_boots.keep({op.id for op in (*booting, *self._ops.in_phase(phases.CONFIGURING))})
+        self._probed = {op.id: self._probed.get(op.id, float("-inf")) for op in booting}
+        self._keys = {(op.id, op.asked): key for op in booting if (key := self._keys.get((op.id, op.asked)))}
+        for op in sorted(booting, key=lambda op: self._probed[op.id]):
+            patient = self._world.now() - now < _PROBING
+            key = self._host_key(op, patient=patient)
+            if key is not None:
+                keys[op.id] = key
+            if op.id in self._ready or not patient:
+                continue
+            self._probed[op.id] = now
+            if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
+                self._ready[op.id] = self._world.now()
+            else:
+                self._silent(op)
+        return keys
 
     @property
     def _limit(self) -> float:

@@ -30,7 +30,9 @@ class Times:
         self._clock, self._journal = clock, journal
         self._ahead = clock.wall() - clock.monotonic()
         """What the wall clock was ahead of the monotonic one at the last look."""
-        if (step := self._step_since(journal.anchor())) and abs(step) > STEP:
+        step = self._step_since(journal.anchor())
+        self._ahead_before = self._ahead - step
+        if abs(step) > STEP:
             self._stepped(step, "while no engine ran")
         self._written = float("-inf")
         self._write()
@@ -46,6 +48,14 @@ class Times:
     def moment(self, date: float) -> float:
         """Return the moment of the monotonic clock at which a date of the journal comes, or came."""
         return date - self._ahead
+
+    def earlier(self, date: float) -> float:
+        """Return the moment of a date at which an earlier engine did something; it is never to come."""
+        return min(date - self._ahead_before, self.now())
+
+    def earlier_date(self, moment: float) -> float:
+        """Return the date that an earlier engine would have given a moment."""
+        return moment + self._ahead_before
 
     def date(self, moment: float) -> float:
         """Return the date of a moment of the monotonic clock."""
