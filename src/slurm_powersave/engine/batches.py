@@ -15,7 +15,7 @@ from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
-from slurm_powersave.engine.results import Batch, Results
+from slurm_powersave.engine.results import KILLED, Batch, Results
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
@@ -250,7 +250,7 @@ class Batches:
             self._batches.remove(batch)
             self._looks.forget(batch.run.record.id)
             try:
-                self._ended(batch, result)
+                self._ended(batch, _told(batch, result))
             except PowersaveError as error:
                 self._give_up(batch, error.line)
             finally:
@@ -360,3 +360,10 @@ class Batches:
             batch.run.interrupt()
         elif late > _GRACE:
             batch.run.kill()
+
+
+def _told(batch: Batch, result: RunResult) -> RunResult:
+    """Say that we have ended a run, and after how long. What a killed apply did is found out, not told."""
+    if result.ok or not batch.interrupted or (batch.stage == "apply" and result.text == KILLED):
+        return result
+    return replace(result, text=f"Terraform was ended after {batch.limit:g} s ({result.text})")

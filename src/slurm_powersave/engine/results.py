@@ -18,6 +18,8 @@ from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
 
+KILLED = "terraform was killed"
+"""All that is told of a run that has left no exit code."""
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
 _IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
@@ -150,7 +152,7 @@ class Results:
         servers = self._world.terraform.servers(batch.shard)
         for op in self._of(batch):
             held = servers.get(op.node)
-            killed = result.text == "terraform was killed"
+            killed = result.text == KILLED
             if op.phase in (phases.APPLYING, phases.UPDATING):
                 if killed and not (held and op.phase == phases.APPLYING and not held.tainted):
                     self._ops.move(op, phases.RECOVERING)

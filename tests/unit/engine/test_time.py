@@ -315,6 +315,25 @@ def test_a_play_that_ran_out_of_time_is_told_as_such() -> None:
     assert op.text == "Ansible was ended: the node was not configured within 15 s (configure_timeout)"
 
 
+def test_a_plan_that_ran_out_of_time_is_told_as_such() -> None:
+    world = new_world()
+    world.terraform.plan_seconds = 1e6
+    start = world.terraform._start
+
+    def deaf(*given, **named):  # type: ignore[no-untyped-def]
+        run = start(*given, **named)
+        run.interrupt = lambda: None  # type: ignore[method-assign]
+        return run
+
+    world.terraform._start = deaf  # type: ignore[method-assign]
+    world.slurm.resume_timeout = 1e9
+    world.slurm.submit("n1")
+    coarsely(world, 800)
+    op = operations(world, "n1")[0]
+    assert op.failure is FailureClass.UNKNOWN
+    assert op.text == "terraform plan: Terraform was ended after 300 s (terraform was killed)"
+
+
 @pytest.mark.parametrize("jolt", JOLTS)
 def test_no_process_is_ended_because_of_the_clock_or_a_pause(jolt: str) -> None:
     world = new_world()
