@@ -19,7 +19,8 @@ class Operations:
         self._world, self._journal = world, world.journal
         self._open: dict[str, Operation] = {}
         self._known: dict[str, float] = {}
-        """Operation -> since when this engine knows it, on the monotonic clock."""
+        self._entered: dict[str, float] = {}
+        """Operation -> since when this engine knows it, or knows it in its phase, on the monotonic clock."""
         self._looks = Looks()
         """For how long we have looked at the present phase of each operation."""
         # An operation costs what its own node's queue is long, however many nodes are under way.
@@ -42,9 +43,13 @@ class Operations:
     def _keep(self, op: Operation) -> None:
         if op.id not in self._known:
             self._known[op.id] = self._world.now()
-            self._looks.begin(op.id, self._world.now())
+            self._enter(op)
         self._open[op.id] = op
         self._by_node.setdefault(op.node, {})[op.id] = op
+
+    def _enter(self, op: Operation) -> None:
+        self._entered[op.id] = self._world.now()
+        self._looks.begin(op.id, self._world.now())
 
     def age(self, op: Operation) -> float:
         """Return for how many seconds this engine knows an operation."""
@@ -85,11 +90,11 @@ class Operations:
 
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""
-        asked, seconds = self._world.seen.next(), self.waited(op)
+        asked, seconds = self._world.seen.next(), self._world.now() - self._entered[op.id]
         new = replace(op, phase=phase, since=self._world.wall(), asked=asked, **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
         self._keep(new)
-        self._looks.begin(op.id, self._world.now())
+        self._enter(new)
         log.info("op=%s node=%s phase=%s after=%s seconds=%.2f", op.id, op.node, phase, op.phase, seconds)
         return new
 
@@ -112,7 +117,7 @@ class Operations:
         ended = replace(op, outcome=outcome, since=self._world.wall(), text=text or op.text)
         seconds = self.age(op)
         self._journal.save_operation(ended)
-        del self._open[op.id], self._by_node[op.node][op.id], self._known[op.id]
+        del self._open[op.id], self._by_node[op.node][op.id], self._known[op.id], self._entered[op.id]
         self._looks.forget(op.id)
         log.info(
             "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",

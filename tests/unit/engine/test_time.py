@@ -346,3 +346,32 @@ def test_no_process_is_ended_because_of_the_clock_or_a_pause(jolt: str) -> None:
     JOLTS[jolt][0](world)
     world.settle(120)
     assert not killed and outcomes(world, "n1") == [("resume", "done")]
+
+
+# What is logged
+
+
+def test_the_log_tells_how_long_a_phase_took_and_not_how_long_it_was_looked_at(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = new_world()
+    world.terraform.create_seconds = 50.0
+    world.slurm.submit("n1")
+    with caplog.at_level("INFO"):
+        run_until(world, "n1", phases.APPLYING)
+        world.clock.jump(-7200)
+        world.settle(100)
+    (line,) = [one for one in caplog.messages if "phase=booting after=applying" in one]
+    assert 49 < float(line.rpartition("seconds=")[2]) < 52
+
+
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    world = new_world()
+    for _ in range(3):
+        world.slurm.end(up(world, "n1"))
+        world.slurm.suspend("n1")
+        world.settle(60)
+    world.run(40)
+    ops, plays = world.engine.operations, world.engine._plays
+    assert not (ops._known or ops._entered or ops._looks._seen)
+    assert not (plays._running._seen or plays._old_boots._seen or world.engine._batches._looks._seen)
