@@ -74,7 +74,10 @@ class Slurm(Protocol):
         """Read the version of the slurmctld that runs, which may be older than the installed programs."""
 
     def power_timers(self) -> Mapping[str, int]:
-        """Read ResumeTimeout and SuspendTimeout, in seconds, as slurmctld has loaded them."""
+        """Read ResumeTimeout, SuspendTimeout and SuspendTime, in seconds, as slurmctld has loaded them.
+
+        An infinite one is left out.
+        """
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""

@@ -25,7 +25,9 @@ _STANDARD = "SLURM_TIME_FORMAT=standard"
 _BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
 _STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
 _START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
-_TIMERS = re.compile(r"^(ResumeTimeout|SuspendTimeout)\s*= ([0-9]{1,9}) sec$", re.MULTILINE | re.ASCII)
+_TIMERS = re.compile(
+    r"^(ResumeTimeout|SuspendTimeout|SuspendTime)\s*= ([0-9]{1,9}) sec$", re.MULTILINE | re.ASCII
+)
 _YEARS = range(2000, 9000)
 """A moment outside of them is none, and too near to where a date ends."""
 

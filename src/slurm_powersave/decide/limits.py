@@ -34,6 +34,13 @@ def findings(cluster: Cluster, running: Mapping[str, int]) -> Found:
                 f"{said} s, and slurmctld runs with {timer}={running[timer]}",
                 "Run slurm-powersave deploy: it writes slurm.conf. Or set the key to what is meant.",
             )
+    if "SuspendTime" in running:
+        yield warning(
+            "power_save.suspend_time",
+            f"slurmctld runs with SuspendTime={running['SuspendTime']} for all nodes, and the cluster file"
+            " sets it for its partitions only",
+            "Run slurm-powersave deploy: it writes slurm.conf.",
+        )
     patience = dict(_patience(cluster, running))
     where = min(patience, key=lambda name: patience[name])
     for key, words in _OURS.items():

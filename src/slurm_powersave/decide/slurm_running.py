@@ -25,7 +25,7 @@ class Running:
     trouble: str = ""
     """Why it could not be read. Both are empty where nobody was asked: nothing is deployed yet."""
     timers: Mapping[str, int] = field(default_factory=dict)
-    """Slurm's parameter (ResumeTimeout, SuspendTimeout) -> seconds; empty where that is not known."""
+    """Slurm's parameter (ResumeTimeout, for one) -> seconds; empty where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -280,6 +280,9 @@ def test_the_timeouts_with_which_slurmctld_runs() -> None:
     )
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
     assert slurm.power_timers() == {"ResumeTimeout": 90, "SuspendTimeout": 15}
+    text = "SuspendTime             = 300 sec\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"SuspendTime": 300}
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, "ResumeTimeout = soon\n", ""))
     assert slurm.power_timers() == {}
 

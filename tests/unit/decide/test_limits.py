@@ -43,6 +43,12 @@ def test_a_partition_may_have_less_patience(make: Make) -> None:
     assert "partitions[0].options.ResumeTimeout of more than 600" in told["failure.boot_timeout"]
 
 
+def test_nodes_of_no_partition_are_not_to_be_suspended(make: Make) -> None:
+    told = found(make, {"ResumeTimeout": 1800, "SuspendTimeout": 600, "SuspendTime": 300})
+    assert list(told) == ["power_save.suspend_time"]
+    assert "slurmctld runs with SuspendTime=300 for all nodes" in told["power_save.suspend_time"]
+
+
 def test_slurmctld_runs_with_others(make: Make) -> None:
     told = found(make, {"ResumeTimeout": 60, "SuspendTimeout": 30})
     assert "1800 s, and slurmctld runs with ResumeTimeout=60" in told["power_save.resume_timeout"]
