@@ -12,6 +12,10 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, Operation
 
+LATE = 30.0
+"""Seconds by which a hook's call may arrive late. One that seems to be later than that was made after
+slurmctld's clock was set back: nothing is concluded from its time."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -96,7 +100,7 @@ def _delete(
                 text=f"operation {last.id} has failed and removes what is left",
                 cancels=tuple(cancels),
             )
-        if last_time > time:
+        if 0 < last_time - time <= LATE:
             return Verdict(
                 outcome=phases.CANCELLED, text=f"overtaken by operation {last.id}", cancels=tuple(cancels)
             )

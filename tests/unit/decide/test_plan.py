@@ -23,7 +23,7 @@ def operation(number: int, mode: str, phase: str, word: str = "") -> tuple[Opera
     """An open operation and the time of its request."""
     failure = FailureClass.QUOTA if word == "failed" else None
     op = Operation(f"op{number}", "r", "n1", Mode(mode), phase, 900, 900, failure=failure)
-    return op, NOW + 1 if word == "later" else 900.0
+    return op, {"later": NOW + 1, "much later": NOW + 3600}.get(word, 900.0)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -50,7 +50,8 @@ _PHASES = st.sampled_from(
     mode=st.sampled_from(Mode),
     source=st.sampled_from(["hook", "operator", "reconcile"]),
     queue=st.lists(
-        st.tuples(st.sampled_from(Mode), _PHASES, st.sampled_from(["", "failed", "later"])), max_size=4
+        st.tuples(st.sampled_from(Mode), _PHASES, st.sampled_from(["", "failed", "later", "much later"])),
+        max_size=4,
     ),
     server=st.booleans(),
     rests=st.booleans(),

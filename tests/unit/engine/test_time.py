@@ -181,6 +181,20 @@ def test_slurm_and_cloud_are_read_all_the_time(seconds: float) -> None:
     assert outcomes(world, "n1") == [("resume", "done")]
 
 
+@pytest.mark.parametrize("ahead", [3600, -3600, 5, -5])
+def test_a_hooks_call_is_not_compared_with_a_persons(ahead: float) -> None:
+    """The login node's clock and the control host's may show different times."""
+    world = new_world()
+    asked = Request("by hand", Mode.RESUME, "n1", world.clock.now() + ahead, "operator")
+    world.journal.add_request(asked, world.clock.wall())
+    while not operations(world, "n1") or operations(world, "n1")[0].phase != phases.APPLYING:
+        world.run(0.1)
+    world.slurm.suspend("n1")
+    world.settle(60)
+    assert outcomes(world, "n1")[::2] == [("resume", "cancelled"), ("suspend", "done")]
+    assert servers(world) == {}
+
+
 # Rests
 
 
