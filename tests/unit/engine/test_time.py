@@ -54,6 +54,7 @@ WAYS: dict[str, tuple[Callable[[MemoryWorld], None], tuple[str, ...]]] = {
     ),
     "reimage": (partial(change, "reimage image=other"), (*REBOOT, phases.UPDATING, *COMING_UP)),
     "resize": (partial(change, "resize flavor=large"), (*REBOOT, phases.UPDATING, *COMING_UP)),
+    "reboot": (partial(change, "reboot"), (*REBOOT[:3], *COMING_UP)),
 }
 
 
@@ -84,6 +85,24 @@ def test_in_every_phase(way: str, phase: str, jolt: str) -> None:
         assert servers(world) == before
     world.settle(30)
     assert_at_rest(world)
+
+
+@pytest.mark.parametrize("jolt", JOLTS)
+@pytest.mark.parametrize("phase", [phases.FAILING, *GOING[:4]])
+def test_what_fails_meanwhile_fails_once(phase: str, jolt: str) -> None:
+    world = new_world()
+    world.cloud.error_faults["n1"] = "Build of instance aborted"
+    happens, kills = JOLTS[jolt]
+    story = AtPhase(world, phase, happens, kills=kills)
+    world.slurm.submit("n1")
+    story.run(40)
+    assert story.happened
+    op = next(op for op in operations(world, "n1") if op.mode is Mode.RESUME)
+    assert (op.outcome, op.failure) == (phases.FAILED, FailureClass.UNKNOWN), op
+    assert servers(world) == {} and world.cloud.created == 1
+    assert world.journal.node_records()["n1"].failures == 1
+    node, hold = world.slurm.node("n1"), world.journal.holds()["n1"]
+    assert node.has("DRAIN") and node.reason == hold.reason and hold.told
 
 
 @pytest.mark.parametrize("happens", [partial(stand_still, 40), partial(be_away, 40)])
