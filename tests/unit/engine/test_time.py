@@ -122,6 +122,20 @@ def test_a_node_that_boots_meanwhile_is_asked_before_it_is_judged(
     assert outcomes(world, "n1") == [("resume", "done")] and world.cloud.created == 1
 
 
+def test_a_node_that_answers_and_waits_for_its_play_is_not_judged() -> None:
+    world = MemoryWorld.of(5, failure=SHORT | {"configure_timeout": 1000})
+    world.run(2)
+    world.playbooks.seconds = 500.0
+    for name in ("n1", "n2", "n3", "n4"):
+        world.slurm.submit(name)
+        run_until(world, name, phases.CONFIGURING)
+    world.slurm.submit("n5")
+    run_until(world, "n5", phases.BOOTING)
+    world.run(60)
+    (op,) = operations(world, "n5")
+    assert (op.phase, op.failure) == (phases.BOOTING, None), "all plays are taken"
+
+
 def test_a_pause_within_a_step_is_no_time_in_which_we_looked() -> None:
     world = new_world()
     world.playbooks.boots = lambda node: False
