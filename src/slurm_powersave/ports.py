@@ -34,11 +34,14 @@ from slurm_powersave.model.slurm_version import Version
 class Clock(Protocol):
     """Time, so that tests can make their own."""
 
-    def now(self) -> float:
-        """Return seconds since the epoch."""
+    def wall(self) -> float:
+        """Return seconds since the epoch: for people, and for what must survive a restart."""
 
     def monotonic(self) -> float:
         """Return seconds that never jump, since some moment: for durations."""
+
+    def boot(self) -> str:
+        """Name the boot of this host; the monotonic clock begins anew with each."""
 
 
 class Run(Protocol):
@@ -69,6 +72,12 @@ class Slurm(Protocol):
 
     def running_version(self) -> Version:
         """Read the version of the slurmctld that runs, which may be older than the installed programs."""
+
+    def power_timers(self) -> Mapping[str, int]:
+        """Read ResumeTimeout, SuspendTimeout and SuspendTime, in seconds, as slurmctld has loaded them.
+
+        An infinite one is left out.
+        """
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""

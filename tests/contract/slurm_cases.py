@@ -272,6 +272,24 @@ def power_down_ends_a_drain_of_a_node_that_is_off(subject: Subject) -> None:
     assert node(subject, name).flags == {"IDLE", "CLOUD", "POWERED_DOWN"}
 
 
+def a_node_that_slurm_has_given_up_can_rest(subject: Subject) -> None:
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], state="POWER_UP")
+    until(subject, "Slurm gives it up", lambda: "ResumeTimeout" in node(subject, name).reason, 110)
+    assert node(subject, name).flags >= {"DOWN", "POWERED_DOWN"}
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
+    found = node(subject, name)
+    assert found.flags >= {"DRAIN", "POWERED_DOWN"} and found.reason == REASON, found
+    subject.slurm.update_nodes([name], state="RESUME")
+    found = node(subject, name)
+    assert {"IDLE", "POWERED_DOWN"} <= found.flags and not found.has("DOWN", "DRAIN"), found
+
+
+def slurmctld_tells_its_timeouts(subject: Subject) -> None:
+    found = subject.slurm.power_timers()
+    assert found.keys() == {"ResumeTimeout", "SuspendTimeout"} and min(found.values()) > 0
+
+
 def who_is_never_suspended_is_told(subject: Subject) -> None:
     assert subject.slurm.suspend_exc_nodes() == frozenset()
 
@@ -326,6 +344,8 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_reading_may_be_of_some_nodes_only,
     power_down_ends_a_drain_of_a_node_that_is_off,
     who_is_never_suspended_is_told,
+    slurmctld_tells_its_timeouts,
+    a_node_that_slurm_has_given_up_can_rest,
     slurmctld_tells_its_version,
     what_does_not_exist_is_an_error,
     it_tells_when_it_began,

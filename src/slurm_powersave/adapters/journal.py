@@ -14,17 +14,9 @@ from slurm_powersave.adapters.journal_evidence import Evidence
 from slurm_powersave.adapters.journal_requests import Requests
 from slurm_powersave.model.hardware import FirstNode
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import (
-    Aside,
-    Drain,
-    FlavorRest,
-    Hold,
-    NodeRecord,
-    Operation,
-    PhaseTime,
-    ShardRun,
-)
+from slurm_powersave.model.nodes import Aside, FlavorRest, Hold, NodeRecord, Operation, PhaseTime, ShardRun
 from slurm_powersave.model.printable import printable
+from slurm_powersave.model.records import Drain
 
 _TRIES = 20
 """Short ids that are tried for an operation."""

@@ -1,20 +1,23 @@
 """Tables of the journal for the guard: what was seen, what was destroyed and why, brake and pauses."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, fields
 
 from slurm_powersave.adapters.journal_db import Database
+from slurm_powersave.decide.policy import FOREVER
 from slurm_powersave.model.printable import printable
 from slurm_powersave.model.records import Done, Pause
 from slurm_powersave.model.seen import Seen
 
-_BRAKE, _CONFIRMED = "brake", "confirmed"
+_BRAKE, _CONFIRMED, _ANCHOR = "brake", "confirmed", "clocks"
+_MARK = re.compile(r"(\S{1,64}) ([0-9]{1,12}\.[0-9]{1,9}) ([0-9]{1,12}\.[0-9]{1,9})", re.ASCII)
 _SEEN = ", ".join(field.name for field in fields(Seen))
 
 
 class Evidence(Database):
-    """The tables `seen`, `acts`, `marks` and `pauses`."""
+    """The tables `seen`, `acts`, `marks` and `pauses`; and the dates that move with a clock that is set."""
 
     def seen(self) -> dict[str, Seen]:
         """Return what was last seen of each node."""
@@ -86,6 +89,24 @@ class Evidence(Database):
             db.execute("DELETE FROM marks WHERE name = ?", (_BRAKE,))
             db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", (_CONFIRMED, repr(at)))
 
+    def anchor(self) -> tuple[str, float, float] | None:
+        """Return a boot of the host, and its wall and its monotonic clock at one moment; None: not known."""
+        rows = self._rows("SELECT value FROM marks WHERE name = ?", _ANCHOR)
+        found = _MARK.fullmatch(str(rows[0]["value"])) if rows else None
+        return (found[1], float(found[2]), float(found[3])) if found else None
+
+    def save_anchor(self, anchor: tuple[str, float, float]) -> None:
+        """Record both clocks as they are at one moment."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", _mark(anchor))
+
+    def move_rests(self, seconds: float, anchor: tuple[str, float, float]) -> None:
+        """The wall clock was set by so much: move the ends of the rests with it, those that have one."""
+        with self._write() as db:
+            db.execute("UPDATE holds SET until = until + ? WHERE until < ?", (seconds, FOREVER))
+            db.execute("UPDATE flavor_rests SET until = until + ?", (seconds,))
+            db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", _mark(anchor))
+
     def pauses(self) -> dict[str, Pause]:
         """Return what is paused, by pool; "" is the whole cluster."""
         return {row["pool"]: Pause(*row) for row in self._rows("SELECT pool, why, by, at FROM pauses")}
@@ -100,6 +121,11 @@ class Evidence(Database):
         """End pauses."""
         with self._write() as db:
             db.executemany("DELETE FROM pauses WHERE pool = ?", [(pool,) for pool in pools])
+
+
+def _mark(anchor: tuple[str, float, float]) -> tuple[str, str]:
+    boot, wall, monotonic = anchor
+    return _ANCHOR, f"{boot} {wall:.6f} {monotonic:.6f}"
 
 
 def _done(row: sqlite3.Row) -> Done:

@@ -41,7 +41,7 @@ class Requests(Database):
 
     def unplanned_requests(self, limit: int = -1) -> list[Request]:
         """Return the requests that have no operations yet, oldest first, those of the hooks last."""
-        order = "ORDER BY source = 'hook', received, rowid"
+        order = "ORDER BY source = 'hook', rowid"
         # In two steps: hostlists may be long, and are not to be sorted.
         first = f"SELECT rowid FROM requests WHERE planned = 0 {order} LIMIT ?"
         rows = self._rows(f"{_READ} WHERE rowid IN ({first}) {order}", limit)

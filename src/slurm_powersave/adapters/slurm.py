@@ -25,6 +25,9 @@ _STANDARD = "SLURM_TIME_FORMAT=standard"
 _BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
 _STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
 _START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
+_TIMERS = re.compile(
+    r"^(ResumeTimeout|SuspendTimeout|SuspendTime)\s*= ([0-9]{1,9}) sec$", re.MULTILINE | re.ASCII
+)
 _YEARS = range(2000, 9000)
 """A moment outside of them is none, and too near to where a date ends."""
 
@@ -110,6 +113,10 @@ class ScontrolSlurm:
         except ValueError:
             said = f"SLURM_VERSION is {found[1][:40]!r}" if found else "there is no SLURM_VERSION"
             raise SlurmError("Slurm does not tell its version", where="slurmctld", why=said) from None
+
+    def power_timers(self) -> dict[str, int]:
+        """Run `scontrol show config`."""
+        return {name: int(seconds) for name, seconds in _TIMERS.findall(self._config())}
 
     def _config(self) -> str:
         return self._run(["scontrol", "show", "config"], "tell its configuration")

@@ -12,6 +12,10 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, Operation
 
+LATE = 30.0
+"""Seconds by which a hook's call may arrive late. One that seems to be later than that was made after
+slurmctld's clock was set back: nothing is concluded from its time."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,30 +38,28 @@ def verdict(
     open_operations: Sequence[tuple[Operation, float]],
     has_server: bool,
     hold: Hold | None,
-    now: float,
 ) -> Verdict:
     """Decide about one node.
 
     Args:
         mode: what is asked for.
         source: hook, operator or reconcile.
-        time: when the hook ran, seconds since the epoch.
+        time: when the hook ran, by the clock of slurmctld's host; infinite if it was none.
         open_operations: the node's operations without an outcome, oldest first, each with the time
-            of its request.
+            of its request, by the same clock; minus infinity if it was no hook's.
         has_server: whether the journal knows a server of that name.
-        hold: the node's rest after a failure, if it rests.
-        now: seconds since the epoch.
+        hold: the node's rest after a failure, if it rests now.
     """
     if mode is Mode.REBOOT:
         return _reboot(source, [operation for operation, _ in open_operations])
     if mode is Mode.RESUME:
-        return _resume(source, [operation for operation, _ in open_operations], hold, now)
+        return _resume(source, [operation for operation, _ in open_operations], hold)
     return _delete(mode, source, time, list(open_operations), has_server)
 
 
-def _resume(source: str, queue: list[Operation], hold: Hold | None, now: float) -> Verdict:
+def _resume(source: str, queue: list[Operation], hold: Hold | None) -> Verdict:
     if not queue:
-        if hold and now < hold.until and source != "operator":
+        if hold and source != "operator":
             # Slurm asked although the node rests (somebody undrained it, or the DRAIN was lost): the
             # same create is not tried again before its time.
             return Verdict(phases.FAILING, text=hold.reason)
@@ -98,7 +100,7 @@ def _delete(
                 text=f"operation {last.id} has failed and removes what is left",
                 cancels=tuple(cancels),
             )
-        if last_time > time:
+        if 0 < last_time - time <= LATE:
             return Verdict(
                 outcome=phases.CANCELLED, text=f"overtaken by operation {last.id}", cancels=tuple(cancels)
             )

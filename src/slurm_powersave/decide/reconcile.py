@@ -172,7 +172,7 @@ def unlike_recorded(
     return found
 
 
-def confirmed(before: Mapping[tuple[str, str], float], now: Sequence[Finding]) -> list[Finding]:
+def confirmed(before: Collection[tuple[str, str]], now: Sequence[Finding]) -> list[Finding]:
     """Return what was found in the reading before, too."""
     return [finding for finding in now if (finding.kind, finding.node) in before]
 

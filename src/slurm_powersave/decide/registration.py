@@ -30,6 +30,8 @@ class Stage(StrEnum):
     READY = "ready"
     REFUSED = "refused"
     GIVEN_UP = "given up"
+    TIMED_OUT = "timed out"
+    """Given up by Slurm, because the node has not registered within ResumeTimeout."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def registration(node: SlurmNode) -> Registration:
     """Judge what Slurm shows of a node whose slurmd was started."""
     flags = "+".join(sorted(node.flags))
     shown = f"{flags}: {node.reason}" if node.reason else flags
+    if node.going_down and node.has("DOWN") and "ResumeTimeout" in node.reason:
+        return Registration(Stage.TIMED_OUT, f"Slurm gave the node up: {shown}")
     if node.going_down:
         return Registration(Stage.GIVEN_UP, f"Slurm has given it up: {flags}")
     if node.has("POWERING_UP", "NOT_RESPONDING"):

@@ -226,7 +226,11 @@ class FailurePolicy(Section):
         description="Failures in a row after which a node rests until `slurm-powersave resume NODE`; "
         "its rest doubles with each before that.",
     )
-    boot_timeout: fields.Seconds = Field(600, description="Seconds from a server's creation to its SSH.")
+    boot_timeout: fields.Seconds = Field(
+        600,
+        description="Seconds from a server's creation to its SSH. This limit and the next two count while "
+        "the engine looks; each must be less than power_save.resume_timeout.",
+    )
     configure_timeout: fields.Seconds = Field(900, description="Seconds that a node's play may take.")
     registration_timeout: fields.Seconds = Field(
         120, description="Seconds from the end of the play to slurmd's registration."

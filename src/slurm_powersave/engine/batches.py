@@ -15,8 +15,9 @@ from slurm_powersave.decide.lag import moved
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
-from slurm_powersave.engine.results import Batch, Results
+from slurm_powersave.engine.results import KILLED, Batch, Results
 from slurm_powersave.engine.shards import Shards
+from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
@@ -49,6 +50,8 @@ class Batches:
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards)
+        self._looks = Looks()
+        """For how long we have seen each process run."""
         self._not_before: dict[str, float] = {}
         """Cloud or shard -> when an init or a tidying that failed is tried again."""
 
@@ -196,8 +199,7 @@ class Batches:
         for permit in permits:
             self._guard.record(permit)
         run = self._world.terraform.forget_servers(shard, permits)
-        deadline = self._world.now() + _PLAN_SECONDS
-        self._batches.append(Batch(shard, PlanMode.DELETE, (), "forget", run, deadline))
+        self._batches.append(Batch(shard, PlanMode.DELETE, (), "forget", run, _PLAN_SECONDS))
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
@@ -212,25 +214,24 @@ class Batches:
             return
         shard = self.shards.vacant(cloud)
         run = self._world.terraform.init(cloud, shard)
-        self._batches.append(
-            Batch(shard, PlanMode.CREATE, (), "init", run, self._world.now() + _PLAN_SECONDS)
-        )
+        self._batches.append(Batch(shard, PlanMode.CREATE, (), "init", run, _PLAN_SECONDS))
 
     def _plan(self, shard: str, mode: PlanMode, ids: Sequence[str], nodes: Sequence[str]) -> None:
         # A failed rebuild can leave the new image in the state (Nova's provider): what is changed in place is
         # read from the cloud first.
         run = self._world.terraform.plan(shard, nodes, refresh=mode is PlanMode.UPDATE)
-        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, self._world.now() + _PLAN_SECONDS))
+        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, _PLAN_SECONDS))
 
     # Driving
 
     def adopt(self, saved: ShardRun) -> None:
-        """Take up an apply that an earlier engine started."""
+        """Take up an apply that an earlier engine started; its time begins anew."""
         ops = self._ops.of(saved.operations)
         run = self._world.terraform.adopt(saved.record)
         found = {op.phase for op in ops}
         mode = next((mode for mode, phase in _APPLYING.items() if phase in found), PlanMode.DELETE)
-        self._batches.append(Batch(saved.shard, mode, saved.operations, "apply", run, saved.deadline))
+        limit = self._world.cluster.terraform.apply_timeout
+        self._batches.append(Batch(saved.shard, mode, saved.operations, "apply", run, limit))
 
     def poll(self) -> None:
         """Go on with each batch whose process has news."""
@@ -244,9 +245,12 @@ class Batches:
             if result is None:
                 self._bound(batch)
                 continue
+            if batch.stage == "plan" and self._unread(batch):
+                continue
             self._batches.remove(batch)
+            self._looks.forget(batch.run.record.id)
             try:
-                self._ended(batch, result)
+                self._ended(batch, _told(batch, result))
             except PowersaveError as error:
                 self._give_up(batch, error.line)
             finally:
@@ -255,6 +259,12 @@ class Batches:
                     self._world.terraform.forget(batch.run.record)
                 if batch.plan:
                     self._world.terraform.forget(batch.plan)
+
+    def _unread(self, batch: Batch) -> bool:
+        """Tell whether a plan waits for the next reading of Slurm: only by it may the plan be applied."""
+        view, creates = self._world.slurm_view, batch.mode is PlanMode.CREATE
+        ops = [] if creates or view.error else self._ops.of(batch.operations)
+        return any(view.reading <= op.asked for op in ops)
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         if not batch.operations:
@@ -288,11 +298,11 @@ class Batches:
         for op in self._ops.of(batch.operations):
             if batch.mode is PlanMode.UPDATE:
                 act = Act.REBUILD if op.row.update == "image" else Act.RESIZE
-                answer = self._guard.by_reboot(op, act, op.since)
+                answer = self._guard.by_reboot(op, act, op.asked)
                 answers = None if answer is None else [answer]
             else:
                 servers = self._outside.servers_lately(op)
-                answers = None if servers is None else self._guard.deletions(op, servers, op.since)
+                answers = None if servers is None else self._guard.deletions(op, servers, op.asked)
             if answers is None or any(isinstance(answer, Refusal) for answer in answers):
                 return None
             permits += [answer for answer in answers if isinstance(answer, Permit)]
@@ -337,15 +347,23 @@ class Batches:
         for permit in permits:
             self._guard.record(permit, by_node[permit.node])
         run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1), permits)
-        deadline = self._world.now() + self._world.cluster.terraform.apply_timeout
+        limit = self._world.cluster.terraform.apply_timeout
+        deadline = self._world.times.date(self._world.now() + limit)
         self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations, deadline))
-        self._batches.append(replace(batch, stage="apply", run=run, deadline=deadline, plan=batch.run.record))
+        self._batches.append(replace(batch, stage="apply", run=run, limit=limit, plan=batch.run.record))
 
     def _bound(self, batch: Batch) -> None:
-        late = self._world.now() - batch.deadline
+        late = self._looks.look(batch.run.record.id, self._world.now()) - batch.limit
         if late > 0 and not batch.interrupted:
             log.warning("terraform %s in %s takes too long: interrupted", batch.stage, batch.shard)
             batch.interrupted = True
             batch.run.interrupt()
         elif late > _GRACE:
             batch.run.kill()
+
+
+def _told(batch: Batch, result: RunResult) -> RunResult:
+    """Say that we have ended a run, and after how long. What a killed apply did is found out, not told."""
+    if result.ok or not batch.interrupted or (batch.stage == "apply" and result.text == KILLED):
+        return result
+    return replace(result, text=f"Terraform was ended after {batch.limit:g} s ({result.text})")

@@ -51,7 +51,7 @@ class Catalogue:
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], Answer]) -> Answer:
         taken, answer = self._held.get(key, (None, None))
-        if taken is None or self._clock.now() - taken >= FRESH:
+        if taken is None or self._clock.monotonic() - taken >= FRESH:
             answer = ask()
-            self._held[key] = self._clock.now(), answer
+            self._held[key] = self._clock.monotonic(), answer
         return cast(Answer, answer)

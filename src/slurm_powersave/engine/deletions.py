@@ -1,7 +1,7 @@
 """Deletes a node's servers with the guard's permits, by Terraform or by their ids, until they are gone."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
@@ -54,16 +54,16 @@ class Deletions:
         """Begin a deletion, or end it as refused by the guard, or wait a little for missing evidence."""
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
-            node = self._world.slurm_view.node(op.node, op.since)
+            node = self._world.slurm_view.node(op.node, op.asked)
             patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
-            if not found.waits or self._world.now() - op.since > patience:
+            if not found.waits or self._ops.waited(op, self._world.slurm_view.began) > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
             self._ops.move(op, phases.DELETE_QUEUED)
 
     def permits(self, op: Operation, servers: tuple[Server, ...]) -> list[Permit] | Refusal | None:
         """Ask the guard for all of the node's servers; None while what it needs can't be read."""
-        answers = self._guard.deletions(op, servers, max(op.since, self._world.now() - _FRESH))
+        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - _FRESH)
         if answers is None:
             return None
         refused = next((answer for answer in answers if isinstance(answer, Refusal)), None)
@@ -75,14 +75,14 @@ class Deletions:
         permits = self._allowed(op)
         if shard is None or permits is None:
             return
-        waits = op.id not in self._batches.results.by_id and self._world.now() - op.since <= _BUSY_SHARD
+        waits = op.id not in self._batches.results.by_id and self._ops.waited(op) <= _BUSY_SHARD
         if shard and permits and waits:
             return
         record = self._world.record(op.node)
         if shard:
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if any(self._world.now() - self._asked.get(permit.subject, 0.0) < _REFUSED for permit in permits):
+        if any(self._since(self._asked, permit.subject) < _REFUSED for permit in permits):
             return
         if not all([self._delete_by_id(op, permit) for permit in permits]):
             return
@@ -101,7 +101,7 @@ class Deletions:
         found = self.permits(op, servers) if servers else [] if servers is not None else None
         if not isinstance(found, Refusal):
             return found
-        if found.waits and self._world.now() - op.since <= _PATIENCE:
+        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= _PATIENCE:
             return None
         if op.failure is None and op.mode is Mode.RESUME:
             self._ops.move(op, phases.CHECKING)
@@ -116,6 +116,10 @@ class Deletions:
         log.warning("op=%s node=%s its server is kept: %s", op.id, op.node, why)
         self._batches.results.by_id.discard(op.id)
         self._ops.finish(op, outcome, said)
+
+    def _since(self, moments: Mapping[str, float], key: str) -> float:
+        """Return how long ago something was; infinitely long, if it never was."""
+        return self._world.now() - moments.get(key, float("-inf"))
 
     def _delete_by_id(self, op: Operation, permit: Permit) -> bool:
         self._asked[permit.subject] = self._world.now()
@@ -132,7 +136,8 @@ class Deletions:
         if servers is None:
             return
         if servers:
-            late = [s for s in servers if self._world.now() - self._asked.get(s.id, op.since) > _REPEAT]
+            waited = self._ops.waited(op, self._outside.listed_at(op))
+            late = [s for s in servers if min(waited, self._since(self._asked, s.id)) > _REPEAT]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
                 log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
@@ -151,7 +156,7 @@ class Deletions:
 
     def _releasing(self, op: Operation) -> None:
         """Give the node back before Slurm's own timer does, if nobody has set it aside."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if op.mode is Mode.RESUME_FAIL:
@@ -171,13 +176,13 @@ class Deletions:
         return self._world.journal.asides().get(op.node) if self._guard.forced(op) else None
 
     def _put_back(self, op: Operation, node: SlurmNode, aside: Aside) -> None:
-        if self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
+        if self._since(self._refused, op.id) < _REFUSED:
             return
         if not self._outside.set_again(op, node, aside):
             self._refused[op.id] = self._world.now()
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
+        if wanted and self._since(self._refused, op.id) < _REFUSED:
             return
         if wanted and not self._outside.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()

@@ -228,7 +228,7 @@ class Teardown:
 
     def _delete_servers(self, spared: Collection[str]) -> None:
         """Delete by id what no state has taken away, and wait until it is gone."""
-        deadline, asked = self.clock.now() + GONE_SECONDS, dict[str, float]()
+        deadline, asked = self.clock.monotonic() + GONE_SECONDS, dict[str, float]()
         while True:
             try:
                 there = [
@@ -237,16 +237,16 @@ class Teardown:
             except CloudError as error:
                 self._problem(error)
                 return
-            if not there or self.clock.now() > deadline:
+            if not there or self.clock.monotonic() > deadline:
                 return
             for cloud, server in there:
-                if self.clock.now() - asked.get(server.id, -_AGAIN) < _AGAIN:
+                if self.clock.monotonic() - asked.get(server.id, -_AGAIN) < _AGAIN:
                     continue
                 allowed = guard.granted(guard.teardown(server))
                 if server.id not in asked:
                     self.talk.say(f"delete server {server.name} ({server.id})")
                     self.acts.record([allowed])
-                asked[server.id] = self.clock.now()
+                asked[server.id] = self.clock.monotonic()
                 try:
                     cloud.delete(server.id, allowed)
                 except CloudError as error:

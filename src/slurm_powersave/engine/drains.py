@@ -10,8 +10,9 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import drain, guard
 from slurm_powersave.decide.drain import Stage
 from slurm_powersave.engine.acts import Acts
-from slurm_powersave.model.nodes import Drain, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
+from slurm_powersave.model.records import Drain
 from slurm_powersave.ports import Slurm
 
 

@@ -31,7 +31,7 @@ class Emptying:
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self._drains = Drains(self.journal, self.slurm, self.clock.now) if self.journal else None
+        self._drains = Drains(self.journal, self.slurm, self.clock.wall) if self.journal else None
 
     def empty(self, *, force: bool, seconds: float, queued: int | None = None) -> None:
         """Drain the nodes, so that no job starts in the meantime, and wait for the jobs that run.
@@ -45,12 +45,12 @@ class Emptying:
             UnfinishedError: jobs have not ended, or more are queued; the drains are ended again.
             SlurmError: Slurm does not answer; the drains are ended again.
         """
-        began = self.clock.now()
+        began = self.clock.monotonic()
         try:
             while True:
                 snapshot = self.slurm.snapshot()
                 free = self._drain(snapshot)
-                jobs, late = running(snapshot), self.clock.now() - began
+                jobs, late = running(snapshot), self.clock.monotonic() - began
                 unread = sorted(snapshot.unreadable)
                 if force or (not jobs and not unread and (not free or late > _DRAIN_SECONDS)):
                     self._refuse_more(snapshot, queued)

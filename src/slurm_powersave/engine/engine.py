@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.operations = Operations(world.journal, world.now)
+        self.operations = Operations(world)
         self._own = OwnAccount(world)
         guard = Guarding(world, self._own)
         self._own.ask = guard.asked
@@ -105,6 +105,8 @@ class Engine:
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
+        if self._world.times.look():
+            self._world.flavors.load()
         self._purge()
         self._planning.step()
         self._batches.poll()
@@ -122,7 +124,7 @@ class Engine:
         now = self._world.now()
         if now >= self._purge_at:
             self._purge_at = now + _PURGE_EVERY
-            self._world.journal.purge(now - _KEPT_FOR)
+            self._world.journal.purge(self._world.times.date(now - _KEPT_FOR))
 
     def _read(self) -> None:
         due = self._reconciler.due
@@ -153,13 +155,12 @@ class Engine:
 
     def _terraform(self) -> None:
         """Form batches of what is queued, a cloud and a shard at a time."""
-        now = self._world.now()
         creates: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.QUEUED):
             creates[self._world.desired(op.node).cloud].append(op)
-        self._changes(now)
+        self._changes()
         for cloud, ops in creates.items():
-            if now - min(op.created for op in ops) < COLLECT:
+            if max(self.operations.age(op) for op in ops) < COLLECT:
                 continue
             if admitted := self._admission.admit(cloud, ops):
                 self._batches.create(cloud, admitted)
@@ -173,7 +174,7 @@ class Engine:
         """Return the operations in a phase whose pool is not paused."""
         return [op for op in self.operations.in_phase(phase) if not self._pauses.why(op.node)]
 
-    def _changes(self, now: float) -> None:
+    def _changes(self) -> None:
         """Deletions and changes in place, for each shard that nobody works in."""
         deletes: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.DELETE_QUEUED):
@@ -183,7 +184,7 @@ class Engine:
         for op in self._running(phases.UPDATE_QUEUED):
             if shard := self._steps.reboots.batched(op):
                 updates[shard].append(op)
-        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops, now)}
+        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),
             (updates, self._steps.reboots.may_update, self._batches.update),
@@ -194,15 +195,15 @@ class Engine:
                 if chosen := [op for op in ops if allowed(op)]:
                     start(shard, chosen)
 
-    def _collected(self, ops: Sequence[Operation], now: float) -> bool:
+    def _collected(self, ops: Sequence[Operation]) -> bool:
         """Tell whether changes may begin: the nodes of one call come one after the other.
 
         One that comes too late for the apply of the others waits for all of it: the shard is locked.
         """
-        queued = [op.since for op in ops]
+        queued = [self.operations.waited(op) for op in ops]
         coming = any(op.mode is Mode.REBOOT for op in self.operations.in_phase(phases.CHECKING))
-        complete = not coming and now - max(queued) >= COLLECT
-        return complete or now - min(queued) >= _COLLECT_AT_MOST
+        complete = not coming and min(queued) >= COLLECT
+        return complete or max(queued) >= _COLLECT_AT_MOST
 
     def run(self, wake: threading.Event, stop: Stop) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early."""

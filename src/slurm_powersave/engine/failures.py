@@ -37,7 +37,7 @@ _REQUEUE = 30.0
 @dataclass
 class _Requeued:
     job: int
-    until: float
+    end: float
 
 
 class Failures:
@@ -61,13 +61,13 @@ class Failures:
     def step(self) -> None:
         """Go on with all failing operations, requeued jobs and rests."""
         for op in self._ops.in_phase(phases.FAILING):
-            snapshot = self._world.slurm_view.snapshot(op.since)
+            snapshot = self._world.slurm_view.snapshot(op.asked)
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
                 self._failing(op, node, snapshot)
             elif snapshot and op.node in snapshot.unreadable:
                 continue  # Slurm may know it
-            elif snapshot and snapshot.taken - op.since > _REQUEUE:
+            elif snapshot and self._ops.waited(op, self._world.slurm_view.began) > _REQUEUE:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
                 self._ops.move(op, phases.DELETE_QUEUED)
         self._release_jobs()
@@ -81,7 +81,7 @@ class Failures:
         elif node.up and node.in_use:
             # It registered after all, and Slurm has put a job on it.
             self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
-        elif self._world.now() - self._told.get(op.id, 0.0) > _REPEAT:
+        elif self._world.now() - self._told.get(op.id, float("-inf")) > _REPEAT:
             jobs = [job for job in snapshot.jobs if op.node in job.nodes]
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
@@ -104,7 +104,7 @@ class Failures:
     def _held(self, op: Operation) -> Hold:
         """Return the node's rest; recorded before Slurm is told, and once for an operation."""
         hold = self._world.journal.holds().get(op.node)
-        if hold is None or (hold.operation != op.id and hold.until <= self._world.now()):
+        if hold is None or (hold.operation != op.id and not self._world.rests(hold)):
             record = self._world.record(op.node)
             self._world.save(replace(record, failures=record.failures + 1))
             hold = self._new_hold(op)
@@ -169,23 +169,22 @@ class Failures:
         failure = op.failure or FailureClass.UNKNOWN
         failures = max(self._world.record(op.node).failures, 1)
         settings = self._world.cluster.failure
-        until = self._world.now() + policy.rest_seconds(settings.rest, failure, failures)
+        end = self._world.now() + policy.rest_seconds(settings.rest, failure, failures)
         if failure is FailureClass.CAPACITY:
-            until = min(until, self._another_flavor_at(op.node, until))
-        if failures >= settings.attempts:
-            until = policy.FOREVER
+            end = min(end, self._another_flavor_at(op.node, end))
+        until = policy.FOREVER if failures >= settings.attempts else self._world.times.date(end)
         reason = policy.reason(failure, op.text, op.id, until)
         return Hold(op.node, op.id, failure, reason, until)
 
-    def _another_flavor_at(self, node: str, until: float) -> float:
+    def _another_flavor_at(self, node: str, end: float) -> float:
         """Where the pool has several flavors: when one of them may be tried again, but not at once."""
         free = self._world.flavors.free_at(self._world.desired(node))
         moment = self._world.cluster.failure.rest[FailureClass.NODE_LOCAL]
-        return until if free is None else max(free, self._world.now() + moment)
+        return end if free is None else max(free, self._world.now() + moment)
 
     def _release_jobs(self) -> None:
         """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""
-        snapshot = self._world.slurm_view.snapshot(0)
+        snapshot = self._world.slurm_view.snapshot()
         if not snapshot or not self._requeued:
             return
         jobs = {job.id: job for job in snapshot.jobs}
@@ -202,17 +201,17 @@ class Failures:
                     except SlurmError as error:
                         log.warning("job=%d StartTime=now: %s", job.id, error)
                 del self._requeued[waiting.job]
-            elif self._world.now() > waiting.until:
+            elif self._world.now() > waiting.end:
                 del self._requeued[waiting.job]
 
     def due(self) -> list[Hold]:
         """Return the rests that are over."""
-        now = self._world.now()
-        return [hold for hold in self._world.journal.holds().values() if hold.until <= now]
+        return [hold for hold in self._world.journal.holds().values() if not self._world.rests(hold)]
 
     def _end_rests(self) -> None:
         for hold in self.due():
-            node = self._world.slurm_view.node(hold.node, hold.until)
+            over = self._world.times.moment(hold.until)
+            node = self._world.slurm_view.node(hold.node, since=over)
             if node is None or self._ops.queue(hold.node):
                 continue
             if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):

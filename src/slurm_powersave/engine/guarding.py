@@ -29,11 +29,20 @@ class Guarding:
         """Server id -> when it was asked whether jobs run there, and its answer."""
         self._askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="steps")
 
-    def deletions(self, op: Operation, servers: Sequence[Server], newer_than: float) -> list[Answer] | None:
-        """Say for each server whether it may be deleted for an operation; None while that can't be read."""
+    def deletions(
+        self, op: Operation, servers: Sequence[Server], newer_than: int, since: float = float("-inf")
+    ) -> list[Answer] | None:
+        """Say for each server whether it may be deleted for an operation; None while that can't be read.
+
+        Args:
+            op: the operation.
+            servers: the servers.
+            newer_than: the number of a reading that is too old, as are those before it.
+            since: a moment of the monotonic clock; a reading that began before it is too old.
+        """
         answers = []
         for server in servers:
-            look = self.look(op.node, server, newer_than)
+            look = self._look(op.node, server, newer_than, since)
             if look is None:
                 return None
             answers.append(self._deletion(op, look))
@@ -88,7 +97,7 @@ class Guarding:
 
     def asked_to_go(self, op: Operation) -> Answer | None:
         """Say whether Slurm may be asked to power a node down because a person wants it."""
-        look = self.look(op.node, self._recorded(op), op.since)
+        look = self._look(op.node, self._recorded(op), op.asked)
         if look is None:
             return None
         return guard.power_down_by_person(look, protected=self._protected(op.node), force=self.forced(op))
@@ -97,9 +106,9 @@ class Guarding:
         """The min_nodes of the cluster file as it is now; none if the node is no longer in the file."""
         return self._world.cluster.persistent() if node in self._world.cluster else ()
 
-    def by_reboot(self, op: Operation, act: Act, newer_than: float) -> Answer | None:
+    def by_reboot(self, op: Operation, act: Act, newer_than: int) -> Answer | None:
         """Say whether a server may be changed for a reboot request; None while that can't be read."""
-        look = self.look(op.node, self._recorded(op), newer_than)
+        look = self._look(op.node, self._recorded(op), newer_than)
         return self._rebooted(op, look, act) if look else None
 
     def _rebooted(self, op: Operation, look: Look, act: Act) -> Answer:
@@ -108,14 +117,14 @@ class Guarding:
 
     def reboot_for_job(self, op: Operation, server: Server) -> Answer | None:
         """Say whether `sbatch --reboot` asks for the server's reboot."""
-        look, request = self.look(op.node, server, op.since), self._world.journal.request(op.request)
+        look, request = self._look(op.node, server, op.asked), self._world.journal.request(op.request)
         if look is None or request is None:
             return None
         return guard.reboot_for_job(look, job=request.job_id, resume_file=request.resume_file)
 
     def telling(self, op: Operation, act: Act) -> Answer | None:
         """Say whether Slurm may be told what ends the jobs of a node that has failed."""
-        look = self.look(op.node, self._recorded(op), op.since)
+        look = self._look(op.node, self._recorded(op), op.asked)
         return guard.power_down_force(look, act) if look else None
 
     def forget(self, node: str, server_id: str, cloud: str) -> Answer:
@@ -123,15 +132,22 @@ class Guarding:
         view = self._world.cloud_views.get(cloud)
         if view is None:
             return Refusal(f"cloud {cloud} has no adapter that could say whether server {server_id} is gone")
-        listed = view.servers(self._world.now() - _STEPS)
+        listed = view.servers(since=self._world.now() - _STEPS)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 
     def record(self, permit: Permit, operation: str = "") -> None:
         """Write the evidence to the history, before the act is begun."""
         done = Done(
-            self._world.now(), operation, permit.node, permit.act, permit.subject, permit.row, permit.evidence
+            self._world.wall(),
+            operation,
+            permit.node,
+            permit.act,
+            permit.subject,
+            permit.row,
+            permit.evidence,
         )
         self._world.journal.add_act(done)
+        self._own.did(permit)
         log.info(
             "op=%s node=%s %s of %s permitted: %s (%s)",
             operation or "-", permit.node, permit.act, permit.subject, permit.row, permit.evidence,
@@ -148,10 +164,13 @@ class Guarding:
                 answer.result(_MOMENT)
         return guard.with_steps(look, answer.result() if answer.done() else None)
 
-    def look(self, node: str, server: Server, newer_than: float) -> Look | None:
-        """Gather what is known of a node and its server; None while it can't be read."""
+    def look(self, node: str, server: Server, since: float) -> Look | None:
+        """Gather what readings since a moment tell of a node and its server; None if there are none."""
+        return self._look(node, server, 0, since)
+
+    def _look(self, node: str, server: Server, newer_than: int, since: float = float("-inf")) -> Look | None:
         view = self._world.slurm_view
-        snapshot = view.snapshot(newer_than)
+        snapshot = view.snapshot(newer_than, since)
         if snapshot is None or node in snapshot.unreadable:
             return None
         jobs = tuple(job for job in snapshot.jobs if node in job.nodes)

@@ -86,10 +86,10 @@ class Build:
         self._provenance: Mapping[str, Any] = {}
         try:
             for name, text in self.steps():
-                began = self.clock.now()
+                began = self.clock.monotonic()
                 self.say(text)
                 getattr(self, f"_{name}")()
-                self.seconds[name] = round(self.clock.now() - began, 1)
+                self.seconds[name] = round(self.clock.monotonic() - began, 1)
         except BaseException as error:  # Ctrl-C, too
             self._clean_up(error)
             raise
@@ -111,7 +111,7 @@ class Build:
         self._before.append(self.plays.look(self._server))
 
     def _prepare(self) -> None:
-        self.plays.prepare(self._known(), self.order.provenance(self.clock.now(), self.roles))
+        self.plays.prepare(self._known(), self.order.provenance(self.clock.wall(), self.roles))
 
     def _stop(self) -> None:
         server = self._known()
@@ -205,9 +205,9 @@ class Build:
         return self._server
 
     def _until(self, what: str, seconds: float, done: Callable[[], T | None]) -> T:
-        end = self.clock.now() + seconds
+        end = self.clock.monotonic() + seconds
         while (found := done()) is None:
-            if self.clock.now() > end:
+            if self.clock.monotonic() > end:
                 raise UnreachableError(f"timed out after {seconds:.0f} s of waiting until {what}")
             self.wait(POLL)
         return found

@@ -54,7 +54,7 @@ def build(
         )
     clock = WallClock()
     records, _ = _journal(cluster)
-    order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.now())
+    order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.wall())
     cloud = connect.image_cloud(cluster, order.cloud)
     order = _with_flavor(order, cluster.pool(order.pool), cloud)
 

@@ -75,7 +75,7 @@ def pump(
         request_id, request = left[0]
         if isinstance(request, str):
             bounds.refused(request_id, request)
-        elif journal.add_request(bounds.cut(request), clock.now()):
+        elif journal.add_request(bounds.cut(request), clock.wall()):
             new += 1
             log.info(
                 "request=%s mode=%s nodes=%s source=%s",

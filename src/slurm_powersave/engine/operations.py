@@ -1,10 +1,11 @@
 """The open operations: in memory for speed, written through to the journal at each step."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.engine.waits import Looks
+from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import Failure, Operation
 
@@ -14,12 +15,17 @@ log = logging.getLogger("slurm_powersave")
 class Operations:
     """Every change of an operation goes through here, so that it is journalled and logged once."""
 
-    def __init__(self, journal: SqliteJournal, now: Callable[[], float]) -> None:
-        self._journal, self._now = journal, now
+    def __init__(self, world: World) -> None:
+        self._world, self._journal = world, world.journal
         self._open: dict[str, Operation] = {}
+        self._known: dict[str, float] = {}
+        self._entered: dict[str, float] = {}
+        """Operation -> since when this engine knows it, or knows it in its phase, on the monotonic clock."""
+        self._looks = Looks()
+        """For how long we have looked at the present phase of each operation."""
         # An operation costs what its own node's queue is long, however many nodes are under way.
         self._by_node: dict[str, dict[str, Operation]] = {}
-        for op in journal.open_operations():
+        for op in self._journal.open_operations():
             self._keep(op)
 
     def __iter__(self) -> Iterator[Operation]:
@@ -35,8 +41,28 @@ class Operations:
             )
 
     def _keep(self, op: Operation) -> None:
+        if op.id not in self._known:
+            self._known[op.id] = self._world.now()
+            self._enter(op)
         self._open[op.id] = op
         self._by_node.setdefault(op.node, {})[op.id] = op
+
+    def _enter(self, op: Operation) -> None:
+        self._entered[op.id] = self._world.now()
+        self._looks.begin(op.id, self._world.now())
+
+    def age(self, op: Operation) -> float:
+        """Return for how many seconds this engine knows an operation."""
+        return self._world.now() - self._known[op.id]
+
+    def waited(self, op: Operation, at: float | None = None) -> float:
+        """Return for how many seconds an operation is in its phase, counting only while we looked.
+
+        Args:
+            op: the operation.
+            at: when the reading began by which it is judged; None: what it waits for needs none.
+        """
+        return self._looks.look(op.id, self._world.now() if at is None else at)
 
     def get(self, operation_id: str) -> Operation | None:
         """Return an open operation."""
@@ -64,13 +90,12 @@ class Operations:
 
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""
-        now = self._now()
-        new = replace(op, phase=phase, since=now, **changes)  # type: ignore[arg-type]  # names are checked by replace
+        asked, seconds = self._world.seen.next(), self._world.now() - self._entered[op.id]
+        new = replace(op, phase=phase, since=self._world.wall(), asked=asked, **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
         self._keep(new)
-        log.info(
-            "op=%s node=%s phase=%s after=%s seconds=%.2f", op.id, op.node, phase, op.phase, now - op.since
-        )
+        self._enter(new)
+        log.info("op=%s node=%s phase=%s after=%s seconds=%.2f", op.id, op.node, phase, op.phase, seconds)
         return new
 
     def update(self, op: Operation, **changes: object) -> Operation:
@@ -89,12 +114,14 @@ class Operations:
 
     def finish(self, op: Operation, outcome: str, text: str = "") -> None:
         """Record the one outcome; what waits behind may begin."""
-        now = self._now()
-        self._journal.save_operation(replace(op, outcome=outcome, since=now, text=text or op.text))
-        del self._open[op.id], self._by_node[op.node][op.id]
+        ended = replace(op, outcome=outcome, since=self._world.wall(), text=text or op.text)
+        seconds = self.age(op)
+        self._journal.save_operation(ended)
+        del self._open[op.id], self._by_node[op.node][op.id], self._known[op.id], self._entered[op.id]
+        self._looks.forget(op.id)
         log.info(
             "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",
-            op.id, op.node, op.mode, outcome, op.phase, now - op.created, text or op.text,
+            op.id, op.node, op.mode, outcome, op.phase, seconds, text or op.text,
         )  # fmt: skip
         queue = self.queue(op.node)
         if queue and queue[0].phase == phases.WAITING:

@@ -25,13 +25,18 @@ class Outside:
 
     def servers(self, op: Operation) -> tuple[Server, ...] | None:
         """The node's servers as the cloud lists them, read since the operation's phase began."""
-        return self._servers(op, op.since)
+        return self._servers(op, op.asked)
+
+    def listed_at(self, op: Operation) -> float:
+        """When that was read, on the monotonic clock."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        return view.began if view else self._world.now()
 
     def servers_lately(self, op: Operation) -> tuple[Server, ...] | None:
         """The same, as listed at any moment since the operation began."""
-        return self._servers(op, op.created)
+        return self._servers(op, op.begun)
 
-    def _servers(self, op: Operation, newer_than: float) -> tuple[Server, ...] | None:
+    def _servers(self, op: Operation, newer_than: int) -> tuple[Server, ...] | None:
         view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
         return view.of_node(op.node, newer_than) if view else self._held(op)
 
@@ -95,7 +100,7 @@ class Outside:
         """
         known = self._world.journal.asides().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
-        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.now())], [])
+        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.wall())], [])
 
     def reason_again(self, op: Operation, node: SlurmNode) -> None:
         """Give what somebody else had set its reason again, where POWER_UP took it away."""

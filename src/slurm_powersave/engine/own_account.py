@@ -28,6 +28,9 @@ class OwnAccount:
         self._agreed_since: float | None = None
         self._granted: dict[str, float] = {}
         """Server -> when its deletion was last allowed, on the monotonic clock; many are asked at once."""
+        self._confirmed = world.journal.confirmed()
+        self._done = self._lately()
+        """Server -> when it was destroyed, on the monotonic clock; nothing from before a person confirmed."""
         self.ask: Callable[[Look], Look] = lambda look: look
         """Lets the server say whether jobs run there."""
 
@@ -61,17 +64,31 @@ class OwnAccount:
 
     # The brake
 
+    def did(self, permit: Permit) -> None:
+        """Take in what was destroyed; what was not on our own account does not count."""
+        if permit.row in OWN_ROWS:
+            self._done[permit.subject] = self._world.clock.monotonic()
+
+    def _lately(self) -> dict[str, float]:
+        """Read what earlier engines have destroyed within the window."""
+        times, begin = self._world.times, self._world.now() - brake.WINDOW
+        acts = self._world.journal.acts_since(times.earlier_date(begin), OWN_ROWS)
+        confirmed = times.earlier(self._confirmed)
+        return {act.subject: moment for act in acts if (moment := times.earlier(act.at)) > confirmed}
+
     def brake(self, server_id: str = "") -> str:
         """Return why nothing is destroyed on our own account now; empty while this server may be."""
         now = self._world.clock.monotonic()
+        if (confirmed := self._world.journal.confirmed()) != self._confirmed:
+            self._confirmed = confirmed
+            self._done, self._granted = {}, {}
         self._granted = {one: at for one, at in self._granted.items() if now - at < LIFE}
+        self._done = {one: at for one, at in self._done.items() if now - at < brake.WINDOW}
         if server_id in self._granted:
             return ""
         if why := self._world.journal.brake():
             return why
-        acts = self._world.journal.acts_since(self._world.now() - brake.WINDOW, OWN_ROWS)
-        done = {act.subject for act in acts if act.at > self._world.journal.confirmed()}
-        others = done | (self._granted.keys() - {act.subject for act in acts})
+        others = self._done.keys() | self._granted.keys()
         servers = sum(bool(record.server_id) for record in self._world.records.values())
         if why := brake.passed(len(others), servers):
             log.error("the brake is on: %s. See: slurm-powersave continue", why)

@@ -40,9 +40,8 @@ class Pausing:
             found[""] = f"paused by the file {self._world.cluster.layout.pause}: {said}"
         return found
 
-    def too_late(self, op: Operation, why: str) -> Failure | None:
+    def too_late(self, op: Operation, waited: float, why: str) -> Failure | None:
         """Fail a resume that waits longer than half of ResumeTimeout, so that Slurm plans its job again."""
-        waited = self._world.now() - op.created
         if op.mode is not Mode.RESUME or waited <= self._world.cluster.power_save.resume_timeout / 2:
             return None
         return Failure(FailureClass.UNKNOWN, f"nothing is created now: {why}")

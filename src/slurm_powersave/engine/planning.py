@@ -1,6 +1,7 @@
 """From a request to its nodes' operations, so many at a step that nothing else has to wait for them."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -40,8 +41,8 @@ class Planning:
         known = frozenset(self._world.names) if waiting else frozenset()
         end = time.monotonic() + _STEP_SECONDS
         self.behind, enough = len(waiting) == _AT_ONCE, False
-        # In the order in which they were asked for; but nobody waits behind a flood of a hook's.
-        for request in sorted(waiting, key=lambda one: (self.behind and one.source == "hook", one.time)):
+        # In the order in which they came, those of the hooks last: nobody waits behind a flood of them.
+        for request in waiting:
             if time.monotonic() > end:
                 self.behind = not enough
                 return
@@ -59,9 +60,8 @@ class Planning:
         return request.source != "hook" or self._allowance.take(cost, self._world.now())
 
     def _plan(self, request: Request, expansion: Expansion) -> None:
-        now = self._world.now()
-        self._note(request, expansion)
-        holds = self._world.journal.holds()
+        now, began = self._world.wall(), self._note(request, expansion)
+        holds = self._world.resting()
         new: list[Operation] = []
         cancels: list[tuple[str, str]] = []
         wakes: list[str] = []
@@ -70,18 +70,17 @@ class Planning:
             decided = verdict(
                 request.mode,
                 source=request.source,
-                time=request.time,
+                time=_asked_at(request, math.inf),
                 open_operations=[(op, self._time(op)) for op in self._ops.queue(node)],
                 has_server=bool(self._world.record(node).server_id),
                 hold=hold,
-                now=now,
             )
             op = self._world.journal.new_operation(request.id, node, request.mode, decided.phase, now)
             op = Operation(
                 op.id, op.request, node, op.mode, decided.phase, now, now,
                 outcome=decided.outcome,
                 failure=hold.failure if decided.phase == phases.FAILING and hold else None,
-                text=decided.text,
+                text=decided.text, begun=began, asked=began,
             )  # fmt: skip
             new.append(op)
             cancels += [(cancelled, op.id) for cancelled in decided.cancels]
@@ -94,12 +93,13 @@ class Planning:
         self._ops.add(new)
         self._settle(cancels, wakes)
 
-    def _note(self, request: Request, expansion: Expansion) -> None:
+    def _note(self, request: Request, expansion: Expansion) -> int:
         """Number the call: what is read from now on began after it was taken in."""
         if request.mode is Mode.RESUME:
             self._world.seen.note(expansion.nodes, "resumed")
         elif request.source == "hook" and request.mode is not Mode.REBOOT:
             self._world.seen.note(expansion.nodes, "called")
+        return self._world.seen.next()
 
     def _settle(self, cancels: Sequence[tuple[str, str]], wakes: Sequence[str]) -> None:
         """End the operations that need not begin any more, and let those go on that have waited for this."""
@@ -112,7 +112,12 @@ class Planning:
 
     def _time(self, op: Operation) -> float:
         request = self._world.journal.request(op.request)
-        return request.time if request else op.created
+        return _asked_at(request, -math.inf)
+
+
+def _asked_at(request: Request | None, otherwise: float) -> float:
+    """When a hook ran: all of them go by the clock of slurmctld's host. Nobody else's time is like theirs."""
+    return request.time if request and request.source == "hook" else otherwise
 
 
 def _some(refused: Sequence[Refusal]) -> Sequence[Refusal]:

@@ -7,6 +7,7 @@ from slurm_powersave.decide import host_keys
 from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.engine import first_nodes
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
@@ -21,6 +22,8 @@ _PROBING = 0.6
 """Seconds that a step may spend on nodes that do not answer; each may take 0.3 s."""
 _ASKING = 0.5
 """Seconds between two questions for the host key of a server: it is on the console when sshd has made it."""
+_LATE = 30.0
+"""Seconds that a play has, after its own limit, to end by itself."""
 _PLAYS = 4
 """Plays at once at most: each is bound by the processor of the control host."""
 
@@ -29,7 +32,8 @@ _PLAYS = 4
 class _Play:
     run: Run
     operations: tuple[str, ...]
-    deadline: float
+    late: bool = False
+    """Whether it was ended because it took too long."""
 
 
 class Plays:
@@ -42,10 +46,12 @@ class Plays:
         """Operation -> when its node answered."""
         self._probed: dict[str, float] = {}
         """Operation -> when its node was last asked: who waited longest comes first."""
-        self._first_seen: dict[str, float] = {}
-        """Operation -> when its node was found in its old boot for the first time."""
-        self._keys: dict[tuple[str, float], str] = {}
-        """Operation and when its boot began -> the host key that the cloud told since."""
+        self._old_boots = Looks()
+        """Operation -> for how long its node was found in its old boot."""
+        self._running = Looks()
+        """For how long we have seen each play run."""
+        self._keys: dict[tuple[str, int], str] = {}
+        """Operation and the number of its boot's beginning -> the host key that the cloud told since."""
         self._asked: dict[str, float] = {}
         """Operation -> when the cloud was last asked for its server's host key."""
 
@@ -55,26 +61,14 @@ class Plays:
         return bool(self._plays)
 
     def adopt(self, saved: ShardRun) -> None:
-        """Take up a play that an earlier engine started."""
+        """Take up a play that an earlier engine started; its time begins anew."""
         run = self._world.playbooks.adopt(saved.record)
-        self._plays.append(_Play(run, saved.operations, saved.deadline))
+        self._plays.append(_Play(run, saved.operations))
 
     def start(self) -> None:
         """Start a play for the nodes that are ready, if it is time."""
         now = self._world.now()
-        keys: dict[str, str] = {}
-        booting = self._ops.in_phase(phases.BOOTING)
-        self._probed = {op.id: self._probed.get(op.id, 0.0) for op in booting}
-        self._keys = {(op.id, op.since): key for op in booting if (key := self._keys.get((op.id, op.since)))}
-        for op in sorted(booting, key=lambda op: self._probed[op.id]):
-            key = self._host_key(op, patient=self._world.now() - now < _PROBING)
-            if key is None:
-                continue
-            keys[op.id] = key
-            if op.id not in self._ready and self._world.now() - now < _PROBING:
-                self._probed[op.id] = now
-                if self._world.playbooks.reachable(self._world.desired(op.node)):
-                    self._ready[op.id] = self._world.now()
+        keys = self._ask_all(now)
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
         if not self._ready or len(self._plays) >= _PLAYS:
             return
@@ -91,12 +85,48 @@ class Plays:
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
-        play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
-        self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
+        play = _Play(run, tuple(op.id for op in ops))
+        deadline = self._world.times.date(now + self._limit)
+        self._world.journal.save_run(ShardRun(run.record, "", play.operations, deadline))
         for op in ops:
             self._ops.move(op, phases.CONFIGURING)
         self._ready.clear()
         self._plays.append(play)
+
+    def _ask_all(self, now: float) -> dict[str, str]:
+        """Ask the nodes that boot whether they answer; return the host keys of those whose key is known."""
+        keys: dict[str, str] = {}
+        booting = self._ops.in_phase(phases.BOOTING)
+        self._old_boots.keep({op.id for op in (*booting, *self._ops.in_phase(phases.CONFIGURING))})
+        self._probed = {op.id: self._probed.get(op.id, float("-inf")) for op in booting}
+        self._keys = {(op.id, op.asked): key for op in booting if (key := self._keys.get((op.id, op.asked)))}
+        for op in sorted(booting, key=lambda op: self._probed[op.id]):
+            patient = self._world.now() - now < _PROBING
+            key = self._host_key(op, patient=patient)
+            if key is not None:
+                keys[op.id] = key
+            if op.id in self._ready or not patient:
+                continue
+            self._probed[op.id] = now
+            if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
+                self._ready[op.id] = self._world.now()
+            else:
+                self._silent(op)
+        return keys
+
+    @property
+    def _limit(self) -> float:
+        """Seconds after which a play is ended from here; it ends itself before, and says by which task."""
+        return self._world.cluster.failure.configure_timeout + _LATE
+
+    def _silent(self, op: Operation) -> None:
+        """Judge a node that was asked just now and did not answer. What can't be asked is not judged."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        if view and view.servers(op.asked) is None:
+            return
+        limit, waited = self._world.cluster.failure.boot_timeout, self._ops.waited(op)
+        if waited > limit and self._ops.get(op.id) is op:
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
 
     def _host_key(self, op: Operation, *, patient: bool) -> str | None:
         """Return the server's host key; None while it is not known.
@@ -110,9 +140,9 @@ class Plays:
         view, record = self._world.cloud_views.get(cloud), self._world.record(op.node)
         if view is None:
             return ""
-        if key := self._keys.get((op.id, op.since)):
+        if key := self._keys.get((op.id, op.asked)):
             return key
-        servers = view.of_node(op.node, op.since) or ()
+        servers = view.of_node(op.node, op.asked) or ()
         active = next((s for s in servers if s.id == op.server_id and s.status == "ACTIVE"), None)
         if active is None:
             return None
@@ -122,7 +152,7 @@ class Plays:
         if active.host_key:
             return self._taken(op, pin, active)
         now = self._world.now()
-        if patient and now - self._asked.get(op.id, 0.0) >= _ASKING:
+        if patient and now - self._asked.get(op.id, float("-inf")) >= _ASKING:
             self._asked[op.id] = now
             try:
                 found = self._world.clouds[cloud].server(op.server_id)
@@ -137,7 +167,7 @@ class Plays:
         blocks = (server.host_key, *server.later_keys) if server.host_key else ()
         offered = host_keys.offered(pin, blocks, renewed=op.row.update == "image")
         if len(offered) == 1:
-            self._keys[op.id, op.since] = offered[0]
+            self._keys[op.id, op.asked] = offered[0]
             return offered[0]
         why = f"its console shows {len(offered)} different SSH host keys since its disk was made anew"
         if why := why if offered else "" if server.host_key else server.fault:
@@ -154,8 +184,8 @@ class Plays:
 
     def _may_still_boot(self, op: Operation) -> bool:
         """A node that reboots itself (slurmd's RebootProgram), or a slow cloud: the old boot may answer."""
-        first = self._first_seen.setdefault(op.id, self._world.now())
-        return self._world.now() - first < self._world.cluster.failure.boot_timeout
+        limit = self._world.cluster.failure.boot_timeout
+        return self._old_boots.look(op.id, self._world.now()) < limit
 
     def poll(self) -> None:
         """Take the news of each play."""
@@ -173,15 +203,24 @@ class Plays:
                 elif self._old_boot(news, record) and self._may_still_boot(op):
                     self._ops.move(op, phases.BOOTING)
                 else:
-                    self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))
+                    told = news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed")
+                    self._ops.fail(op, self._took_too_long() if play.late else told)
             if result is None:
-                if self._world.now() > play.deadline:
+                if self._running.look(play.run.record.id, self._world.now()) > self._limit:
+                    play.late = True
                     play.run.kill()
                 continue
             self._plays.remove(play)
+            self._running.forget(play.run.record.id)
             self._world.journal.drop_run(play.run.record.id)
             self._world.playbooks.forget(play.run.record)
             for op in self._ops.of(play.operations):
                 if op.phase == phases.CONFIGURING:
                     text = result.text or "Ansible ended without a word on this node"
-                    self._ops.fail(op, Failure(result.failure, text))
+                    failure = Failure(result.failure, text)
+                    self._ops.fail(op, self._took_too_long() if play.late else failure)
+
+    def _took_too_long(self) -> Failure:
+        limit = self._world.cluster.failure.configure_timeout
+        text = f"Ansible was ended: the node was not configured within {limit:g} s (configure_timeout)"
+        return Failure(FailureClass.NODE_LOCAL, text)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
@@ -13,7 +14,7 @@ from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.engine import first_nodes
 from slurm_powersave.engine.observe import running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.ports import FactsCloud
 
@@ -65,13 +66,18 @@ def offline(cluster: Cluster) -> Report:
 
 
 def slurmctld(cluster: Cluster) -> Running:
-    """Ask slurmctld for its version. Where there is no login node yet nobody is asked."""
+    """Ask slurmctld for its version and its limits. Where there is no login node yet nobody is asked."""
     local = cluster.login.connection == "local"
     if not local and not _deployed(cluster):
         return Running()
-    told = running(connect.slurm(cluster))
+    slurm = connect.slurm(cluster)
+    told = running(slurm)
     # This host may have no slurmctld before the first deploy.
-    return Running() if told.trouble and local and not cluster.layout.applied.exists() else told
+    if told.trouble:
+        return Running() if local and not cluster.layout.applied.exists() else told
+    with suppress(SlurmError):
+        return replace(told, timers=slurm.power_timers())
+    return told
 
 
 def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:

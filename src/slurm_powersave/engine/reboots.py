@@ -57,7 +57,7 @@ class Reboots:
 
     def _asking(self, op: Operation) -> None:
         """An operator's request: Slurm is asked, in the way that keeps what others have set."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
         flags = "+".join(sorted(node.flags))
@@ -99,13 +99,13 @@ class Reboots:
 
     def _draining(self, op: Operation) -> None:
         """Slurm waits for the node's jobs. Its hook call ends this; so does a look every half minute."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._world.slurm_view.node(op.node, op.since + _GRACE):
-            # By a reading that is so new, not by the one from which Slurm was asked.
+        elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
+            # By a reading that is so new, not by the first one after Slurm was asked.
             flags = "+".join(sorted(node.flags))
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
@@ -113,11 +113,11 @@ class Reboots:
 
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or servers is None or not self._due(op):
             return
         if not node.has("REBOOT_ISSUED"):
-            if self._world.now() - op.since > _GRACE:
+            if self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
                 flags = "+".join(sorted(node.flags))
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
@@ -183,7 +183,7 @@ class Reboots:
 
     def _permit(self, op: Operation, act: Act) -> Permit | None:
         """Ask the guard; without its permit the operation ends, or waits until Slurm can be read."""
-        answer = self._guard.by_reboot(op, act, op.since)
+        answer = self._guard.by_reboot(op, act, op.asked)
         if answer is None:
             return None
         if isinstance(answer, Permit):
@@ -203,7 +203,7 @@ class Reboots:
             return
         node = self._world.record(op.node).node
         same = getattr(node, op.row.update) == op.target
-        if shard and not same and self._world.now() - op.since <= _BUSY_SHARD:
+        if shard and not same and self._ops.waited(op) <= _BUSY_SHARD:
             return
         cloud = self._outside.cloud(op)
         if cloud is None:
@@ -228,7 +228,7 @@ class Reboots:
 
     def may_update(self, op: Operation) -> bool:
         """Look once more, just before: only a node that Slurm has set down for its reboot is touched."""
-        answer = self._guard.by_reboot(op, Act.REBOOT, op.since)
+        answer = self._guard.by_reboot(op, Act.REBOOT, op.asked)
         if isinstance(answer, Refusal):
             self._ops.finish(op, phases.CANCELLED, answer.why)
         return isinstance(answer, Permit)
@@ -267,7 +267,7 @@ class Reboots:
 
     def _refusing(self, op: Operation) -> None:
         """RESUME drops a reason that is given with it (22.05.8): the refusal is told in the Comment."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
         told = self._comment(op, f"refused: {op.text}")
@@ -278,13 +278,13 @@ class Reboots:
             self._ops.finish(op, phases.REFUSED)
 
     def _registering(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         limit = self._world.cluster.failure.registration_timeout
         if node is None or not self._due(op):
             return
-        seen = registration(node)
+        seen, waited = registration(node), self._ops.waited(op, self._world.slurm_view.began)
         timed_out = node.has("DOWN") and "reboot timed out" in node.reason
-        if seen.stage is Stage.GIVEN_UP:
+        if seen.stage in (Stage.GIVEN_UP, Stage.TIMED_OUT):
             self._ops.finish(op, phases.CANCELLED, seen.text)
         elif seen.stage is Stage.REFUSED:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
@@ -294,7 +294,7 @@ class Reboots:
                 self._later(op, "")
         elif seen.stage is Stage.READY and not node.has(*_REBOOT):
             self._back(op, node)
-        elif self._world.now() - op.since > limit:
+        elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
@@ -339,7 +339,7 @@ class Reboots:
         return self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
 
     def _due(self, op: Operation) -> bool:
-        return self._world.now() - self._tried.get(op.id, 0.0) >= _AGAIN
+        return self._world.now() - self._tried.get(op.id, float("-inf")) >= _AGAIN
 
     def _later(self, op: Operation, why: str) -> None:
         if why and op.id not in self._tried:

@@ -14,6 +14,7 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import set_by_others
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
+from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
@@ -42,12 +43,12 @@ class Reconciler:
         self._pauses = pauses
         self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
         self._due = world.now() + _CONFIRM
-        self._before: dict[tuple[str, str], float] = {}
+        self._before: set[tuple[str, str]] = set()
         self._said: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
         """What Slurm was told to do about it."""
-        self._since: dict[tuple[str, str], float] = {}
-        """Since when each difference is there, on the monotonic clock."""
+        self._looks = Looks(2 * self._interval)
+        """For how long each difference was seen."""
 
     @property
     def due(self) -> bool:
@@ -59,11 +60,11 @@ class Reconciler:
         if not self.due:
             return
         now = self._world.now()
-        snapshot = self._world.slurm_view.snapshot(self._due)
+        snapshot = self._world.slurm_view.snapshot(since=self._due)
         servers: list[Server] = []
         read = set()
         for name, view in self._world.cloud_views.items():
-            found = view.servers(self._due)
+            found = view.servers(since=self._due)
             if found is not None:
                 read.add(name)
                 servers += found
@@ -120,17 +121,16 @@ class Reconciler:
         if stale:
             self._world.slurm.update_nodes(stale, reason=" ")
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
-            self._request(mode, [f.node for f in sure if f.request is mode], now)
-        self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}
+            self._request(mode, [f.node for f in sure if f.request is mode])
+        self._before = {(f.kind, f.node) for f in findings if not _asked(f, sure)}
         self._due = now + (_CONFIRM if self._before and not sure else self._interval)
 
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
         found = []
-        now = self._world.clock.monotonic()
-        self._since = {(f.kind, f.node): self._since.get((f.kind, f.node), now) for f in findings}
+        self._looks.keep({(f.kind, f.node) for f in findings})
         for finding in findings:
-            if now - self._since[finding.kind, finding.node] < finding.wait:
+            if self._looks.look((finding.kind, finding.node), self._world.slurm_view.began) < finding.wait:
                 finding = replace(finding, state="")
             if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
                 finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
@@ -168,10 +168,11 @@ class Reconciler:
         if found or gone:
             self._world.journal.save_asides(found, gone)
 
-    def _request(self, mode: Mode, nodes: list[str], now: float) -> None:
+    def _request(self, mode: Mode, nodes: list[str]) -> None:
         if nodes:
-            request = Request(str(uuid.uuid4()), mode, fold(nodes), now, source="reconcile")
-            self._world.journal.add_request(request, now)
+            date = self._world.wall()
+            request = Request(str(uuid.uuid4()), mode, fold(nodes), date, source="reconcile")
+            self._world.journal.add_request(request, date)
 
 
 def _asked(finding: Finding, sure: list[Finding]) -> bool:

@@ -23,7 +23,7 @@ from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.seen import Seen
-from slurm_powersave.ports import Slurm
+from slurm_powersave.ports import Clock, Slurm
 
 _LOOK = 0.3
 """Seconds between two looks at Slurm while nodes come or go."""
@@ -53,7 +53,7 @@ class Surroundings:
 
     slurm: Slurm
     journal: SqliteJournal
-    now: Callable[[], float]
+    clock: Clock
     pause: Callable[[float], None]
     apply: Callable[[Nodes, Nodes], None]
     """Write slurm.conf and let slurmctld take it; keep these nodes in it, and these protected."""
@@ -74,9 +74,9 @@ class Resize:
     outcome: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._drains = Drains(self.around.journal, self.around.slurm, self.around.now)
-        self._acts = Acts(self.around.journal, self.by, self.around.now)
-        self._began = self.around.now()
+        self._drains = Drains(self.around.journal, self.around.slurm, self.around.clock.wall)
+        self._acts = Acts(self.around.journal, self.by, self.around.clock.wall)
+        self._began = self.around.clock.monotonic()
         self._said: dict[str, str] = {}
         self._asked: dict[str, float] = {}
         self._left: dict[str, str] = dict(self.change.alone)
@@ -309,7 +309,7 @@ class Resize:
             else:
                 self._said.pop("slurmctld", None)
                 return found
-        return SlurmSnapshot(self.around.now(), {})
+        return SlurmSnapshot(self.around.clock.wall(), {})
 
     def _try(self, command: Callable[[], None]) -> None:
         """Tell Slurm something; what it refuses is said, and tried again at a later look."""
@@ -319,13 +319,13 @@ class Resize:
             self._say("slurmctld", Kind.SHRINK, "refused", error.line)
 
     def _again(self, name: str) -> bool:
-        if self.around.now() - self._asked.get(name, float("-inf")) < _REPEAT:
+        if self.around.clock.monotonic() - self._asked.get(name, float("-inf")) < _REPEAT:
             return False
-        self._asked[name] = self.around.now()
+        self._asked[name] = self.around.clock.monotonic()
         return True
 
     def _out_of_time(self) -> bool:
-        return self.around.now() - self._began > self.timeout
+        return self.around.clock.monotonic() - self._began > self.timeout
 
     def _say(self, node: str, kind: Kind, step: str, text: str = "") -> None:
         if node != Act.SLURM_CONF and self._said.get(node) == step:
@@ -333,8 +333,8 @@ class Resize:
         self._said[node] = step
         if node not in (Act.SLURM_CONF, "slurmctld"):
             self.outcome[node] = str(step)
-        now = self.around.now()
-        self.around.tell(News(now, node, kind, str(step), now - self._began, text))
+        clock = self.around.clock
+        self.around.tell(News(clock.wall(), node, kind, str(step), clock.monotonic() - self._began, text))
 
     def _end(self) -> None:
         if self._failed:
@@ -360,19 +360,20 @@ def _whose(node: SlurmNode) -> str:
     return f"{set_aside(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
 
 
-def abort(around: Surroundings, began: float) -> list[str]:
+def abort(around: Surroundings) -> list[str]:
     """End the drains of every resize, and no others; return the nodes that were released."""
-    drains = Drains(around.journal, around.slurm, around.now)
+    began = around.clock.monotonic()
+    drains = Drains(around.journal, around.slurm, around.clock.wall)
     ended: list[str] = []
     wanted = [name for name, one in around.journal.drains().items() if one.by.startswith("resize ")]
     while wanted:
         slurm = around.slurm.snapshot(wanted)
         done, wanted = drains.release(wanted, slurm)
         for name in done:
-            now = around.now()
-            around.tell(News(now, name, Kind.SHRINK, Act.RELEASE, now - began, "undrained"))
+            seconds = around.clock.monotonic() - began
+            around.tell(News(around.clock.wall(), name, Kind.SHRINK, Act.RELEASE, seconds, "undrained"))
         ended += done
-        if wanted and around.now() - began > _RELEASE:
+        if wanted and around.clock.monotonic() - began > _RELEASE:
             raise UnfinishedError(
                 f"their drains could not be ended: {fold(wanted)}",
                 why="what Slurm says of them can't be read" if slurm.unreadable else "Slurm powers them down",

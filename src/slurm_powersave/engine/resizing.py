@@ -17,6 +17,7 @@ from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.engine import applied, deploy
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
+from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.errors import ConfigError, LockedError, PlaybookError, PowersaveError
@@ -103,7 +104,7 @@ class Resizing:
             raise LockedError("the running resize does not end", where=str(path), why=lock.describe(path))
         held = EngineLock(path, "a resize")
         try:
-            return abort(self._around(), time.time())
+            return abort(self._around())
         finally:
             held.release()
 
@@ -178,7 +179,7 @@ class Resizing:
 
     def _around(self) -> Surroundings:
         return Surroundings(
-            self._slurm, self._journal, time.time, time.sleep, self._apply, self._servers, self._tell
+            self._slurm, self._journal, WallClock(), time.sleep, self._apply, self._servers, self._tell
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:

@@ -18,6 +18,8 @@ from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
 
+KILLED = "terraform was killed"
+"""All that is told of a run that has left no exit code."""
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
 _IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
@@ -35,9 +37,10 @@ class Batch:
     stage: str
     """init, plan, apply or forget."""
     run: Run
-    deadline: float
-    errored: dict[str, float] = field(default_factory=dict)
-    """Node -> when Terraform said that its creation or change failed, without a reason yet."""
+    limit: float
+    """Seconds after which it is interrupted; they count while we look."""
+    errored: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Node -> number and moment of Terraform's word that its creation or change failed; no reason yet."""
     interrupted: bool = False
     plan: RunRecord | None = None
     """The plan that an apply carries out."""
@@ -70,7 +73,7 @@ class Results:
         elif news.failure:
             self._failed(op, self._told(op, news.failure))
         else:
-            batch.errored.setdefault(news.node, self._world.now())
+            batch.errored.setdefault(news.node, (self._world.seen.next(), self._world.now()))
 
     def _done(self, op: Operation, shard: str, server_id: str) -> None:
         if op.phase == phases.UPDATING:
@@ -108,7 +111,7 @@ class Results:
         """
         node = self._world.desired(op.node)
         other = self._world.flavors.failed(node, text)
-        late = self._world.now() - op.created > self._world.cluster.power_save.resume_timeout / 2
+        late = self._ops.age(op) > self._world.cluster.power_save.resume_timeout / 2
         if not other or late or node.cloud not in self._world.clouds:
             return False
         said = f"no room for flavor {node.flavor} ({text}), then {other}"
@@ -134,12 +137,12 @@ class Results:
     def unexplained(self, batch: Batch) -> None:
         """Take the reason from the cloud where Terraform keeps it until slower nodes are done."""
         for op in self._of(batch):
-            since = batch.errored.get(op.node)
+            number, since = batch.errored.get(op.node, (0, self._world.now()))
             waits = op.phase in (phases.APPLYING, phases.UPDATING)
-            if since is None or not waits or self._world.now() - since < _REASON_WAIT:
+            if not number or not waits or self._world.now() - since < _REASON_WAIT:
                 continue
             view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
-            servers = (view.of_node(op.node, since) if view else None) or ()
+            servers = (view.of_node(op.node, number) if view else None) or ()
             text = next((server.fault for server in servers if server.fault), "")
             text = text or "it failed; Terraform tells why when the other nodes are done"
             self._failed(op, Failure(classify(text), text))
@@ -149,7 +152,7 @@ class Results:
         servers = self._world.terraform.servers(batch.shard)
         for op in self._of(batch):
             held = servers.get(op.node)
-            killed = result.text == "terraform was killed"
+            killed = result.text == KILLED
             if op.phase in (phases.APPLYING, phases.UPDATING):
                 if killed and not (held and op.phase == phases.APPLYING and not held.tainted):
                     self._ops.move(op, phases.RECOVERING)

@@ -30,13 +30,17 @@ def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
 class WallClock:
     """Implements ports.Clock with the host's clock."""
 
-    def now(self) -> float:
+    def wall(self) -> float:
         """Return seconds since the epoch."""
         return time.time()
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
         return time.monotonic()
+
+    def boot(self) -> str:
+        """Return the kernel's name for this boot (random(4))."""
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def run(cluster: Cluster, stop: threading.Event) -> None:

@@ -14,7 +14,8 @@ class Sightings:
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
         self._seen = journal.seen()
-        self._number = max((max(vars(seen).values()) for seen in self._seen.values()), default=0)
+        # From 1 on: the first call of all is newer than what is assumed of an unknown node (`_raise`).
+        self._number = max((max(vars(seen).values()) for seen in self._seen.values()), default=1)
 
     def next(self) -> int:
         """Return the number of a reading or call that begins now."""

@@ -61,11 +61,20 @@ class Steps:
             if self._ops.get(op.id) is not op:
                 continue  # an earlier one's step has changed it
             if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
-                self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
+                self._give_up(op, later)
             elif self._paused(op):
                 continue
             elif handler := self._handler(op):
                 handler(op)
+
+    def _give_up(self, op: Operation, later: Operation) -> None:
+        """End what brings a node up for the delete behind it; where Slurm has lost patience it has failed."""
+        if op.mode is Mode.RESUME and later.mode is Mode.RESUME_FAIL and op.phase not in phases.NOT_BEGUN:
+            limit = self._world.cluster.power_save.resume_timeout
+            text = f"Slurm gave the node up: it was {op.phase} when ResumeTimeout ({limit} s) was over"
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+        else:
+            self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
 
     def _paused(self, op: Operation) -> bool:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""
@@ -73,7 +82,7 @@ class Steps:
             return False
         if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
             return False
-        if op.failure is None and (failure := self._pauses.too_late(op, why)):
+        if op.failure is None and (failure := self._pauses.too_late(op, self._ops.age(op), why)):
             self._ops.fail(op, failure)
         return True
 
@@ -86,7 +95,7 @@ class Steps:
             self._ops.begin(op)
 
     def _asking(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if op.mode is Mode.RESUME:
@@ -131,16 +140,16 @@ class Steps:
 
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
-        snapshot = self._world.slurm_view.snapshot(op.since)
+        snapshot = self._world.slurm_view.snapshot(op.asked)
         if snapshot is None or servers is None or op.node in snapshot.unreadable:
             return
         if not servers:
             self._outside.forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = "+".join(sorted(node.flags)) if node else "no such node"
-        late = snapshot.taken - op.since > _GRACE
+        late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
         if op.mode is Mode.RESUME:
-            if (hold := self._world.journal.holds().get(op.node)) and self._world.now() < hold.until:
+            if (hold := self._world.journal.holds().get(op.node)) and self._world.rests(hold):
                 self._ops.fail(op, Failure(hold.failure, hold.reason))
             elif node and node.powering_up and self._boots_again(op, servers):
                 return
@@ -174,7 +183,7 @@ class Steps:
     def _ask_again(self, op: Operation) -> bool:
         """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
         request = self._world.journal.request(op.request)
-        if not request or request.source != "operator" or self._world.now() - op.created > _ASK_FOR:
+        if not request or request.source != "operator" or self._ops.age(op) > _ASK_FOR:
             return False
         self._ops.move(op, phases.ASKING)
         return True
@@ -195,7 +204,7 @@ class Steps:
         return True
 
     def _recovering(self, op: Operation) -> None:
-        if self._world.now() - op.since < _GRACE:
+        if self._ops.waited(op) < _GRACE:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
@@ -232,25 +241,25 @@ class Steps:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} was interrupted")
 
     def _booting(self, op: Operation) -> None:
-        limit = self._world.cluster.failure.boot_timeout
-        if self._world.now() - op.since > limit:
-            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
-            return
+        """Whether it answers is asked, and told, by `Plays`; here is seen what the cloud says of it."""
         servers = self._outside.servers(op)
-        for server in servers or ():
+        if servers is None:
+            return
+        waited = self._ops.waited(op, self._outside.listed_at(op))
+        for server in servers:
             if server.status in ("ERROR", "SHUTOFF"):
                 text = server.fault or f"the server is {server.status}"
                 self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
                 return
-        if servers == () and self._world.now() - op.since > _GRACE:
+        if not servers and waited > _GRACE:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
 
     def _registering(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         limit = self._world.cluster.failure.registration_timeout
         if node is None:
             return
-        seen = registration(node)
+        seen, waited = registration(node), self._ops.waited(op, self._world.slurm_view.began)
         if seen.stage is Stage.READY:
             record = self._world.record(op.node)
             if record.failures:
@@ -259,9 +268,9 @@ class Steps:
             self._ops.finish(op, phases.DONE, seen.text)
         elif seen.stage is Stage.GIVEN_UP:
             self._ops.finish(op, phases.CANCELLED, seen.text)
-        elif seen.stage is Stage.REFUSED:
+        elif seen.stage in (Stage.REFUSED, Stage.TIMED_OUT):
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
-        elif self._world.now() - op.since > limit:
+        elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 

@@ -201,8 +201,7 @@ class SlurmNode:
         """A job, also one that is COMPLETING, on a node that has registered since its resume.
 
         A reservation alone does not count: Slurm may power such a node down, and up again in time.
-        A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
-        (measured on 22.05.8).
+        A node that is coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up (22.05.8).
         """
         if self.powering_up:
             return False
@@ -232,14 +231,13 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class SlurmSnapshot:
-    """One reading of Slurm. `taken` is in seconds since the epoch."""
+    """One reading of Slurm. `taken` is in seconds since the epoch, for people."""
 
     taken: float
     nodes: Mapping[str, SlurmNode]
     jobs: tuple[SlurmJob, ...] = ()
     unreadable: frozenset[str] = frozenset()
-    """Nodes about which the answer made no sense. They are not in `nodes`, and yet Slurm may know them:
-    nothing is decided on them."""
+    """Nodes about which its answer made no sense: nothing is decided on them."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +280,7 @@ class Operation:
     phase: str
     created: float
     since: float
-    """When the present phase began."""
+    """When the present phase began. Like `created` in seconds since the epoch: for people, judges nothing."""
     outcome: str = ""
     """Empty while it runs; then done, failed, refused, cancelled or joined."""
     failure: FailureClass | None = None
@@ -296,6 +294,9 @@ class Operation:
     """What a reboot request comes to, a `Kind`; empty until that is decided, and for other modes."""
     target: str = ""
     """The image or flavor that the action asks for."""
+    begun: int = 0
+    asked: int = 0
+    """When operation and phase began, as a number: a reading with a higher one is newer. Not journalled."""
 
     @property
     def kind(self) -> Kind:
@@ -377,19 +378,6 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Drain:
-    """A DRAIN that we have set, or are about to set."""
-
-    node: str
-    by: str
-    """What drained it, for example `resize 1a2b`."""
-    reason: str
-    """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
-    at: float
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True)
 class ShardRun:
     """A detached process and what it works on."""
 
@@ -397,4 +385,4 @@ class ShardRun:
     shard: str
     operations: tuple[str, ...]
     deadline: float
-    """When it is interrupted, in seconds since the epoch."""
+    """When it is interrupted, in seconds since the epoch; for people: its limit counts while we look."""

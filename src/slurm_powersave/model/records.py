@@ -1,4 +1,4 @@
-"""What the journal keeps for people and for the brake: destroying acts, and pauses."""
+"""What the journal keeps for people and for the brake: destroying acts, pauses, and drains."""
 
 from dataclasses import dataclass
 
@@ -25,5 +25,18 @@ class Pause:
     pool: str
     why: str
     by: str
+    at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """A DRAIN that we have set, or are about to set."""
+
+    node: str
+    by: str
+    """What drained it, for example `resize 1a2b`."""
+    reason: str
+    """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
     at: float
     """Seconds since the epoch."""

@@ -141,6 +141,7 @@ def clock(at: float) -> str:
 
 def duration(seconds: float) -> str:
     """Say a length of time: 4.2 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    seconds = max(seconds, 0.0)  # between dates of a clock that was set back there may be less
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

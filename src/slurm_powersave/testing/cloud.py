@@ -10,18 +10,27 @@ from slurm_powersave.model.permit import Act, Permit
 
 
 class MemoryClock:
-    """Time that moves only by `advance`. Seconds since the epoch."""
+    """Time that moves only by `advance`, and an engine's host whose wall clock is set by `jump`."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self._now, self._jumped = start, 0.0
+        self._booted, self._boots = start - 1000.0, 1
 
     def now(self) -> float:
-        """Return the present moment."""
+        """Return the true time, which all but the engine's host keep. Seconds since the epoch."""
         return self._now
 
+    def wall(self) -> float:
+        """Return what the wall clock of the engine's host shows."""
+        return self._now + self._jumped
+
     def monotonic(self) -> float:
-        """Return the same: jumps of the wall clock are made by `jump`."""
-        return self._now - self._jumped
+        """Return the seconds since the engine's host was booted."""
+        return self._now - self._booted
+
+    def boot(self) -> str:
+        """Name the boot of the engine's host."""
+        return f"boot-{self._boots}"
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -29,8 +38,11 @@ class MemoryClock:
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock by so much."""
-        self._now += seconds
         self._jumped += seconds
+
+    def reboot(self) -> None:
+        """Boot the engine's host: the monotonic clock begins anew."""
+        self._booted, self._boots = self._now, self._boots + 1
 
 
 _BUSY = ("REBOOT", "REBUILD", "RESIZE")

@@ -28,7 +28,6 @@ _ISSUE_SECONDS = 0.5
 """From a reboot request on an idle node to REBOOT_ISSUED and the hook call (measured 0.1 to 1 s)."""
 _PING_SECONDS = 1.0
 """How long a node is NOT_RESPONDING after RESUME although its slurmd answers (measured 0.1 to 1 s)."""
-
 _PATIENCE = 20.0
 """What BatchStartTimeout and MessageTimeout come to if nobody sets them."""
 
@@ -74,10 +73,7 @@ class MemorySlurm:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        for name in self.names:
-            self._nodes[name] = self._off(name)
-
-    # What a test does
+        self._nodes |= {name: self._off(name) for name in self.names}
 
     def submit(self, *nodes: str, reboot: bool = False) -> int:
         """Give a job its nodes; those that are off are resumed, with `sbatch --reboot` all of them."""
@@ -242,6 +238,10 @@ class MemorySlurm:
         """Return the version."""
         self._check()
         return Version.of(self.version)
+
+    def power_timers(self) -> dict[str, int]:
+        """Return the timeouts."""
+        return {"ResumeTimeout": int(self.resume_timeout), "SuspendTimeout": int(self.suspend_timeout)}
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Return the protected nodes."""

@@ -106,7 +106,7 @@ class MemoryWorld:
     def request(self, mode: Mode, hostlist: str, source: str = "hook") -> str:
         """Journal a request, as the intake does with a hook's; return its id."""
         request = Request(str(uuid.uuid4()), mode, hostlist, self.clock.now(), source)
-        self.journal.add_request(request, self.clock.now())
+        self.journal.add_request(request, self.clock.wall())
         return request.id
 
     def run(self, seconds: float) -> None:

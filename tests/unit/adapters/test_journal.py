@@ -14,7 +14,6 @@ from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
-    Drain,
     FlavorRest,
     Hold,
     NodeRecord,
@@ -23,6 +22,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
+from slurm_powersave.model.records import Drain
 
 
 def request(request_id: str = "r1") -> Request:

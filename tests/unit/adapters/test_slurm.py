@@ -270,6 +270,23 @@ def test_suspend_exc_nodes_that_make_no_sense(value: str) -> None:
         slurm.suspend_exc_nodes()
 
 
+def test_the_timeouts_with_which_slurmctld_runs() -> None:
+    text = (
+        "ResumeRate              = 0 nodes/min\n"
+        "ResumeTimeout           = 90 sec\n"
+        "SuspendTime             = INFINITE\n"
+        "SuspendTimeout          = 15 sec\n"
+        "SlurmctldTimeout        = 120 sec\n"
+    )
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"ResumeTimeout": 90, "SuspendTimeout": 15}
+    text = "SuspendTime             = 300 sec\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"SuspendTime": 300}
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, "ResumeTimeout = soon\n", ""))
+    assert slurm.power_timers() == {}
+
+
 @pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
 def test_the_version_is_the_one_of_slurmctld(text: str) -> None:
     shell = Shell(

@@ -88,6 +88,8 @@ _EFFECTS = {
         "drop_flavor_rest",
         "save_seen",
         "add_act",
+        "save_anchor",
+        "move_rests",
     ],
     "slurm": ["update_nodes", "update_job"],
     "terraform": ["init", "write_nodes", "plan", "apply", "forget_servers"],

@@ -6,6 +6,7 @@ import pytest
 
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
+from tests.unit.engine.jolts import stand_still
 from tests.unit.engine.test_nothing_destroyed import up
 
 VERSIONS = pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
@@ -93,6 +94,18 @@ def test_a_node_with_a_job_is_left_to_slurm() -> None:
     world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 600, step=2)
     assert not world.slurm.node("n1").going_down
+
+
+def test_half_an_hour_in_which_nobody_looked_is_none() -> None:
+    world = idle()
+    world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")
+    not_responding(world)
+    coarsely(world, 300)
+    stand_still(1800, world)
+    coarsely(world, 60)
+    assert world.slurm.node("n1").has("DOWN")
+    coarsely(world, 1500)
+    comes_back(world)
 
 
 def test_a_server_that_is_active_and_silent_is_left() -> None:

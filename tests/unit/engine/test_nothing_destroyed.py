@@ -10,8 +10,10 @@ from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
+from tests.unit.engine.jolts import JOLTS
 
 
 def up(world: MemoryWorld, *nodes: str) -> int:
@@ -199,6 +201,33 @@ def test_five_servers_may_go_on_our_own_account_and_then_a_person_is_asked() -> 
     coarsely(world, 600, step=5)
     world.settle()
     assert servers(world) == {}
+
+
+@pytest.mark.parametrize("jolt", JOLTS)
+def test_the_brake_counts_by_no_wall_clock(jolt: str) -> None:
+    world = MemoryWorld.of(9)
+    guard = world.engine._steps._guard
+    for number in range(5):
+        guard.record(Permit(Act.DELETE, f"id-{number}", "n1", Row.OWN, "a test"))
+    world.run(30)
+    JOLTS[jolt][0](world)
+    world.run(1)
+    own = world.engine._own
+    assert len(own._done) == 5 and "5 are the most" in own.brake("another")
+    world.journal.set_brake("")
+    coarsely(world, 600, step=5)
+    assert not own.brake("another") and not own._done
+
+
+def test_a_person_who_confirms_ends_the_count_whatever_the_clock_shows() -> None:
+    world = MemoryWorld.of(9)
+    for number in range(5):
+        guard = world.engine._steps._guard
+        guard.record(Permit(Act.DELETE, f"id-{number}", "n1", Row.OWN, "a test"))
+    world.clock.jump(-7200)
+    world.run(1)
+    world.journal.confirm(world.clock.wall())
+    assert not world.engine._own.brake("another")
 
 
 def test_slurms_own_calls_are_not_braked() -> None:

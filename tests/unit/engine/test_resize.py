@@ -9,7 +9,8 @@ from slurm_powersave.decide.resize import Change, Nodes, change
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
-from slurm_powersave.model.nodes import Drain, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.permits import permits
 from tests.unit.engine.checks import servers
@@ -87,7 +88,7 @@ class Scene:
         return Surroundings(
             Fused(),  # type: ignore[arg-type]  # what it lacks it takes from MemorySlurm
             world.journal,
-            world.clock.now,
+            world.clock,
             pause,
             self.apply,
             lambda: frozenset(servers(world)),
@@ -274,11 +275,11 @@ def test_abort_undrains_what_a_resize_drained_and_nothing_else() -> None:
     with pytest.raises(UnfinishedError):
         scene.resize(timeout=5)
     scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM", permits=permits("DRAIN", ["n2"]))
-    assert abort(scene.around, 0.0) == ["n3"]
+    assert abort(scene.around) == ["n3"]
     shown = scene.world.slurm.snapshot().nodes
     assert {n: node.reason for n, node in shown.items() if node.has("DRAIN")} == {"n1": "disk", "n2": "RAM"}
     assert not scene.world.journal.drains()
-    assert abort(scene.around, 0.0) == []
+    assert abort(scene.around) == []
     assert set(scene.world.slurm.jobs) == set(jobs)
 
 

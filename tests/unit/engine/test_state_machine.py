@@ -16,6 +16,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
+from tests.unit.engine.jolts import stand_still
 
 NAMES = ("n1", "n2", "n3")
 NODES = st.sampled_from(NAMES)
@@ -185,6 +186,19 @@ class Cluster(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.world.crash()
+
+    @rule(seconds=st.sampled_from([-7200, -60, -1, 1, 60, 3600]))
+    def the_clock_is_set(self, seconds: float) -> None:
+        self.world.clock.jump(seconds)
+
+    @rule(seconds=st.sampled_from([3, 20, 120]), away=st.booleans(), booted=st.booleans())
+    def the_engine_does_nothing(self, seconds: float, away: bool, booted: bool) -> None:
+        """It is stopped, or away; its host may be booted in the meantime."""
+        stand_still(seconds, self.world)
+        if away and booted:
+            self.world.clock.reboot()
+        if away:
+            self.world.crash()
 
     # Faults
 

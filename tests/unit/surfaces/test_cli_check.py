@@ -213,6 +213,10 @@ class OneSlurm:
 
     def __init__(self, said: str | SlurmError) -> None:
         self.said = said
+        self.timers = {"ResumeTimeout": 1800, "SuspendTimeout": 600}
+
+    def power_timers(self) -> dict[str, int]:
+        return self.timers
 
     def running_version(self) -> Version:
         if isinstance(self.said, SlurmError):
@@ -263,6 +267,30 @@ def test_a_slurmctld_that_can_not_be_asked_is_no_error(command: Command, slurmct
     text = "its version could not be read: slurmctld: no answer: line one line two"
     assert f"asked: slurmctld on demo-login: {text}\n" in result.stdout
     assert "0 errors, 0 warnings" in result.stdout
+
+
+def test_limits_with_which_slurmctld_does_not_run_are_a_warning(
+    command: Command, slurmctld: OneSlurm
+) -> None:
+    slurmctld.timers["ResumeTimeout"] = 600
+    result = command("check")
+    assert result.exit_code == 0
+    assert (
+        "warning: power_save.resume_timeout: 1800 s, and slurmctld runs with ResumeTimeout=600\n"
+        in result.stdout
+    )
+    assert "warning: failure.boot_timeout: a server may take 600 s until its SSH answers" in result.stdout
+
+
+def test_limits_that_come_too_late_are_found_offline(command: Command, cluster_file: Path) -> None:
+    cluster_file.write_text(cluster_file.read_text() + "power_save: {resume_timeout: 180}\n")
+    result = command("check", "--offline")
+    assert result.exit_code == 0
+    assert (
+        "warning: failure.boot_timeout: a server may take 600 s until its SSH answers, and Slurm gives a"
+        " node up after 180 s (power_save.resume_timeout)\n"
+        "  failure.boot_timeout of less than 180, or power_save.resume_timeout of more than 600.\n"
+    ) in result.stdout
 
 
 def test_offline_asks_no_slurmctld(command: Command, slurmctld: OneSlurm, cluster_file: Path) -> None:

@@ -13,7 +13,8 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.settings import load
 from slurm_powersave.engine import applied, deploy, resizing
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.nodes import Drain, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 
