@@ -1,4 +1,4 @@
-"""What the journal holds for the guard: what was seen, what was destroyed and why, brake and pauses."""
+"""What the journal holds for guard and people: what was seen and destroyed, brake, pauses, warnings."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 
 from slurm_powersave.adapters.journal_db import Database
 from slurm_powersave.model.printable import printable
-from slurm_powersave.model.records import Done, Pause
+from slurm_powersave.model.records import Done, Notice, Pause
 from slurm_powersave.model.seen import Seen
 
 _BRAKE, _CONFIRMED = "brake", "confirmed"
@@ -14,7 +14,7 @@ _SEEN = ", ".join(field.name for field in fields(Seen))
 
 
 class Evidence(Database):
-    """The tables `seen`, `acts`, `marks` and `pauses`."""
+    """The tables `seen`, `acts`, `marks`, `pauses` and `notices`."""
 
     def seen(self) -> dict[str, Seen]:
         """Return what was last seen of each node."""
@@ -43,6 +43,12 @@ class Evidence(Database):
         """Return what was destroyed for an operation, oldest first."""
         rows = self._rows("SELECT * FROM acts WHERE operation = ? ORDER BY number", operation)
         return [_done(row) for row in rows]
+
+    def acts_on(self, subject: str) -> list[Done]:
+        """Return what was done to a server, oldest first."""
+        return [
+            _done(row) for row in self._rows("SELECT * FROM acts WHERE subject = ? ORDER BY number", subject)
+        ]
 
     def newest_acts(self, node: str | None, limit: int) -> list[Done]:
         """Return the last destroying acts, of one node or of all, newest first."""
@@ -94,6 +100,35 @@ class Evidence(Database):
         """End pauses."""
         with self._write() as db:
             db.executemany("DELETE FROM pauses WHERE pool = ?", [(pool,) for pool in pools])
+
+    def notices(self) -> dict[str, Notice]:
+        """Return what `status` warns of, by node."""
+        rows = self._rows("SELECT node, server, text, command, at, jobs FROM notices ORDER BY node")
+        return {row["node"]: _notice(row) for row in rows}
+
+    def save_notices(self, found: Iterable[Notice], gone: Iterable[str]) -> None:
+        """Write warnings, and forget those of nodes with which nothing is the matter any more."""
+        with self._write() as db:
+            db.executemany("DELETE FROM notices WHERE node = ?", [(node,) for node in gone])
+            db.executemany(
+                "INSERT OR REPLACE INTO notices VALUES (?,?,?,?,?,?)",
+                [
+                    (
+                        one.node,
+                        one.server,
+                        printable(one.text),
+                        one.command,
+                        one.at,
+                        " ".join(map(str, one.jobs)),
+                    )
+                    for one in found
+                ],
+            )
+
+
+def _notice(row: sqlite3.Row) -> Notice:
+    jobs = tuple(map(int, row["jobs"].split()))
+    return Notice(row["node"], row["server"], row["text"], row["command"], row["at"], jobs)
 
 
 def _done(row: sqlite3.Row) -> Done:

@@ -6,7 +6,7 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -56,6 +56,10 @@ CREATE TABLE IF NOT EXISTS acts (
   act TEXT NOT NULL, subject TEXT NOT NULL, row TEXT NOT NULL, evidence TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS acts_operation ON acts (operation);
 CREATE INDEX IF NOT EXISTS acts_at ON acts (at);
+CREATE INDEX IF NOT EXISTS acts_subject ON acts (subject);
+CREATE TABLE IF NOT EXISTS notices (
+  node TEXT PRIMARY KEY, server TEXT NOT NULL, text TEXT NOT NULL, command TEXT NOT NULL, at REAL NOT NULL,
+  jobs TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pauses (
   pool TEXT PRIMARY KEY, why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
@@ -78,6 +82,7 @@ ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
     3: "",
+    4: "",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 

@@ -14,9 +14,8 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
+from slurm_powersave.model.server_status import OFF
 
-OFF = frozenset({"SHUTOFF", "SOFT_DELETED", "DELETED", "SHELVED", "SHELVED_OFFLOADED"})
-"""Statuses of a server that runs nothing. One in ERROR may run: a resize that failed leaves it so."""
 _NOT_RUNNING = frozenset({"CONFIGURING", "COMPLETING"})
 """Job states with nodes, in which no script runs there: squeue(1)."""
 

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.guard import OFF
 from slurm_powersave.decide.reboot import is_stale
 from slurm_powersave.decide.who import Who, set_aside, who
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.server_status import GONE, OFF
 
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
@@ -41,8 +41,6 @@ class Finding:
     """What Slurm is told to make of the node; empty for nothing."""
     blank: bool = False
     """Slurm is told to forget the node's reason."""
-    wait: float = 0.0
-    """Seconds for which it must have been so before Slurm is told."""
 
 
 def differences(
@@ -52,7 +50,6 @@ def differences(
     busy: Collection[str],
     held: Collection[str],
     wanted: Collection[str] = (),
-    silent_after: float = 0.0,
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
 
@@ -63,7 +60,6 @@ def differences(
         busy: nodes with an operation that has no outcome yet.
         held: nodes that rest after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
-        silent_after: seconds for which a server may be off before its node is given back.
     """
     found = []
     names = Counter(_node_tag(server) for server in servers)
@@ -80,7 +76,7 @@ def differences(
             found.append(Finding("lost-reboot", node, "REBOOT_ISSUED without an operation", Mode.REBOOT))
         elif aside and names[node] and seen.going_down:
             found.append(Finding("kept-server", node, f"its server is kept: {aside} ({seen.reason})"))
-        elif node not in held and (dead := _dead(seen, snapshot, node, servers, silent_after)):
+        elif node not in held and (dead := _dead(seen, snapshot, node, servers)):
             found.append(dead)
         elif seen.has("POWERED_DOWN") and names[node] and not seen.in_use:
             found.append(
@@ -106,26 +102,25 @@ def differences(
     return found
 
 
-def _dead(
-    seen: SlurmNode, snapshot: SlurmSnapshot, name: str, servers: Sequence[Server], silent_after: float
-) -> Finding | None:
-    """A node that Slurm itself has set down, with a server that is gone, in ERROR or off, and no job.
+def _dead(seen: SlurmNode, snapshot: SlurmSnapshot, name: str, servers: Sequence[Server]) -> Finding | None:
+    """A node that Slurm itself has set down, with a server that is gone or in ERROR, and no job.
 
     POWER_DOWN makes it an idle one that is off, and its next resume brings a new server. On 22.05.8 it stays
-    DOWN then, and RESUME makes it idle (both measured).
+    DOWN then, and RESUME makes it idle (both measured). A server that is off is looked at for a while first
+    (decide/silence.py).
     """
     if who(seen) is not Who.SLURM or not seen.has("DOWN") or seen.has("POWERING_UP", *_ON_ITS_WAY):
         return None
     if any(name in job.nodes and not job.waiting for job in snapshot.jobs):
         return None
     statuses = {server.status for server in servers if _node_tag(server) == name}
-    if not statuses <= OFF | {"ERROR"}:
+    lost = (OFF if seen.has("POWERED_DOWN") else GONE) | {"ERROR"}
+    if not statuses <= lost:
         return None
-    wait = silent_after if statuses & OFF and not seen.has("POWERED_DOWN") else 0.0
     server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
     text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
     state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
-    return Finding(f"dead-server, {state}", name, text, state=state, wait=wait)
+    return Finding(f"dead-server, {state}", name, text, state=state)
 
 
 def unlike_recorded(

@@ -233,10 +233,15 @@ class FailurePolicy(Section):
         description="Seconds for which Slurm must show a node as POWERED_DOWN before a server of its that "
         "nobody has asked to delete is deleted.",
     )
+    restart_after: fields.Seconds = Field(
+        300,
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is started again; once in 24 hours.",
+    )
     silent_after: fields.Seconds = Field(
         1800,
-        description="Seconds for which a server may be off under a node that Slurm has set down, until the "
-        "node is given back; its next resume brings a new server.",
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is deleted and the node is given back; its next resume brings a new server.",
     )
 
 

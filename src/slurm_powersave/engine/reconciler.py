@@ -9,6 +9,7 @@ from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
 from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine import adoption
+from slurm_powersave.engine.dead_servers import DeadServers
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.own_account import OwnAccount
@@ -45,13 +46,14 @@ class Reconciler:
         self._said: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
         """What Slurm was told to do about it."""
-        self._since: dict[tuple[str, str], float] = {}
-        """Since when each difference is there, on the monotonic clock."""
+        self._dead = DeadServers(world, guard, own, pauses)
 
     @property
     def due(self) -> bool:
         """Whether both sides must be read now."""
-        return self._world.now() >= self._due
+        now = self._world.now()
+        self._due = min(self._due, now + self._interval)  # the clock may have been put back
+        return now >= self._due
 
     def step(self) -> None:
         """Compare, if it is time and both sides could be read; nothing is done on half a picture."""
@@ -89,11 +91,11 @@ class Reconciler:
                 busy,
                 self._world.journal.holds(),
                 self._world.cluster.persistent(),
-                self._world.cluster.failure.silent_after,
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
         self._own.agree([finding.node for finding in findings])
+        self._dead.step(snapshot, nodes, servers, busy)
         sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
@@ -124,11 +126,7 @@ class Reconciler:
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
         found = []
-        now = self._world.clock.monotonic()
-        self._since = {(f.kind, f.node): self._since.get((f.kind, f.node), now) for f in findings}
         for finding in findings:
-            if now - self._since[finding.kind, finding.node] < finding.wait:
-                finding = replace(finding, state="")
             if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
                 finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
             if finding.request is Mode.SUSPEND:

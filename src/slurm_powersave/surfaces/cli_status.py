@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.surfaces import halts, render
+from slurm_powersave.surfaces import halts, notices, render
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def status(
     what it would get; "by hand" if somebody asked for what it has.
 
     If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
-    Pauses and the brake are said, and how they end.
+    Pauses and the brake are said, and how they end. So are nodes that Slurm can't reach, what is the matter
+    with their servers, and what the engine will do about it.
     What can't be read is shown as ?, and why is said below; the exit code stays 0.
     """
     from slurm_powersave.adapters import connect, lock
@@ -52,6 +53,7 @@ def status(
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
+    warnings = notices.still_so(journal.notices(), seen.slurm)
     if json:
         render.print_json(
             {
@@ -60,6 +62,7 @@ def status(
                 "waiting_requests": waiting,
                 "pauses": [one.value() for one in paused],
                 "brake": halts.brake_value(brake),
+                "warnings": [notices.value(one) for one in warnings],
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
                 "unreadable": dict(seen.unreadable),
@@ -81,7 +84,7 @@ def status(
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
-    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
+    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake), *notices.lines(warnings)])
     if other := slurm_running.disagreement(cluster, seen.running):
         render.print_lines([other.wrong, f"  {other.right}"])
     for what, why in seen.unreadable.items():

@@ -28,6 +28,8 @@ class MemoryPlaybooks:
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     steps: dict[str, bool | None] = field(default_factory=dict)
     """Node -> whether it says that a job runs there."""
+    blind: bool = False
+    """Whether this host can't ask any node over SSH."""
 
     def configure(
         self,
@@ -85,6 +87,10 @@ class MemoryPlaybooks:
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node has booted."""
         return self.boots(node)
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node has booted and nothing keeps it from answering."""
+        return None if self.blind else self.boots(node)
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Say what was ordered for the node; one that has booted runs none, any other does not answer."""

@@ -14,6 +14,7 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
+from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
 
@@ -31,7 +32,13 @@ class Cluster(RuleBasedStateMachine):
         self.world = MemoryWorld.of(
             len(NAMES),
             node_pools=[pool | {"flavors": ["small", "large"]}],
-            failure={"rest": REST, "boot_timeout": 15, "registration_timeout": 15},
+            failure={
+                "rest": REST,
+                "boot_timeout": 15,
+                "registration_timeout": 15,
+                "restart_after": 5,
+                "silent_after": 100,
+            },
         )
         self.world.slurm.resume_timeout = 90.0
         self.wrong: list[str] = []
@@ -165,10 +172,33 @@ class Cluster(RuleBasedStateMachine):
                 flags = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
                 self.world.slurm._put(replace(node, flags=flags))
 
-    @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR"]))
+    @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR", "SUSPENDED", "RESCUE", "ACTIVE"]))
     def a_server_stops(self, node: str, status: str) -> None:
         for server_id in servers(self.world).get(node, []):
             self.world.cloud.set_status(server_id, status)
+
+    @rule(node=NODES, silent=st.booleans())
+    def slurm_can_not_reach_a_node(self, node: str, silent: bool) -> None:
+        """Its server is silent, or off, or only its slurmd has ended; its job is requeued."""
+        seen = self.world.slurm.node(node)
+        if silent:
+            self.world.silent.add(node)
+        if seen.up and node not in self.lied | self.set_by_hand.keys():
+            self.world.slurm._requeue(node)
+            flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
+            self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
+
+    @rule(node=NODES)
+    def it_answers_again(self, node: str) -> None:
+        self.world.silent.discard(node)
+        self._heard(node)
+
+    def _heard(self, name: str) -> None:
+        """A slurmd that runs on registers when it can."""
+        node = self.world.slurm.node(name)
+        runs = self.world._boots(self.world.cluster.desired(name))
+        if runs and node.has("DOWN") and node.has("NOT_RESPONDING") and node.reason == "Not responding":
+            self.world.slurm.register(name, booted=False)
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
@@ -248,6 +278,12 @@ class Cluster(RuleBasedStateMachine):
         acts = self.world.journal.acts_since(0.0, OWN_ROWS)
         assert not self.lied & {act.node for act in acts}, acts
 
+    @invariant()
+    def a_dead_server_is_started_again_once(self) -> None:
+        acts = self.world.journal.acts_since(0.0, [Row.DEAD])
+        started = [act.subject for act in acts if act.act == Act.REBOOT]
+        assert len(started) == len(set(started)), acts
+
     def teardown(self) -> None:
         world = self.world
         self.nothing_goes_on_our_own_account_that_may_run_a_job()
@@ -263,6 +299,13 @@ class Cluster(RuleBasedStateMachine):
         world.slurm.unreadable.clear()
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
+        world.silent.clear()
+        for name, ids in servers(world).items():
+            for server_id in ids:
+                held = world.cloud._servers[server_id]
+                if held.server.status == "RESCUE":
+                    world.cloud.set_status(server_id, "ACTIVE")
+            self._heard(name)
         coarsely(world, 30)
         for name in self.set_by_hand:
             if not world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
