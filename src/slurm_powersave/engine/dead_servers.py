@@ -61,8 +61,10 @@ class DeadServers:
         """
         self._jobs.observe(snapshot)
         listed = by_node(servers)
-        single = {name: next(iter(listed[name]), None) for name in nodes if len(listed[name]) < 2}
-        known = {name: snapshot.nodes[name] for name in single if name in snapshot.nodes}
+        known = {
+            name: snapshot.nodes[name] for name in nodes if name in snapshot.nodes and len(listed[name]) < 2
+        }
+        single = {name: next(iter(listed[name]), None) for name in known}
         self._silences.observe(known, single)
         self._say_networks(single)
         found, permits = [], []
@@ -72,7 +74,7 @@ class DeadServers:
             permits += [permit] if permit else []
             found.append(self._notice(node, server, kept))
             self._explain(node, server)
-        self._save([*found, *self._unheard(snapshot)], nodes)
+        self._save([*found, *self._unheard(snapshot)], known.keys())
         self._restart([permit.node for permit in permits if permit.act is Act.REBOOT])
         self._give_up([permit for permit in permits if permit.act is Act.POWER_DOWN])
 

@@ -7,6 +7,7 @@ import pytest
 
 from slurm_powersave.decide import brake, silence_text
 from slurm_powersave.model import phases
+from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Pause
@@ -342,8 +343,11 @@ def test_an_engine_that_starts_anew_does_not_start_a_server_twice() -> None:
     assert restarted(world) == ["n1"] and servers(world)
 
 
-def killed_on_the_way(at: int) -> tuple[MemoryWorld, Fuse, list[str]]:
-    """Tell a silent server's story with an engine that is killed after its N-th effect, or not at all."""
+def killed_on_the_way(at: int, word: str = "", seconds: float = 5000) -> tuple[MemoryWorld, Fuse, list[str]]:
+    """Tell a server's story with an engine that is killed after its N-th effect, or not at all.
+
+    The cloud shows the server by this word; without one it is silent for ever.
+    """
     world, asked = world_of(1), []
     change = world.cloud._change
 
@@ -362,8 +366,11 @@ def killed_on_the_way(at: int) -> tuple[MemoryWorld, Fuse, list[str]]:
     for part, name in effects:
         target = getattr(world, part)
         setattr(target, name, fuse._wrap(name, getattr(target, name)))
-    silent(world, "n1")
-    end = world.clock.now() + 5000
+    if word:
+        status(world, word, "n1")
+    else:
+        silent(world, "n1")
+    end = world.clock.now() + seconds
     while world.clock.now() < end:
         try:
             coarsely(world, end - world.clock.now(), 3)
@@ -381,6 +388,60 @@ def test_wherever_the_engine_is_killed_a_server_is_started_once_and_replaced_in_
         assert not servers(world), fuse.last
         world.silent.clear()
         comes_back(world)
+
+
+def test_wherever_the_engine_is_killed_a_server_that_was_off_comes_back() -> None:
+    _, counted, asked = killed_on_the_way(0, "SHUTOFF", 900)
+    assert counted.count > 5 and len(asked) == 1
+    for at in range(1, counted.count + 1):
+        world, fuse, asked = killed_on_the_way(at, "SHUTOFF", 1200)
+        assert len(restarted(world)) == 1 and len(asked) <= 1, fuse.last
+        if asked:
+            assert world.slurm.node("n1").up and not said(world), fuse.last
+        else:  # killed when it was recorded and before the cloud was asked: replaced in the end
+            coarsely(world, 2500, step=3)
+            assert not servers(world) or world.slurm.node("n1").up, fuse.last
+
+
+def test_a_restart_that_ends_in_error_gives_the_node_back() -> None:
+    world = world_of(1)
+    world.cloud.failed_changes["n1"] = "libvirt: no such disk"
+    status(world, "SHUTOFF", "n1")
+    coarsely(world, 600, step=2)
+    (op,) = [one for one in operations(world, "n1") if one.action == "restart"]
+    assert op.outcome == phases.FAILED and "no such disk" in op.text and restarted(world) == ["n1"]
+    world.cloud.failed_changes.clear()
+    comes_back(world)
+
+
+def test_slurm_that_refuses_is_told_again_later() -> None:
+    world = world_of(1, failure={"restart_after": 9000})
+    silent(world, "n1")
+    told: list[float] = []
+
+    def refuse(nodes: object, *, state: str = "", **more: object) -> None:
+        told.append(world.clock.now())
+        raise SlurmError("Unable to contact slurm controller")
+
+    update, world.slurm.update_nodes = world.slurm.update_nodes, refuse  # type: ignore[method-assign,assignment]
+    coarsely(world, 3600, step=2)
+    assert 2 <= len(told) <= 4 and servers(world)
+    world.slurm.update_nodes = update  # type: ignore[method-assign]
+    coarsely(world, 900, step=2)
+    world.settle()
+    assert not servers(world)
+
+
+def test_a_node_that_can_not_be_read_is_left_and_its_warning_stays() -> None:
+    world = world_of(1)
+    silent(world, "n1")
+    coarsely(world, 120, step=2)
+    before = world.journal.notices()
+    world.slurm.unreadable.add("n1")
+    coarsely(world, 4000, step=5)
+    assert not restarted(world) and servers(world) and world.journal.notices() == before
+    world.slurm.unreadable.clear()
+    until_booting(world)
 
 
 # The network
