@@ -45,8 +45,8 @@ class Cluster(RuleBasedStateMachine):
         self.gone: set[str] = set()
         self.set_by_hand: dict[str, tuple[str, str]] = {}
         """Node -> what an administrator has set, and why."""
-        self.lied: set[str] = set()
-        """Nodes whose job runs on although Slurm calls them off."""
+        self.lied: dict[str, float] = {}
+        """Nodes whose job runs on although Slurm calls them off -> since when."""
         self._watch()
 
     def _watch(self) -> None:
@@ -115,11 +115,13 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND]), node=NODES)
     def operator(self, mode: Mode, node: str) -> None:
-        self.world.request(mode, node, source="operator")
+        if node not in self.lied:  # a person's word is enough for one that Slurm calls off
+            self.world.request(mode, node, source="operator")
 
     @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND, Mode.RESUME_FAIL]), nodes=st.sets(NODES))
     def stray_hook(self, mode: Mode, nodes: set[str]) -> None:
-        self.world.request(mode, ",".join([*sorted(nodes), "x9"]))
+        # Slurm's own call is enough for one that it calls off.
+        self.world.request(mode, ",".join([*sorted(nodes - self.lied.keys()), "x9"]))
 
     # An administrator
 
@@ -156,10 +158,12 @@ class Cluster(RuleBasedStateMachine):
 
     # Time and death
 
-    @rule()
-    def the_journal_is_lost(self) -> None:
+    @rule(confirmed=st.booleans())
+    def the_journal_is_lost(self, confirmed: bool) -> None:
         self.world.journal = SqliteJournal(":memory:")
         self.world.engine = self.world._engine()
+        if confirmed:
+            self.world.journal.confirm(self.world.clock.now())
 
     @rule(nodes=st.sets(NODES, min_size=1), asked=st.booleans())
     def slurm_calls_running_nodes_off(self, nodes: set[str], asked: bool) -> None:
@@ -168,7 +172,7 @@ class Cluster(RuleBasedStateMachine):
             node = self.world.slurm.node(name)
             if node.up and node.in_use:
                 self.world.playbooks.steps[name] = True if asked else None
-                self.lied.add(name)
+                self.lied[name] = self.world.clock.now()
                 flags = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
                 self.world.slurm._put(replace(node, flags=flags))
 
@@ -177,16 +181,26 @@ class Cluster(RuleBasedStateMachine):
         for server_id in servers(self.world).get(node, []):
             self.world.cloud.set_status(server_id, status)
 
-    @rule(node=NODES, silent=st.booleans())
-    def slurm_can_not_reach_a_node(self, node: str, silent: bool) -> None:
-        """Its server is silent, or off, or only its slurmd has ended; its job is requeued."""
+    @rule(
+        node=NODES,
+        how=st.sampled_from(["silent", "SHUTOFF", "SUSPENDED", "only its slurmd has ended"]),
+        minutes=st.sampled_from([0, 2, 5]),
+    )
+    def slurm_can_not_reach_a_node(self, node: str, how: str, minutes: int) -> None:
+        """It was up; its job is requeued."""
+        self.submit({node})
+        self.world.run(15)
         seen = self.world.slurm.node(node)
-        if silent:
+        if not seen.up or node in {*self.lied, *self.set_by_hand}:
+            return
+        if how == "silent":
             self.world.silent.add(node)
-        if seen.up and node not in self.lied | self.set_by_hand.keys():
-            self.world.slurm._requeue(node)
-            flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
-            self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
+        elif how.isupper():
+            self.a_server_stops(node, how)
+        self.world.slurm._requeue(node)
+        flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
+        self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
+        coarsely(self.world, 60 * minutes, step=1)
 
     @rule(node=NODES)
     def it_answers_again(self, node: str) -> None:
@@ -276,7 +290,7 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def nothing_goes_on_our_own_account_that_may_run_a_job(self) -> None:
         acts = self.world.journal.acts_since(0.0, OWN_ROWS)
-        assert not self.lied & {act.node for act in acts}, acts
+        assert not [act for act in acts if act.at > self.lied.get(act.node, act.at)], acts
 
     @invariant()
     def a_dead_server_is_started_again_once(self) -> None:
