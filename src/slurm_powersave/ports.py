@@ -12,6 +12,7 @@ from slurm_powersave.decide.fence import Contract
 from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import (
     DesiredNode,
@@ -102,6 +103,9 @@ class Slurm(Protocol):
         With `aside` (DRAIN or DOWN, set by somebody else for this reason) in the way that keeps it.
         """
 
+    def job_note(self, job: int) -> JobNote:
+        """Read a job's state and AdminComment; of one that has ended, too, while slurmctld remembers it."""
+
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
 
@@ -190,6 +194,9 @@ class Playbooks(Protocol):
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers (bounded to a fraction of a second)."""
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node's sshd answers within 5 s; None if this host could not ask."""
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Ask the node whether a slurmstepd of a job runs there; None if it does not say (within 5 s)."""

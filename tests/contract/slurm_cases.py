@@ -234,8 +234,11 @@ def a_powered_down_node_can_be_suspended_again(subject: Subject) -> None:
 
 def a_job_carries_what_we_say(subject: Subject) -> None:
     job = subject.submit(subject.nodes[0])
+    assert subject.slurm.job_note(job).admin_comment == ""
     subject.slurm.update_job(job, AdminComment=REASON)
     assert subject.comment(job) == REASON
+    note = subject.slurm.job_note(job)
+    assert note.admin_comment == REASON and note.state == job_of(subject, job).state
 
 
 def a_requeued_job_is_let_go(subject: Subject) -> None:
@@ -306,6 +309,8 @@ def what_does_not_exist_is_an_error(subject: Subject) -> None:
         )
     with pytest.raises(SlurmError):
         subject.slurm.update_job(999_999, AdminComment=REASON)
+    with pytest.raises(SlurmError):
+        subject.slurm.job_note(999_999)
 
 
 def it_tells_when_it_began(subject: Subject) -> None:

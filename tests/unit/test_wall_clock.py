@@ -23,6 +23,7 @@ MAY = {
     "decide/images.py": "lists images in the order of their dates",
     "testing/cloud.py": "`created` counts servers",
     "surfaces/brake_list.py": "shows what was destroyed lately",
+    "surfaces/notices.py": "shows since when something is the matter",
     "surfaces/cli_operations.py": "shows how long operations took",
     "surfaces/follow.py": "shows what has happened since a command began",
     "surfaces/cli_outdated.py": "shows events in their order",

@@ -188,8 +188,8 @@ class SqliteJournal(Requests, Evidence):
     def forget_nodes(self, names: Sequence[str]) -> None:
         """Forget nodes that have left the cluster: record, rest, what was set aside, drain."""
         with self._write() as db:
-            columns = {"nodes": "name", "holds": "node", "asides": "node", "drains": "node", "seen": "node"}
-            for table, column in columns.items():
+            for table in ("nodes", "holds", "asides", "drains", "seen", "notices"):
+                column = "name" if table == "nodes" else "node"
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])
 
     def save_node(self, record: NodeRecord) -> None:

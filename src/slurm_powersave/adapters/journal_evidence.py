@@ -1,4 +1,4 @@
-"""Tables of the journal for the guard: what was seen, what was destroyed and why, brake and pauses."""
+"""What the journal holds for guard and people: what was seen and destroyed, brake, pauses, warnings."""
 
 import re
 import sqlite3
@@ -8,7 +8,7 @@ from dataclasses import astuple, fields
 from slurm_powersave.adapters.journal_db import Database
 from slurm_powersave.decide.policy import FOREVER
 from slurm_powersave.model.printable import printable
-from slurm_powersave.model.records import Done, Pause
+from slurm_powersave.model.records import Done, Notice, Pause
 from slurm_powersave.model.seen import Seen
 
 _BRAKE, _CONFIRMED, _ANCHOR = "brake", "confirmed", "clocks"
@@ -17,7 +17,7 @@ _SEEN = ", ".join(field.name for field in fields(Seen))
 
 
 class Evidence(Database):
-    """The tables `seen`, `acts`, `marks` and `pauses`; and the dates that move with a clock that is set."""
+    """The tables `seen`, `acts`, `marks`, `pauses`, `notices`; the dates that move with a clock's step."""
 
     def seen(self) -> dict[str, Seen]:
         """Return what was last seen of each node."""
@@ -52,6 +52,12 @@ class Evidence(Database):
         """Return what was destroyed for an operation, oldest first."""
         rows = self._rows("SELECT * FROM acts WHERE operation = ? ORDER BY number", operation)
         return [_done(row) for row in rows]
+
+    def acts_on(self, subject: str) -> list[Done]:
+        """Return what was done to a server, oldest first."""
+        return [
+            _done(row) for row in self._rows("SELECT * FROM acts WHERE subject = ? ORDER BY number", subject)
+        ]
 
     def newest_acts(self, node: str | None, limit: int) -> list[Done]:
         """Return the last destroying acts, of one node or of all, newest first."""
@@ -121,6 +127,35 @@ class Evidence(Database):
         """End pauses."""
         with self._write() as db:
             db.executemany("DELETE FROM pauses WHERE pool = ?", [(pool,) for pool in pools])
+
+    def notices(self) -> dict[str, Notice]:
+        """Return what `status` warns of, by node."""
+        rows = self._rows("SELECT node, server, text, command, at, jobs FROM notices ORDER BY node")
+        return {row["node"]: _notice(row) for row in rows}
+
+    def save_notices(self, found: Iterable[Notice], gone: Iterable[str]) -> None:
+        """Write warnings, and forget those of nodes with which nothing is the matter any more."""
+        with self._write() as db:
+            db.executemany("DELETE FROM notices WHERE node = ?", [(node,) for node in gone])
+            db.executemany(
+                "INSERT OR REPLACE INTO notices VALUES (?,?,?,?,?,?)",
+                [
+                    (
+                        one.node,
+                        one.server,
+                        printable(one.text),
+                        one.command,
+                        one.at,
+                        " ".join(map(str, one.jobs)),
+                    )
+                    for one in found
+                ],
+            )
+
+
+def _notice(row: sqlite3.Row) -> Notice:
+    jobs = tuple(map(int, row["jobs"].split()))
+    return Notice(row["node"], row["server"], row["text"], row["command"], row["at"], jobs)
 
 
 def _mark(anchor: tuple[str, float, float]) -> tuple[str, str]:

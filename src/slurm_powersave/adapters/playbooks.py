@@ -1,5 +1,6 @@
 """Configures nodes with Ansible: a detached process per batch, and plays in the foreground for a person."""
 
+import errno
 import json
 import os
 import shutil
@@ -26,6 +27,13 @@ from slurm_powersave.model.outside_text import BOOT_ID, NODE_NAME, address, matc
 
 SSH_PORT = 22
 BANNER_SECONDS = 0.3
+PATIENCE = 5.0
+"""Seconds for a node that is in trouble: it may be slow."""
+_OUR_OWN = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENETUNREACH}
+    | {errno.ENETDOWN, errno.EPERM, errno.EACCES}
+)
+"""What connect(2) says where the trouble is this host's: no file, no memory, no network, a rule."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,10 @@ class AnsiblePlaybooks:
         """Tell whether the node's sshd answers with its banner, within 0.3 s."""
         return answers(node.address)
 
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node's sshd answers with its banner, within 5 s; None if this host can't ask."""
+        return shows_banner(node.address, PATIENCE)
+
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Ask the node over SSH, believing recorded host keys only, whether a job's slurmstepd runs there."""
         ssh = ssh_options.argv(self._site.known_hosts, self._site.private_key)
@@ -204,11 +216,16 @@ class AnsiblePlaybooks:
 
 def answers(address: str) -> bool:
     """Tell whether an sshd answers there with its banner, within 0.3 s."""
+    return bool(shows_banner(address, BANNER_SECONDS))
+
+
+def shows_banner(address: str, seconds: float) -> bool | None:
+    """Tell whether an sshd answers there in time; None if this host could not ask, and so knows nothing."""
     try:
-        with socket.create_connection((address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
+        with socket.create_connection((address, SSH_PORT), timeout=seconds) as connection:
             return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
+    except OSError as error:
+        return None if error.errno in _OUR_OWN else False
 
 
 def run_playbook(

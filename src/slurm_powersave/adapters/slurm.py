@@ -12,6 +12,7 @@ from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm_reading import Reader
 from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
 from slurm_powersave.model.outside_text import NODE_NAME
 from slurm_powersave.model.permit import Permit, use_for_state
@@ -24,6 +25,9 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _STANDARD = "SLURM_TIME_FORMAT=standard"
 _BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
 _STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
+_JOB_BEGINS = re.compile(r"^(?=JobId=)", re.MULTILINE)
+_JOB_STATE = re.compile(r"^ +JobState=([A-Z_]+)", re.MULTILINE)
+_ADMIN_COMMENT = re.compile(r"^ +AdminComment=(.*)$", re.MULTILINE)
 _START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
 _TIMERS = re.compile(
     r"^(ResumeTimeout|SuspendTimeout|SuspendTime)\s*= ([0-9]{1,9}) sec$", re.MULTILINE | re.ASCII
@@ -94,6 +98,17 @@ class ScontrolSlurm:
             return frozenset(expand_any(re.sub(r":[0-9]+(?=,|$)", "", value[1])) if value else ())
         except HostlistError as error:
             raise SlurmError("SuspendExcNodes can't be read", where="slurmctld", why=error.why) from error
+
+    def job_note(self, job: int) -> JobNote:
+        """Run `scontrol show job`, which shows all jobs of an array; each field that is read begins a line.
+
+        More than one AdminComment is the work of the job's user, in a text of his: they look like nobody's.
+        """
+        out = self._run(["scontrol", "show", "job", str(job)], f"show job {job}")
+        own = "".join(part for part in _JOB_BEGINS.split(out) if part.startswith(f"JobId={job} "))
+        state, comments = _JOB_STATE.search(own), _ADMIN_COMMENT.findall(own)
+        said = comments[0].strip() if len(comments) == 1 else f"{len(comments)} lines" if comments else ""
+        return JobNote(state[1] if state else "", said)
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""

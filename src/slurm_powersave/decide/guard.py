@@ -14,9 +14,8 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
+from slurm_powersave.model.server_status import OFF
 
-OFF = frozenset({"SHUTOFF", "SOFT_DELETED", "DELETED", "SHELVED", "SHELVED_OFFLOADED"})
-"""Statuses of a server that runs nothing. A server in ERROR may run, after a failed resize for example."""
 _NOT_RUNNING = frozenset({"CONFIGURING", "COMPLETING"})
 """States of a job that has nodes, but runs no script on them: squeue(1)."""
 

@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.guard import OFF
 from slurm_powersave.decide.reboot import is_stale
 from slurm_powersave.decide.who import Who, set_aside, who
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.server_status import GONE, OFF
 
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
 """The state of a node that was drained while it was off, after RESUME. After a `reconfigure` 22.05.8 gives it
@@ -41,8 +41,6 @@ class Finding:
     """The state that Slurm is told to set; empty: none."""
     blank: bool = False
     """Slurm is told to forget the node's reason."""
-    wait: float = 0.0
-    """Seconds for which the difference must last before Slurm is told."""
 
 
 def differences(
@@ -52,7 +50,6 @@ def differences(
     busy: Collection[str],
     held: Collection[str],
     wanted: Collection[str] = (),
-    silent_after: float = 0.0,
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
 
@@ -63,7 +60,6 @@ def differences(
         busy: nodes with an operation that has no outcome yet.
         held: nodes that rest after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
-        silent_after: seconds for which a server may be off before its node is given back.
     """
     found = []
     by_node = _by_node(servers)
@@ -76,7 +72,7 @@ def differences(
         if len(its) > 1:
             found.append(Finding("double", node, f"has {len(its)} servers"))
         rests = node in held
-        dead = None if rests or node in with_job else _dead(seen, its, silent_after)
+        dead = None if rests or node in with_job else _dead(seen, its)
         if one := _difference(seen, its, dead, rests=rests, wanted=node in wanted):
             found.append(one)
     for server in servers:
@@ -124,22 +120,23 @@ def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
     return None
 
 
-def _dead(seen: SlurmNode, servers: Sequence[Server], silent_after: float) -> Finding | None:
-    """Find a node without a job that Slurm itself has set DOWN, and whose server is gone, in ERROR or off.
+def _dead(seen: SlurmNode, servers: Sequence[Server]) -> Finding | None:
+    """Find a node without a job that Slurm itself has set DOWN, and whose server is gone or in ERROR.
 
     POWER_DOWN makes it an idle node that is off, and its next resume brings a new server. On 22.05.8 it stays
-    DOWN then, and RESUME makes it idle (both measured).
+    DOWN then, and RESUME makes it idle (both measured). A server that is off is looked at for a while first
+    (decide/silence.py).
     """
     if who(seen) is not Who.SLURM or not seen.has("DOWN") or seen.has("POWERING_UP", *_ON_ITS_WAY):
         return None
     statuses = {server.status for server in servers}
-    if not statuses <= OFF | {"ERROR"}:
+    lost = (OFF if seen.has("POWERED_DOWN") else GONE) | {"ERROR"}
+    if not statuses <= lost:
         return None
-    wait = silent_after if statuses & OFF and not seen.has("POWERED_DOWN") else 0.0
     server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
     text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
     state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
-    return Finding(f"dead-server, {state}", seen.name, text, state=state, wait=wait)
+    return Finding(f"dead-server, {state}", seen.name, text, state=state)
 
 
 def unlike_recorded(

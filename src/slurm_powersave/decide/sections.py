@@ -240,10 +240,15 @@ class FailurePolicy(Section):
         description="Seconds for which Slurm must show a node as POWERED_DOWN before its server is deleted "
         "although nobody has asked for that.",
     )
+    restart_after: fields.Seconds = Field(
+        300,
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is started again; once in 24 hours.",
+    )
     silent_after: fields.Seconds = Field(
         1800,
-        description="Seconds for which the server of a node that Slurm has set DOWN may be off. After "
-        "that the node is powered down in Slurm, and its next resume brings a new server.",
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is deleted and the node is given back; its next resume brings a new server.",
     )
 
 

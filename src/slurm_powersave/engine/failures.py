@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slurm_powersave.decide import policy
+from slurm_powersave.decide.guard import is_registered
 from slurm_powersave.decide.slurm_versions import Difference
+from slurm_powersave.engine import dead_jobs
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside, set_by_others
@@ -78,8 +80,8 @@ class Failures:
             self._hold(op, node)
         elif node.has("POWER_DOWN"):
             return  # it becomes POWERING_DOWN within a second
-        elif node.up and node.in_use:
-            # It registered after all, and Slurm has put a job on it.
+        elif is_registered(node) and node.in_use and not node.has("DOWN"):
+            # It registered after all, and Slurm has put a job on it; NOT_RESPONDING changes nothing of that.
             self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
         elif self._world.now() - self._told.get(op.id, float("-inf")) > _REPEAT:
             jobs = [job for job in snapshot.jobs if op.node in job.nodes]
@@ -99,7 +101,7 @@ class Failures:
         """Say on the job what happened: its owner sees AdminComment in `scontrol show job`."""
         text = policy.reason(op.failure or FailureClass.UNKNOWN, f"{op.node}: {op.text}", op.id)
         for job in jobs:
-            self._try(partial(self._world.slurm.update_job, job.id, AdminComment=text), op)
+            self._try(partial(dead_jobs.comment, self._world, job.id, text), op)
 
     def _held(self, op: Operation) -> Hold:
         """Return the node's rest; recorded before Slurm is told, and once for an operation."""

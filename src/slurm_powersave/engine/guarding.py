@@ -82,7 +82,18 @@ class Guarding:
         """Slurm may already wait for the node again: then the old server has to go first."""
         if look.slurm and look.slurm.powering_up:
             return guard.delete_before_creation(look)
-        return guard.delete_by_hook(look)
+        answer = guard.delete_by_hook(look)
+        if isinstance(answer, Refusal) and look.seen.pushed:
+            # Slurm calls because we have powered the node down: its dead server goes by what made us do so.
+            return _first(self._own.dead(look, Act.DELETE), answer)
+        return answer
+
+    def restart(self, op: Operation, servers: Sequence[Server]) -> Answer | None:
+        """Say whether the server of a node that is DOWN may be started again; None: it can't be read."""
+        if len(servers) != 1:
+            return Refusal(f"it has {len(servers) or 'no'} servers")
+        look = self._look(op.node, servers[0], op.asked)
+        return self._own.dead(look, Act.REBOOT) if look else None
 
     def _by_person(self, op: Operation, look: Look) -> Answer:
         protected, force = self._protected(op.node), self.forced(op)

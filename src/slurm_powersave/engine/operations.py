@@ -7,6 +7,7 @@ from dataclasses import replace
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
+from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Failure, Operation
 
 log = logging.getLogger("slurm_powersave")
@@ -105,12 +106,18 @@ class Operations:
         self._keep(new)
         return new
 
-    def fail(self, op: Operation, failure: Failure) -> Operation:
-        """Record why a create failed; Slurm is told next."""
+    def fail(self, op: Operation, failure: Failure) -> None:
+        """Record why an operation failed; Slurm is told next.
+
+        Not of a restart: Slurm has the node DOWN already, and what becomes of it has its own evidence.
+        """
         log.warning(
             "op=%s node=%s phase=%s failed (%s) %s", op.id, op.node, op.phase, failure.failure, failure.text
         )
-        return self.move(op, phases.FAILING, failure=failure.failure, text=failure.text)
+        if op.kind is Kind.RESTART:
+            self.finish(replace(op, failure=failure.failure), phases.FAILED, failure.text)
+        else:
+            self.move(op, phases.FAILING, failure=failure.failure, text=failure.text)
 
     def finish(self, op: Operation, outcome: str, text: str = "") -> None:
         """Record the one outcome; what waits behind may begin."""

@@ -81,6 +81,8 @@ class Planning:
                 outcome=decided.outcome,
                 failure=hold.failure if decided.phase == phases.FAILING and hold else None,
                 text=decided.text, begun=began, asked=began,
+                # The reconciler's requests say themselves what they come to; those of others are judged.
+                action=request.features if request.source == "reconcile" else "",
             )  # fmt: skip
             new.append(op)
             cancels += [(cancelled, op.id) for cancelled in decided.cancels]

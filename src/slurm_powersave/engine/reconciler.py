@@ -9,12 +9,12 @@ from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
 from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine import adoption
+from slurm_powersave.engine.dead_servers import DeadServers
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import set_by_others
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
-from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
@@ -47,13 +47,14 @@ class Reconciler:
         self._said: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
         """What Slurm was told to do about it."""
-        self._looks = Looks(2 * self._interval)
-        """For how long each difference was seen."""
+        self._dead = DeadServers(world, guard, own, pauses)
 
     @property
     def due(self) -> bool:
         """Whether both sides must be read now."""
-        return self._world.now() >= self._due
+        now = self._world.now()
+        self._due = min(self._due, now + self._interval)  # the clock may have been put back
+        return now >= self._due
 
     def step(self) -> None:
         """Compare, if it is time and both sides could be read; nothing is done on half a picture."""
@@ -91,13 +92,14 @@ class Reconciler:
                 busy,
                 self._world.journal.holds(),
                 self._world.cluster.persistent(),
-                self._world.cluster.failure.silent_after,
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
         # A cloud or a node that can't be read agrees with nothing.
         unread = (set(self._world.cluster.clouds) - read) | snapshot.unreadable
         self._own.agree([*unread, *(finding.node for finding in findings)])
+        self._own.agree([finding.node for finding in findings])
+        self._dead.step(snapshot, nodes, servers, busy)
         sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
@@ -128,10 +130,7 @@ class Reconciler:
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
         found = []
-        self._looks.keep({(f.kind, f.node) for f in findings})
         for finding in findings:
-            if self._looks.look((finding.kind, finding.node), self._world.slurm_view.began) < finding.wait:
-                finding = replace(finding, state="")
             if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
                 finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
             if finding.request is Mode.SUSPEND:

@@ -51,7 +51,8 @@ class Sightings:
 
 def _kinds(node: SlurmNode) -> tuple[str, ...]:
     kinds = []
-    if is_registered(node):
+    if is_registered(node) and not node.has("POWER_DOWN"):
+        # Nothing new is seen of one that is on its way down: what came before the order came before it.
         kinds.append("registered")
     if is_used(node):
         kinds.append("used")

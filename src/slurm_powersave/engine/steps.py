@@ -19,12 +19,14 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.pausing import HELD, Pausing
 from slurm_powersave.engine.reboots import Reboots
+from slurm_powersave.engine.restarts import Restarts
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.server_status import OFF
 
 log = logging.getLogger("slurm_powersave")
 
@@ -44,6 +46,7 @@ class Steps:
         self._pauses = pauses
         self._outside = Outside(world)
         self.reboots = Reboots(world, operations, self._outside, guard)
+        self._restarts = Restarts(world, operations, self._outside, guard)
         self._deletions = Deletions(world, operations, batches, self._outside, guard)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
@@ -88,6 +91,7 @@ class Steps:
 
     def _handler(self, op: Operation) -> Callable[[Operation], None] | None:
         own = self.reboots.handlers if op.mode is Mode.REBOOT else {}
+        own = self._restarts.handlers if op.kind is Kind.RESTART else own
         return own.get(op.phase) or self._handlers.get(op.phase)
 
     def _waiting(self, op: Operation) -> None:
@@ -247,7 +251,7 @@ class Steps:
             return
         waited = self._ops.waited(op, self._outside.listed_at(op))
         for server in servers:
-            if server.status in ("ERROR", "SHUTOFF"):
+            if server.status == "ERROR" or server.status in OFF:
                 text = server.fault or f"the server is {server.status}"
                 self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
                 return

@@ -1,6 +1,7 @@
 """What the engine's parts share: the outside systems, and readings of them that are not older than needed."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -115,14 +116,18 @@ class _Backoff:
 
     def __init__(self, pause: float) -> None:
         self._pause, self._wait = pause, 0.0
-        self.next_try = 0.0
+        self._next_try = 0.0
+
+    def lasts(self, now: float) -> bool:
+        """Tell whether it is too early to try, at a moment of the monotonic clock."""
+        return now < self._next_try
 
     def ok(self, now: float) -> None:
-        self._wait, self.next_try = 0.0, now + self._pause
+        self._wait, self._next_try = 0.0, now + self._pause
 
     def failed(self, now: float) -> None:
         self._wait = min(max(self._wait * 2, 0.5), _LONGEST_BACKOFF)
-        self.next_try = now + self._wait
+        self._next_try = now + self._wait
 
 
 class SlurmVersion:
@@ -140,7 +145,7 @@ class SlurmVersion:
 
     def refresh(self) -> None:
         """Ask, unless it is known or asking failed a moment ago."""
-        if self._fresh or self._clock.monotonic() < self._backoff.next_try:
+        if self._fresh or self._backoff.lasts(self._clock.monotonic()):
             return
         try:
             found = self._slurm.running_version()
@@ -171,7 +176,7 @@ class SlurmView:
     def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
         """Read these nodes and jobs (all, if none are named), unless that was done or failed a moment ago."""
         now = self._clock.monotonic()
-        if now < self._backoff.next_try:
+        if self._backoff.lasts(now):
             return
         number = self._seen.next()
         try:
@@ -218,7 +223,7 @@ class CloudView:
     def refresh(self) -> None:
         """List the servers, unless that was done or failed a moment ago."""
         now = self._clock.monotonic()
-        if now < self._backoff.next_try:
+        if self._backoff.lasts(now):
             return
         number = self._seen.next()
         try:
@@ -247,3 +252,13 @@ class CloudView:
 def servers_of(name: str, servers: Iterable[Server]) -> tuple[Server, ...]:
     """Choose the servers that carry a node's tag."""
     return tuple(s for s in servers if f"node={name}" in s.tags)
+
+
+def by_node(servers: Iterable[Server]) -> dict[str, list[Server]]:
+    """Sort servers by the node whose tag they carry."""
+    found: dict[str, list[Server]] = defaultdict(list)
+    for server in servers:
+        for tag in server.tags:
+            if tag.startswith("node="):
+                found[tag.removeprefix("node=")].append(server)
+    return found

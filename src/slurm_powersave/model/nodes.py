@@ -58,7 +58,7 @@ class Server:
     id: str
     name: str
     status: str
-    """ACTIVE, BUILD, ERROR, SHUTOFF, as OpenStack names them."""
+    """ACTIVE, BUILD, ERROR, SHUTOFF, as OpenStack names them (model/server_status.py)."""
     address: str = ""
     image: str = ""
     flavor: str = ""

@@ -1,4 +1,4 @@
-"""What the journal keeps for people and for the brake: destroying acts, pauses, and drains."""
+"""What the journal keeps for people and for the brake: destroying acts, pauses, drains, warnings."""
 
 from dataclasses import dataclass
 
@@ -40,3 +40,20 @@ class Drain:
     """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
     at: float
     """Seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What `status` warns of, as long as it is so: a node that Slurm can't reach."""
+
+    node: str
+    server: str
+    """The server's id; empty if it is gone."""
+    text: str
+    """The same for all nodes with which the same is the matter: it names none."""
+    command: str
+    """The command that replaces the server, without the node's name; empty if there is none."""
+    at: float
+    """When it began, in seconds since the epoch."""
+    jobs: tuple[int, ...] = ()
+    """The jobs that ran there when Slurm was last heard of it."""

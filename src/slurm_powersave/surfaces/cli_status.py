@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.surfaces import halts, render
+from slurm_powersave.surfaces import halts, notices, render
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def status(
 
     If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
     So does one if slurm.conf and what the first nodes have found of their hardware differ.
-    Pauses and the brake are shown, and how they end.
+    Pauses and the brake are shown, and how they end. So are nodes that Slurm can't reach, what is the matter
+    with their servers, and what the engine will do about it.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
@@ -55,6 +56,7 @@ def status(
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
     hardware = first_nodes.findings(cluster, journal, seen.flavors)
+    warnings = notices.still_so(journal.notices(), seen.slurm)
     if json:
         render.print_json(
             {
@@ -63,6 +65,7 @@ def status(
                 "waiting_requests": waiting,
                 "pauses": [one.value() for one in paused],
                 "brake": halts.brake_value(brake),
+                "warnings": [notices.value(one) for one in warnings],
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
                 "hardware": [asdict(one) for one in hardware],
@@ -85,7 +88,7 @@ def status(
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
-    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
+    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake), *notices.lines(warnings)])
     if other := slurm_running.disagreement(cluster, seen.running):
         render.print_lines([other.wrong, f"  {other.right}"])
     for one in hardware:

@@ -30,6 +30,8 @@ class MemoryPlaybooks:
     """Node -> whether it says that a job runs there."""
     hardware: dict[str, str] = field(default_factory=dict)
     """Node -> what its slurmd says of its hardware."""
+    blind: bool = False
+    """Whether this host can't ask any node over SSH."""
 
     def configure(
         self,
@@ -88,6 +90,10 @@ class MemoryPlaybooks:
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node has booted."""
         return self.boots(node)
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node has booted and nothing keeps it from answering."""
+        return None if self.blind else self.boots(node)
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Say what was ordered for the node; one that has booted runs none, any other does not answer."""

@@ -19,6 +19,7 @@ from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
+from slurm_powersave.model.server_status import OFF, RESCUED
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -61,6 +62,8 @@ class MemoryWorld:
     cluster: Cluster
     clock: MemoryClock = field(default_factory=MemoryClock)
     journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
+    silent: set[str] = field(default_factory=set)
+    """Nodes whose servers run and answer nobody."""
 
     def __post_init__(self) -> None:
         self.journal.set_brake("")  # as of a cluster that has been looked at for a while
@@ -94,11 +97,14 @@ class MemoryWorld:
         )
 
     def _register(self, node: DesiredNode) -> None:
-        if self._boots(node) and self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED"):
+        waits = self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED", "NOT_RESPONDING")
+        if self._boots(node) and waits:
             self.slurm.register(node.name)
 
     def _boots(self, node: DesiredNode) -> bool:
-        return any(s.address == node.address and s.host_key for s in self.cloud.alive())
+        here = [server for server in self.cloud.alive() if server.address == node.address]
+        runs = any(server.host_key and server.status not in OFF | RESCUED for server in here)
+        return runs and node.name not in self.silent
 
     def _hook(self, mode: Mode, hostlist: str) -> None:
         self.request(mode, hostlist)

@@ -22,7 +22,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
-from slurm_powersave.model.records import Drain
+from slurm_powersave.model.records import Drain, Notice
 
 
 def request(request_id: str = "r1") -> Request:
@@ -240,3 +240,18 @@ def test_the_rests_of_flavors_outlive_the_process(tmp_path: Path) -> None:
     assert {(rest.zone, rest.until) for rest in journal.flavor_rests()} == {("az1", 2000.0), ("az2", 1000.0)}
     journal.drop_flavor_rest("os", "az1", "small")
     assert [rest.zone for rest in journal.flavor_rests()] == ["az2"]
+
+
+def test_warnings_are_kept_until_they_are_over(path: Path) -> None:
+    journal = SqliteJournal(path)
+    one, other = (
+        Notice("n1", "s1", "silent\x1b", "slurm-powersave suspend", 5.0, (7, 8)),
+        Notice("n2", "", "gone", "", 6.0),
+    )
+    journal.save_notices([one, other], [])
+    found = SqliteJournal(path).notices()
+    assert found == {"n1": replace(one, text=r"silent\x1b"), "n2": other}
+    journal.save_notices([replace(other, text="off")], ["n1"])
+    assert [notice.text for notice in journal.notices().values()] == ["off"]
+    journal.forget_nodes(["n2"])
+    assert not journal.notices()

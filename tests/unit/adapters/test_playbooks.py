@@ -1,5 +1,6 @@
 """Configuring nodes: what is started, what is read of a run, and what a run is spared to know."""
 
+import errno
 import json
 import os
 import socket
@@ -272,3 +273,30 @@ def test_a_node_is_reachable_when_sshd_says_so(
         assert time.monotonic() - began < 2
         thread.join()
     assert AnsiblePlaybooks(tmp_path, site).reachable(node(1)) is False
+
+
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), False),
+        (TimeoutError(), False),
+        (OSError(errno.EHOSTUNREACH, ""), False),
+        (OSError(errno.EMFILE, ""), None),
+        (OSError(errno.ENETUNREACH, ""), None),
+        (PermissionError(errno.EPERM, ""), None),
+    ],
+)
+def test_a_host_that_can_not_ask_knows_nothing_of_a_node(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, error: OSError, answers: bool | None
+) -> None:
+    waited: list[float] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        waited.append(timeout)
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    asked = AnsiblePlaybooks(tmp_path, site)
+    assert asked.answers_ssh(node(1)) is answers
+    assert asked.reachable(node(1)) is False
+    assert waited == [playbooks.PATIENCE, playbooks.BANNER_SECONDS]

@@ -12,6 +12,7 @@ from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_version import Version
 from tests.permits import permits
@@ -239,6 +240,32 @@ def test_a_refusal_with_exit_code_0_is_one() -> None:
     shell = Shell(Completed(0, "", "slurm_update error: Invalid job id specified\n"))
     with pytest.raises(SlurmError):
         ScontrolSlurm(shell).update_job(7, StartTime="now")
+
+
+def shown(job: str, *more: str) -> str:
+    """What `scontrol show job` prints of a job."""
+    lines = [f"JobId={job} JobName=x", "UserId=alice(1000) GroupId=alice(1000) MCS_label=N/A"]
+    lines += ["JobState=RUNNING Reason=None Dependency=(null)", *more, "WorkDir=/home/alice"]
+    return "\n   ".join(lines) + "\n\n"
+
+
+TASK_8 = shown("8 ArrayJobId=7", "AdminComment=a ")
+
+
+@pytest.mark.parametrize(
+    ("out", "note"),
+    [
+        (shown("7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=slurm-powersave: x "), JobNote("RUNNING", "slurm-powersave: x")),
+        (shown("7", "Comment=AdminComment=y ", "AdminComment=z "), JobNote("RUNNING", "z")),
+        (TASK_8 + shown("7 ArrayJobId=7", "AdminComment=b "), JobNote("RUNNING", "b")),
+        (TASK_8 + shown("7 ArrayJobId=7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=made up", "AdminComment=real "), JobNote("RUNNING", "2 lines")),
+        ("No jobs in the system", JobNote("")),
+    ],
+)  # fmt: skip
+def test_what_is_noted_of_a_job(out: str, note: JobNote) -> None:
+    assert ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).job_note(7) == note
 
 
 def test_nothing_is_left_to_the_remote_shell() -> None:

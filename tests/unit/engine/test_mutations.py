@@ -7,14 +7,18 @@ import pytest
 
 from slurm_powersave.decide import brake, guard
 from slurm_powersave.decide.guard import Look
-from slurm_powersave.engine import sightings
+from slurm_powersave.decide.silence import Standing
+from slurm_powersave.engine import dead_jobs, sightings, silences
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
+from slurm_powersave.engine.silences import Silences
+from slurm_powersave.engine.world import World
 from slurm_powersave.model.permit import Act, Permit, Row
 from tests.unit.engine import test_nothing_destroyed as kept
 from tests.unit.engine import test_people as people
+from tests.unit.engine import test_silent_servers as silent
 
-Mutation = tuple[object, str, Callable[..., Any]]
+Mutation = tuple[object, str, Any]
 
 
 def says(value: object) -> Callable[..., Any]:
@@ -34,6 +38,22 @@ def permits(row: Row) -> Callable[..., Permit]:
 
 def forget_what_is_there(name: str, server_id: str, listed: object, reading: int) -> Permit:
     return Permit(Act.FORGET, server_id, name, Row.GONE, "", (reading,))
+
+
+def nothing_answers(status: str, answers: bool | None, *, heard: bool = False) -> Standing:
+    return Standing.SILENT
+
+
+def it_is_never_the_network(fell: object, servers: int) -> bool:
+    return False
+
+
+def nothing_was_done(self: Silences, server_id: str, what: Act, since: float) -> bool:
+    return False
+
+
+def the_comment_is_ours(world: World, job: int, text: str) -> None:
+    world.slurm.update_job(job, AdminComment=text)
 
 
 CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
@@ -72,6 +92,26 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
     "min_nodes": (
         (guard, "by_person", says(None)),
         people.test_a_suspend_of_one_of_min_nodes_is_refused_and_by_force_it_comes_back,
+    ),
+    "a server that answers": (
+        (silences, "standing", nothing_answers),
+        silent.test_a_server_that_answers_is_named_and_left,
+    ),
+    "the network": (
+        (silences, "is_network", it_is_never_the_network),
+        silent.test_when_it_is_over_what_is_left_is_counted_anew,
+    ),
+    "started again once": (
+        (Silences, "_done", nothing_was_done),
+        silent.test_a_server_that_comes_and_goes_is_started_once_and_not_replaced,
+    ),
+    "one look that was answered": (
+        (silences, "DEAD", frozenset(Standing)),
+        silent.test_one_look_that_was_answered_begins_the_count_anew,
+    ),
+    "what somebody else has written to a job": (
+        (dead_jobs, "comment", the_comment_is_ours),
+        silent.test_what_somebody_else_has_written_stays,
     ),
 }
 

@@ -15,7 +15,9 @@ from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.surfaces import render
 
 from .conftest import Command
 
@@ -116,7 +118,7 @@ def test_json(command: Command, outside: Outside) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)
     assert value.keys() == {
-        *("cluster", "engine", "waiting_requests", "pauses", "brake"),
+        *("cluster", "engine", "waiting_requests", "pauses", "brake", "warnings"),
         *("nodes", "slurm_version", "hardware", "unreadable"),
     }
     assert value["engine"] is None
@@ -188,3 +190,36 @@ def test_a_newer_slurmctld_than_any_that_was_tested(command: Command, outside: O
     found = json.loads(command("status", "--json").stdout)["slurm_version"]
     assert found["standing"] == "newer than all that were tested"
     assert 'slurm_version: "27.05"' in found["right"]
+
+
+def test_nodes_that_slurm_can_not_reach(command: Command, outside: Outside, journal: SqliteJournal) -> None:
+    replaces = "slurm-powersave suspend"
+    journal.save_notices(
+        [
+            Notice("demo-2", "s2", "silent", replaces, 1000.0),
+            Notice("demo-3", "s3", "silent", replaces, 990.0, (7,)),
+            Notice("demo-4", "", "its server is gone", "", 1000.0),
+            Notice("demo-1", "s1", "it answers again: Slurm shows it in service", replaces, 1000.0),
+        ],
+        [],
+    )
+    text = command("status").stdout
+    at = render.clock(990.0)
+    assert f"warning: demo-[2-3] since {at}: silent\n" in text
+    assert "  To replace the server now: slurm-powersave suspend demo-[2-3]\n" in text
+    assert "demo-4 since" in text and "answers again" not in text
+    value = json.loads(command("status", "--json").stdout)["warnings"]
+    assert [one["node"] for one in value] == ["demo-2", "demo-3", "demo-4"]
+    assert value[1] == {
+        "node": "demo-3", "server": "s3", "text": "silent", "since": 990.0,
+        "command": "slurm-powersave suspend demo-3", "jobs": [7],
+    }  # fmt: skip
+    assert (value[2]["server"], value[2]["command"]) == (None, None)
+
+
+def test_while_slurm_can_not_be_read_all_warnings_stay(
+    command: Command, outside: Outside, journal: SqliteJournal
+) -> None:
+    journal.save_notices([Notice("demo-1", "s1", "silent", "", 1000.0)], [])
+    outside.slurm_error = "no answer within 10 s"
+    assert "warning: demo-1" in command("status").stdout
