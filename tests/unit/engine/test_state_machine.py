@@ -186,7 +186,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR", "SUSPENDED", "RESCUE", "ACTIVE"]))
     def a_server_stops(self, node: str, status: str) -> None:
         if status == "SHUTOFF":
-            self.lied.discard(node)  # nothing runs there any more
+            self.lied.pop(node, None)  # nothing runs there any more
         for server_id in servers(self.world).get(node, []):
             self.world.cloud.set_status(server_id, status)
 
