@@ -58,7 +58,9 @@ partitions:
   - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
 power_save:
   {{suspend_time: {suspend_time}, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
-failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
+failure:
+  {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20,
+    restart_after: {restart_after}, silent_after: {silent_after}}}
 fast_start: {fast_start}
 reboot_from_controller: {reboot_from_controller}
 # With NodeName, as on a GPU site: only then slurmctld knows what a node has before it first registers.
@@ -124,6 +126,8 @@ class Live:
         image: str = "default",
         reboot_from_controller: bool = True,
         login: int = 10,
+        restart_after: int = 300,
+        silent_after: int = 1800,
     ) -> None:
         """Write the cluster file; what was deployed is not touched.
 
@@ -143,6 +147,8 @@ class Live:
             terraform=terraform,
             reboot_from_controller=str(reboot_from_controller).lower(),
             login=login,
+            restart_after=restart_after,
+            silent_after=silent_after,
         )
         self.file.write_text(text)
 
