@@ -50,6 +50,7 @@ DECODING = {
 }
 ARCHIVES = {"adapters/archive.py": "a backup"}
 PATTERNS = {
+    "adapters/journal_evidence.py": "how the clocks stood: our own journal, or one of a backup",
     "adapters/known_hosts.py": "host keys, as a cloud hands them out",
     "adapters/lock.py": "who holds a lock: our own file",
     "adapters/openstack/console.py": "host keys on a server's console",

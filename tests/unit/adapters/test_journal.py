@@ -255,3 +255,27 @@ def test_warnings_are_kept_until_they_are_over(path: Path) -> None:
     assert [notice.text for notice in journal.notices().values()] == ["off"]
     journal.forget_nodes(["n2"])
     assert not journal.notices()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "boot",
+        "boot 1.0",
+        "boot nan inf",
+        "boot 1e9 5.0",
+        "b 1.0 2.0 3.0",
+        "b\n1.0 2.0",
+        "b 1.0 ٢.0",
+        "b" * 70,
+    ],
+)
+def test_clocks_that_make_no_sense_are_not_known(path: Path, value: str) -> None:
+    """The journal may come from a backup that somebody has made up."""
+    journal = SqliteJournal(path)
+    journal.save_anchor(("boot", 1700000000.5, 12.25))
+    assert journal.anchor() == ("boot", 1700000000.5, 12.25)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE marks SET value = ? WHERE name = 'clocks'", (value,))
+    assert journal.anchor() is None
