@@ -28,7 +28,7 @@ def kept(live: Live, servers: dict[str, str], job: int) -> None:
     """The job runs on the servers that it waited for."""
     assert {name: live.servers().get(name) for name in servers} == servers
     live.job_done(job, 90)
-    assert {live.newest(name).outcome for name in servers} == {"done"}
+    live.wait("all are done", lambda: {live.newest(name).outcome for name in servers} == {"done"}, 15)
 
 
 def test_an_engine_that_was_stopped_for_longer_than_a_boot_may_take(live: Live) -> None:
