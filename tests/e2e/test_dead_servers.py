@@ -12,20 +12,32 @@ NODE = "e2e-1"
 
 @pytest.fixture
 def hasty(live: Live) -> Iterator[Live]:
-    """The cluster with times that fit into a test; the engine takes them while it runs."""
+    """The cluster with times that fit into a test: Slurm's for silent nodes, and the engine's."""
     before = live.log().count("cluster file: failure")
     live.write(restart_after=5, silent_after=100)
+    live.command("continue", "--confirm")  # the journal is new
+    slurmd = live.login("grep ^SlurmdTimeout /etc/slurm/slurm.conf", check=False).strip()
+    timeout(live, "SlurmdTimeout=10")
     live.wait("the engine has taken them", lambda: live.log().count("cluster file: failure") > before, 10)
     yield live
+    timeout(live, slurmd)
     live.write()
     live.wait("it takes the old ones", lambda: live.log().count("cluster file: failure") > before + 1, 10)
+    if live.node(NODE).has("DOWN"):
+        live.login(f"scontrol update nodename={NODE} state=RESUME", check=False)
 
 
-def set_down(live: Live, node: str) -> None:
-    """Do what slurmctld does itself after SlurmdTimeout, as SlurmUser."""
-    down = f"scontrol update nodename={node} state=DOWN reason='Not responding'"
-    live.login(f'su -s /bin/sh slurm -c "{down}"')
-    assert live.node(node).reason_by == "slurm"
+def timeout(live: Live, line: str) -> None:
+    """Give slurmctld another SlurmdTimeout, or none."""
+    conf = "/etc/slurm/slurm.conf"
+    added = f"echo {line} >>{conf}" if line else ":"
+    live.login(f"sed -i /^SlurmdTimeout=/d {conf}; {added}; scontrol reconfigure")
+
+
+def silent(live: Live, node: str) -> bool:
+    """Tell whether slurmctld itself has set a node DOWN because it does not answer."""
+    seen = live.node(node)
+    return seen.has("DOWN") and seen.reason == "Not responding"
 
 
 def given_back(live: Live, node: str) -> bool:
@@ -37,7 +49,10 @@ def given_back(live: Live, node: str) -> bool:
 def test_a_node_whose_server_has_gone_is_given_back(live: Live) -> None:
     live.idle(NODE)
     live.cloud("delete", live.servers()[NODE])
-    set_down(live, NODE)
+    # What slurmctld does itself after SlurmdTimeout, as SlurmUser.
+    down = f"scontrol update nodename={NODE} state=DOWN reason='Not responding'"
+    live.login(f'su -s /bin/sh slurm -c "{down}"')
+    assert live.node(NODE).reason_by == "slurm"
     live.wait("it is off, and may be used", lambda: given_back(live, NODE), 120)
     live.job_done(live.sbatch(f"-w {NODE}"), 90)
 
@@ -48,7 +63,7 @@ def test_a_server_that_was_switched_off_is_started_again(hasty: Live) -> None:
     live.idle(NODE)
     server, boots = live.servers()[NODE], live.boots(NODE)
     live.cloud("stop", server)
-    set_down(live, NODE)
+    live.wait("Slurm has set it DOWN", lambda: silent(live, NODE), 90)
     live.wait("status warns of it", lambda: "is off" in live.command("status"), 60)
     live.wait("Slurm has it back", lambda: live.up(NODE) and not live.node(NODE).has("DOWN"), 120)
     assert live.servers() == {NODE: server} and live.boots(NODE) != boots
@@ -65,7 +80,7 @@ def test_a_server_that_stays_silent_is_replaced(hasty: Live) -> None:
     server = live.servers()[NODE]
     stop = "systemctl stop slurmd; systemctl disable ssh ssh.socket; systemd-run --on-active=1"
     live.ssh(f"{live.network}.1.1", f"{stop} systemctl stop ssh.socket ssh", check=False)
-    set_down(live, NODE)
+    live.wait("Slurm has set it DOWN", lambda: silent(live, NODE), 90)
     live.wait("status warns of it", lambda: "does not answer SSH" in live.command("status"), 90)
     live.wait("its server is replaced", lambda: server not in live.servers().values(), 300)
     live.wait("it is off, and may be used", lambda: given_back(live, NODE), 120)
@@ -73,12 +88,12 @@ def test_a_server_that_stays_silent_is_replaced(hasty: Live) -> None:
 
 
 @pytest.mark.slow
-def test_the_owner_of_a_lost_job_is_told_why(live: Live) -> None:
+def test_the_owner_of_a_lost_job_is_told_why(hasty: Live) -> None:
+    live = hasty
     job = live.sbatch(f"-w {NODE} --no-requeue", "sleep 600")
     live.wait("it runs", lambda: live.job(job)["JobState"] == "RUNNING", 90)
     time.sleep(3)  # the engine has read it
     live.cloud("delete", live.servers()[NODE])
-    set_down(live, NODE)
     live.wait("it is told", lambda: "slurm-powersave: " in live.login(f"scontrol show job {job}"), 90)
     said = live.login(f"scontrol show job {job}")
     assert f"{NODE} died" in said and "its server is gone" in said
@@ -91,7 +106,7 @@ def test_a_node_whose_slurmd_has_ended_is_only_named(hasty: Live) -> None:
     live.idle(NODE)
     servers = live.servers()
     live.ssh(f"{live.network}.1.1", "systemctl stop slurmd")
-    set_down(live, NODE)
+    live.wait("Slurm has set it DOWN", lambda: silent(live, NODE), 90)
     live.wait("status says where to look", lambda: "journalctl -u slurmd" in live.command("status"), 90)
     time.sleep(20)
     assert live.servers() == servers and live.node(NODE).has("DOWN")
