@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from slurm_powersave.decide.host_keys import Pin
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.model.errors import ConfigError
 
 _DISK = "disk="
@@ -77,6 +78,6 @@ def _names(line: str) -> list[str]:
 
 def _read(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return read_text(path).splitlines()
     except FileNotFoundError:
         return []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from slurm_powersave.model.errors import LockedError
 
-_LENGTH = 4096
+_LENGTH = 8192
 _TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
 _LONGEST = 500
 """Characters of what `tell` says: it must fit into the file beside the rest, whatever they are."""
@@ -63,6 +63,18 @@ class EngineLock:
         """Say for `resize` which content of the cluster file is in force."""
         self._tell("file", digest)
 
+    def tell_trouble(self, text: str, count: int) -> None:
+        """Say for `status` what the engine waits for (empty: nothing), and how many errors it has met.
+
+        Raises:
+            OSError: that can't be written.
+        """
+        self._holder["errors"] = count
+        if text:
+            self._holder["intake"] = "not connected: the engine begins anew"
+        self._holder["trouble"] = text[:_LONGEST]
+        self._write()
+
     def _tell(self, key: str, value: str) -> None:
         if self._holder.get(key) != value:
             self._holder[key] = value
@@ -92,6 +104,10 @@ def _is_time(value: object) -> bool:
     return 0 <= _number(value) < _LAST_SECOND
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= _number(value) < _LAST_SECOND
+
+
 def _is_host(value: object) -> bool:
     return isinstance(value, str) and _HOST.fullmatch(value) is not None
 
@@ -106,6 +122,8 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
     "since": _is_time,
     "intake": _is_line,
     "file": _is_line,
+    "trouble": _is_line,
+    "errors": _is_count,
 }
 
 
@@ -121,7 +139,10 @@ def _read(descriptor: int) -> dict[str, object]:
 
 
 def holder(path: Path) -> dict[str, object] | None:
-    """Return {pid, host, since, intake, file} of the running engine, or None if none holds the lock.
+    """Return what the running engine says of itself, or None if none holds the lock.
+
+    That is pid, host, since, intake (words on the stream of requests), file (digest of the cluster file),
+    trouble (what it waits for) and errors (how often it began anew).
 
     What the file does not say, or says in a form that can't be right, is left out.
     """

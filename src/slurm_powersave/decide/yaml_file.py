@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from slurm_powersave.decide.plain_file import read_text
+
 Loc = tuple[str | int, ...]
 
 
@@ -87,7 +89,7 @@ def read(file: Path) -> Document:
         return document
 
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except OSError as error:
         return wrong(f"can't be read ({error.strerror})", "name a file that exists and that you may read")
     except UnicodeDecodeError as error:

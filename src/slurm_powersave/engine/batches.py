@@ -5,21 +5,28 @@ at a time; a create takes an idle shard or a new one, so that it never waits for
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.lag import moved
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.results import Batch, Results
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
+from slurm_powersave.model import machine, phases
+from slurm_powersave.model.errors import (
+    CloudError,
+    FailureClass,
+    MachineError,
+    PowersaveError,
+    TerraformError,
+)
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Failure, Operation, RunResult, ShardRun, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
@@ -43,14 +50,16 @@ _APPLYING = {
 class Batches:
     """Forms batches, drives them and tells the operations what happened."""
 
-    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
-        self._world, self._ops, self._guard = world, operations, guard
+    def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
+        self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
         self._outside = Outside(world)
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards)
         self._not_before: dict[str, float] = {}
         """Cloud or shard -> when an init or a tidying that failed is tried again."""
+        self._refreshed: set[str] = set()
+        """Shards in whose state Terraform has just looked what is gone."""
 
     @property
     def running(self) -> bool:
@@ -94,6 +103,8 @@ class Batches:
             try:
                 entries[op.node] = TerraformNode(self._renewed(op), op.id)
             except CloudError as error:
+                if machine.is_at_fault(error):
+                    raise
                 self._ops.fail(op, Failure(error.failure, error.line))
         return entries
 
@@ -133,6 +144,8 @@ class Batches:
             try:
                 ref = self._world.catalogue.ref(entry.node.cloud, key, op.target)
             except CloudError as error:
+                if machine.is_at_fault(error):
+                    raise
                 self._ops.move(op, phases.REFUSING, text=error.line)
                 continue
             node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
@@ -167,6 +180,9 @@ class Batches:
             self._world.terraform.write_nodes(shard, known)
             self._world.journal.set_dirty(shard, False)
             return
+        if shard.partition("/")[0] not in self._world.cloud_views:
+            self._ask_terraform(shard, stale)
+            return
         permits = []
         for name, server_id in stale.items():
             answer = self._guard.forget(name, server_id, shard.partition("/")[0])
@@ -176,6 +192,16 @@ class Batches:
                 self._not_gone(shard, name, server_id)
         if permits:
             self._forget(shard, permits)
+
+    def _ask_terraform(self, shard: str, stale: Mapping[str, str]) -> None:
+        """A cloud without an adapter: Terraform's refresh takes out of the state what is gone."""
+        if shard in self._refreshed:
+            self._refreshed.discard(shard)
+            for name, server_id in stale.items():
+                self._not_gone(shard, name, server_id)
+            return
+        run, deadline = self._world.terraform.refresh(shard), self._world.now() + _PLAN_SECONDS
+        self._batches.append(Batch(shard, PlanMode.DELETE, (), "refresh", run, deadline))
 
     def _not_gone(self, shard: str, name: str, server_id: str) -> None:
         """A server is there that no record names: the journal is lost or old, or it is being deleted."""
@@ -235,26 +261,41 @@ class Batches:
     def poll(self) -> None:
         """Go on with each batch whose process has news."""
         for batch in list(self._batches):
-            # In this order: what Terraform says last, each node's own reason, is read before its end counts.
-            result = batch.run.poll()
-            if batch.stage == "apply":
-                for news in batch.run.progress():
-                    self.results.news(batch, news)
-                self.results.unexplained(batch)
-            if result is None:
-                self._bound(batch)
-                continue
-            self._batches.remove(batch)
-            try:
-                self._ended(batch, result)
-            except PowersaveError as error:
-                self._give_up(batch, error.line)
-            finally:
-                # A plan's directory is needed by its apply.
-                if batch.stage != "plan":
-                    self._world.terraform.forget(batch.run.record)
-                if batch.plan:
-                    self._world.terraform.forget(batch.plan)
+            with self._faults.during(batch.run.record.id, *batch.operations):
+                self._poll(batch)
+
+    def _poll(self, batch: Batch) -> None:
+        # In this order: what Terraform says last, each node's own reason, is read before its end counts.
+        result = batch.run.poll()
+        if batch.stage == "apply":
+            for news in batch.run.progress():
+                self.results.news(batch, news)
+            self.results.unexplained(batch)
+        if result is None:
+            self._bound(batch)
+            return
+        if result.machine and not batch.interrupted:
+            self._could_not_run(batch, result)
+        self._batches.remove(batch)
+        try:
+            self._ended(batch, result)
+        except PowersaveError as error:
+            if machine.is_at_fault(error):
+                raise
+            self._give_up(batch, error.line)
+        # Only now: an engine that is built anew before this reads the run's output once more.
+        if batch.stage != "plan":  # an apply needs its plan's directory
+            self._world.terraform.forget(batch.run.record)
+        if batch.plan:
+            self._world.terraform.forget(batch.plan)
+
+    def _could_not_run(self, batch: Batch, result: RunResult) -> None:
+        """No node is at fault: an engine without this run plans anew, or finds out what an apply has done."""
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
+        self._world.journal.drop_run(batch.run.record.id)
+        self._world.terraform.forget(batch.run.record)
+        raise MachineError(f"terraform {batch.stage} could not run in {batch.shard}", why=result.text)
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         if not batch.operations:
@@ -266,6 +307,8 @@ class Batches:
             self.results.applied(batch, result)
         elif result.ok and batch.stage == "forget":
             self.shards.write(batch.shard)  # the next look at the shard finds it clean
+        elif result.ok and batch.stage == "refresh":
+            self._refreshed.add(batch.shard)
         elif not result.ok:
             if batch.stage == "init":
                 log.error("terraform init failed in %s: %s", batch.shard, result.text)

@@ -14,6 +14,7 @@ from functools import partial
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.decide.who import set_aside
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -44,8 +45,8 @@ class _Requeued:
 class Failures:
     """The FAILING phase, the rests, and the jobs that waited for a failed node."""
 
-    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
-        self._world, self._ops, self._guard = world, operations, guard
+    def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
+        self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
         self._outside = Outside(world)
         self._told: dict[str, float] = {}
         self._tries: dict[str, tuple[int, float]] = {}
@@ -65,7 +66,8 @@ class Failures:
             snapshot = self._world.slurm_view.snapshot(op.since)
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
-                self._failing(op, node, snapshot)
+                with self._faults.during(op.id):
+                    self._failing(op, node, snapshot)
             elif snapshot and op.node in snapshot.unreadable:
                 continue  # Slurm may know it
             elif snapshot and snapshot.taken - op.since > _REQUEUE:

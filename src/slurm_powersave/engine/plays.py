@@ -1,15 +1,25 @@
 """Ansible runs: a node is configured as soon as its sshd answers, with those that are ready with it."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slurm_powersave.decide import host_keys
 from slurm_powersave.decide.host_keys import Pin
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
-from slurm_powersave.model.nodes import Failure, NodeProgress, NodeRecord, Operation, Server, ShardRun
+from slurm_powersave.model import machine, phases
+from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, PowersaveError
+from slurm_powersave.model.nodes import (
+    Failure,
+    NodeProgress,
+    NodeRecord,
+    Operation,
+    RunResult,
+    Server,
+    ShardRun,
+)
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
@@ -34,8 +44,8 @@ class _Play:
 class Plays:
     """Starts plays for nodes that answer, and takes each node on when its own part is done."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
-        self._world, self._ops = world, operations
+    def __init__(self, world: World, operations: Operations, faults: Faults) -> None:
+        self._world, self._ops, self._faults = world, operations, faults
         self._plays: list[_Play] = []
         self._ready: dict[str, float] = {}
         """Operation -> when its node answered."""
@@ -66,35 +76,47 @@ class Plays:
         self._probed = {op.id: self._probed.get(op.id, 0.0) for op in booting}
         self._keys = {(op.id, op.since): key for op in booting if (key := self._keys.get((op.id, op.since)))}
         for op in sorted(booting, key=lambda op: self._probed[op.id]):
-            key = self._host_key(op, patient=self._world.now() - now < _PROBING)
-            if key is None:
-                continue
-            keys[op.id] = key
-            if op.id not in self._ready and self._world.now() - now < _PROBING:
-                self._probed[op.id] = now
-                if self._world.playbooks.reachable(self._world.desired(op.node)):
-                    self._ready[op.id] = self._world.now()
+            with self._faults.during(op.id):
+                key = self._host_key(op, patient=self._world.now() - now < _PROBING)
+                if key is None:
+                    continue
+                keys[op.id] = key
+                if op.id not in self._ready and self._world.now() - now < _PROBING:
+                    self._probed[op.id] = now
+                    if self._world.playbooks.reachable(self._world.desired(op.node)):
+                        self._ready[op.id] = self._world.now()
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
         if not self._ready or len(self._plays) >= _PLAYS:
             return
         coming = len(keys) - len(self._ready)
         if coming and now - min(self._ready.values()) < _GATHER:
             return
-        ops = self._ops.of(self._ready)
+        ops = self._faults.groups(self._ops.of(self._ready))[0]
+        with self._faults.during(*(op.id for op in ops)):
+            self._configure(ops, keys)
+
+    def _configure(self, ops: list[Operation], keys: Mapping[str, str]) -> None:
+        now = self._world.now()
         nodes = [self._world.desired(op.node) for op in ops]
         try:
             boots = {op.node: self._world.record(op.node).boot_id for op in ops}
             disks = {op.node: self._world.record(op.node).disk for op in ops}
             run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots, disks)
         except PowersaveError as error:
+            if machine.is_at_fault(error):
+                raise
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
         play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
-        self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
+        try:
+            self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
+        except Exception:
+            run.kill()  # nobody would know of it, and the next engine starts another one
+            raise
         for op in ops:
             self._ops.move(op, phases.CONFIGURING)
-        self._ready.clear()
+            del self._ready[op.id]
         self._plays.append(play)
 
     def _host_key(self, op: Operation, *, patient: bool) -> str | None:
@@ -159,27 +181,40 @@ class Plays:
     def poll(self) -> None:
         """Take the news of each play."""
         for play in list(self._plays):
-            result = play.run.poll()
-            for news in play.run.progress():
-                op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
-                if op is None or op.phase != phases.CONFIGURING:
-                    continue
-                record = self._world.record(op.node)
-                if news.ok:
-                    self._world.save(replace(record, boot_id=news.boot_id))
-                    self._ops.move(op, phases.REGISTERING)
-                elif self._old_boot(news, record) and self._may_still_boot(op):
-                    self._ops.move(op, phases.BOOTING)
-                else:
-                    self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))
-            if result is None:
-                if self._world.now() > play.deadline:
-                    play.run.kill()
-                continue
-            self._plays.remove(play)
-            self._world.journal.drop_run(play.run.record.id)
-            self._world.playbooks.forget(play.run.record)
-            for op in self._ops.of(play.operations):
-                if op.phase == phases.CONFIGURING:
-                    text = result.text or "Ansible ended without a word on this node"
-                    self._ops.fail(op, Failure(result.failure, text))
+            with self._faults.during(play.run.record.id, *play.operations):
+                self._poll(play)
+
+    def _poll(self, play: _Play) -> None:
+        result = play.run.poll()
+        for news in play.run.progress():
+            op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
+            if op is not None and op.phase == phases.CONFIGURING:
+                self._news(op, news)
+        if result is None:
+            if self._world.now() > play.deadline:
+                play.run.kill()
+            return
+        if not result.machine:
+            self._fail_silent(play, result)
+        # Only now: an engine that is built anew before this reads the run's output once more.
+        self._world.journal.drop_run(play.run.record.id)
+        self._plays.remove(play)
+        self._world.playbooks.forget(play.run.record)
+        if result.machine:
+            raise MachineError("a play could not run", why=result.text)
+
+    def _news(self, op: Operation, news: NodeProgress) -> None:
+        record = self._world.record(op.node)
+        if news.ok:
+            self._world.save(replace(record, boot_id=news.boot_id))
+            self._ops.move(op, phases.REGISTERING)
+        elif self._old_boot(news, record) and self._may_still_boot(op):
+            self._ops.move(op, phases.BOOTING)
+        else:
+            self._ops.fail(op, news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed"))
+
+    def _fail_silent(self, play: _Play, result: RunResult) -> None:
+        for op in self._ops.of(play.operations):
+            if op.phase == phases.CONFIGURING:
+                text = result.text or "Ansible ended without a word on this node"
+                self._ops.fail(op, Failure(result.failure, text))

@@ -33,7 +33,7 @@ class Batch:
     mode: PlanMode
     operations: tuple[str, ...]
     stage: str
-    """init, plan, apply or forget."""
+    """init, plan, apply, forget or refresh."""
     run: Run
     deadline: float
     errored: dict[str, float] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.deletions import Deletions
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -38,8 +39,15 @@ class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        guard: Guarding,
+        pauses: Pausing,
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
         self._pauses = pauses
         self._outside = Outside(world)
@@ -60,12 +68,14 @@ class Steps:
         for op in self._ops:
             if self._ops.get(op.id) is not op:
                 continue  # an earlier one's step has changed it
-            if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
-                self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
-            elif self._paused(op):
-                continue
-            elif handler := self._handler(op):
-                handler(op)
+            with self._faults.during(op.id):
+                self._step(op)
+
+    def _step(self, op: Operation) -> None:
+        if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
+            self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
+        elif not self._paused(op) and (handler := self._handler(op)):
+            handler(op)
 
     def _paused(self, op: Operation) -> bool:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""

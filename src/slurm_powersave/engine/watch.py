@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform import outputs
+from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.decide import settings
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
 
@@ -20,7 +21,7 @@ LOOK = 1.0
 def digest(path: Path) -> str:
     """Name a file's content; empty if it can't be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return ""
 

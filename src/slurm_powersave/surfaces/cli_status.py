@@ -37,7 +37,7 @@ def status(
     what it would get; "by hand" if somebody asked for what it has.
 
     If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
-    Pauses and the brake are said, and how they end.
+    Pauses and the brake are said, and how they end; so is what an engine in trouble waits for.
     What can't be read is shown as ?, and why is said below; the exit code stays 0.
     """
     from slurm_powersave.adapters import connect, lock
@@ -79,6 +79,7 @@ def status(
         render.print_lines([f"engine: {lock.describe(cluster.layout.lock)}"])
         if "intake" in engine:
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
+        render.print_lines(_errors(engine))
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
     render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
@@ -88,6 +89,14 @@ def status(
         render.note(f"{what} could not be read: {why}")
     if seen.running.trouble and "slurm" not in seen.unreadable:
         render.note(f"slurmctld's version could not be read: {seen.running.trouble}")
+
+
+def _errors(engine: dict[str, object]) -> list[str]:
+    """Say what the engine waits for, and how often it had to begin anew."""
+    lines = [f"engine waits, and tries again by itself: {engine['trouble']}"] if engine.get("trouble") else []
+    if engine.get("errors"):
+        lines.append(f"errors after which the engine began anew: {engine['errors']} (see its log)")
+    return lines
 
 
 def _version(cluster: Cluster, running: Running) -> dict[str, str | None]:

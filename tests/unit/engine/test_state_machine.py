@@ -14,8 +14,16 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
-from slurm_powersave.testing.world import MemoryWorld, cluster
-from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
+from slurm_powersave.testing.world import STEP, MemoryWorld, cluster
+from tests.unit.engine.checks import (
+    TROUBLES,
+    Fuse,
+    assert_agreed,
+    assert_one_outcome_each,
+    coarsely,
+    run,
+    servers,
+)
 
 NAMES = ("n1", "n2", "n3")
 NODES = st.sampled_from(NAMES)
@@ -41,6 +49,7 @@ class Cluster(RuleBasedStateMachine):
         self.lied: set[str] = set()
         """Nodes whose job runs on although Slurm calls them off."""
         self._watch()
+        self.fuse = Fuse(self.world)
 
     def _watch(self) -> None:
         cloud, slurm = self.world.cloud, self.world.slurm
@@ -151,7 +160,9 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def the_journal_is_lost(self) -> None:
+        self.fuse.armed = False
         self.world.journal = SqliteJournal(":memory:")
+        self.fuse.watch("journal")
         self.world.engine = self.world._engine()
 
     @rule(nodes=st.sets(NODES, min_size=1), asked=st.booleans())
@@ -172,11 +183,17 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
-        self.world.run(seconds)
+        run(self.world, seconds, STEP)
 
     @rule()
     def crash(self) -> None:
+        self.fuse.armed = False
         self.world.crash()
+
+    @rule(kind=st.sampled_from(sorted(TROUBLES)), after=st.integers(1, 12), instead=st.booleans())
+    def an_error_is_met(self, kind: str, after: int, instead: bool) -> None:
+        """The host of the engine is in trouble at one of its next effects."""
+        self.fuse.light(after, kind, instead=instead)
 
     # Faults
 
@@ -250,6 +267,7 @@ class Cluster(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         world = self.world
+        self.fuse.armed = False
         self.nothing_goes_on_our_own_account_that_may_run_a_job()
         self.lied.clear()
         world.playbooks.steps.clear()
