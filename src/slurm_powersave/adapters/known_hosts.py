@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.decide.plain_file import read_text
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.errors import ConfigError, MachineError
 
 _DISK = "disk="
 # Type and key as in a public key file; a comment may follow and is dropped.
@@ -81,3 +81,10 @@ def _read(path: Path) -> list[str]:
         return read_text(path).splitlines()
     except FileNotFoundError:
         return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise MachineError(
+            "the file of SSH host keys can't be read",
+            where=str(path),
+            why=str(error),
+            todo="Find out what has happened to it, and put it back from a backup: slurm-powersave restore.",
+        ) from error

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slurm_powersave.model.errors import LockedError
+from slurm_powersave.model.errors import LockedError, MachineError
 
 _LENGTH = 8192
 _TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
@@ -31,8 +31,17 @@ class EngineLock:
 
         Raises:
             LockedError: another engine, or what `what` names, holds it; the text says which.
+            MachineError: the file can't be opened.
         """
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            raise MachineError(
+                "the lock file can't be opened",
+                where=str(path),
+                why=str(error.strerror),
+                todo="It must be a file that belongs to the user who runs this.",
+            ) from error
         if not self._take():
             os.close(self._descriptor)
             raise LockedError(

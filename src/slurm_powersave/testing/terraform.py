@@ -45,6 +45,8 @@ class MemoryRun:
     events: list[tuple[float, NodeProgress]] = field(default_factory=list)
     at_end: Callable[[], RunResult] = lambda: RunResult(True)
     plan: Any = None
+    forgotten: bool = False
+    """Whether its output was removed."""
     _seen: int = 0
     _result: RunResult | None = None
 
@@ -326,13 +328,16 @@ class MemoryTerraform:
         return "the copy is in its place"
 
     def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run; its events come again."""
+        """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
+        if run.forgotten:
+            return MemoryRun(record, self.clock, 0.0, at_end=lambda: RunResult(False, "terraform was killed"))
         run._seen = 0
         return run
 
     def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
+        """Remove what the run has said."""
+        self.runs[record.id].forgotten = True
 
     def _start(
         self, kind: str, seconds: float, at_end: Callable[[], RunResult] = lambda: RunResult(True)

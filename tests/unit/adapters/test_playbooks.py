@@ -106,7 +106,7 @@ def test_a_killed_run_leaves_no_node_without_an_outcome(tmp_path: Path) -> None:
 
 
 def test_a_run_that_the_host_could_not_go_on_with_says_nothing_of_its_nodes(tmp_path: Path) -> None:
-    script = says({"node": "n1", "ok": True}, then="echo 'OSError: No space left on device' >&2; exit 1")
+    script = says({"node": "n1", "ok": True}, then="raise OSError(28, 'No space left on device')")
     run = run_of(tmp_path / "run", script)
     news, result = all_of(run)
     assert [(one.node, one.ok) for one in news] == [("n1", True)]

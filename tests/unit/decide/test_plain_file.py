@@ -14,7 +14,7 @@ from slurm_powersave.adapters.terraform import read_contract
 from slurm_powersave.decide import settings
 from slurm_powersave.decide.plain_file import read_bytes, read_text, wrong_kind
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.errors import ConfigError, TerraformError
+from slurm_powersave.model.errors import ConfigError, MachineError, TerraformError
 
 
 def make(path: Path, kind: str) -> None:
@@ -94,4 +94,4 @@ def test_every_reader_of_a_file_says_so(tmp_path: Path, kind: str) -> None:
     assert quickly(lambda: digest(path)) == ""
     assert quickly(lambda: pause_file.read(path)) == f"Is a {kind}"
     assert isinstance(quickly(lambda: read_contract(tmp_path)), TerraformError)
-    assert isinstance(quickly(lambda: known_hosts.known(path)), OSError)
+    assert isinstance(quickly(lambda: known_hosts.known(path)), MachineError)

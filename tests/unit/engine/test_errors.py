@@ -9,10 +9,10 @@ import pytest
 
 from slurm_powersave.engine.recovery import LONGEST
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.errors import FailureClass, SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import RunResult
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.model.nodes import RunResult, ShardRun
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import (
     TROUBLES,
     Fuse,
@@ -343,9 +343,34 @@ def test_the_pause_doubles_and_begins_anew_after_a_quiet_minute() -> None:
     assert world.recovery.met(OSError(errno.ENOSPC, "full")) == 0.5
 
 
-def test_a_refusal_of_slurm_s_while_comparing_is_no_reason_to_begin_anew() -> None:
-    world = new_world()
-    world.run(10)
-    world.slurm.unreachable = "Unable to contact slurm controller"
-    world.run(120)
+def test_a_refusal_of_slurm_s_while_comparing_is_no_reason_to_begin_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = cluster(2).node_pools[0].model_dump(mode="json") | {"min_nodes": 1}
+    world = MemoryWorld.of(2, node_pools=[pool])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SlurmError("Slurm could not set state=POWER_UP", why="Invalid node state specified")
+
+    monkeypatch.setattr(world.slurm, "update_nodes", refuse)
+    run(world, 120)
+    assert "Invalid node state" in caplog.text, "it was told to power the node up"
     assert world.recovery.count == 0
+
+
+def test_a_process_of_a_play_that_could_not_be_recorded_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two plays would configure the same node at the same time."""
+    world = new_world()
+    original, left = world.journal.save_run, [1]
+
+    def fail(saved: ShardRun) -> None:
+        if saved.record.kind == "configure" and left and left.pop():
+            raise trouble(world, "ENOSPC")
+        original(saved)
+
+    monkeypatch.setattr(world.journal, "save_run", fail)
+    world.slurm.submit("n1")
+    run(world, 60)
+    first, second = world.playbooks.runs.values()
+    assert first.poll() == RunResult(False, "terraform was killed") and second.poll() == RunResult(True)
+    assert outcomes(world, "n1") == [("resume", "done")]

@@ -321,3 +321,55 @@ def test_an_engine_that_has_no_files_left_for_a_while(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1])["intake"].startswith("connected")
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 64
+
+
+_FULL_DISK = """
+import json, os, sys, time, uuid
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.unit.engine import test_service as here
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.engine import recovery
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Request
+
+place = Path(sys.argv[1])
+cluster = here.lay_out(place)
+here.connect_to_memory(cluster, setattr)
+recovery.FIRST, recovery.LONGEST = 0.05, 0.5
+running = here.Running(cluster)
+assert here.within(30, lambda: here.connected(running)), running.told()
+journal = SqliteJournal(cluster.layout.journal)
+journal.add_request(Request("first", Mode.RESUME, "demo-[1-4],nobody", time.time(), "operator"), time.time())
+with (place / "filler").open("wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(b"x" * 4096)
+    except OSError as error:
+        assert error.errno == 28
+    assert here.within(30, lambda: running.told().get("trouble")), running.told()
+    said = running.told()["trouble"]
+    time.sleep(2)
+    filler.truncate(0)
+assert here.within(30, lambda: not running.told().get("trouble")), running.told()
+assert here.within(30, lambda: here.connected(running)), running.told()
+assert here.within(30, lambda: journal.operations_of("first")), "the request is planned"
+print(json.dumps({"said": said, "told": running.told()}))
+running.close()
+"""
+
+
+@pytest.mark.root
+def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
+    """A small disk of its own, in a mount namespace that nobody else sees."""
+    root = Path(__file__).parents[3]
+    mounted = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1" "$4"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mounted, "sh", str(tmp_path), sys.executable, _FULL_DISK, str(root)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=root,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "full" in done.stdout or "No space" in done.stdout or "I/O error" in done.stdout, done.stdout
