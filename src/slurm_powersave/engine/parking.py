@@ -9,8 +9,11 @@ from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, Operation
 
+_UNTOUCHED = phases.NOT_BEGUN | {phases.UPDATE_PLANNING}
+"""Of a reboot: the node goes back to Slurm as it was."""
 log = logging.getLogger("slurm_powersave")
 
 
@@ -26,13 +29,17 @@ class Parking:
         for op in self._ops:
             if not (why := self._faults.guilty(op.id)):
                 continue
-            text = f"an error of the engine itself in phase {op.phase}: {why}"
-            if op.mode.brings_up and op.failure is None:
-                # Slurm is told, the node rests, and what there is of its server goes; that may fail, too.
-                self._ops.fail(op, Failure(FailureClass.INTERNAL, text))
-            else:
-                self._end(op, text)
+            self._park(op, f"an error of the engine itself in phase {op.phase}: {why}")
             self._faults.forget(op.id)
+
+    def _park(self, op: Operation, text: str) -> None:
+        """Take the way that a failure of the outside's takes; where that fails, too, just end."""
+        if not op.mode.brings_up or op.failure or op.phase in (phases.WAITING, phases.REFUSING):
+            self._end(op, text)
+        elif op.mode is Mode.REBOOT and op.phase in _UNTOUCHED:
+            self._ops.move(op, phases.REFUSING, text=text)
+        else:
+            self._ops.fail(op, Failure(FailureClass.INTERNAL, text))
 
     def _end(self, op: Operation, text: str) -> None:
         """Nothing more is tried; what is left of the node's server is found by comparing with Slurm."""

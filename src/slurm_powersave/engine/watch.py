@@ -52,7 +52,11 @@ class Watch:
         if self._seen != before or self._seen == self._judged:
             return False  # still being written, or looked at already
         self._judged = self._seen
-        return bool(self._seen) and self._take()
+        try:
+            return bool(self._seen) and self._take()
+        except BaseException:
+            self._judged = ""  # the next look judges it again: whoever called begins anew
+            raise
 
     def _take(self) -> bool:
         old = self.cluster

@@ -9,9 +9,15 @@ import pytest
 
 from slurm_powersave.engine.recovery import LONGEST
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import FailureClass, SlurmError
+from slurm_powersave.model.errors import (
+    ConfigError,
+    FailureClass,
+    MachineError,
+    SlurmError,
+    TerraformError,
+)
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import RunResult, ShardRun
+from slurm_powersave.model.nodes import Request, RunResult, ShardRun
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import (
     TROUBLES,
@@ -26,6 +32,7 @@ from tests.unit.engine.checks import (
     trouble,
 )
 from tests.unit.engine.test_crash import failing, new_world, prepared, replace, resume, suspend, tainted
+from tests.unit.engine.test_reboots import ready
 
 Story = Callable[[MemoryWorld], None]
 STORIES: list[Story] = [resume, suspend, replace, failing, tainted]
@@ -148,16 +155,19 @@ def test_the_disk_is_full_for_twelve_seconds_while_a_node_goes(
     ("part", "name"), [("terraform", "plan"), ("terraform", "apply"), ("playbooks", "configure")]
 )
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.ENOMEM, errno.EACCES])
+@pytest.mark.parametrize("told", [OSError, MachineError, ConfigError, TerraformError])
 def test_a_program_that_can_not_be_started_once_is_no_node_s_fault(
-    monkeypatch: pytest.MonkeyPatch, part: str, name: str, number: int
+    monkeypatch: pytest.MonkeyPatch, part: str, name: str, number: int, told: type[Exception]
 ) -> None:
     world = new_world()
     original, times = getattr(getattr(world, part), name), []
 
     def fail(*args: Any, **named: Any) -> Any:
         times.append(1)
-        if len(times) == 1:
+        if len(times) == 1 and told is OSError:
             raise OSError(number, "not now")
+        if len(times) == 1:
+            raise told("could not be started") from OSError(number, "not now")
         return original(*args, **named)
 
     monkeypatch.setattr(getattr(world, part), name, fail)
@@ -279,6 +289,24 @@ def test_an_operation_that_can_not_be_deleted_ends_and_the_others_go_on(
     assert (op.outcome, op.failure) == ("failed", FailureClass.INTERNAL), op
     assert world.slurm.node("n3").up
     assert "(internal)" in world.slurm.node("n1").comment
+
+
+@pytest.mark.parametrize("words", ["reimage image=other", "resize flavor=large"])
+def test_a_reimage_that_always_fails_gives_the_node_back_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    world = ready(2, real_memory=500, cpus=1)
+    before = servers(world)
+    spoil(monkeypatch, world, "terraform", "plan", "n1")
+    world.journal.add_request(
+        Request("by-hand", Mode.REBOOT, "n1", world.clock.now(), "operator", features=words), 0.0
+    )
+    run(world, 60)
+    (op,) = world.journal.operations_of("by-hand")
+    assert op.outcome == "refused" and "an error of the engine itself" in op.text, op
+    assert servers(world) == before
+    assert world.slurm.node("n1").up and not world.slurm.node("n1").has("DRAIN", "DOWN")
+    assert "an error of the engine" in world.slurm.node("n1").comment
 
 
 def test_a_request_that_can_not_be_planned_is_refused_and_the_next_ones_served(
