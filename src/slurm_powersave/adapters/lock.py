@@ -51,7 +51,16 @@ class EngineLock:
                 todo="Stop that one first, or leave it to its work.",
             )
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            os.close(self._descriptor)
+            raise MachineError(
+                "the lock file can't be written",
+                where=str(path),
+                why=str(error.strerror),
+                todo="Is the disk full? Make room, then try again.",
+            ) from error
 
     def _take(self) -> bool:
         for left in reversed(range(_TRIES)):

@@ -23,7 +23,6 @@ from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import (
     CloudError,
     FailureClass,
-    MachineError,
     PowersaveError,
     TerraformError,
 )
@@ -85,12 +84,15 @@ class Batches:
             if shard is None:
                 self._new_shard(cloud)
                 return
+            held = self.shards.readable(shard)
+            if held is None:
+                continue
             free = self.shards.room(shard)
             chosen, room = room[:free], room[free:]
             entries = self._entries(chosen)
             if not entries:
                 continue
-            self._world.terraform.write_nodes(shard, self.shards.entries(shard) | entries)
+            self._world.terraform.write_nodes(shard, held | entries)
             known = [op for op in chosen if op.node in entries]
             for op in known:
                 self._ops.move(op, phases.PLANNING, shard=shard)
@@ -125,8 +127,12 @@ class Batches:
 
     def delete(self, shard: str, ops: Sequence[Operation]) -> None:
         """Start a batch that deletes nodes of one idle shard."""
+        held = self.shards.readable(shard)
+        if held is None:
+            self.results.by_id |= {op.id for op in ops}
+            return
         gone = {op.node for op in ops}
-        entries = {name: entry for name, entry in self.shards.entries(shard).items() if name not in gone}
+        entries = {name: entry for name, entry in held.items() if name not in gone}
         self._world.terraform.write_nodes(shard, entries)
         for op in ops:
             self._ops.move(op, phases.DELETE_PLANNING, shard=shard)
@@ -137,7 +143,9 @@ class Batches:
 
         The records follow when it has succeeded; until then only the shard's map has the new value.
         """
-        entries = self.shards.entries(shard)
+        entries = self.shards.readable(shard)
+        if entries is None:
+            return  # in a minute they act by the servers' ids
         chosen = []
         for op in ops:
             entry, key = entries[op.node], op.row.update
@@ -275,7 +283,7 @@ class Batches:
             self._bound(batch)
             return
         if result.machine and not batch.interrupted:
-            self._could_not_run(batch, result)
+            self.results.could_not_run(batch, result)
         self._batches.remove(batch)
         try:
             self._ended(batch, result)
@@ -288,14 +296,6 @@ class Batches:
             self._world.terraform.forget(batch.run.record)
         if batch.plan:
             self._world.terraform.forget(batch.plan)
-
-    def _could_not_run(self, batch: Batch, result: RunResult) -> None:
-        """No node is at fault: an engine without this run plans anew, or finds out what an apply has done."""
-        if batch.stage == "apply":
-            self._world.journal.set_dirty(batch.shard, True)
-        self._world.journal.drop_run(batch.run.record.id)
-        self._world.terraform.forget(batch.run.record)
-        raise MachineError(f"terraform {batch.stage} could not run in {batch.shard}", why=result.text)
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         if not batch.operations:

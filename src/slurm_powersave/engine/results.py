@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from slurm_powersave.decide.fence import PlanMode
 from slurm_powersave.decide.lag import moved
@@ -11,7 +12,7 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
 from slurm_powersave.ports import Run
@@ -170,6 +171,18 @@ class Results:
         self._shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.
         self._world.journal.drop_run(batch.run.record.id)
+
+    def could_not_run(self, batch: Batch, result: RunResult) -> NoReturn:
+        """No node is at fault: an engine without this run plans anew, or finds out what an apply has done.
+
+        Raises:
+            MachineError: always.
+        """
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
+        self._world.journal.drop_run(batch.run.record.id)
+        self._world.terraform.forget(batch.run.record)
+        raise MachineError(f"terraform {batch.stage} could not run in {batch.shard}", why=result.text)
 
     def give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         """A run could not be made, or must not be: say what becomes of its operations."""

@@ -1,5 +1,6 @@
 """One engine a cluster."""
 
+import errno
 import fcntl
 import json
 import os
@@ -246,3 +247,19 @@ def test_what_the_engine_waits_for_is_told_and_taken_back(tmp_path: Path) -> Non
     found = holder(path) or {}
     assert (found["trouble"], found["errors"], found["intake"]) == ("", 3, "connected since now")
     lock.release()
+
+
+def test_a_lock_file_that_can_not_be_written_is_told_and_the_lock_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine.lock"
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        with pytest.raises(MachineError, match="No space left on device") as error:
+            EngineLock(path)
+    assert error.value.where == str(path) and holder(path) is None
+    EngineLock(path).release()
