@@ -50,6 +50,7 @@ class EngineLock:
                 why=describe(path) or "its holder gave it back at this moment",
                 todo="Stop that one first, or leave it to its work.",
             )
+        self._unwritten = False
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         try:
             self._write()
@@ -82,21 +83,22 @@ class EngineLock:
         self._tell("file", digest)
 
     def tell_trouble(self, text: str, count: int) -> None:
-        """Say for `status` what the engine waits for (empty: nothing), and how many errors it has met.
-
-        Raises:
-            OSError: that can't be written.
-        """
+        """Say for `status` what the engine waits for (empty: nothing), and how many errors it has met."""
         self._holder["errors"] = count
         if text:
             self._holder["intake"] = "not connected: the engine begins anew"
-        self._holder["trouble"] = text[:_LONGEST]
-        self._write()
+        self._tell("trouble", text[:_LONGEST], always=True)
 
-    def _tell(self, key: str, value: str) -> None:
-        if self._holder.get(key) != value:
-            self._holder[key] = value
+    def _tell(self, key: str, value: str, *, always: bool = False) -> None:
+        """What can't be written now is written with the next word: nobody may fail for it."""
+        if self._holder.get(key) == value and not self._unwritten and not always:
+            return
+        self._holder[key] = value
+        try:
             self._write()
+            self._unwritten = False
+        except OSError:
+            self._unwritten = True
 
     def _write(self) -> None:
         # Of one length, in one write: a reader at the same moment sees the old text or the new one.

@@ -235,8 +235,10 @@ class Batches:
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
-        if self.shards.idle(cloud, 1) is None:
-            self._new_shard(cloud)
+        if not self._faults.guilty(cloud):
+            with self._faults.during(cloud):
+                if self.shards.idle(cloud, 1) is None:
+                    self._new_shard(cloud)
 
     def _new_shard(self, cloud: str) -> None:
         shards = self._world.terraform.shards(cloud)
@@ -269,7 +271,7 @@ class Batches:
     def poll(self) -> None:
         """Go on with each batch whose process has news."""
         for batch in list(self._batches):
-            with self._faults.during(batch.run.record.id, *batch.operations):
+            with self._faults.during(batch.run.record.id, *batch.whose):
                 self._poll(batch)
 
     def _poll(self, batch: Batch) -> None:

@@ -78,7 +78,7 @@ class Engine:
         self._guard = guard
         self._planning = Planning(world, self.operations, self._faults)
         self._batches = Batches(world, self.operations, guard, self._faults)
-        self._mending = Mending(world, self._batches)
+        self._mending = Mending(world, self._batches, self._faults)
         self._admission = Admission(world, self.operations)
         self._plays = Plays(world, self.operations, self._faults)
         self._steps = Steps(world, self.operations, self._batches, guard, self._pauses, self._faults)

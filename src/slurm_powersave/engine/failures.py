@@ -211,19 +211,25 @@ class Failures:
 
     def _end_rests(self) -> None:
         for hold in self.due():
-            node = self._world.slurm_view.node(hold.node, hold.until)
-            if node is None or self._ops.queue(hold.node):
-                continue
-            if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
-                try:
-                    self._world.slurm.update_nodes([hold.node], state="RESUME")
-                except SlurmError as error:
-                    log.warning("node=%s rest over, RESUME: %s", hold.node, error)
-                    continue
-                log.info("node=%s rest over after op=%s", hold.node, hold.operation)
-            else:
-                log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
-            self._world.journal.drop_hold(hold.node)
+            rest = f"rest of {hold.node}"
+            if not self._faults.guilty(rest):
+                with self._faults.during(rest):
+                    self._end_rest(hold)
+
+    def _end_rest(self, hold: Hold) -> None:
+        node = self._world.slurm_view.node(hold.node, hold.until)
+        if node is None or self._ops.queue(hold.node):
+            return
+        if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
+            try:
+                self._world.slurm.update_nodes([hold.node], state="RESUME")
+            except SlurmError as error:
+                log.warning("node=%s rest over, RESUME: %s", hold.node, error)
+                return
+            log.info("node=%s rest over after op=%s", hold.node, hold.operation)
+        else:
+            log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
+        self._world.journal.drop_hold(hold.node)
 
     def _try(self, command: Callable[[], None], op: Operation) -> bool:
         try:

@@ -20,11 +20,11 @@ class Faults:
     def __init__(self) -> None:
         self._at_work: tuple[str, ...] = ()
         self._errors: dict[str, tuple[int, str]] = {}
-        """Operation, run, request or shard -> how often its step has failed, and the last error."""
+        """Operation, run, request, shard, cloud or rest -> how often its step has failed, and the error."""
 
     @contextmanager
     def during(self, *whose: str) -> Iterator[None]:
-        """Say whose step is taken now: ids of operations, runs and requests, or names of shards."""
+        """Say whose step is taken now: ids of operations, runs and requests, names of shards and clouds."""
         before, self._at_work = self._at_work, whose
         yield
         self._at_work = before  # not after an error: `blame` reads it

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.world import World
 
 log = logging.getLogger("slurm_powersave")
@@ -15,8 +16,8 @@ _EVERY = 5.0
 class Mending:
     """Looks at the states in which nobody works."""
 
-    def __init__(self, world: World, batches: Batches) -> None:
-        self._world, self._batches = world, batches
+    def __init__(self, world: World, batches: Batches, faults: Faults) -> None:
+        self._world, self._batches, self._faults = world, batches, faults
         self._due = float("-inf")
 
     def step(self) -> None:
@@ -31,8 +32,11 @@ class Mending:
         self._due = self._world.clock.monotonic() + _EVERY
         for cloud in self._world.cluster.clouds:
             for shard in self._world.terraform.shards(cloud):
-                if not self._batches.busy(shard) and self._world.terraform.is_broken(shard):
-                    self._mend(cloud, shard)
+                if self._faults.guilty(shard) or self._batches.busy(shard):
+                    continue
+                with self._faults.during(shard):
+                    if self._world.terraform.is_broken(shard):
+                        self._mend(cloud, shard)
 
     def _mend(self, cloud: str, shard: str) -> None:
         if view := self._world.cloud_views.get(cloud):

@@ -55,10 +55,7 @@ class Recovery:
                 "%s: the engine begins anew from its journal, and tries again until it works", text,
                 exc_info=None if told else error,
             )  # fmt: skip
-        try:
-            self._tell(text, self.count)
-        except OSError:
-            log.debug("status could not be told of it")
+        self._tell(text, self.count)
         return self._pause
 
     def works(self) -> None:

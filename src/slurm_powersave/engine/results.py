@@ -43,6 +43,12 @@ class Batch:
     plan: RunRecord | None = None
     """The plan that an apply carries out."""
 
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """Name who is held to account for an error: the operations, else the shard; the cloud for an init."""
+        place = self.shard.rpartition("/")[0] if self.stage == "init" else self.shard
+        return self.operations or (place,)
+
 
 class Results:
     """Moves the operations of a batch on: node by node while it runs, and all that are left at its end."""

@@ -263,3 +263,23 @@ def test_a_lock_file_that_can_not_be_written_is_told_and_the_lock_is_free(
             EngineLock(path)
     assert error.value.where == str(path) and holder(path) is None
     EngineLock(path).release()
+
+
+def test_words_for_status_that_can_not_be_written_come_with_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        lock.tell_trouble("database or disk is full", 1)
+    assert "trouble" not in (holder(path) or {})
+    lock.tell_file("ab12")
+    lock.tell_file("ab12")
+    found = holder(path) or {}
+    assert (found["trouble"], found["file"]) == ("database or disk is full", "ab12")
+    lock.release()

@@ -17,7 +17,7 @@ from slurm_powersave.model.errors import (
     TerraformError,
 )
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Request, RunResult, ShardRun
+from slurm_powersave.model.nodes import Request, RunResult, ShardRun, StateServer
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import (
     TROUBLES,
@@ -326,6 +326,52 @@ def test_a_request_that_can_not_be_planned_is_refused_and_the_next_ones_served(
     run(world, 60)
     assert world.slurm.node("n2").up
     assert any("KeyError" in why for _, why in world.journal.recent_refusals())
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("terraform", "init"), ("terraform", "is_broken"), ("terraform", "forget_servers")]
+)
+def test_a_shard_that_always_fails_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, part: str, name: str
+) -> None:
+    world = MemoryWorld.of(3)
+    world.run(1)
+    world.slurm.resume_timeout = 3600
+    if name == "forget_servers":
+        world.terraform.states["mem/nodes-001"]["n3"] = StateServer("gone")
+        world.journal.set_dirty("mem/nodes-001", True)
+
+    def fail(*_: object, **__: object) -> Any:
+        raise KeyError("no such thing")
+
+    if name == "init":
+        world.run(30)  # there is one shard already
+    monkeypatch.setattr(getattr(world, part), name, fail)
+    world.slurm.submit("n1", "n2")
+    run(world, 60)
+    assert world.slurm.node("n1").up and world.slurm.node("n2").up
+    count = world.recovery.count
+    assert count >= 3 or name != "is_broken"
+    run(world, 120)
+    assert world.recovery.count == count, "it is not tried any more"
+
+
+def test_a_rest_that_can_not_be_ended_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = new_world()
+    world.slurm.resume_timeout = 3600
+    world.cloud.create_faults["n1"] = "Quota exceeded for cores"
+    world.slurm.submit("n1")
+    run(world, 15)
+    assert world.journal.holds()
+
+    def fail(node: str) -> None:
+        raise KeyError(node)
+
+    monkeypatch.setattr(world.journal, "drop_hold", fail)
+    run(world, 60)
+    world.slurm.submit("n2")
+    run(world, 30)
+    assert world.slurm.node("n2").up and world.recovery.count == 3
 
 
 def test_the_host_s_own_trouble_is_never_counted_against_an_operation(
