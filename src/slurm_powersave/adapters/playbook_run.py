@@ -25,7 +25,7 @@ from slurm_powersave.adapters.play_events import Group, Line, Source, marked, pl
 from slurm_powersave.adapters.process import adopt_orphans, groups_below, signal_group
 from slurm_powersave.adapters.site_variables import protected
 from slurm_powersave.decide.literal import literal
-from slurm_powersave.decide.plain_file import read_bytes
+from slurm_powersave.decide.plain_file import read_bytes, read_text
 from slurm_powersave.model import machine
 from slurm_powersave.model.errors import FailureClass, MachineError
 
@@ -191,7 +191,7 @@ def _playbook(directory: Path, inventory: str, step: _Step) -> str:
 def _words(directory: Path) -> str:
     """Return what ansible-playbook printed, for an error that belongs to no host."""
     found = sorted(directory.glob("artifacts/*/std*"))
-    return "\n".join(path.read_text(errors="replace") for path in found)
+    return "\n".join(read_text(path, errors="replace") for path in found)
 
 
 def _end_descendants() -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from slurm_powersave.decide.plain_file import read_bytes, read_text
+from slurm_powersave.decide.plain_file import opened, read_bytes, read_text
 from slurm_powersave.model import machine
 from slurm_powersave.model.errors import MachineError, MissingToolError, PowersaveError
 from slurm_powersave.model.nodes import RunRecord
@@ -335,7 +335,7 @@ class Tail:
     def lines(self) -> list[str]:
         """Return the new lines; a last one without its newline is left for the next call."""
         try:
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 file.seek(self._offset)
                 block = file.read()
         except FileNotFoundError:

@@ -25,7 +25,8 @@ _OLDER = (COPY, f"{STATE}.backup")
 def write_synced(path: Path, content: str | bytes) -> None:
     """Replace a file so that after a crash it is the old one or the new one, whole; mode 0600."""
     new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Not waiting: somebody may have put a FIFO there.
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -20,10 +21,19 @@ def read_bytes(path: Path, longest: int = -1) -> bytes:
     Raises:
         OSError: it can't be read; one that is something else than a regular file is named as what it is.
     """
+    with opened(path) as file:
+        return file.read(longest)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file to read it; the caller closes it.
+
+    Raises:
+        OSError: as `read_bytes`.
+    """
     if kind := wrong_kind(path):
         raise OSError(errno.EINVAL, f"Is {kind}", str(path))
-    with open(path, "rb", opener=_at_once) as file:
-        return file.read(longest)
+    return open(path, "rb", opener=_at_once)
 
 
 def read_text(path: Path, errors: str = "strict") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import slurm_powersave
 from slurm_powersave.adapters import known_hosts, pause_file
 from slurm_powersave.adapters.terraform import read_contract
 from slurm_powersave.decide import settings
@@ -95,3 +96,17 @@ def test_every_reader_of_a_file_says_so(tmp_path: Path, kind: str) -> None:
     assert quickly(lambda: pause_file.read(path)) == f"Is a {kind}"
     assert isinstance(quickly(lambda: read_contract(tmp_path)), TerraformError)
     assert isinstance(quickly(lambda: known_hosts.known(path)), MachineError)
+
+
+ALLOWED = {"adapters/process.py": 3, "decide/plain_file.py": 0}
+"""Where a file is read in another way, and how often: below /proc."""
+
+
+def test_files_are_read_here_and_nowhere_else() -> None:
+    package = Path(slurm_powersave.__file__).parent
+    found = {
+        str(path.relative_to(package)): count
+        for path in package.rglob("*.py")
+        if (count := path.read_text().count(".read_text(") + path.read_text().count(".read_bytes("))
+    }
+    assert found == {name: count for name, count in ALLOWED.items() if count}
