@@ -99,6 +99,7 @@ class Shards:
                         self._world.terraform.write_nodes(shard, kept)
                 except TerraformError as error:
                     log.error("%s", error)
+                    self._world.journal.set_dirty(shard, True)  # looked at when it can be read
 
     def align(self, shard: str, servers: Mapping[str, StateServer], ours: Collection[str]) -> None:
         """Make the records say of each node what the shard's state says: it is here, or it is not.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import StateServer
@@ -70,6 +71,20 @@ def test_a_server_whose_name_has_another_id_in_the_copy_is_believed_as_recorded(
     assert set(world.terraform.states[SHARD]) == {"n2"}
     record = world.journal.node_records()["n1"]
     assert (record.server_id, record.shard) == (servers(world)["n1"][0], "")
+
+
+def test_a_state_that_a_new_engine_could_not_read_is_looked_at_when_it_can() -> None:
+    """The journal is lost, a server has gone, and the state that still holds it is readable later only."""
+    world = two_up()
+    world.terraform.broken_shards.add(SHARD)
+    world.journal = SqliteJournal(":memory:")
+    world.crash()
+    world.cloud.vanish(servers(world)["n1"][0])
+    world.run(30)
+    world.terraform.broken_shards.clear()
+    world.run(150)
+    assert set(world.terraform.states[SHARD]) == set(world.terraform.maps[SHARD]) == {"n2"}
+    assert not world.journal.dirty_shards()
 
 
 def without_adapter(world: MemoryWorld) -> None:
