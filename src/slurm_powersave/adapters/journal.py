@@ -310,7 +310,7 @@ class SqliteJournal(Requests, Evidence):
         """Record a detached process before anything depends on it."""
         with self._write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     run.record.id,
                     run.record.kind,
@@ -320,6 +320,8 @@ class SqliteJournal(Requests, Evidence):
                     run.shard,
                     " ".join(run.operations),
                     run.deadline,
+                    run.record.host,
+                    run.record.boot_id,
                 ),
             )
 

@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS flavor_rests (
   PRIMARY KEY (cloud, zone, flavor));
 CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
-  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
+  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL,
+  host TEXT NOT NULL DEFAULT '', boot_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS asides (
   node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
@@ -86,7 +87,10 @@ ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
     3: "",
-    4: "",
+    4: """
+ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
+""",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 
@@ -171,5 +175,6 @@ def hold(row: sqlite3.Row) -> Hold:
 
 def run(row: sqlite3.Row) -> ShardRun:
     """Make the value of a row."""
-    record = RunRecord(row["id"], row["kind"], row["directory"], row["pid"], row["start_ticks"])
+    fields = ("id", "kind", "directory", "pid", "start_ticks", "host", "boot_id")
+    record = RunRecord(*(row[field] for field in fields))
     return ShardRun(record, row["shard"], tuple(row["operations"].split()), row["deadline"])

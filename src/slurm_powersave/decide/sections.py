@@ -206,6 +206,7 @@ _RESTS = {
     FailureClass.CONFIG: 300,
     FailureClass.NODE_LOCAL: 60,
     FailureClass.UNKNOWN: 300,
+    FailureClass.INTERNAL: 300,
 }
 
 

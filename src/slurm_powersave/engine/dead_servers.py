@@ -84,7 +84,11 @@ class DeadServers:
         self, node: SlurmNode, server: Server | None, snapshot: SlurmSnapshot, busy: Collection[str]
     ) -> tuple[Permit | None, str]:
         """Return what the guard permits, or what keeps the engine from acting; neither: it is early."""
-        look = self._guard.look(node.name, server, self._world.slurm_view.began) if server and is_down(node) else None
+        look = (
+            self._guard.look(node.name, server, self._world.slurm_view.began)
+            if server and is_down(node)
+            else None
+        )
         if look is None:
             return None, ""
         if refused := not_ours(look):

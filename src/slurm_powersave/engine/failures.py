@@ -15,6 +15,7 @@ from slurm_powersave.decide import policy
 from slurm_powersave.decide.guard import is_registered
 from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.engine import dead_jobs
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside, set_by_others
@@ -45,8 +46,8 @@ class _Requeued:
 class Failures:
     """The FAILING phase, the rests, and the jobs that waited for a failed node."""
 
-    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
-        self._world, self._ops, self._guard = world, operations, guard
+    def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
+        self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
         self._outside = Outside(world)
         self._told: dict[str, float] = {}
         self._tries: dict[str, tuple[int, float]] = {}
@@ -66,7 +67,8 @@ class Failures:
             snapshot = self._world.slurm_view.snapshot(op.asked)
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
-                self._failing(op, node, snapshot)
+                with self._faults.during(op.id):
+                    self._failing(op, node, snapshot)
             elif snapshot and op.node in snapshot.unreadable:
                 continue  # Slurm may know it
             elif snapshot and self._ops.waited(op, self._world.slurm_view.began) > _REQUEUE:
@@ -212,20 +214,25 @@ class Failures:
 
     def _end_rests(self) -> None:
         for hold in self.due():
-            over = self._world.times.moment(hold.until)
-            node = self._world.slurm_view.node(hold.node, since=over)
-            if node is None or self._ops.queue(hold.node):
-                continue
-            if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
-                try:
-                    self._world.slurm.update_nodes([hold.node], state="RESUME")
-                except SlurmError as error:
-                    log.warning("node=%s rest over, RESUME: %s", hold.node, error)
-                    continue
-                log.info("node=%s rest over after op=%s", hold.node, hold.operation)
-            else:
-                log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
-            self._world.journal.drop_hold(hold.node)
+            rest = f"rest of {hold.node}"
+            if not self._faults.guilty(rest):
+                with self._faults.during(rest):
+                    self._end_rest(hold)
+
+    def _end_rest(self, hold: Hold) -> None:
+        node = self._world.slurm_view.node(hold.node, since=self._world.times.moment(hold.until))
+        if node is None or self._ops.queue(hold.node):
+            return
+        if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
+            try:
+                self._world.slurm.update_nodes([hold.node], state="RESUME")
+            except SlurmError as error:
+                log.warning("node=%s rest over, RESUME: %s", hold.node, error)
+                return
+            log.info("node=%s rest over after op=%s", hold.node, hold.operation)
+        else:
+            log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
+        self._world.journal.drop_hold(hold.node)
 
     def _try(self, command: Callable[[], None], op: Operation) -> bool:
         try:

@@ -146,6 +146,10 @@ class Guarding:
         listed = view.servers(since=self._world.now() - _STEPS)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 
+    def close(self) -> None:
+        """End the threads that ask nodes."""
+        self._askers.shutdown(cancel_futures=True)
+
     def record(self, permit: Permit, operation: str = "") -> None:
         """Write the evidence to the history, before the act is begun."""
         done = Done(

@@ -1,17 +1,27 @@
 """Ansible runs: a node is configured as soon as its sshd answers, with those that are ready with it."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from slurm_powersave.decide import host_keys
 from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.engine import first_nodes
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
-from slurm_powersave.model.nodes import Failure, NodeProgress, NodeRecord, Operation, Server, ShardRun
+from slurm_powersave.model import machine, phases
+from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, PowersaveError
+from slurm_powersave.model.nodes import (
+    Failure,
+    NodeProgress,
+    NodeRecord,
+    Operation,
+    RunResult,
+    Server,
+    ShardRun,
+)
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
@@ -39,8 +49,8 @@ class _Play:
 class Plays:
     """Starts plays for nodes that answer, and takes each node on when its own part is done."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
-        self._world, self._ops = world, operations
+    def __init__(self, world: World, operations: Operations, faults: Faults) -> None:
+        self._world, self._ops, self._faults = world, operations, faults
         self._plays: list[_Play] = []
         self._ready: dict[str, float] = {}
         """Operation -> when its node answered."""
@@ -75,22 +85,32 @@ class Plays:
         coming = len(keys) - len(self._ready)
         if coming and now - min(self._ready.values()) < _GATHER:
             return
-        ops = self._ops.of(self._ready)
+        ops = self._faults.groups(self._ops.of(self._ready))[0]
+        with self._faults.during(*(op.id for op in ops)):
+            self._configure(ops, keys)
+
+    def _configure(self, ops: list[Operation], keys: Mapping[str, str]) -> None:
         nodes = [self._world.desired(op.node) for op in ops]
         try:
             boots = {op.node: self._world.record(op.node).boot_id for op in ops}
             disks = {op.node: self._world.record(op.node).disk for op in ops}
             run = self._world.playbooks.configure(nodes, {op.node: keys[op.id] for op in ops}, boots, disks)
         except PowersaveError as error:
+            if machine.is_at_fault(error):
+                raise
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
         play = _Play(run, tuple(op.id for op in ops))
-        deadline = self._world.times.date(now + self._limit)
-        self._world.journal.save_run(ShardRun(run.record, "", play.operations, deadline))
+        deadline = self._world.times.date(self._world.now() + self._limit)
+        try:
+            self._world.journal.save_run(ShardRun(run.record, "", play.operations, deadline))
+        except Exception:
+            run.kill()  # nobody would know of it, and the next engine starts another one
+            raise
         for op in ops:
             self._ops.move(op, phases.CONFIGURING)
-        self._ready.clear()
+            del self._ready[op.id]
         self._plays.append(play)
 
     def _ask_all(self, now: float) -> dict[str, str]:
@@ -101,18 +121,24 @@ class Plays:
         self._probed = {op.id: self._probed.get(op.id, float("-inf")) for op in booting}
         self._keys = {(op.id, op.asked): key for op in booting if (key := self._keys.get((op.id, op.asked)))}
         for op in sorted(booting, key=lambda op: self._probed[op.id]):
-            patient = self._world.now() - now < _PROBING
-            key = self._host_key(op, patient=patient)
+            with self._faults.during(op.id):
+                key = self._ask(op, now)
             if key is not None:
                 keys[op.id] = key
-            if op.id in self._ready or not patient:
-                continue
-            self._probed[op.id] = now
-            if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
-                self._ready[op.id] = self._world.now()
-            else:
-                self._silent(op)
         return keys
+
+    def _ask(self, op: Operation, now: float) -> str | None:
+        """Ask one node, if there is time for it; return its host key if that is known."""
+        patient = self._world.now() - now < _PROBING
+        key = self._host_key(op, patient=patient)
+        if op.id in self._ready or not patient:
+            return key
+        self._probed[op.id] = now
+        if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
+            self._ready[op.id] = self._world.now()
+        else:
+            self._silent(op)
+        return key
 
     @property
     def _limit(self) -> float:
@@ -190,35 +216,48 @@ class Plays:
     def poll(self) -> None:
         """Take the news of each play."""
         for play in list(self._plays):
-            result = play.run.poll()
-            for news in play.run.progress():
-                op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
-                if op is None or op.phase != phases.CONFIGURING:
-                    continue
-                record = self._world.record(op.node)
-                if news.ok:
-                    self._world.save(replace(record, boot_id=news.boot_id))
-                    first_nodes.remember(self._world, op, news)
-                    self._ops.move(op, phases.REGISTERING)
-                elif self._old_boot(news, record) and self._may_still_boot(op):
-                    self._ops.move(op, phases.BOOTING)
-                else:
-                    told = news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed")
-                    self._ops.fail(op, self._took_too_long() if play.late else told)
-            if result is None:
-                if self._running.look(play.run.record.id, self._world.now()) > self._limit:
-                    play.late = True
-                    play.run.kill()
-                continue
-            self._plays.remove(play)
-            self._running.forget(play.run.record.id)
-            self._world.journal.drop_run(play.run.record.id)
-            self._world.playbooks.forget(play.run.record)
-            for op in self._ops.of(play.operations):
-                if op.phase == phases.CONFIGURING:
-                    text = result.text or "Ansible ended without a word on this node"
-                    failure = Failure(result.failure, text)
-                    self._ops.fail(op, self._took_too_long() if play.late else failure)
+            with self._faults.during(play.run.record.id, *play.operations):
+                self._poll(play)
+
+    def _poll(self, play: _Play) -> None:
+        result = play.run.poll()
+        for news in play.run.progress():
+            op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
+            if op is not None and op.phase == phases.CONFIGURING:
+                self._news(op, news, play)
+        if result is None:
+            if self._running.look(play.run.record.id, self._world.now()) > self._limit:
+                play.late = True
+                play.run.kill()
+            return
+        if not result.machine:
+            self._fail_silent(play, result)
+        # Only now: an engine that is built anew before this reads the run's output once more.
+        self._world.journal.drop_run(play.run.record.id)
+        self._plays.remove(play)
+        self._running.forget(play.run.record.id)
+        self._world.playbooks.forget(play.run.record)
+        if result.machine:
+            raise MachineError("a play could not run", why=result.text)
+
+    def _news(self, op: Operation, news: NodeProgress, play: _Play) -> None:
+        record = self._world.record(op.node)
+        if news.ok:
+            self._world.save(replace(record, boot_id=news.boot_id))
+            first_nodes.remember(self._world, op, news)
+            self._ops.move(op, phases.REGISTERING)
+        elif self._old_boot(news, record) and self._may_still_boot(op):
+            self._ops.move(op, phases.BOOTING)
+        else:
+            told = news.failure or Failure(FailureClass.NODE_LOCAL, "Ansible failed")
+            self._ops.fail(op, self._took_too_long() if play.late else told)
+
+    def _fail_silent(self, play: _Play, result: RunResult) -> None:
+        for op in self._ops.of(play.operations):
+            if op.phase == phases.CONFIGURING:
+                text = result.text or "Ansible ended without a word on this node"
+                failure = Failure(result.failure, text)
+                self._ops.fail(op, self._took_too_long() if play.late else failure)
 
     def _took_too_long(self) -> Failure:
         limit = self._world.cluster.failure.configure_timeout

@@ -14,6 +14,7 @@ from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.deletions import Deletions
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -40,8 +41,15 @@ class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        guard: Guarding,
+        pauses: Pausing,
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
         self._pauses = pauses
         self._outside = Outside(world)
@@ -63,12 +71,14 @@ class Steps:
         for op in self._ops:
             if self._ops.get(op.id) is not op:
                 continue  # an earlier one's step has changed it
-            if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
-                self._give_up(op, later)
-            elif self._paused(op):
-                continue
-            elif handler := self._handler(op):
-                handler(op)
+            with self._faults.during(op.id):
+                self._step(op)
+
+    def _step(self, op: Operation) -> None:
+        if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
+            self._give_up(op, later)
+        elif not self._paused(op) and (handler := self._handler(op)):
+            handler(op)
 
     def _give_up(self, op: Operation, later: Operation) -> None:
         """End what brings a node up for the delete behind it; where Slurm has lost patience it has failed."""

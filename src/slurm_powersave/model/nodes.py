@@ -6,6 +6,8 @@ from datetime import datetime
 
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
+from slurm_powersave.model.runs import RunRecord as RunRecord
+from slurm_powersave.model.runs import RunResult as RunResult
 
 
 @dataclass(frozen=True)
@@ -107,29 +109,6 @@ class NodeProgress:
     """/proc/sys/kernel/random/boot_id as the node itself told it; empty if it did not."""
     hardware: str = ""
     """What it says by `slurmd -C` (model/hardware.py); empty if it did not."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A detached process, as recorded so that a restarted engine can adopt it."""
-
-    id: str
-    kind: str
-    """init, plan, apply or configure."""
-    directory: str
-    pid: int
-    start_ticks: int
-    """Field 22 of /proc/PID/stat: with the pid it names a process for certain (proc(5))."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a detached process ended."""
-
-    ok: bool
-    text: str = ""
-    """Why not, in the tool's own words."""
-    failure: FailureClass = FailureClass.UNKNOWN
 
 
 # Base states and flags as scontrol prints them, joined by "+"; unknown ones are kept, never guessed at.

@@ -38,8 +38,8 @@ def status(
 
     If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
     So does one if slurm.conf and what the first nodes have found of their hardware differ.
-    Pauses and the brake are shown, and how they end. So are nodes that Slurm can't reach, what is the matter
-    with their servers, and what the engine will do about it.
+    Pauses and the brake are shown, and how they end; so is what an engine in trouble waits for. So are nodes
+    that Slurm can't reach, what is the matter with their servers, and what the engine will do about it.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
@@ -86,6 +86,7 @@ def status(
         render.print_lines([f"engine: {lock.describe(cluster.layout.lock)}"])
         if "intake" in engine:
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
+        render.print_lines(_errors(engine))
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
     render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake), *notices.lines(warnings)])
@@ -97,6 +98,14 @@ def status(
         render.note(f"{what} could not be read: {why}")
     if seen.running.trouble and "slurm" not in seen.unreadable:
         render.note(f"slurmctld's version could not be read: {seen.running.trouble}")
+
+
+def _errors(engine: dict[str, object]) -> list[str]:
+    """Say what the engine waits for, and how often it had to begin anew."""
+    lines = [f"engine waits, and tries again by itself: {engine['trouble']}"] if engine.get("trouble") else []
+    if engine.get("errors"):
+        lines.append(f"errors after which the engine began anew: {engine['errors']} (see its log)")
+    return lines
 
 
 def _version(cluster: Cluster, running: Running) -> dict[str, str | None]:

@@ -79,13 +79,17 @@ class MemoryPlaybooks:
         return self.pins.get(node.name)
 
     def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run."""
+        """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
+        if run.forgotten:
+            killed = RunResult(False, "the play was killed before its end")
+            return MemoryRun(record, self.clock, 0.0, at_end=lambda: killed)
         run._seen = 0
         return run
 
     def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
+        """Remove what the run has said."""
+        self.runs[record.id].forgotten = True
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node has booted."""

@@ -45,6 +45,8 @@ class MemoryRun:
     events: list[tuple[float, NodeProgress]] = field(default_factory=list)
     at_end: Callable[[], RunResult] = lambda: RunResult(True)
     plan: Any = None
+    forgotten: bool = False
+    """Whether its output was removed."""
     _seen: int = 0
     _result: RunResult | None = None
 
@@ -94,6 +96,10 @@ class MemoryTerraform:
     """If set, states can't be read, with this text."""
     broken_shards: set[str] = field(default_factory=set)
     """Shards whose state can't be read."""
+    copies: dict[str, dict[str, StateServer]] = field(default_factory=dict)
+    """Each state as it was before its last apply."""
+    spoiled: set[str] = field(default_factory=set)
+    """Shards whose state is empty or broken on the disk until it is put back."""
     locked: set[str] = field(default_factory=set)
     """Shards whose state somebody else has locked."""
     init_fault: str = ""
@@ -129,7 +135,7 @@ class MemoryTerraform:
 
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read the state."""
-        if self.broken or shard in self.broken_shards:
+        if self.broken or shard in self.broken_shards | self.spoiled:
             raise TerraformError(self.broken or f"{shard}: not readable")
         return dict(self.states.get(shard, {}))
 
@@ -235,6 +241,7 @@ class MemoryTerraform:
         """Carry a plan out: creations end one after the other, deletions at once."""
         content = self.runs[plan.id].plan[1]
         plan_permits.use(content, permits)
+        self.copies[shard] = dict(self.states[shard])
         run = self._start("apply", 0.5)
         run.plan = (shard, content)
         texts: list[str] = []
@@ -300,14 +307,37 @@ class MemoryTerraform:
             return NodeProgress(name, False, failure=Failure(classify(text), text))
         return NodeProgress(name, True, server_id=held.id)
 
+    def refresh(self, shard: str) -> MemoryRun:
+        """Take out of the state what the cloud does not have."""
+
+        def end() -> RunResult:
+            held = self.states[shard]
+            self.states[shard] = {n: one for n, one in held.items() if self.cloud.server(one.id)}
+            return RunResult(True)
+
+        return self._start("refresh", 0.5, at_end=end)
+
+    def is_broken(self, shard: str) -> bool:
+        """Tell whether the state is spoiled and no apply runs."""
+        return shard in self.spoiled and not self.busy(shard)
+
+    def put_back(self, shard: str) -> str:
+        """Put the copy in its place."""
+        self.spoiled.discard(shard)
+        self.states[shard] = self.copies.get(shard, {})
+        return "the copy is in its place"
+
     def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run; its events come again."""
+        """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
+        if run.forgotten:
+            return MemoryRun(record, self.clock, 0.0, at_end=lambda: RunResult(False, "terraform was killed"))
         run._seen = 0
         return run
 
     def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
+        """Remove what the run has said."""
+        self.runs[record.id].forgotten = True
 
     def _start(
         self, kind: str, seconds: float, at_end: Callable[[], RunResult] = lambda: RunResult(True)

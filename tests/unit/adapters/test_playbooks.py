@@ -106,6 +106,14 @@ def test_a_killed_run_leaves_no_node_without_an_outcome(tmp_path: Path) -> None:
     assert not result.ok
 
 
+def test_a_run_that_the_host_could_not_go_on_with_says_nothing_of_its_nodes(tmp_path: Path) -> None:
+    script = says({"node": "n1", "ok": True}, then="raise OSError(28, 'No space left on device')")
+    run = run_of(tmp_path / "run", script)
+    news, result = all_of(run)
+    assert [(one.node, one.ok) for one in news] == [("n1", True)]
+    assert result.machine and "No space left" in result.text
+
+
 def test_kill_reaches_a_play_in_a_session_of_its_own(tmp_path: Path) -> None:
     # As ansible-playbook is: ansible-runner gives it a terminal.
     child = "subprocess.Popen(['sleep', '60'], start_new_session=True).pid"
