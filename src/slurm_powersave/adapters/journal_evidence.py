@@ -1,5 +1,6 @@
 """What the journal holds for the guard: what was seen, what was destroyed and why, brake and pauses."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, fields
@@ -44,11 +45,20 @@ class Evidence(Database):
         rows = self._rows("SELECT * FROM acts WHERE operation = ? ORDER BY number", operation)
         return [_done(row) for row in rows]
 
+    def acts_of(self, operations: Iterable[str]) -> dict[str, list[Done]]:
+        """Return the same of many operations, by operation; one without acts is left out."""
+        found: dict[str, list[Done]] = {}
+        for row in self._rows(
+            "SELECT * FROM acts WHERE operation IN (SELECT value FROM json_each(?)) ORDER BY number",
+            json.dumps(list(operations)),
+        ):
+            found.setdefault(row["operation"], []).append(_done(row))
+        return found
+
     def newest_acts(self, node: str | None, limit: int) -> list[Done]:
         """Return the last destroying acts, of one node or of all, newest first."""
-        rows = self._rows(
-            "SELECT * FROM acts WHERE ?1 IS NULL OR node = ?1 ORDER BY number DESC LIMIT ?2", node, limit
-        )
+        where, values = ("", ()) if node is None else ("WHERE node = ?", (node,))
+        rows = self._rows(f"SELECT * FROM acts {where} ORDER BY number DESC LIMIT ?", *values, limit)
         return [_done(row) for row in rows]
 
     def acts_since(self, at: float, of_rows: Iterable[str]) -> list[Done]:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
+from slurm_powersave.engine.attempts import Attempts
 from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.blocked import Blocked
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -40,9 +42,12 @@ class Deletions:
     ) -> None:
         self._world, self._ops, self._batches = world, operations, batches
         self._outside, self._guard = outside, guard
-        self._asked: dict[str, float] = {}
-        """Server id -> when its deletion by id was last asked for."""
-        self._refused: dict[str, float] = {}
+        self._asked = Attempts(operations, world.clock)
+        """Deletions by id."""
+        self._said: dict[str, str] = operations.until_end({})
+        """Operation -> what the cloud answered to the last one, if it refused."""
+        self._blocked = Blocked(world, operations, outside, guard)
+        self._refused: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm last refused to take its node back."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.DELETE_QUEUED: self._delete_queued,
@@ -81,7 +86,7 @@ class Deletions:
         if shard:
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if any(self._world.now() - self._asked.get(permit.subject, 0.0) < _REFUSED for permit in permits):
+        if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
             return
         if not all([self._delete_by_id(op, permit) for permit in permits]):
             return
@@ -117,36 +122,52 @@ class Deletions:
         self._ops.finish(op, outcome, said)
 
     def _delete_by_id(self, op: Operation, permit: Permit) -> bool:
-        self._asked[permit.subject] = self._world.now()
+        self._asked.tried(op.id, permit.subject)
         self._guard.record(permit, op.id)
         try:
             self._world.clouds[self._world.desired(op.node).cloud].delete(permit.subject, permit)
         except CloudError as error:
-            log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            said = error.why or error.what
+            if self._said.get(op.id) != said:
+                log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            self._said[op.id] = said
             return False
+        self._said.pop(op.id, None)
         return True
+
+    def step(self, held: Callable[[Operation], bool]) -> None:
+        """Look for deletions that do not end; `held` tells whether a person has paused one."""
+        self._blocked.step(held, lambda op: self._said.get(op.id, ""))
 
     def _verifying(self, op: Operation) -> None:
         servers = self._outside.servers(op) if self._outside.cloud(op) else ()
         if servers is None:
             return
         if servers:
-            late = [s for s in servers if self._world.now() - self._asked.get(s.id, op.since) > _REPEAT]
+            late = [server for server in servers if self._late(op, server)]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
-                log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
+                if not self._asked.count(op.id, permit.subject):
+                    log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
                 self._delete_by_id(op, permit)
             if isinstance(found, Refusal) and not found.waits:
                 self._keep(op, found.why)
             return
         self._batches.results.by_id.discard(op.id)
         self._outside.forget_server(op)
+        op = self._blocked.over(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
         elif op.row.create:
             self._ops.move(op, phases.QUEUED)
         else:
             self._ops.move(op, phases.RELEASING)
+
+    def _late(self, op: Operation, server: Server) -> bool:
+        """Tell whether a server's deletion is to be asked for (again)."""
+        if not self._asked.count(op.id, server.id):
+            return self._world.now() - op.since > _REPEAT
+        return self._asked.due(op.id, server.id, _REPEAT)
 
     def _releasing(self, op: Operation) -> None:
         """Give the node back before Slurm's own timer does, if nobody has set it aside."""

@@ -18,6 +18,7 @@ from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
+from slurm_powersave.engine.pruning import Pruning
 from slurm_powersave.engine.reconciler import Reconciler
 from slurm_powersave.engine.steps import Steps
 from slurm_powersave.engine.world import World
@@ -34,9 +35,6 @@ _COLLECT_AT_MOST = 2.0
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
 _ERROR_PAUSE = 5.0
-_PURGE_EVERY = 3600.0
-_KEPT_FOR = 7 * 86400.0
-"""Seconds for which resume files, and requests that came to nothing, stay in the journal."""
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
 _RESTART = {
@@ -73,10 +71,10 @@ class Engine:
         self._batches = Batches(world, self.operations, guard)
         self._admission = Admission(world, self.operations)
         self._plays = Plays(world, self.operations)
-        self._steps = Steps(world, self.operations, self._batches, guard, self._pauses)
+        self._steps = Steps(world, self.operations, self._batches, guard, self._pauses, self._plays)
         self._failures = Failures(world, self.operations, guard)
         self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses)
-        self._purge_at = float("-inf")
+        self._pruning = Pruning(world)
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
@@ -105,7 +103,7 @@ class Engine:
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
-        self._purge()
+        self._pruning.step(idle=not self.active)
         self._planning.step()
         self._batches.poll()
         self._plays.poll()
@@ -116,13 +114,6 @@ class Engine:
         self._plays.start()
         self._reconciler.step()
         self._lost_scripts.step()
-
-    def _purge(self) -> None:
-        """Once an hour: drop from the journal what nobody needs after a week."""
-        now = self._world.now()
-        if now >= self._purge_at:
-            self._purge_at = now + _PURGE_EVERY
-            self._world.journal.purge(now - _KEPT_FOR)
 
     def _read(self) -> None:
         due = self._reconciler.due

@@ -10,7 +10,8 @@ from slurm_powersave.decide.flavor_choice import Choice
 from slurm_powersave.decide.flavors import keeps, too_small
 from slurm_powersave.decide.settings import Cluster, Pool
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest, NodeFacts
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.records import FlavorRest
 from slurm_powersave.ports import Clock, Cloud
 
 log = logging.getLogger("slurm_powersave")

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import Failure, Operation
 
 log = logging.getLogger("slurm_powersave")
+
+Notes = TypeVar("Notes", set[str], dict[str, Any])
 
 
 class Operations:
@@ -19,8 +22,14 @@ class Operations:
         self._open: dict[str, Operation] = {}
         # An operation costs what its own node's queue is long, however many nodes are under way.
         self._by_node: dict[str, dict[str, Operation]] = {}
+        self._notes: list[set[str] | dict[str, Any]] = []
         for op in journal.open_operations():
             self._keep(op)
+
+    def until_end(self, notes: Notes) -> Notes:
+        """Return what somebody notes of operations, by their ids: each is dropped when its operation ends."""
+        self._notes.append(notes)
+        return notes
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(list(self._open.values()))
@@ -65,7 +74,7 @@ class Operations:
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""
         now = self._now()
-        new = replace(op, phase=phase, since=now, **changes)  # type: ignore[arg-type]  # names are checked by replace
+        new = replace(op, phase=phase, since=now, waits="", **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
         self._keep(new)
         log.info(
@@ -90,8 +99,13 @@ class Operations:
     def finish(self, op: Operation, outcome: str, text: str = "") -> None:
         """Record the one outcome; what waits behind may begin."""
         now = self._now()
-        self._journal.save_operation(replace(op, outcome=outcome, since=now, text=text or op.text))
+        self._journal.save_operation(replace(op, outcome=outcome, since=now, text=text or op.text, waits=""))
         del self._open[op.id], self._by_node[op.node][op.id]
+        for notes in self._notes:
+            if isinstance(notes, set):
+                notes.discard(op.id)
+            else:
+                notes.pop(op.id, None)
         log.info(
             "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",
             op.id, op.node, op.mode, outcome, op.phase, now - op.created, text or op.text,

@@ -82,6 +82,7 @@ class Planning:
                 outcome=decided.outcome,
                 failure=hold.failure if decided.phase == phases.FAILING and hold else None,
                 text=decided.text,
+                joined=decided.joins,
             )  # fmt: skip
             new.append(op)
             cancels += [(cancelled, op.id) for cancelled in decided.cancels]

@@ -21,7 +21,11 @@ _PROBING = 0.6
 _ASKING = 0.5
 """Seconds between two questions for the host key of a server: it is on the console when sshd has made it."""
 _PLAYS = 4
-"""Plays at once at most: each is bound by the processor of the control host."""
+"""Plays at once at most that have something to tell: each is bound by the processor of the control host."""
+_QUIET = 30.0
+"""Seconds without news after which a play holds up no other: what its nodes do needs no processor of ours."""
+_MOST_PLAYS = 16
+"""Plays at once in all: each takes some 100 MB."""
 
 
 @dataclass
@@ -29,6 +33,8 @@ class _Play:
     run: Run
     operations: tuple[str, ...]
     deadline: float
+    heard: float
+    """When it began or a node had news, on the monotonic clock."""
 
 
 class Plays:
@@ -41,11 +47,11 @@ class Plays:
         """Operation -> when its node answered."""
         self._probed: dict[str, float] = {}
         """Operation -> when its node was last asked: who waited longest comes first."""
-        self._first_seen: dict[str, float] = {}
+        self._first_seen: dict[str, float] = operations.until_end({})
         """Operation -> when its node was found in its old boot for the first time."""
         self._keys: dict[tuple[str, float], str] = {}
         """Operation and when its boot began -> the host key that the cloud told since."""
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, float] = operations.until_end({})
         """Operation -> when the cloud was last asked for its server's host key."""
 
     @property
@@ -56,7 +62,23 @@ class Plays:
     def adopt(self, saved: ShardRun) -> None:
         """Take up a play that an earlier engine started."""
         run = self._world.playbooks.adopt(saved.record)
-        self._plays.append(_Play(run, saved.operations, saved.deadline))
+        self._add(run, saved.operations, saved.deadline)
+
+    def _add(self, run: Run, operations: tuple[str, ...], deadline: float) -> _Play:
+        play = _Play(run, operations, deadline, self._world.clock.monotonic())
+        self._plays.append(play)
+        return play
+
+    @property
+    def _full(self) -> bool:
+        """Whether a further play has to wait: for the processor, or for memory."""
+        since = self._world.clock.monotonic() - _QUIET
+        return len(self._plays) >= _MOST_PLAYS or sum(one.heard >= since for one in self._plays) >= _PLAYS
+
+    def waited(self, op: Operation) -> float | None:
+        """Return for how many seconds a node that answers has waited for a play; None: it does not answer."""
+        at = self._ready.get(op.id)
+        return None if at is None else self._world.now() - at
 
     def start(self) -> None:
         """Start a play for the nodes that are ready, if it is time."""
@@ -75,7 +97,7 @@ class Plays:
                 if self._world.playbooks.reachable(self._world.desired(op.node)):
                     self._ready[op.id] = self._world.now()
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
-        if not self._ready or len(self._plays) >= _PLAYS:
+        if not self._ready or self._full:
             return
         coming = len(keys) - len(self._ready)
         if coming and now - min(self._ready.values()) < _GATHER:
@@ -90,12 +112,12 @@ class Plays:
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
-        play = _Play(run, tuple(op.id for op in ops), now + self._world.cluster.failure.configure_timeout)
+        deadline = now + self._world.cluster.failure.configure_timeout
+        play = self._add(run, tuple(op.id for op in ops), deadline)
         self._world.journal.save_run(ShardRun(run.record, "", play.operations, play.deadline))
         for op in ops:
             self._ops.move(op, phases.CONFIGURING)
         self._ready.clear()
-        self._plays.append(play)
 
     def _host_key(self, op: Operation, *, patient: bool) -> str | None:
         """Return the server's host key; None while it is not known.
@@ -161,6 +183,7 @@ class Plays:
         for play in list(self._plays):
             result = play.run.poll()
             for news in play.run.progress():
+                play.heard = self._world.clock.monotonic()
                 op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
                 if op is None or op.phase != phases.CONFIGURING:
                     continue

@@ -18,7 +18,9 @@ from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.pausing import HELD, Pausing
+from slurm_powersave.engine.plays import Plays
 from slurm_powersave.engine.reboots import Reboots
+from slurm_powersave.engine.waits import Waits
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
@@ -38,11 +40,18 @@ class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        guard: Guarding,
+        pauses: Pausing,
+        plays: Plays,
     ) -> None:
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
-        self._pauses = pauses
+        self._pauses, self._plays = pauses, plays
         self._outside = Outside(world)
+        self._waits = Waits(world, operations)
         self.reboots = Reboots(world, operations, self._outside, guard)
         self._deletions = Deletions(world, operations, batches, self._outside, guard)
         self._handlers: dict[str, Callable[[Operation], None]] = {
@@ -62,18 +71,22 @@ class Steps:
                 continue  # an earlier one's step has changed it
             if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
                 self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
-            elif self._paused(op):
+            elif self._paused(op) or self._waits.over(op):
                 continue
             elif handler := self._handler(op):
-                handler(op)
+                handler(self._ops.get(op.id) or op)  # it may say by now what it waits for
+        self._deletions.step(self._held)
+
+    def _held(self, op: Operation) -> bool:
+        return op.phase in HELD and bool(self._pauses.why(op.node))
 
     def _paused(self, op: Operation) -> bool:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""
-        if op.phase not in HELD or not (why := self._pauses.why(op.node)):
+        if not self._held(op):
             return False
         if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
             return False
-        if op.failure is None and (failure := self._pauses.too_late(op, why)):
+        if op.failure is None and (failure := self._pauses.too_late(op, self._pauses.why(op.node))):
             self._ops.fail(op, failure)
         return True
 
@@ -230,9 +243,8 @@ class Steps:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} was interrupted")
 
     def _booting(self, op: Operation) -> None:
-        limit = self._world.cluster.failure.boot_timeout
-        if self._world.now() - op.since > limit:
-            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
+        if failure := self._not_booted(op):
+            self._ops.fail(op, failure)
             return
         servers = self._outside.servers(op)
         for server in servers or ():
@@ -242,6 +254,17 @@ class Steps:
                 return
         if servers == () and self._world.now() - op.since > _GRACE:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
+
+    def _not_booted(self, op: Operation) -> Failure | None:
+        """A node that answers and waits for a play has booted: what it waits for is not its fault."""
+        limits, waited = self._world.cluster.failure, self._plays.waited(op)
+        if waited is not None and waited > limits.configure_timeout:
+            text = f"it answers, and no play could begin for it within {limits.configure_timeout:g} s"
+            return Failure(FailureClass.UNKNOWN, text)
+        if waited is None and self._world.now() - op.since > limits.boot_timeout:
+            text = f"did not boot: no SSH within {limits.boot_timeout:g} s"
+            return Failure(FailureClass.NODE_LOCAL, text)
+        return None
 
     def _registering(self, op: Operation) -> None:
         node = self._world.slurm_view.node(op.node, op.since)

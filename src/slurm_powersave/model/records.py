@@ -1,4 +1,4 @@
-"""What the journal keeps for people and for the brake: acts that destroyed, and pauses."""
+"""What the journal keeps beside the nodes: acts that destroyed, pauses, and flavors that rest."""
 
 from dataclasses import dataclass
 
@@ -27,3 +27,16 @@ class Pause:
     by: str
     at: float
     """Seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class FlavorRest:
+    """A flavor that a cloud had no room for."""
+
+    cloud: str
+    zone: str
+    flavor: str
+    until: float
+    """Seconds since the epoch; until then others of the pool come first."""
+    text: str
+    """What the cloud said."""

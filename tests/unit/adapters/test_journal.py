@@ -14,7 +14,6 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
     Drain,
-    FlavorRest,
     Hold,
     NodeRecord,
     Operation,
@@ -22,6 +21,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
+from slurm_powersave.model.records import FlavorRest
 
 
 def request(request_id: str = "r1") -> Request:
@@ -145,6 +145,8 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     for table, column in (
         ("operations", "action"),
         ("operations", "target"),
+        ("operations", "joined"),
+        ("operations", "waits"),
         ("nodes", "boot_id"),
         ("nodes", "by_hand"),
         ("nodes", "image_id"),

@@ -18,6 +18,9 @@ HOLD = Hold(
 )
 
 
+WAITS = "waits for Terraform to make the server"
+
+
 def test_everything_readable() -> None:
     found = rows(
         ["n1", "n2"],
@@ -31,7 +34,7 @@ def test_everything_readable() -> None:
     )
     assert found == [
         StatusRow("n1", "IDLE+CLOUD", "id1 ACTIVE", "-", "-", None),
-        StatusRow("n2", "IDLE+CLOUD+POWERED_DOWN", "-", "resume 1a2b3c", "applying", 102.5),
+        StatusRow("n2", "IDLE+CLOUD+POWERED_DOWN", "-", "resume 1a2b3c", "applying", 102.5, "", WAITS),
     ]
 
 

@@ -1,0 +1,115 @@
+"""Deletions that do not end: the operation and Slurm say so, and nobody waits for the node any longer.
+
+The deletion itself goes on being tried. As long as it has not ended the node is drained and rests, so that
+jobs go to other nodes; what waits for the node is given back to Slurm.
+"""
+
+import logging
+from collections.abc import Callable
+
+from slurm_powersave.decide import policy, undeletable
+from slurm_powersave.decide.who import set_aside
+from slurm_powersave.engine.guarding import Guarding
+from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.nodes import Failure, Hold, Operation, SlurmNode
+from slurm_powersave.model.permit import Act, Permit
+
+log = logging.getLogger("slurm_powersave")
+
+_LOOK = 30.0
+"""Seconds between two looks at a deletion that does not end."""
+_REST = 90.0
+"""Seconds for which its node rests after a look: when the server is gone nobody has to end the rest."""
+
+
+class Blocked:
+    """Notices what does not end, by how long it has been tried while we were looking."""
+
+    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
+        self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
+        self._since: dict[str, float] = operations.until_end({})
+        """Operation -> since when its deletion is tried, on the monotonic clock."""
+        self._looked: dict[str, float] = operations.until_end({})
+        self._found: dict[str, Failure] = operations.until_end({})
+        """Operation -> why its deletion does not end."""
+
+    def step(self, held: Callable[[Operation], bool], said: Callable[[Operation], str]) -> None:
+        """Look at all deletions.
+
+        Args:
+            held: tells whether a person has paused an operation.
+            said: returns what the cloud answered last to an operation's deletion by id.
+        """
+        now = self._world.clock.monotonic()
+        for op in self._ops.in_phase(*phases.GOING):
+            if held(op):
+                self._since.pop(op.id, None)
+                continue
+            late = now - self._since.setdefault(op.id, now) >= undeletable.AFTER
+            if late and now - self._looked.get(op.id, float("-inf")) >= _LOOK:
+                self._looked[op.id] = now
+                self._look(op, said(op))
+            if found := self._found.get(op.id):
+                self._give_back(op, found)
+
+    def over(self, op: Operation) -> Operation:
+        """A deletion has ended: what was said of it is true no more."""
+        since = self._since.pop(op.id, None)
+        if self._found.pop(op.id, None) is None or since is None:
+            return op
+        minutes = (self._world.clock.monotonic() - since) / 60
+        return self._ops.update(op, text=f"{op.text}; gone after {minutes:.0f} minutes")
+
+    def _look(self, op: Operation, said: str) -> None:
+        servers = self._outside.servers(op)
+        if not servers:
+            return  # it can't be read now, or is about to be found gone
+        locked = next((one for one in servers if one.locked), None)
+        found = undeletable.failure(locked or servers[0], said)
+        before = self._found.get(op.id)
+        if locked is None and before and before.failure is FailureClass.CONFIG:
+            # It has been unlocked: the deletion has its time once more before anything is said.
+            self._found[op.id] = found
+            self._looked[op.id] += undeletable.AFTER
+            return
+        if before != found:
+            log.error("op=%s node=%s %s", op.id, op.node, found.text)
+        self._found[op.id] = found
+        if op.mode.brings_up and op.failure is None:
+            self._ops.fail(op, found)  # Slurm is told; then the deletion goes on
+            return
+        if found.text not in op.text:
+            text = op.text.replace(before.text, found.text) if before else f"{op.text}; {found.text}"
+            op = self._ops.update(op, text=text.removeprefix("; "))
+        self._rest(op, found)
+
+    def _rest(self, op: Operation, found: Failure) -> None:
+        node = self._world.slurm_view.node(op.node, op.since)
+        if node is None:
+            return
+        old = self._world.journal.holds().get(op.node)
+        until = max(self._world.now() + _REST, old.until if old else 0.0)
+        reason = policy.reason(found.failure, found.text, op.id)
+        # First the journal: a reason that is not recorded would never be taken back.
+        self._world.journal.save_hold(Hold(op.node, op.id, found.failure, reason, until, True))
+        if node.reason != reason or not node.has("DRAIN"):
+            self._tell(op, node, reason)
+
+    def _tell(self, op: Operation, node: SlurmNode, reason: str) -> None:
+        if node.has("DRAIN") and policy.is_ours(node.reason):
+            update = self._world.slurm.update_nodes
+            self._outside.say(op, "reason", lambda: update([op.node], reason=reason))
+        elif node.has("POWERING_DOWN", "POWERED_DOWN", "DOWN") and not set_aside(node):
+            permit = self._guard.telling(op, Act.DRAIN)
+            if isinstance(permit, Permit):
+                self._outside.tell(op, Act.DRAIN, reason, [permit])
+
+    def _give_back(self, op: Operation, found: Failure) -> None:
+        """What waits for the deletion would wait until Slurm's ResumeTimeout."""
+        for other in self._ops.queue(op.node):
+            if other.phase == phases.WAITING and other.mode.brings_up:
+                self._ops.fail(other, found)
