@@ -152,8 +152,8 @@ TABLE = {
     phases.RECOVERING: Wait(
         "the engine ended while Terraform worked; state and cloud are read before anything is done",
         "the Terraform that still runs there, its state and the cloud",
-        f"{_HALF}; {_DELETION} for a deletion",
-        f"{_BACK}; a deletion says what keeps it",
+        f"{_HALF}, all of it for a reboot; {_DELETION} for a deletion",
+        f"{_BACK}; a reboot fails, and its server is deleted; a deletion says what keeps it",
     ),
 }
 
@@ -225,7 +225,7 @@ def limit(op: Operation, times: PowerSave) -> Limit | None:
         return Limit(_TAKEN_BACK, Then.DONE)
     if op.failure is not None:
         return None
-    if op.phase == phases.RESTORING:
+    if op.phase == phases.RESTORING or (op.phase == phases.RECOVERING and op.mode is Mode.REBOOT):
         return Limit(times.resume_timeout, Then.FAIL)
     if op.mode is Mode.RESUME and op.phase in _BEFORE_CREATION:
         return Limit(half, Then.FAIL, whole=True)

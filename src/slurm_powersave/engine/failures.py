@@ -99,6 +99,7 @@ class Failures:
             if self._tell(op, Act.FORCE):
                 self._told[op.id] = self._world.now()
             elif self._gives_up(op, "power down"):
+                self._held(op)
                 self._ops.move(self._ops.get(op.id) or op, phases.DELETE_QUEUED)
 
     def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
