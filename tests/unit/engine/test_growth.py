@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import RunResult
+from slurm_powersave.testing.terraform import MemoryRun
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import coarsely
 from tests.unit.engine.test_lifecycle import up
@@ -58,6 +60,19 @@ def rest(world: MemoryWorld) -> None:
     raise AssertionError([str(op) for op in world.engine.operations])
 
 
+def fail_the_next_plan(world: MemoryWorld) -> None:
+    """Let one plan fail for no known reason: it is made once more."""
+    plan = type(world.terraform).plan
+
+    def fails(*args: Any, **more: Any) -> MemoryRun:
+        del world.terraform.plan  # type: ignore[method-assign]
+        run = plan(world.terraform, *args, **more)
+        run.at_end = lambda: RunResult(False, "odd")
+        return run
+
+    world.terraform.plan = fails  # type: ignore[method-assign]
+
+
 def cycle(world: MemoryWorld) -> None:
     """All nodes come and go; some in ways that leave something to be remembered."""
     names = world.cluster.nodes()
@@ -65,6 +80,7 @@ def cycle(world: MemoryWorld) -> None:
     world.cloud.create_faults["n1"] = "Quota exceeded for cores"
     world.cloud.error_faults["n2"] = "disk full"
     world.playbooks.faults["n3"] = "no munge"
+    fail_the_next_plan(world)
     jobs = [world.slurm.submit(name) for name in names]
     rest(world)
     for faults in (world.cloud.create_faults, world.cloud.error_faults, world.playbooks.faults):
@@ -74,6 +90,11 @@ def cycle(world: MemoryWorld) -> None:
     for job in jobs:
         world.slurm.end(job)
     rest(world)
+    # Slurm has lost its word that n8 is up: whether its server may go, the server itself is asked.
+    world.slurm.set_flags("n8", "IDLE", "CLOUD", "POWERED_DOWN")
+    job = world.slurm.submit("n8")
+    rest(world)
+    world.slurm.end(job)
     locked = next(server.id for server in world.cloud.alive() if server.name == "n4")
     assert int(locked.removeprefix("id-")) >= first
     world.cloud.locked.add(locked)
@@ -158,6 +179,7 @@ def test_a_clock_that_is_set_years_ahead_prunes_nothing() -> None:
         world.slurm.end(up(world, "n1"))
         world.slurm.suspend("n1")
         world.settle(60)
+    coarsely(world, 3000, 10.0)
     world.clock.jump(500 * DAY)
     coarsely(world, 1800, 10.0)
     world.clock.jump(-500 * DAY)
