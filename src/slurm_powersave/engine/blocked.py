@@ -36,6 +36,8 @@ class Blocked:
         self._looked: dict[str, float] = operations.until_end({})
         self._found: dict[str, Failure] = operations.until_end({})
         """Operation -> why its deletion does not end."""
+        self._told: dict[str, str] = operations.until_end({})
+        """Operation -> what of that stands in its text."""
 
     def step(self, held: Callable[[Operation], bool], said: Callable[[Operation], str]) -> None:
         """Look at all deletions.
@@ -79,11 +81,12 @@ class Blocked:
         if before != found:
             log.error("op=%s node=%s %s", op.id, op.node, found.text)
         self._found[op.id] = found
+        told, self._told[op.id] = self._told.get(op.id, ""), found.text
         if op.mode.brings_up and op.failure is None:
             self._ops.fail(op, found)  # Slurm is told; then the deletion goes on
             return
         if found.text not in op.text:
-            text = op.text.replace(before.text, found.text) if before else f"{op.text}; {found.text}"
+            text = op.text.replace(told, found.text) if told else f"{op.text}; {found.text}"
             op = self._ops.update(op, text=text.removeprefix("; "))
         self._rest(op, found)
 

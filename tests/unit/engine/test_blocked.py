@@ -5,10 +5,13 @@ from itertools import pairwise
 
 import pytest
 
+from slurm_powersave.decide.reboot import asked
 from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model import phases
-from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.modes import Kind, Mode
+from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -144,20 +147,20 @@ def test_a_failed_creation_says_both(world: MemoryWorld) -> None:
 def test_the_deletion_is_tried_ever_more_rarely(world: MemoryWorld) -> None:
     world.slurm.end(up(world, "n1"))
     lock(world)
-    asked: list[float] = []
+    times: list[float] = []
     delete = world.cloud.delete
 
     def counted(server_id: str, permit: Permit) -> None:
-        asked.append(world.clock.now())
+        times.append(world.clock.now())
         delete(server_id, permit)
 
     world.cloud.delete = counted  # type: ignore[method-assign]
     world.slurm.suspend("n1")
     coarsely(world, 3600)
-    pauses = [after - before for before, after in pairwise(asked)]
-    assert 55 <= len(asked) <= 75
+    pauses = [after - before for before, after in pairwise(times)]
+    assert 55 <= len(times) <= 75
     assert pauses[0] < 20 and all(59 < pause < 70 for pause in pauses[5:])
-    assert len(world.journal.acts(operations(world, "n1")[-1].id)) <= len(asked) + 1
+    assert len(world.journal.acts(operations(world, "n1")[-1].id)) <= len(times) + 1
 
 
 def test_a_new_engine_goes_on(world: MemoryWorld) -> None:
@@ -185,3 +188,39 @@ def test_what_a_person_has_set_aside_stays(world: MemoryWorld) -> None:
     drained(world, "n1", "bad DIMM")
     coarsely(world, 300)
     assert world.slurm.node("n1").reason == "bad DIMM" and set(servers(world)) == {"n1"}
+
+
+def test_a_replacement_whose_old_server_stays_fails_and_is_told(world: MemoryWorld) -> None:
+    world.slurm.end(up(world, "n1"))
+    lock(world)
+    now, words = world.clock.now(), asked(Kind.REPLACE)
+    world.journal.add_request(Request("r1", Mode.REBOOT, "n1", now, "operator", features=words), now)
+    coarsely(world, 300)
+    (op,) = world.journal.operations_of("r1")
+    assert op.failure is not None and UNLOCK in op.text
+    assert world.slurm.node("n1").has("DRAIN") and UNLOCK in world.slurm.node("n1").reason
+    world.cloud.locked.clear()
+    coarsely(world, 300)
+    assert servers(world) == {} and world.journal.operations_of("r1")[0].outcome == phases.FAILED
+
+
+def test_a_deletion_that_a_person_has_paused_is_not_stuck(world: MemoryWorld) -> None:
+    world.slurm.end(up(world, "n1"))
+    world.journal.save_pause(Pause("", "the cloud is being mended", "root", world.clock.now()))
+    world.slurm.suspend("n1")
+    coarsely(world, 600)
+    assert operations(world, "n1")[-1].text == "" and not world.slurm.node("n1").has("DRAIN")
+
+
+def test_after_an_unlock_the_deletion_has_its_time_once_more(world: MemoryWorld) -> None:
+    world.slurm.end(up(world, "n1"))
+    lock(world)
+    world.slurm.suspend("n1")
+    coarsely(world, 240)
+    stick(world)
+    world.cloud.locked.clear()
+    coarsely(world, 150)
+    assert UNLOCK in operations(world, "n1")[-1].text
+    coarsely(world, 120)
+    op = operations(world, "n1")[-1]
+    assert op.text == STUCK and STUCK in world.slurm.node("n1").reason

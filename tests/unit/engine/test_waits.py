@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave.decide.reboot import asked
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import SlurmError
-from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine import checks
@@ -145,10 +146,10 @@ def test_a_create_without_a_shard_is_given_back(world: MemoryWorld) -> None:
     assert op.failure == "unknown" and op.text.startswith("waits for a shard, a flavor that the cloud has")
 
 
-@pytest.mark.parametrize("words", ["reimage", "replace"])
-def test_a_reboot_that_can_read_no_cloud_gives_the_node_back(world: MemoryWorld, words: str) -> None:
+@pytest.mark.parametrize("kind", [Kind.REBOOT, Kind.REIMAGE, Kind.REPLACE])
+def test_a_reboot_that_can_read_no_cloud_gives_the_node_back(world: MemoryWorld, kind: Kind) -> None:
     world.slurm.end(up(world, "n1"))
-    reboot(world, "n1", words)
+    reboot(world, "n1", asked(kind))
     run_until(world, "n1", phases.DRAINING)
     world.cloud.unreachable = AWAY
     coarsely(world, 200)
@@ -221,12 +222,12 @@ def test_what_a_person_asks_for_is_refused_when_slurm_is_away_for_long(
 
 
 def test_slurm_that_refuses_to_power_a_failed_node_down_is_not_asked_for_ever(world: MemoryWorld) -> None:
-    asked: list[str] = []
+    states: list[str] = []
     refuse(world, "POWER_DOWN_FORCE")
     refusing = world.slurm.update_nodes
 
     def counted(nodes: list[str], *, state: str = "", **more: Any) -> None:
-        asked.append(state)
+        states.append(state)
         refusing(nodes, state=state, **more)
 
     world.slurm.update_nodes = counted  # type: ignore[method-assign,assignment]
@@ -235,7 +236,7 @@ def test_slurm_that_refuses_to_power_a_failed_node_down_is_not_asked_for_ever(wo
     world.slurm.submit("n1")
     run_until(world, "n1", phases.FAILING)
     coarsely(world, 300)
-    assert 8 <= asked.count("POWER_DOWN_FORCE") <= 20
+    assert 8 <= states.count("POWER_DOWN_FORCE") <= 20
     op = operations(world, "n1")[0]
     assert op.outcome == phases.FAILED and servers(world) == {}
     assert world.cloud.created == 1, "the node rests all the same"
