@@ -226,7 +226,7 @@ def slurm_versions_page() -> str:
 
 def phases_page() -> str:
     """The phases of an operation and what each waits for, from the table of waits."""
-    rows = [(phase, wait.meaning, wait.limit, wait.then) for phase, wait in waits.TABLE.items()]
+    rows = [(phase, wait.meaning, wait.what, wait.limit, wait.then) for phase, wait in waits.TABLE.items()]
     return "\n".join(
         [
             GENERATED,
@@ -236,8 +236,8 @@ def phases_page() -> str:
             f"After {waits.TOLD:.0f} s in a phase `status` also tells what keeps an operation from going on:",
             "what can't be read, and why. Limits count while the engine runs.",
             "",
-            "| phase | what is going on | at most | what happens then |",
-            "|---|---|---|---|",
+            "| phase | what is going on | what it waits for | at most | what happens then |",
+            "|---|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             "| outcome | meaning |",
@@ -250,8 +250,9 @@ def phases_page() -> str:
             "|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in waits.COMMANDS),
             "",
-            "Each says at once that no engine runs, and ends with exit code 11 when none has come within"
-            f" {PATIENCE:.0f} s.",
+            "Where no engine runs each says so at once, and ends with exit code 11 when none has come within"
+            f" {PATIENCE:.0f} s;",
+            "`resize` refuses to begin.",
             "",
         ]
     )

@@ -32,9 +32,9 @@ class Wait:
 
 
 _READ = "Slurm and the cloud to be read"
-_HALF = "half of `power_save.resume_timeout` from its beginning for a resume"
+_HALF = "half of `power_save.resume_timeout` from a resume's beginning"
 _BACK = "the resume fails, so that Slurm's job goes to other nodes"
-_DELETION = "none: Slurm wants the node off"
+_DELETION = "no limit for a deletion, because Slurm wants the node off"
 _SAID = "after 3 minutes it is told and the node rests; see [failing nodes](../how-to/failing-nodes.md)"
 _PLAN = "5 minutes"
 _APPLY = "`terraform.apply_timeout`"
@@ -62,13 +62,13 @@ TABLE = {
     phases.CHECKING: Wait(
         "Slurm and the cloud are read: is it still wanted, and may it be done?",
         _READ,
-        f"{_HALF} and for a reboot; {_DELETION} for a deletion",
+        f"{_HALF}, as long in this phase for a reboot; {_DELETION}",
         f"{_BACK}; a reboot is refused and the node given back as it was; a deletion says what keeps it",
     ),
     phases.QUEUED: Wait(
         "waits for the next batch, or for room in the quota while servers of ours are being deleted",
         "a shard, a flavor that the cloud has, and room in the quota",
-        f"60 s for the quota; {_HALF} and for a replacement",
+        f"60 s for the quota; {_HALF}, as long in this phase for a replacement",
         _BACK,
     ),
     phases.PLANNING: Wait(
@@ -152,7 +152,7 @@ TABLE = {
     phases.RECOVERING: Wait(
         "the engine ended while Terraform worked; state and cloud are read before anything is done",
         "the Terraform that still runs there, its state and the cloud",
-        f"{_HALF}, all of it for a reboot; {_DELETION} for a deletion",
+        f"{_HALF}, all of it for a reboot; {_DELETION}",
         f"{_BACK}; a reboot fails, and its server is deleted; a deletion says what keeps it",
     ),
 }

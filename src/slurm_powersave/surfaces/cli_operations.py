@@ -193,10 +193,13 @@ def follow(
     json: Json = False,
 ) -> None:
     """Print one line per node and phase as it happens, until Ctrl-C; with --json one object a line."""
+    from slurm_powersave.adapters import lock
     from slurm_powersave.engine.served import Served
     from slurm_powersave.surfaces.follow import POLL_SECONDS, Follower
 
     current = session(ctx)
+    if until_idle and lock.holder(current.cluster().layout.lock) is None:
+        render.note("no engine is running; what is open waits for one")
     follower, served = Follower(current.journal(), time.time()), Served(current.cluster().layout.lock)
     try:
         while True:

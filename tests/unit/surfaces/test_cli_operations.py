@@ -185,6 +185,7 @@ def test_nobody_waits_for_ever_without_an_engine(
     operate(journal, "r1", "demo-1", "")
     result = command(*argv)
     assert result.exit_code == 11
+    assert "no engine is running; " in result.stderr, "said at once"
     assert "no engine is running: waited" in result.stderr and "is kept" in result.stderr
 
 
