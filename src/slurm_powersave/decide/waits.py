@@ -112,7 +112,7 @@ TABLE = {
     phases.REFUSING: Wait(
         "nothing was touched; Slurm is told why, and gets the node back as it was",
         "Slurm to take the node back",
-        "5 minutes",
+        "5 minutes in which Slurm can be read",
         "refused, and it is said that Slurm did not take the node back",
     ),
     phases.FAILING: Wait(
@@ -146,7 +146,7 @@ TABLE = {
     phases.RELEASING: Wait(
         "the server is gone; Slurm gets the node back",
         "Slurm to take the node back",
-        "5 minutes",
+        "5 minutes in which Slurm can be read",
         "done; Slurm gives the node back by itself at `power_save.suspend_timeout`",
     ),
     phases.RECOVERING: Wait(
@@ -205,6 +205,8 @@ class Limit:
     then: Then
     whole: bool = False
     """Whether the seconds count from the operation's beginning, not from the phase's."""
+    heard: bool = False
+    """Whether they begin anew as long as Slurm can't be read."""
 
 
 _BEFORE_CREATION = frozenset(
@@ -220,9 +222,9 @@ def limit(op: Operation, times: PowerSave) -> Limit | None:
     if op.phase == phases.ASKING:
         return Limit(_ASKED, Then.REFUSED)
     if op.phase == phases.REFUSING:
-        return Limit(_TAKEN_BACK, Then.REFUSED)
+        return Limit(_TAKEN_BACK, Then.REFUSED, heard=True)
     if op.phase == phases.RELEASING:
-        return Limit(_TAKEN_BACK, Then.DONE)
+        return Limit(_TAKEN_BACK, Then.DONE, heard=True)
     if op.failure is not None:
         return None
     if op.phase == phases.RESTORING or (op.phase == phases.RECOVERING and op.mode is Mode.REBOOT):

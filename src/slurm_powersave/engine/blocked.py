@@ -48,7 +48,7 @@ class Blocked:
         """
         now = self._world.clock.monotonic()
         for op in self._ops.in_phase(*phases.GOING):
-            if held(op):
+            if held(op) or self._blind(op):
                 self._since.pop(op.id, None)
                 continue
             late = now - self._since.setdefault(op.id, now) >= undeletable.AFTER
@@ -57,6 +57,11 @@ class Blocked:
                 self._look(op, said(op))
             if found := self._found.get(op.id):
                 self._give_back(op, found)
+
+    def _blind(self, op: Operation) -> bool:
+        """Nothing is deleted while Slurm or the cloud can't be read; the operation says that by itself."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        return bool(self._world.slurm_view.error or (view and view.error))
 
     def over(self, op: Operation) -> Operation:
         """A deletion has ended: what was said of it is true no more."""

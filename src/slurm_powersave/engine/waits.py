@@ -27,6 +27,8 @@ class Waits:
         self._begun: dict[str, float] = operations.until_end({})
         self._entered: dict[str, tuple[str, float]] = operations.until_end({})
         """Operation -> its phase and since when."""
+        self._deaf: dict[str, float] = operations.until_end({})
+        """Operation -> when Slurm could last not be read, where that counts."""
         self._told: dict[str, float] = operations.until_end({})
 
     def over(self, op: Operation) -> bool:
@@ -38,7 +40,10 @@ class Waits:
             self._entered[op.id] = (op.phase, now)
             return False
         limit = waits.limit(op, self._world.cluster.power_save)
-        if limit and now - (begun if limit.whole else since) > limit.seconds:
+        if limit and limit.heard and self._world.slurm_view.error:
+            self._deaf[op.id] = now
+        start = begun if limit and limit.whole else max(since, self._deaf.get(op.id, since))
+        if limit and now - start > limit.seconds:
             why = self._trouble(op) or f"waits for {waits.TABLE[op.phase].what}"
             self._next(op, limit.then, f"{why}; waited {limit.seconds / 60:.0f} minutes")
             return True

@@ -60,7 +60,7 @@ def test_a_deletion_is_not_given_up(mode: Mode, phase: str) -> None:
         (Mode.REBOOT, phases.QUEUED, Limit(500, Then.FAIL)),
         (Mode.REBOOT, phases.RESTORING, Limit(1000, Then.FAIL)),
         (Mode.REBOOT, phases.VERIFYING, None),
-        (Mode.SUSPEND, phases.RELEASING, Limit(300, Then.DONE)),
+        (Mode.SUSPEND, phases.RELEASING, Limit(300, Then.DONE, heard=True)),
         (Mode.RESUME, phases.ASKING, Limit(600, Then.REFUSED)),
         (Mode.REBOOT, phases.DRAINING, None),
     ],

@@ -224,3 +224,18 @@ def test_after_an_unlock_the_deletion_has_its_time_once_more(world: MemoryWorld)
     coarsely(world, 120)
     op = operations(world, "n1")[-1]
     assert op.text == STUCK and STUCK in world.slurm.node("n1").reason
+
+
+@pytest.mark.parametrize("outside", ["slurm", "cloud"])
+def test_while_nothing_can_be_read_no_deletion_is_stuck(world: MemoryWorld, outside: str) -> None:
+    world.slurm.end(up(world, "n1"))
+    world.slurm.suspend("n1")
+    run_until(world, "n1", phases.DELETING)
+    getattr(world, outside).unreachable = "503"
+    coarsely(world, 600)
+    op = operations(world, "n1")[-1]
+    assert op.text == "" and "can't be read: 503" in op.waits
+    getattr(world, outside).unreachable = ""
+    coarsely(world, 60)
+    assert operations(world, "n1")[-1].outcome == phases.DONE and servers(world) == {}
+    assert operations(world, "n1")[-1].text == ""
