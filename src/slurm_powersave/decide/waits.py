@@ -45,7 +45,7 @@ TABLE = {
         "another operation of the same node comes first",
         "an earlier operation of the node",
         f"{_HALF}; 3 minutes behind a deletion that does not end; others: that operation's own limits",
-        _BACK,
+        f"{_BACK}; a person's is refused",
     ),
     phases.ASKING: Wait(
         "a person's request: Slurm is asked to power the node up or down, or to reboot it",

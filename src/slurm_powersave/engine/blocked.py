@@ -120,4 +120,4 @@ class Blocked:
         """What waits for the deletion would wait until Slurm's ResumeTimeout."""
         for other in self._ops.queue(op.node):
             if other.phase == phases.WAITING and other.mode.brings_up:
-                self._ops.fail(other, found)
+                self._ops.give_back(other, found)

@@ -73,7 +73,7 @@ class Failures:
                 continue  # Slurm may know it
             elif snapshot and snapshot.taken - op.since > _REQUEUE:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
-                self._ops.move(op, phases.DELETE_QUEUED)
+                self._clean_up(op)
         self._release_jobs()
         self._end_rests()
 
@@ -100,7 +100,7 @@ class Failures:
                 self._told[op.id] = self._world.now()
             elif self._gives_up(op, "power down"):
                 self._held(op)
-                self._ops.move(self._ops.get(op.id) or op, phases.DELETE_QUEUED)
+                self._clean_up(self._ops.get(op.id) or op)
 
     def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
         """Say on the job what happened: its owner sees AdminComment in `scontrol show job`."""
@@ -133,10 +133,14 @@ class Failures:
         self._told.pop(op.id, None)
         for job in op.jobs:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
+        self._clean_up(op)
+
+    def _clean_up(self, op: Operation) -> None:
+        """Slurm knows, or can't be told: what is left of the node's server goes."""
         if self._ops.queue(op.node)[0].id == op.id:
             self._ops.move(op, phases.DELETE_QUEUED)
         else:
-            self._ops.finish(op, phases.FAILED)  # what it has waited for deletes the node's server
+            self._ops.finish(op, phases.FAILED)  # what it has waited for deletes it
 
     def _set_again(self, op: Operation, node: SlurmNode, hold: Hold) -> bool:
         """Drain the node; or put back what somebody else had set before the failure."""

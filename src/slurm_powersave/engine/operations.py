@@ -96,6 +96,17 @@ class Operations:
         )
         return self.move(op, phases.FAILING, failure=failure.failure, text=failure.text)
 
+    def give_back(self, op: Operation, failure: Failure) -> None:
+        """Fail what can't begin; a person's that waits for its turn is refused: Slurm was not asked yet."""
+        if op.phase == phases.WAITING and self._is_operators(op):
+            self.finish(op, phases.REFUSED, failure.text)
+        else:
+            self.fail(op, failure)
+
+    def _is_operators(self, op: Operation) -> bool:
+        request = self._journal.request(op.request)
+        return request is not None and request.source == "operator"
+
     def finish(self, op: Operation, outcome: str, text: str = "") -> None:
         """Record the one outcome; what waits behind may begin."""
         now = self._now()
@@ -116,6 +127,4 @@ class Operations:
 
     def begin(self, op: Operation) -> None:
         """Let an operation that waited have its turn: an operator's asks Slurm first."""
-        request = self._journal.request(op.request)
-        asks = request is not None and request.source == "operator"
-        self.move(op, phases.ASKING if asks else phases.CHECKING)
+        self.move(op, phases.ASKING if self._is_operators(op) else phases.CHECKING)

@@ -82,7 +82,7 @@ class Waits:
         text = f"{op.text}; {why}" if op.text and op.text not in why else why
         match then:
             case Then.FAIL:
-                self._ops.fail(op, Failure(FailureClass.UNKNOWN, text))
+                self._ops.give_back(op, Failure(FailureClass.UNKNOWN, text))
             case Then.REFUSING:
                 self._ops.move(op, phases.REFUSING, text=text)
             case Then.REFUSED:

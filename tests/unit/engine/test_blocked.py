@@ -109,6 +109,10 @@ def test_one_that_comes_later_is_given_back_at_once(world: MemoryWorld) -> None:
     coarsely(world, 240)
     world.request(Mode.RESUME, "n1", source="operator")
     world.run(2)
+    op = operations(world, "n1")[-1]
+    assert op.outcome == phases.REFUSED and UNLOCK in op.text, "a person's: Slurm knows nothing of it"
+    world.request(Mode.RESUME, "n1")
+    world.run(2)
     assert operations(world, "n1")[-1].failure is not None
     world.run(30)
     assert operations(world, "n1")[-1].outcome == phases.FAILED

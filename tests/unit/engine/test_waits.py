@@ -241,3 +241,17 @@ def test_slurm_that_refuses_to_power_a_failed_node_down_is_not_asked_for_ever(wo
     assert op.outcome == phases.FAILED and servers(world) == {}
     assert world.cloud.created == 1, "the node rests all the same"
     assert op.text.startswith("disk full; Slurm refuses to power down the node: Invalid node state")
+
+
+def test_a_persons_resume_behind_a_reboot_that_waits_for_jobs_is_refused(world: MemoryWorld) -> None:
+    """Slurm knows nothing of it, and the node and its job are left alone."""
+    job = up(world, "n1")
+    world.slurm.start(job)
+    reboot(world, "n1", "reboot")
+    run_until(world, "n1", phases.DRAINING)
+    world.request(Mode.RESUME, "n1", source="operator")
+    coarsely(world, 200)
+    first, second = operations(world, "n1")[-2:]
+    assert (first.phase, second.outcome) == (phases.DRAINING, phases.REFUSED)
+    assert f"waits for reboot {first.id}, draining" in second.text
+    assert world.slurm.jobs[job].state == "RUNNING" and not world.slurm.node("n1").going_down
