@@ -253,6 +253,16 @@ class FailurePolicy(Section):
     )
 
 
+class History(Section):
+    """For how long the journal keeps what has ended."""
+
+    keep_days: Annotated[int, Field(ge=2, le=36500)] = Field(
+        400,
+        description="Days for which ended operations, their requests and the evidence of what was destroyed"
+        " are kept. A node's newest operation stays for longer.",
+    )
+
+
 def lowest_first(names: tuple[str, ...]) -> tuple[str, ...]:
     """Sort nodes by their numbers, n2 before n10."""
     return tuple(sorted(names, key=natural))

@@ -21,6 +21,7 @@ from slurm_powersave.engine.parking import Parking
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
+from slurm_powersave.engine.pruning import Pruning
 from slurm_powersave.engine.reconciler import Reconciler
 from slurm_powersave.engine.steps import Steps
 from slurm_powersave.engine.world import World
@@ -35,9 +36,6 @@ COLLECT = 0.2
 _COLLECT_AT_MOST = 2.0
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
-_PURGE_EVERY = 3600.0
-_KEPT_FOR = 7 * 86400.0
-"""Seconds for which resume files, and requests that came to nothing, stay in the journal."""
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
 _RESTART = {
@@ -84,7 +82,7 @@ class Engine:
         self._steps = Steps(world, self.operations, self._batches, guard, self._pauses, self._faults)
         self._failures = Failures(world, self.operations, guard, self._faults)
         self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses)
-        self._purge_at = float("-inf")
+        self._pruning = Pruning(world)
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
@@ -122,7 +120,7 @@ class Engine:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
         if self._world.times.look():
             self._world.flavors.load()
-        self._purge()
+        self._pruning.step(idle=not self.active)
         self._planning.step()
         self._batches.poll()
         self._plays.poll()
@@ -134,13 +132,6 @@ class Engine:
         self._plays.start()
         self._reconciler.step()
         self._lost_scripts.step()
-
-    def _purge(self) -> None:
-        """Once an hour: drop from the journal what nobody needs after a week."""
-        now = self._world.now()
-        if now >= self._purge_at:
-            self._purge_at = now + _PURGE_EVERY
-            self._world.journal.purge(self._world.times.date(now - _KEPT_FOR))
 
     def _read(self) -> None:
         due = self._reconciler.due

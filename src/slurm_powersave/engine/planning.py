@@ -96,6 +96,7 @@ class Planning:
                 text=decided.text, begun=began, asked=began,
                 # The reconciler's requests say themselves what they come to; those of others are judged.
                 action=request.features if request.source == "reconcile" else "",
+                joined=decided.joins,
             )  # fmt: skip
             new.append(op)
             cancels += [(cancelled, op.id) for cancelled in decided.cancels]

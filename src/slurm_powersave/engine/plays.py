@@ -35,13 +35,19 @@ _ASKING = 0.5
 _LATE = 30.0
 """Seconds that a play has, after its own limit, to end by itself."""
 _PLAYS = 4
-"""Plays at once at most: each is bound by the processor of the control host."""
+"""Plays at once at most that have something to tell: each is bound by the processor of the control host."""
+_QUIET = 30.0
+"""Seconds without news after which a play holds up no other: what its nodes do needs no processor of ours."""
+_MOST_PLAYS = 16
+"""Plays at once in all: each takes some 100 MB."""
 
 
 @dataclass
 class _Play:
     run: Run
     operations: tuple[str, ...]
+    heard: float
+    """When it began or a node had news, on the monotonic clock."""
     late: bool = False
     """Whether it was ended because it took too long."""
 
@@ -54,6 +60,8 @@ class Plays:
         self._plays: list[_Play] = []
         self._ready: dict[str, float] = {}
         """Operation -> when its node answered."""
+        self._queued = operations.until_end(Looks())
+        """Operation -> for how long its node has answered and waits for a play."""
         self._probed: dict[str, float] = {}
         """Operation -> when its node was last asked: who waited longest comes first."""
         self._old_boots = Looks()
@@ -62,7 +70,7 @@ class Plays:
         """For how long we have seen each play run."""
         self._keys: dict[tuple[str, int], str] = {}
         """Operation and the number of its boot's beginning -> the host key that the cloud told since."""
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, float] = operations.until_end({})
         """Operation -> when the cloud was last asked for its server's host key."""
 
     @property
@@ -73,14 +81,20 @@ class Plays:
     def adopt(self, saved: ShardRun) -> None:
         """Take up a play that an earlier engine started; its time begins anew."""
         run = self._world.playbooks.adopt(saved.record)
-        self._plays.append(_Play(run, saved.operations))
+        self._plays.append(_Play(run, saved.operations, self._world.now()))
+
+    @property
+    def _full(self) -> bool:
+        """Whether a further play has to wait: for the processor, or for memory."""
+        since = self._world.now() - _QUIET
+        return len(self._plays) >= _MOST_PLAYS or sum(one.heard >= since for one in self._plays) >= _PLAYS
 
     def start(self) -> None:
         """Start a play for the nodes that are ready, if it is time."""
         now = self._world.now()
         keys = self._ask_all(now)
         self._ready = {op_id: at for op_id, at in self._ready.items() if op_id in keys}
-        if not self._ready or len(self._plays) >= _PLAYS:
+        if not self._ready or self._full:
             return
         coming = len(keys) - len(self._ready)
         if coming and now - min(self._ready.values()) < _GATHER:
@@ -101,7 +115,7 @@ class Plays:
             for op in ops:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
-        play = _Play(run, tuple(op.id for op in ops))
+        play = _Play(run, tuple(op.id for op in ops), self._world.now())
         deadline = self._world.times.date(self._world.now() + self._limit)
         try:
             self._world.journal.save_run(ShardRun(run.record, "", play.operations, deadline))
@@ -131,14 +145,26 @@ class Plays:
         """Ask one node, if there is time for it; return its host key if that is known."""
         patient = self._world.now() - now < _PROBING
         key = self._host_key(op, patient=patient)
-        if op.id in self._ready or not patient:
+        if op.id in self._ready:
+            return None if key is None or self._unserved(op) else key
+        if not patient:
             return key
         self._probed[op.id] = now
         if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
             self._ready[op.id] = self._world.now()
+            self._queued.begin(op.id, self._world.now())
         else:
             self._silent(op)
         return key
+
+    def _unserved(self, op: Operation) -> bool:
+        """Fail a node that answers and has waited too long for a play: it has booted, and is not at fault."""
+        limit = self._world.cluster.failure.configure_timeout
+        if self._queued.look(op.id, self._world.now()) <= limit:
+            return False
+        text = f"it answers, and no play could begin for it within {limit:g} s"
+        self._ops.fail(op, Failure(FailureClass.UNKNOWN, text))
+        return True
 
     @property
     def _limit(self) -> float:
@@ -222,6 +248,7 @@ class Plays:
     def _poll(self, play: _Play) -> None:
         result = play.run.poll()
         for news in play.run.progress():
+            play.heard = self._world.now()
             op = next((op for op in self._ops.of(play.operations) if op.node == news.node), None)
             if op is not None and op.phase == phases.CONFIGURING:
                 self._news(op, news, play)

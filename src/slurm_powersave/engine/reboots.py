@@ -41,7 +41,7 @@ class Reboots:
 
     def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
-        self._tried: dict[str, float] = {}
+        self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.ASKING: self._asking,

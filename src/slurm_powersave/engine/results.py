@@ -60,9 +60,9 @@ class Results:
 
     def __init__(self, world: World, operations: Operations, shards: Shards) -> None:
         self._world, self._ops, self._shards = world, operations, shards
-        self.by_id: set[str] = set()
+        self.by_id: set[str] = operations.until_end(set())
         """Deletes that Terraform could not do: they are done by server id."""
-        self._retried: set[str] = set()
+        self._retried: set[str] = operations.until_end(set())
         """Operations whose plan has been made once more already."""
 
     def _of(self, batch: Batch) -> list[Operation]:

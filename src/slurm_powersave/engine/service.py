@@ -11,6 +11,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect, own_files
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
@@ -44,7 +45,7 @@ class WallClock:
 
     def boot(self) -> str:
         """Return the kernel's name for this boot (random(4))."""
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return read_text(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
 def run(cluster: Cluster, stop: threading.Event) -> None:

@@ -70,6 +70,8 @@ class Server:
     fault: str = ""
     later_keys: tuple[str, ...] = ()
     """Others that its console shows after them: of a disk that was made anew, or somebody's invention."""
+    locked: bool = False
+    """Whether somebody has locked it in the cloud: it can't be deleted or changed until it is unlocked."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,10 @@ class Operation:
     begun: int = 0
     asked: int = 0
     """When operation and phase began, as a number: a reading with a higher one is newer. Not journalled."""
+    joined: str = ""
+    """The operation that does it already, of one with the outcome joined."""
+    waits: str = ""
+    """What keeps it in its phase, once that takes long; empty again when it goes on."""
 
     @property
     def kind(self) -> Kind:
@@ -329,19 +335,6 @@ class Hold:
     until: float
     told: bool = False
     """Whether Slurm has the DRAIN."""
-
-
-@dataclass(frozen=True)
-class FlavorRest:
-    """A flavor that a cloud had no room for."""
-
-    cloud: str
-    zone: str
-    flavor: str
-    until: float
-    """Seconds since the epoch; until then others of the pool come first."""
-    text: str
-    """What the cloud said."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ def status(
 ) -> None:
     """Show every node: Slurm's state, server, running operation, its phase and since when.
 
+    The last column says what keeps the operation, or what it waits for; else why the node rests, or Slurm's
+    reason.
+
     Where a server has another image or flavor than its pool wants, both are shown: what it has, and
     what it would get; "by hand" if somebody asked for what it has.
 
@@ -129,7 +132,8 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     """The column of differences stands there only while there are any."""
     outdated = [row.outdated or "-"] * differs
     since = "-" if row.since is None else render.clock(row.since)
-    return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, row.text
+    said = row.text or row.waits
+    return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said
 
 
 def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:

@@ -1,6 +1,7 @@
 """Terraform and Ansible in memory: runs that take time on the memory clock and outlive an engine."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ class MemoryRun:
     ends: float
     events: list[tuple[float, NodeProgress]] = field(default_factory=list)
     at_end: Callable[[], RunResult] = lambda: RunResult(True)
+    at_news: Callable[[NodeProgress], None] = lambda news: None
     plan: Any = None
     forgotten: bool = False
     """Whether its output was removed."""
@@ -54,6 +56,8 @@ class MemoryRun:
         """Return the events that have come since the last call."""
         due = [event for at, event in self.events if at <= self.clock.now()]
         new, self._seen = due[self._seen :], len(due)
+        for news in new:
+            self.at_news(news)
         return new
 
     def poll(self) -> RunResult | None:
@@ -262,6 +266,10 @@ class MemoryTerraform:
                     self.cloud.drop(self.states[shard][name].id)
                 except CloudError as error:
                     texts.append(str(error))
+                    continue
+                if self.states[shard][name].id in self.cloud.undying:
+                    texts.append("timeout while waiting for state to become DELETED")
+                    run.ends = math.inf  # until somebody ends it
                     continue
                 del self.states[shard][name]
                 at = self.clock.now() + self.delete_seconds

@@ -260,7 +260,13 @@ def test_no_secret_of_ours_gets_into_ansible_and_no_host_key_goes_unchecked(
 
 
 @pytest.mark.parametrize(
-    ("banner", "up"), [(b"SSH-2.0-x\r\n", True), (b"HTTP/1.1 200\r\n", False), (b"", False)]
+    ("banner", "up"),
+    [
+        (b"SSH-2.0-x\r\n" + b"\0\0\0\x0c\x0a\x14", True),
+        (b"SSH-2.0-x\r\n", False),
+        (b"HTTP/1.1 200\r\n", False),
+        (b"", False),
+    ],
 )
 def test_a_node_is_reachable_when_sshd_says_so(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, banner: bytes, up: bool
@@ -307,4 +313,4 @@ def test_a_host_that_can_not_ask_knows_nothing_of_a_node(
     asked = AnsiblePlaybooks(tmp_path, site)
     assert asked.answers_ssh(node(1)) is answers
     assert asked.reachable(node(1)) is False
-    assert waited == [playbooks.PATIENCE, playbooks.BANNER_SECONDS]
+    assert waited == [playbooks.PATIENCE, playbooks.PROBE_SECONDS]

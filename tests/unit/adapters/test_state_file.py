@@ -112,7 +112,7 @@ def test_the_base_state_is_copied_before_its_apply(tmp_path: Path) -> None:
     (tmp_path / "plan-1").mkdir()
     state = State(tmp_path, Command(str(program)))
     with pytest.raises(TerraformError):
-        state.apply(Planned(tmp_path / "plan-1/tfplan", "", {}))
+        state.apply(Planned(tmp_path / "plan-1/tfplan", "", {}, {}))
     assert state.broken
     assert COPY in state.mend()
     assert (tmp_path / STATE).read_text() == WHOLE
