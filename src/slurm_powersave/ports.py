@@ -158,6 +158,15 @@ class Terraform(Protocol):
     def forget_servers(self, shard: str, permits: Sequence[Permit]) -> Run:
         """Start `terraform state rm` of the nodes of these permits: their servers are gone."""
 
+    def refresh(self, shard: str) -> Run:
+        """Start `terraform apply -refresh-only`: what is gone leaves the state, nothing else is touched."""
+
+    def is_broken(self, shard: str) -> bool:
+        """Tell whether the state is empty or not readable, and nobody is writing it now."""
+
+    def put_back(self, shard: str) -> str:
+        """Put the copy from before the last apply in the place of a broken state; say what was done."""
+
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started; one whose process is gone polls as ended."""
 

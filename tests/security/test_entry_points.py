@@ -104,8 +104,8 @@ PROGRAMS = {
 CONNECTIONS = {
     "adapters/link.py": "the pipe from ssh",
     "adapters/child_output.py": "the pipe from ansible-playbook",
-    "adapters/playbooks.py": "the banner of an sshd",
     "adapters/process.py": "the pipes of every program that we run",
+    "adapters/ssh_probe.py": "an sshd's banner, and the number of its first message; no more than 1 KiB",
 }
 NOBODY: dict[str, str] = {}
 

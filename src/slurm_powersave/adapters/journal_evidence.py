@@ -1,5 +1,6 @@
 """What the journal holds for guard and people: what was seen and destroyed, brake, pauses, warnings."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -59,17 +60,27 @@ class Evidence(Database):
             _done(row) for row in self._rows("SELECT * FROM acts WHERE subject = ? ORDER BY number", subject)
         ]
 
+    def acts_of(self, operations: Iterable[str]) -> dict[str, list[Done]]:
+        """Return the same of many operations, by operation; one without acts is left out."""
+        found: dict[str, list[Done]] = {}
+        for row in self._rows(
+            "SELECT * FROM acts WHERE operation IN (SELECT value FROM json_each(?)) ORDER BY number",
+            json.dumps(list(operations)),
+        ):
+            found.setdefault(row["operation"], []).append(_done(row))
+        return found
+
     def newest_acts(self, node: str | None, limit: int) -> list[Done]:
         """Return the last destroying acts, of one node or of all, newest first."""
-        rows = self._rows(
-            "SELECT * FROM acts WHERE ?1 IS NULL OR node = ?1 ORDER BY number DESC LIMIT ?2", node, limit
-        )
+        where, values = ("", ()) if node is None else ("WHERE node = ?", (node,))
+        rows = self._rows(f"SELECT * FROM acts {where} ORDER BY number DESC LIMIT ?", *values, limit)
         return [_done(row) for row in rows]
 
     def acts_since(self, at: float, of_rows: Iterable[str]) -> list[Done]:
         """Return the acts of these rows of the table since a moment, in seconds since the epoch."""
         wanted = set(of_rows)
-        rows = self._rows("SELECT * FROM acts WHERE at >= ? ORDER BY number", at)
+        # The + keeps SQLite from reading the whole table in the order of its numbers.
+        rows = self._rows("SELECT * FROM acts WHERE at >= ? ORDER BY +number", at)
         return [done for done in map(_done, rows) if done.row in wanted]
 
     def brake(self) -> str:

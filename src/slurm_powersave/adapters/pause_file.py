@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.model.printable import printable
 
 _LONGEST = 200
@@ -11,9 +12,8 @@ _LONGEST = 200
 def read(path: Path) -> str | None:
     """Return the reason; None if there is no file. A file that can't be read also pauses."""
     try:
-        with path.open("rb") as file:
-            words = file.read(_LONGEST).decode(errors="replace").split()
-            return printable(" ".join(words)) or "no reason given"
+        words = read_bytes(path, _LONGEST).decode(errors="replace").split()
+        return printable(" ".join(words)) or "no reason given"
     except FileNotFoundError:
         return None
     except OSError as error:

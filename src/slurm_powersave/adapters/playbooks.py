@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import known_hosts, project
+from slurm_powersave.adapters import known_hosts, project, ssh_probe
 from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.node_steps import runs_steps
@@ -26,7 +26,7 @@ from slurm_powersave.model.nodes import DesiredNode, RunRecord
 from slurm_powersave.model.outside_text import BOOT_ID, NODE_NAME, address, matching
 
 SSH_PORT = 22
-BANNER_SECONDS = 0.3
+PROBE_SECONDS = 0.3
 PATIENCE = 5.0
 """Seconds for a node that is in trouble: it may be slow."""
 _OUR_OWN = frozenset(
@@ -201,7 +201,7 @@ class AnsiblePlaybooks:
         shutil.rmtree(record.directory, ignore_errors=True)
 
     def reachable(self, node: DesiredNode) -> bool:
-        """Tell whether the node's sshd answers with its banner, within 0.3 s."""
+        """Tell whether the node's sshd begins a key exchange, within 0.3 s."""
         return answers(node.address)
 
     def answers_ssh(self, node: DesiredNode) -> bool | None:
@@ -215,8 +215,8 @@ class AnsiblePlaybooks:
 
 
 def answers(address: str) -> bool:
-    """Tell whether an sshd answers there with its banner, within 0.3 s."""
-    return bool(shows_banner(address, BANNER_SECONDS))
+    """Tell whether an sshd begins a key exchange there, within 0.3 s."""
+    return ssh_probe.answers(address, SSH_PORT, PROBE_SECONDS)
 
 
 def shows_banner(address: str, seconds: float) -> bool | None:

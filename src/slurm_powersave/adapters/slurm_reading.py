@@ -124,7 +124,10 @@ class Reader:
                 found.take(answer)
                 return found
         listed = self._ask(":", SQUEUE, SINFO)
-        found = self._some(sorted(read_names(listed.more) | self._strays | self._known), ())
+        names = read_names(listed.more) | self._strays | self._known
+        # One that has left Slurm would never be asked for again, and never be readable.
+        self._suspects = {name: again for name, again in self._suspects.items() if name in names}
+        found = self._some(sorted(names), ())
         found.take_jobs(job for job in listed.jobs.jobs if not job.nodes)
         return found
 

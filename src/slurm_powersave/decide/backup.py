@@ -22,7 +22,9 @@ _KEPT = ("applied.json", "known_hosts", "keys/", "inventory/", "terraform/")
 _LONGEST = 1000
 """Characters of a member's name at most; each / in it makes a directory."""
 _YEAR_10000 = 253_402_300_800
-_LEFT = re.compile(r"/\.terraform/|/plan-[^/]*/|\.lock\.info$|\.tfstate\.backup$|\.new$")
+_LEFT = re.compile(
+    r"/\.terraform/|/plan-[^/]*/|\.lock\.info$|\.tfstate\.(backup|before-apply|broken)$|\.new$"
+)
 """Files that are left out: Terraform makes them again, or they exist only for a moment."""
 
 

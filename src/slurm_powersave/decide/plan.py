@@ -28,6 +28,8 @@ class Verdict:
     """Operations that have not begun and need not."""
     wakes: str = ""
     """The operation that has waited for this."""
+    joins: str = ""
+    """The operation that does it already."""
 
 
 def verdict(
@@ -66,7 +68,8 @@ def _resume(source: str, queue: list[Operation], hold: Hold | None) -> Verdict:
         return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)
     last = queue[-1]
     if last.mode is Mode.RESUME and last.failure is None:
-        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} is bringing it up already")
+        text = f"operation {last.id} is bringing it up already"
+        return Verdict(outcome=phases.JOINED, text=text, joins=last.id)
     return Verdict(phases.WAITING)
 
 
@@ -76,7 +79,8 @@ def _reboot(source: str, queue: list[Operation]) -> Verdict:
     last = queue[-1]
     if last.mode is Mode.REBOOT and last.phase in phases.NOT_BEGUN and source != "operator":
         # What our own command asked Slurm for: this is Slurm's answer to it.
-        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} does it", wakes=last.id)
+        text = f"operation {last.id} does it"
+        return Verdict(outcome=phases.JOINED, text=text, wakes=last.id, joins=last.id)
     return Verdict(phases.WAITING)
 
 
@@ -92,6 +96,7 @@ def _delete(
                     outcome=phases.JOINED,
                     text=f"operation {last.id} deletes its server already",
                     cancels=tuple(cancels),
+                    joins=last.id,
                 )
             return Verdict(phases.WAITING, cancels=tuple(cancels))
         if last.failure is not None:
@@ -99,6 +104,7 @@ def _delete(
                 outcome=phases.JOINED,
                 text=f"operation {last.id} has failed and removes what is left",
                 cancels=tuple(cancels),
+                joins=last.id,
             )
         if 0 < last_time - time <= LATE:
             return Verdict(

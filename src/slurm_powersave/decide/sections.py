@@ -206,6 +206,7 @@ _RESTS = {
     FailureClass.CONFIG: 300,
     FailureClass.NODE_LOCAL: 60,
     FailureClass.UNKNOWN: 300,
+    FailureClass.INTERNAL: 300,
 }
 
 
@@ -249,6 +250,16 @@ class FailurePolicy(Section):
         1800,
         description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
         "set down, until it is deleted and the node is given back; its next resume brings a new server.",
+    )
+
+
+class History(Section):
+    """For how long the journal keeps what has ended."""
+
+    keep_days: Annotated[int, Field(ge=2, le=36500)] = Field(
+        400,
+        description="Days for which ended operations, their requests and the evidence of what was destroyed"
+        " are kept. A node's newest operation stays for longer.",
     )
 
 

@@ -23,7 +23,6 @@ _AGE = 3.0
 than the end of a deletion."""
 _PATIENCE = 60.0
 """Seconds that a create waits for servers of ours that are being deleted."""
-_GOING = (phases.DELETE_QUEUED, phases.DELETE_PLANNING, phases.DELETING, phases.VERIFYING)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Admission:
 
     def _going(self, cloud: str, known: Mapping[str, Flavor]) -> list[Flavor]:
         """Servers that are being deleted."""
-        records = [self._world.record(op.node) for op in self._ops.in_phase(*_GOING)]
+        records = [self._world.record(op.node) for op in self._ops.in_phase(*phases.GOING)]
         going = {
             record.node.name: known[record.node.flavor]
             for record in records

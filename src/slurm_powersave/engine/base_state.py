@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters import connect, own_files
 from slurm_powersave.adapters.base import Planned, State
 from slurm_powersave.decide import guard, plan_permits, storage
 from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
@@ -46,6 +46,8 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
         RefusedError: the plan would delete or replace what exists, or jobs are in the way.
     """
     state = State(cluster.layout.base, connect.command(cluster))
+    if not dry_run:
+        _mend(cluster, state, talk)
     known = _known(cluster, state)
     _refuse_wish(cluster, known, wish)
     files, agreed = state.files(), None
@@ -76,6 +78,13 @@ def _apply(state: State, planned: Planned, talk: Talk, wish: Wish, acts: Acts, *
     permits = guard.agreed(plan_permits.destroyed(planned.content), row, evidence)
     acts.record(permits)
     state.apply(planned, permits)
+
+
+def _mend(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Put a copy in the place of a broken state, once the cloud could be read: the plan refreshes it."""
+    if state.broken:
+        strays.servers(cluster)
+        talk.say(f"{state.directory}: {state.mend()}")
 
 
 def _agree(
@@ -202,7 +211,7 @@ def _lay_out(cluster: Cluster, state: State) -> None:
     variables: dict[str, Any] = {
         "cluster": cluster.cluster_name,
         "cloud": cloud.settings,
-        "key_pair": cluster.layout.public_key.read_text().strip(),
+        "key_pair": own_files.public_key(cluster),
         "login": {
             "name": login.name,
             "address": login.address,

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
+from slurm_powersave.engine.attempts import Attempts
 from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.blocked import Blocked
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -40,9 +42,12 @@ class Deletions:
     ) -> None:
         self._world, self._ops, self._batches = world, operations, batches
         self._outside, self._guard = outside, guard
-        self._asked: dict[str, float] = {}
-        """Server id -> when its deletion by id was last asked for."""
-        self._refused: dict[str, float] = {}
+        self._asked = Attempts(operations, world.clock)
+        """Deletions by id."""
+        self._said: dict[str, str] = operations.until_end({})
+        """Operation -> what the cloud answered to the last one, if it refused."""
+        self._blocked = Blocked(world, operations, outside, guard)
+        self._refused: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm last refused to take its node back."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.DELETE_QUEUED: self._delete_queued,
@@ -82,7 +87,7 @@ class Deletions:
         if shard:
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if any(self._since(self._asked, permit.subject) < _REFUSED for permit in permits):
+        if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
             return
         if not all([self._delete_by_id(op, permit) for permit in permits]):
             return
@@ -122,14 +127,22 @@ class Deletions:
         return self._world.now() - moments.get(key, float("-inf"))
 
     def _delete_by_id(self, op: Operation, permit: Permit) -> bool:
-        self._asked[permit.subject] = self._world.now()
+        self._asked.tried(op.id, permit.subject)
         self._guard.record(permit, op.id)
         try:
             self._world.clouds[self._world.desired(op.node).cloud].delete(permit.subject, permit)
         except CloudError as error:
-            log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            said = error.why or error.what
+            if self._said.get(op.id) != said:
+                log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            self._said[op.id] = said
             return False
+        self._said.pop(op.id, None)
         return True
+
+    def look(self, op: Operation, *, held: bool) -> None:
+        """See whether a deletion does not end; `held` tells whether a person has paused it."""
+        self._blocked.look(op, held=held, said=self._said.get(op.id, ""))
 
     def _verifying(self, op: Operation) -> None:
         servers = self._outside.servers(op) if self._outside.cloud(op) else ()
@@ -137,16 +150,18 @@ class Deletions:
             return
         if servers:
             waited = self._ops.waited(op, self._outside.listed_at(op))
-            late = [s for s in servers if min(waited, self._since(self._asked, s.id)) > _REPEAT]
+            late = [s for s in servers if waited > _REPEAT and self._asked.due(op.id, s.id, _REPEAT)]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
-                log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
+                if not self._asked.count(op.id, permit.subject):
+                    log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
                 self._delete_by_id(op, permit)
             if isinstance(found, Refusal) and not found.waits:
                 self._keep(op, found.why)
             return
         self._batches.results.by_id.discard(op.id)
         self._outside.forget_server(op)
+        op = self._blocked.over(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
         elif op.row.create:

@@ -16,6 +16,7 @@ from slurm_powersave.adapters.process import run
 from slurm_powersave.decide import addresses, flavors, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import applied, base_state, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
@@ -187,7 +188,7 @@ def write_inventory(cluster: Cluster, leaving: Leaving = Leaving()) -> None:  # 
     for name, text in made.files().items():
         path = cluster.layout.inventory / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or read_text(path) != text:
             path.write_text(text)
 
 

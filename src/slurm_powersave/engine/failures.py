@@ -15,6 +15,7 @@ from slurm_powersave.decide import policy
 from slurm_powersave.decide.guard import is_registered
 from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.engine import dead_jobs
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside, set_by_others
@@ -31,7 +32,9 @@ _REPEAT = 5.0
 _LET_GO = 3
 """Times that a requeued job's two minutes' wait is ended by us."""
 _TRIES, _LONGEST_PAUSE = 8, 60.0
-"""Times that Slurm is asked for a DRAIN which it refuses, and the most seconds between two."""
+"""Times that Slurm is asked for what it refuses (POWER_DOWN_FORCE, DRAIN); the most seconds between two."""
+_LET_GO_FOR = 3600.0
+"""Seconds after the last time in which that is remembered."""
 _REQUEUE = 30.0
 """Seconds in which a job of a failed node is expected back in the queue."""
 
@@ -45,15 +48,16 @@ class _Requeued:
 class Failures:
     """The FAILING phase, the rests, and the jobs that waited for a failed node."""
 
-    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
-        self._world, self._ops, self._guard = world, operations, guard
+    def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
+        self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
         self._outside = Outside(world)
-        self._told: dict[str, float] = {}
-        self._tries: dict[str, tuple[int, float]] = {}
-        """Operation -> how often Slurm has refused to drain its node, and when it is asked again."""
+        self._told: dict[str, float] = operations.until_end({})
+        self._tries: dict[str, tuple[int, float]] = operations.until_end({})
+        """Operation -> how often Slurm has refused, and when it is asked again."""
         self._refusal = ""
         self._requeued: dict[int, _Requeued] = {}
-        self._let_go: dict[int, int] = {}
+        self._let_go: dict[int, tuple[int, float]] = {}
+        """Job -> how often its wait was ended by us, and when it was last."""
 
     @property
     def requeued(self) -> list[int]:
@@ -66,12 +70,13 @@ class Failures:
             snapshot = self._world.slurm_view.snapshot(op.asked)
             node = snapshot.nodes.get(op.node) if snapshot else None
             if snapshot and node:
-                self._failing(op, node, snapshot)
+                with self._faults.during(op.id):
+                    self._failing(op, node, snapshot)
             elif snapshot and op.node in snapshot.unreadable:
                 continue  # Slurm may know it
             elif snapshot and self._ops.waited(op, self._world.slurm_view.began) > _REQUEUE:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
-                self._ops.move(op, phases.DELETE_QUEUED)
+                self._clean_up(op)
         self._release_jobs()
         self._end_rests()
 
@@ -83,7 +88,7 @@ class Failures:
         elif is_registered(node) and node.in_use and not node.has("DOWN"):
             # It registered after all, and Slurm has put a job on it; NOT_RESPONDING changes nothing of that.
             self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
-        elif self._world.now() - self._told.get(op.id, float("-inf")) > _REPEAT:
+        elif self._world.now() - self._told.get(op.id, float("-inf")) > _REPEAT and self._may_ask(op):
             jobs = [job for job in snapshot.jobs if op.node in job.nodes]
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
@@ -96,6 +101,9 @@ class Failures:
                 self._drain(op, self._held(op))
             if self._tell(op, Act.FORCE):
                 self._told[op.id] = self._world.now()
+            elif self._gives_up(op, "power down"):
+                self._held(op)
+                self._clean_up(self._ops.get(op.id) or op)
 
     def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
         """Say on the job what happened: its owner sees AdminComment in `scontrol show job`."""
@@ -115,13 +123,13 @@ class Failures:
 
     def _hold(self, op: Operation, node: SlurmNode) -> None:
         now = self._world.now()
-        if now < self._tries.get(op.id, (0, 0.0))[1]:
+        if not self._may_ask(op):
             return
         hold = self._held(op)
         if (
             not set_by_others(self._world, node)
             and not self._set_again(op, node, hold)
-            and not self._gives_up(op)
+            and not self._gives_up(op, "drain")
         ):
             return
         self._tries.pop(op.id, None)
@@ -132,7 +140,14 @@ class Failures:
         self._told.pop(op.id, None)
         for job in op.jobs:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
-        self._ops.move(op, phases.DELETE_QUEUED)
+        self._clean_up(op)
+
+    def _clean_up(self, op: Operation) -> None:
+        """Slurm knows, or can't be told: what is left of the node's server goes."""
+        if self._ops.queue(op.node)[0].id == op.id:
+            self._ops.move(op, phases.DELETE_QUEUED)
+        else:
+            self._ops.finish(op, phases.FAILED)  # what it has waited for deletes it
 
     def _set_again(self, op: Operation, node: SlurmNode, hold: Hold) -> bool:
         """Drain the node; or put back what somebody else had set before the failure."""
@@ -144,13 +159,16 @@ class Failures:
         self._refusal = f"{aside.state} ({aside.reason})"
         return False
 
-    def _gives_up(self, op: Operation) -> bool:
+    def _may_ask(self, op: Operation) -> bool:
+        return self._world.now() >= self._tries.get(op.id, (0, 0.0))[1]
+
+    def _gives_up(self, op: Operation, what: str) -> bool:
         """A command that Slurm refuses is repeated ever more rarely, and a limited number of times."""
         count = self._tries.get(op.id, (0, 0.0))[0] + 1
         self._tries[op.id] = (count, self._world.now() + min(2.0**count, _LONGEST_PAUSE))
         if count < _TRIES:
             return False
-        self._ops.update(op, text=f"{op.text}; Slurm refuses to drain the node: {self._refusal}")
+        self._ops.update(op, text=f"{op.text}; Slurm refuses to {what} the node: {self._refusal}")
         return True
 
     def _drain(self, op: Operation, hold: Hold) -> bool:
@@ -186,6 +204,8 @@ class Failures:
 
     def _release_jobs(self) -> None:
         """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""
+        since = self._world.now() - _LET_GO_FOR
+        self._let_go = {job: one for job, one in self._let_go.items() if one[1] >= since}
         snapshot = self._world.slurm_view.snapshot()
         if not snapshot or not self._requeued:
             return
@@ -196,8 +216,9 @@ class Failures:
             if waiting.job in failing:
                 continue  # another of its nodes is not held yet
             if job and job.state == "PENDING" and job.reason == "BeginTime":
-                if self._let_go.get(job.id, 0) < _LET_GO:
-                    self._let_go[job.id] = self._let_go.get(job.id, 0) + 1
+                times, _ = self._let_go.get(job.id, (0, 0.0))
+                if times < _LET_GO:
+                    self._let_go[job.id] = (times + 1, self._world.now())
                     try:
                         self._world.slurm.update_job(job.id, StartTime="now")
                     except SlurmError as error:
@@ -212,20 +233,25 @@ class Failures:
 
     def _end_rests(self) -> None:
         for hold in self.due():
-            over = self._world.times.moment(hold.until)
-            node = self._world.slurm_view.node(hold.node, since=over)
-            if node is None or self._ops.queue(hold.node):
-                continue
-            if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
-                try:
-                    self._world.slurm.update_nodes([hold.node], state="RESUME")
-                except SlurmError as error:
-                    log.warning("node=%s rest over, RESUME: %s", hold.node, error)
-                    continue
-                log.info("node=%s rest over after op=%s", hold.node, hold.operation)
-            else:
-                log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
-            self._world.journal.drop_hold(hold.node)
+            rest = f"rest of {hold.node}"
+            if not self._faults.guilty(rest):
+                with self._faults.during(rest):
+                    self._end_rest(hold)
+
+    def _end_rest(self, hold: Hold) -> None:
+        node = self._world.slurm_view.node(hold.node, since=self._world.times.moment(hold.until))
+        if node is None or self._ops.queue(hold.node):
+            return
+        if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
+            try:
+                self._world.slurm.update_nodes([hold.node], state="RESUME")
+            except SlurmError as error:
+                log.warning("node=%s rest over, RESUME: %s", hold.node, error)
+                return
+            log.info("node=%s rest over after op=%s", hold.node, hold.operation)
+        else:
+            log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
+        self._world.journal.drop_hold(hold.node)
 
     def _try(self, command: Callable[[], None], op: Operation) -> bool:
         try:

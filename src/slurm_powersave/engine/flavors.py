@@ -11,7 +11,8 @@ from slurm_powersave.decide.flavors import keeps, too_small
 from slurm_powersave.decide.settings import Cluster, Pool
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest, NodeFacts
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.records import FlavorRest
 from slurm_powersave.ports import Cloud
 
 log = logging.getLogger("slurm_powersave")

@@ -18,6 +18,8 @@ log = logging.getLogger("slurm_powersave")
 
 _STEPS, _MOMENT = 10.0, 0.02
 """Seconds after which a server is asked again whether jobs run there, and for which it is waited for."""
+_KEPT = 60.0
+"""Seconds for which an answer is kept; none is of use for so long."""
 
 
 class Guarding:
@@ -146,6 +148,10 @@ class Guarding:
         listed = view.servers(since=self._world.now() - _STEPS)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 
+    def close(self) -> None:
+        """End the threads that ask nodes."""
+        self._askers.shutdown(cancel_futures=True)
+
     def record(self, permit: Permit, operation: str = "") -> None:
         """Write the evidence to the history, before the act is begun."""
         done = Done(
@@ -169,6 +175,7 @@ class Guarding:
         now, server = self._world.clock.monotonic(), look.server
         at, answer = self._steps.get(server.id, (float("-inf"), None))
         if answer is None or (answer.done() and now - at >= _STEPS):
+            self._steps = {one: asked for one, asked in self._steps.items() if now - asked[0] < _KEPT}
             answer = self._askers.submit(self._world.playbooks.runs_steps, self._world.desired(look.name))
             self._steps[server.id] = (now, answer)
             with contextlib.suppress(TimeoutError):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slurm_powersave.adapters import connect, project
+from slurm_powersave.adapters import connect, own_files, project
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import flavor_choice, images
@@ -79,7 +79,7 @@ def build(
             time.sleep,
             _timed(talk.say),
             check_node,
-            layout.public_key.read_text().strip(),
+            own_files.public_key(cluster),
             project.version(),
             cluster.failure.boot_timeout,
             acts,

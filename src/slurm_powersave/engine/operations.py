@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
@@ -11,6 +12,8 @@ from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Failure, Operation
 
 log = logging.getLogger("slurm_powersave")
+
+Notes = TypeVar("Notes", set[str], dict[str, Any], Looks)
 
 
 class Operations:
@@ -26,8 +29,14 @@ class Operations:
         """For how long we have looked at the present phase of each operation."""
         # An operation costs what its own node's queue is long, however many nodes are under way.
         self._by_node: dict[str, dict[str, Operation]] = {}
+        self._notes: list[set[str] | dict[str, Any] | Looks] = []
         for op in self._journal.open_operations():
             self._keep(op)
+
+    def until_end(self, notes: Notes) -> Notes:
+        """Return what somebody notes of operations, by their ids: each is dropped when its operation ends."""
+        self._notes.append(notes)
+        return notes
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(list(self._open.values()))
@@ -92,7 +101,7 @@ class Operations:
     def move(self, op: Operation, phase: str, **changes: object) -> Operation:
         """Enter a phase."""
         asked, seconds = self._world.seen.next(), self._world.now() - self._entered[op.id]
-        new = replace(op, phase=phase, since=self._world.wall(), asked=asked, **changes)  # type: ignore[arg-type]  # names are checked by replace
+        new = replace(op, phase=phase, since=self._world.wall(), asked=asked, waits="", **changes)  # type: ignore[arg-type]  # names are checked by replace
         self._journal.save_operation(new)
         self._keep(new)
         self._enter(new)
@@ -119,13 +128,31 @@ class Operations:
         else:
             self.move(op, phases.FAILING, failure=failure.failure, text=failure.text)
 
+    def give_back(self, op: Operation, failure: Failure) -> None:
+        """Fail what can't begin; a person's that waits for its turn is refused: Slurm was not asked yet."""
+        if op.phase == phases.WAITING and self._is_operators(op):
+            self.finish(op, phases.REFUSED, failure.text)
+        else:
+            self.fail(op, failure)
+
+    def _is_operators(self, op: Operation) -> bool:
+        request = self._journal.request(op.request)
+        return request is not None and request.source == "operator"
+
     def finish(self, op: Operation, outcome: str, text: str = "") -> None:
         """Record the one outcome; what waits behind may begin."""
-        ended = replace(op, outcome=outcome, since=self._world.wall(), text=text or op.text)
+        ended = replace(op, outcome=outcome, since=self._world.wall(), text=text or op.text, waits="")
         seconds = self.age(op)
         self._journal.save_operation(ended)
         del self._open[op.id], self._by_node[op.node][op.id], self._known[op.id], self._entered[op.id]
         self._looks.forget(op.id)
+        for notes in self._notes:
+            if isinstance(notes, set):
+                notes.discard(op.id)
+            elif isinstance(notes, dict):
+                notes.pop(op.id, None)
+            else:
+                notes.forget(op.id)
         log.info(
             "op=%s node=%s mode=%s outcome=%s after=%s seconds=%.2f %s",
             op.id, op.node, op.mode, outcome, op.phase, seconds, text or op.text,
@@ -136,6 +163,4 @@ class Operations:
 
     def begin(self, op: Operation) -> None:
         """Let an operation that waited have its turn: an operator's asks Slurm first."""
-        request = self._journal.request(op.request)
-        asks = request is not None and request.source == "operator"
-        self.move(op, phases.ASKING if asks else phases.CHECKING)
+        self.move(op, phases.ASKING if self._is_operators(op) else phases.CHECKING)

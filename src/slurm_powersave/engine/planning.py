@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from slurm_powersave.decide.plan import verdict
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -21,13 +22,15 @@ _STEP_SECONDS = 0.2
 """Requests that one step of the engine plans, and how long it takes for them."""
 _PARTS, _LOGGED = 20, 3
 """Refused parts of a request that are recorded one by one, and logged."""
+_SHOWN = 1000
+"""Characters of a hostlist that are recorded as refused."""
 
 
 class Planning:
     """Plans the requests that are journalled."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
-        self._world, self._ops = world, operations
+    def __init__(self, world: World, operations: Operations, faults: Faults) -> None:
+        self._world, self._ops, self._faults = world, operations, faults
         # Far more than Slurm asks for: each node twice a minute for ever, and 20 times at once. What goes
         # beyond waits; an operator and the reconciler do not.
         nodes = len(world.names)
@@ -48,11 +51,21 @@ class Planning:
                 return
             if enough and request.source == "hook":
                 continue  # it keeps its place behind the one that waits
-            expansion = split(request.hostlist, known)
-            if self._allowed(request, expansion):
-                self._plan(request, expansion)
-            else:
-                enough, self.behind = True, False
+            if why := self._faults.guilty(request.id):
+                self._refuse(request, f"an error of the engine itself: {why}")
+                continue
+            with self._faults.during(request.id):
+                expansion = split(request.hostlist, known)
+                if self._allowed(request, expansion):
+                    self._plan(request, expansion)
+                else:
+                    enough, self.behind = True, False
+
+    def _refuse(self, request: Request, why: str) -> None:
+        """End a request whose planning fails again and again: the next ones are served."""
+        log.error("request=%s given up: %s", request.id, why)
+        refused = [(request.hostlist[:_SHOWN], why)]
+        self._world.journal.plan_request(request.id, [], refused, self._world.wall())
 
     def _allowed(self, request: Request, expansion: Expansion) -> bool:
         """Tell whether a request may be planned now: it makes work, and fills the journal."""
@@ -83,6 +96,7 @@ class Planning:
                 text=decided.text, begun=began, asked=began,
                 # The reconciler's requests say themselves what they come to; those of others are judged.
                 action=request.features if request.source == "reconcile" else "",
+                joined=decided.joins,
             )  # fmt: skip
             new.append(op)
             cancels += [(cancelled, op.id) for cancelled in decided.cancels]

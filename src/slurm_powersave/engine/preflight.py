@@ -9,6 +9,7 @@ from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import flavors, preflight, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.engine import first_nodes
@@ -113,7 +114,7 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
 
 def _here(cluster: Cluster) -> Here:
     layout = cluster.layout
-    key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
+    key = read_text(layout.public_key).strip() if layout.public_key.exists() else ""
     return Here(key, _deployed(cluster), connect.jump_is_known(cluster), _addresses(cluster))
 
 

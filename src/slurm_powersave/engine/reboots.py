@@ -18,7 +18,7 @@ from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
+from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
@@ -41,7 +41,7 @@ class Reboots:
 
     def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
-        self._tried: dict[str, float] = {}
+        self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.ASKING: self._asking,
@@ -219,6 +219,8 @@ class Reboots:
             ref = self._world.catalogue.ref(node.cloud, op.row.update, op.target)
             change(server_id, op.target, permit)
         except CloudError as error:
+            if machine.is_at_fault(error):
+                raise
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)

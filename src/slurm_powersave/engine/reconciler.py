@@ -16,6 +16,7 @@ from slurm_powersave.engine.outside import set_by_others
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.world import World, servers_of
+from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Aside, Request, Server, SlurmSnapshot
@@ -115,17 +116,25 @@ class Reconciler:
         adoption.settle(self._world, sure, servers)
         if stuck:
             self._world.seen.note(stuck, "pushed")
-            self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
-        if freed:
-            self._world.slurm.update_nodes(freed, state="RESUME")
-        if missing:
-            self._world.slurm.update_nodes(missing, state="POWER_UP")
-        if stale:
-            self._world.slurm.update_nodes(stale, reason=" ")
+        for names, state, reason in (
+            (stuck, "POWER_DOWN", ""),
+            (freed, "RESUME", ""),
+            (missing, "POWER_UP", ""),
+            (stale, "", " "),
+        ):
+            self._tell(names, state, reason)
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode])
         self._before = {(f.kind, f.node) for f in findings if not _asked(f, sure)}
         self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+
+    def _tell(self, nodes: Sequence[str], state: str, reason: str) -> None:
+        """Tell Slurm; what it refuses is said, and the difference stays one that is named."""
+        try:
+            if nodes:
+                self._world.slurm.update_nodes(nodes, state=state, reason=reason)
+        except SlurmError as error:
+            log.warning("reconcile nodes=%s %s: %s", fold(nodes), state or "reason", error)
 
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""

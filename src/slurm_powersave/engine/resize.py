@@ -60,6 +60,8 @@ class Surroundings:
     servers: Callable[[], frozenset[str] | None]
     """Names of the servers that the clouds list; None if one could not be read."""
     tell: Callable[[News], None]
+    required: Callable[[], None] = lambda: None
+    """Raises UnfinishedError when no engine runs, which would make and delete the servers."""
 
 
 @dataclass
@@ -135,6 +137,7 @@ class Resize:
             if self._out_of_time():
                 self._late.update(name for name in open_ if not self._settled(name))
                 return
+            self.around.required()
             self.around.pause(_LOOK)
 
     def _settled(self, name: str) -> bool:
@@ -176,6 +179,7 @@ class Resize:
                 over = (Stage.OFF, Stage.ASIDE)
                 self._late.update(name for name, stage in stages.items() if stage not in over)
                 return
+            self.around.required()
             self.around.pause(_LOOK)
 
     def _look_at(self, nodes: Nodes) -> dict[str, Stage]:

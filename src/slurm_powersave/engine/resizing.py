@@ -17,6 +17,7 @@ from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.engine import applied, deploy
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
+from slurm_powersave.engine.served import Served
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
@@ -179,7 +180,14 @@ class Resizing:
 
     def _around(self) -> Surroundings:
         return Surroundings(
-            self._slurm, self._journal, WallClock(), time.sleep, self._apply, self._servers, self._tell
+            self._slurm,
+            self._journal,
+            WallClock(),
+            time.sleep,
+            self._apply,
+            self._servers,
+            self._tell,
+            Served(self._cluster.layout.lock).require,
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:

@@ -26,7 +26,7 @@ class Restarts:
 
     def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
-        self._told: dict[str, float] = {}
+        self._told: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm was last told RESUME."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.CHECKING: self._checking,

@@ -22,6 +22,7 @@ from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import backup, brake, settings
 from slurm_powersave.decide.backup import Manifest
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import deploy
 from slurm_powersave.model import phases
@@ -76,7 +77,7 @@ def restore(
                 raise
         except OSError as error:
             raise ConfigError("the backup could not be unpacked", why=str(error)) from error
-    return Restored(manifest, cluster, moved, known is None, file.read_bytes() != text)
+    return Restored(manifest, cluster, moved, known is None, read_bytes(file) != text)
 
 
 def _place(text: bytes, target: Path) -> Cluster:

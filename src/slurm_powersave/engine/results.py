@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from slurm_powersave.decide.fence import PlanMode
 from slurm_powersave.decide.lag import moved
@@ -11,7 +12,7 @@ from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
 from slurm_powersave.ports import Run
@@ -20,6 +21,8 @@ log = logging.getLogger("slurm_powersave")
 
 KILLED = "terraform was killed"
 """All that is told of a run that has left no exit code."""
+PLAN_SECONDS = 300.0
+"""Seconds that a run which changes no server may take: init, plan, forget and refresh."""
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
 _IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
@@ -35,7 +38,7 @@ class Batch:
     mode: PlanMode
     operations: tuple[str, ...]
     stage: str
-    """init, plan, apply or forget."""
+    """init, plan, apply, forget or refresh."""
     run: Run
     limit: float
     """Seconds after which it is interrupted; they count while we look."""
@@ -45,15 +48,21 @@ class Batch:
     plan: RunRecord | None = None
     """The plan that an apply carries out."""
 
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """Name who is held to account for an error: the operations, else the shard; the cloud for an init."""
+        place = self.shard.rpartition("/")[0] if self.stage == "init" else self.shard
+        return self.operations or (place,)
+
 
 class Results:
     """Moves the operations of a batch on: node by node while it runs, and all that are left at its end."""
 
     def __init__(self, world: World, operations: Operations, shards: Shards) -> None:
         self._world, self._ops, self._shards = world, operations, shards
-        self.by_id: set[str] = set()
+        self.by_id: set[str] = operations.until_end(set())
         """Deletes that Terraform could not do: they are done by server id."""
-        self._retried: set[str] = set()
+        self._retried: set[str] = operations.until_end(set())
         """Operations whose plan has been made once more already."""
 
     def _of(self, batch: Batch) -> list[Operation]:
@@ -173,6 +182,18 @@ class Results:
         self._shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.
         self._world.journal.drop_run(batch.run.record.id)
+
+    def could_not_run(self, batch: Batch, result: RunResult) -> NoReturn:
+        """No node is at fault: an engine without this run plans anew, or finds out what an apply has done.
+
+        Raises:
+            MachineError: always.
+        """
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
+        self._world.journal.drop_run(batch.run.record.id)
+        self._world.terraform.forget(batch.run.record)
+        raise MachineError(f"terraform {batch.stage} could not run in {batch.shard}", why=result.text)
 
     def give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         """A run could not be made, or must not be: say what becomes of its operations."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from slurm_powersave.engine.world import World
+from slurm_powersave.model import machine
 from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.nodes import StateServer, TerraformNode
 
@@ -29,6 +30,17 @@ class Shards:
             for name, record in self._world.records.items()
             if record.shard == shard
         }
+
+    def readable(self, shard: str) -> dict[str, TerraformNode] | None:
+        """Return the entries; None if the map can't be read: then nothing begins there until it is tidied."""
+        try:
+            return self.entries(shard)
+        except TerraformError as error:
+            if machine.is_at_fault(error):
+                raise
+            log.error("%s", error)
+            self._world.journal.set_dirty(shard, True)
+            return None
 
     def write(self, shard: str) -> None:
         """Write the map that follows from the records.

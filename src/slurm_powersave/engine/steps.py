@@ -14,7 +14,9 @@ from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.deletions import Deletions
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
+from slurm_powersave.engine.limits import Limits
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.pausing import HELD, Pausing
@@ -40,11 +42,19 @@ class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        guard: Guarding,
+        pauses: Pausing,
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
         self._pauses = pauses
         self._outside = Outside(world)
+        self._limits = Limits(world, operations)
         self.reboots = Reboots(world, operations, self._outside, guard)
         self._restarts = Restarts(world, operations, self._outside, guard)
         self._deletions = Deletions(world, operations, batches, self._outside, guard)
@@ -63,12 +73,20 @@ class Steps:
         for op in self._ops:
             if self._ops.get(op.id) is not op:
                 continue  # an earlier one's step has changed it
-            if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
-                self._give_up(op, later)
-            elif self._paused(op):
-                continue
-            elif handler := self._handler(op):
-                handler(op)
+            with self._faults.during(op.id):
+                self._step(op)
+        for op in self._ops.in_phase(*phases.GOING):
+            with self._faults.during(op.id):
+                self._deletions.look(op, held=self._held(op))
+
+    def _step(self, op: Operation) -> None:
+        if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
+            self._give_up(op, later)
+        elif not self._paused(op) and not self._limits.over(op) and (handler := self._handler(op)):
+            handler(self._ops.get(op.id) or op)  # it may say by now what it waits for
+
+    def _held(self, op: Operation) -> bool:
+        return op.phase in HELD and bool(self._pauses.why(op.node))
 
     def _give_up(self, op: Operation, later: Operation) -> None:
         """End what brings a node up for the delete behind it; where Slurm has lost patience it has failed."""
@@ -81,11 +99,13 @@ class Steps:
 
     def _paused(self, op: Operation) -> bool:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""
-        if op.phase not in HELD or not (why := self._pauses.why(op.node)):
+        if not self._held(op):
             return False
         if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
             return False
-        if op.failure is None and (failure := self._pauses.too_late(op, self._ops.age(op), why)):
+        if op.failure is None and (
+            failure := self._pauses.too_late(op, self._ops.age(op), self._pauses.why(op.node))
+        ):
             self._ops.fail(op, failure)
         return True
 

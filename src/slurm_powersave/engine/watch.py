@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform import outputs
+from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.decide import settings
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
 
@@ -20,7 +21,7 @@ LOOK = 1.0
 def digest(path: Path) -> str:
     """Name a file's content; empty if it can't be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return ""
 
@@ -51,7 +52,11 @@ class Watch:
         if self._seen != before or self._seen == self._judged:
             return False  # still being written, or looked at already
         self._judged = self._seen
-        return bool(self._seen) and self._take()
+        try:
+            return bool(self._seen) and self._take()
+        except BaseException:
+            self._judged = ""  # the next look judges it again: whoever called begins anew
+            raise
 
     def _take(self) -> bool:
         old = self.cluster

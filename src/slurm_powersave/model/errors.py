@@ -15,6 +15,8 @@ class FailureClass(StrEnum):
     CONFIG = "config"
     NODE_LOCAL = "node-local"
     UNKNOWN = "unknown"
+    INTERNAL = "internal"
+    """An error of the engine itself that came again and again at this operation's step."""
 
 
 class PowersaveError(Exception):
@@ -51,7 +53,11 @@ class HostlistError(ConfigError):
     """A hostlist expression is malformed, too large or names nodes that are not configured."""
 
 
-class JournalError(PowersaveError):
+class MachineError(PowersaveError):
+    """The control host is in trouble: a full or broken disk, no memory, no more processes or open files."""
+
+
+class JournalError(MachineError):
     """The journal could not be read or written: a full disk, a lock that nobody gives back."""
 
 

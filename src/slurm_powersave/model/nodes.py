@@ -6,6 +6,8 @@ from datetime import datetime
 
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
+from slurm_powersave.model.runs import RunRecord as RunRecord
+from slurm_powersave.model.runs import RunResult as RunResult
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Server:
     fault: str = ""
     later_keys: tuple[str, ...] = ()
     """Others that its console shows after them: of a disk that was made anew, or somebody's invention."""
+    locked: bool = False
+    """Whether somebody has locked it in the cloud: it can't be deleted or changed until it is unlocked."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +111,6 @@ class NodeProgress:
     """/proc/sys/kernel/random/boot_id as the node itself told it; empty if it did not."""
     hardware: str = ""
     """What it says by `slurmd -C` (model/hardware.py); empty if it did not."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A detached process, as recorded so that a restarted engine can adopt it."""
-
-    id: str
-    kind: str
-    """init, plan, apply or configure."""
-    directory: str
-    pid: int
-    start_ticks: int
-    """Field 22 of /proc/PID/stat: with the pid it names a process for certain (proc(5))."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a detached process ended."""
-
-    ok: bool
-    text: str = ""
-    """Why not, in the tool's own words."""
-    failure: FailureClass = FailureClass.UNKNOWN
 
 
 # Base states and flags as scontrol prints them, joined by "+"; unknown ones are kept, never guessed at.
@@ -297,6 +278,10 @@ class Operation:
     begun: int = 0
     asked: int = 0
     """When operation and phase began, as a number: a reading with a higher one is newer. Not journalled."""
+    joined: str = ""
+    """The operation that does it already, of one with the outcome joined."""
+    waits: str = ""
+    """What keeps it in its phase, once that takes long; empty again when it goes on."""
 
     @property
     def kind(self) -> Kind:
@@ -350,19 +335,6 @@ class Hold:
     until: float
     told: bool = False
     """Whether Slurm has the DRAIN."""
-
-
-@dataclass(frozen=True)
-class FlavorRest:
-    """A flavor that a cloud had no room for."""
-
-    cloud: str
-    zone: str
-    flavor: str
-    until: float
-    """Seconds since the epoch; until then others of the pool come first."""
-    text: str
-    """What the cloud said."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the journal keeps for people and for the brake: destroying acts, pauses, drains, warnings."""
+"""What the journal keeps beside the nodes: destroying acts, pauses, drains, warnings, flavors that rest."""
 
 from dataclasses import dataclass
 
@@ -57,3 +57,16 @@ class Notice:
     """When it began, in seconds since the epoch."""
     jobs: tuple[int, ...] = ()
     """The jobs that ran there when Slurm was last heard of it."""
+
+
+@dataclass(frozen=True)
+class FlavorRest:
+    """A flavor that a cloud had no room for."""
+
+    cloud: str
+    zone: str
+    flavor: str
+    until: float
+    """Seconds since the epoch; until then others of the pool come first."""
+    text: str
+    """What the cloud said."""

@@ -137,9 +137,10 @@ def history(
         return
     operations = journal.history(node, limit)
     if json:
+        acts = journal.acts_of(one.id for one in operations)
         render.print_json(
             [
-                {**render.operation_value(one), "acts": [asdict(done) for done in journal.acts(one.id)]}
+                {**render.operation_value(one), "acts": [asdict(done) for done in acts.get(one.id, ())]}
                 for one in operations
             ]
         )
@@ -184,14 +185,23 @@ def _history_row(operation: Operation) -> tuple[str, ...]:
 def follow(
     ctx: typer.Context,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Leave when nothing is running and nothing waits.")
+        bool,
+        typer.Option(
+            "--until-idle",
+            help="Leave when nothing is running and nothing waits; with exit code 11 if no engine runs.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Print one line per node and phase as it happens, until Ctrl-C; with --json one object a line."""
+    from slurm_powersave.adapters import lock
+    from slurm_powersave.engine.served import Served
     from slurm_powersave.surfaces.follow import POLL_SECONDS, Follower
 
-    follower = Follower(session(ctx).journal(), time.time())
+    current = session(ctx)
+    if until_idle and lock.holder(current.cluster().layout.lock) is None:
+        render.note("no engine is running; what is open waits for one")
+    follower, served = Follower(current.journal(), time.time()), Served(current.cluster().layout.lock)
     try:
         while True:
             news = follower.news()
@@ -200,8 +210,10 @@ def follow(
             else:
                 render.print_lines(event.line() for event in news)
             sys.stdout.flush()
-            if until_idle and follower.idle:
-                return
+            if until_idle:
+                if follower.idle:
+                    return
+                served.require()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return

@@ -177,5 +177,7 @@ def operation_value(operation: Operation) -> dict[str, Any]:
         "text": operation.text,
         "shard": operation.shard,
         "server_id": operation.server_id,
+        "joined": operation.joined,
+        "waits": operation.waits,
         "phases": [{"phase": phase.phase, "at": phase.at} for phase in operation.phases],
     }

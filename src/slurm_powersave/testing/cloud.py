@@ -105,6 +105,10 @@ class MemoryCloud:
     """How many servers were ever made."""
     others: list[Leftover] = field(default_factory=list)
     """What of ours there is beside the servers."""
+    locked: set[str] = field(default_factory=set)
+    """Servers, by id, that somebody has locked: they are not deleted."""
+    undying: set[str] = field(default_factory=set)
+    """Servers, by id, whose deletion is accepted and never ends."""
     keeps_consoles: bool = False
     """Whether a console still shows what it showed before a rebuild."""
     _keys: int = 0
@@ -178,8 +182,9 @@ class MemoryCloud:
         return [Leftover(SERVER, server.id, server.name) for server in self.servers()] + self.others
 
     def _told(self, held: _Held) -> Server:
+        server = replace(held.server, locked=held.server.id in self.locked)
         done = self.clock.now() >= held.busy_until
-        return replace(held.server, status="ACTIVE") if done and held.server.status in _BUSY else held.server
+        return replace(server, status="ACTIVE") if done and server.status in _BUSY else server
 
     def server(self, server_id: str) -> Server | None:
         """Read one server; None if it is gone or another cluster's."""
@@ -198,7 +203,9 @@ class MemoryCloud:
         held = self._servers.get(server_id)
         if held and self._alive(held) and not self._ours(held):
             raise CloudError(f"server {server_id} is not ours")
-        if held and held.gone_at is None:
+        if held and server_id in self.locked:
+            raise CloudError(f"server {server_id} is locked", failure=FailureClass.CONFIG)
+        if held and held.gone_at is None and server_id not in self.undying:
             held.gone_at = self.clock.now() + self.delete_seconds
 
     def flavors(self) -> dict[str, Flavor]:

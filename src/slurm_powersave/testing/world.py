@@ -16,6 +16,7 @@ from pathlib import Path
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
@@ -76,6 +77,13 @@ class MemoryWorld:
         self.playbooks = MemoryPlaybooks(
             self.clock, self._register, self._boots, self.cloud.boot_id, self.cloud.host_key
         )
+        self._error: Exception | None = None
+        """What has ended the engine, if there is no other one yet."""
+        self.errors: list[Exception] = []
+        """What has ended engines in `run_on`."""
+        self.told: list[tuple[str, int]] = []
+        """What `status` was told of errors."""
+        self.recovery = Recovery(self.clock.monotonic, lambda text, count: self.told.append((text, count)))
         self.engine = self._engine()
 
     @classmethod
@@ -93,7 +101,8 @@ class MemoryWorld:
                 self.playbooks,
                 {"mem": self.cloud},
                 self.clock,
-            )
+            ),
+            self.recovery.faults,
         )
 
     def _register(self, node: DesiredNode) -> None:
@@ -120,8 +129,13 @@ class MemoryWorld:
         end = self.clock.now() + seconds
         while self.clock.now() < end:
             self.slurm.tick()
-            self.engine.step()
+            self.step()
             self.clock.advance(STEP)
+
+    def step(self) -> None:
+        """Let the engine take a step."""
+        self.engine.step()
+        self.recovery.works()
 
     def settle(self, limit: float = 600.0) -> None:
         """Run until the engine has nothing to do; AssertionError if it does not come to rest."""
@@ -135,6 +149,23 @@ class MemoryWorld:
     def crash(self) -> None:
         """Drop the engine at once and start another on the same journal."""
         self.engine = self._engine()
+
+    def run_on(self, seconds: float, step: float = STEP) -> None:
+        """Run as the service does: after an error wait, then make another engine from the journal."""
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            try:
+                if self._error:
+                    self.clock.advance(self.recovery.met(self._error))
+                    self.engine = self._engine()
+                    self._error = None
+                self.slurm.tick()
+                self.step()
+                self.clock.advance(step)
+            except Exception as error:
+                self.engine.close()
+                self._error = error
+                self.errors.append(error)
 
     def newest(self, node: str) -> Operation:
         """Return a node's newest operation."""

@@ -1,6 +1,7 @@
 """The journal: what is in it survives, is there once, and never changes its mind."""
 
 import multiprocessing
+import os
 import sqlite3
 import stat
 from dataclasses import replace
@@ -9,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.errors import ConfigError, FailureClass, JournalError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
-    FlavorRest,
     Hold,
     NodeRecord,
     Operation,
@@ -22,7 +22,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
-from slurm_powersave.model.records import Drain, Notice
+from slurm_powersave.model.records import Drain, FlavorRest, Notice
 
 
 def request(request_id: str = "r1") -> Request:
@@ -150,10 +150,14 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     for table, column in (
         ("operations", "action"),
         ("operations", "target"),
+        ("operations", "joined"),
+        ("operations", "waits"),
         ("nodes", "boot_id"),
         ("nodes", "by_hand"),
         ("nodes", "image_id"),
         ("nodes", "flavor_id"),
+        ("runs", "host"),
+        ("runs", "boot_id"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.execute("DROP TABLE first_nodes")
@@ -166,6 +170,66 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     assert not record.by_hand and again.first_nodes() == []
     again.save_node(replace(record, by_hand=frozenset({"image", "flavor"})))
     assert SqliteJournal(path).node_records()["n1"].by_hand == {"image", "flavor"}
+
+
+def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
+    journal = SqliteJournal(path)
+    record = RunRecord("run1", "apply", "/d", 12, 345, "control", "b00t")
+    journal.save_run(ShardRun(record, "mem/nodes-001", ("a", "b"), 600.0))
+    assert journal.runs()[0].record == record
+    journal.close()
+    db = sqlite3.connect(path)
+    for table, column in (
+        ("runs", "host"),
+        ("runs", "boot_id"),
+        ("operations", "joined"),
+        ("operations", "waits"),
+    ):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("PRAGMA user_version=4")
+    db.commit()
+    db.close()
+    again = SqliteJournal(path)
+    assert again.runs() == [
+        ShardRun(replace(record, host="", boot_id=""), "mem/nodes-001", ("a", "b"), 600.0)
+    ]
+    again.save_run(ShardRun(record, "mem/nodes-001", (), 600.0))
+    assert again.runs()[0].record == record
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.OperationalError("unable to open database file"),
+        sqlite3.DatabaseError("database disk image is malformed"),
+    ],
+)
+def test_what_sqlite_says_of_the_file_is_told_as_the_journal_s_trouble(
+    path: Path, said: sqlite3.Error
+) -> None:
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError, match=str(said)) as error, journal._told():
+        raise said
+    assert error.value.where == str(path) and error.value.todo
+    with pytest.raises(sqlite3.IntegrityError), journal._told():
+        raise sqlite3.IntegrityError("UNIQUE constraint failed")
+
+
+@pytest.mark.parametrize("kind", ["garbage", "directory", "FIFO"])
+def test_what_is_no_journal_is_told_with_what_to_do(path: Path, kind: str) -> None:
+    if kind == "garbage":
+        path.write_bytes(b"garbage" * 1000)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ConfigError, match="journal") as error:
+        SqliteJournal(path)
+    assert error.value.where == str(path) and "restore" in error.value.todo
+    assert set(os.listdir("/proc/self/fd")) <= set(before)
 
 
 def test_a_truncated_journal_is_refused(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,21 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 def scripted(*lines: str, then: str = "sys.stdin.read()") -> list[str]:
     """Return the argv of a reader that says these lines and then does what is given."""
     return [sys.executable, "-uc", f"import sys, time\nprint({chr(10).join(lines)!r})\n{then}"]
+
+
+def test_a_closed_stream_leaves_no_thread_and_no_descriptor(hooks: HookScripts) -> None:
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with StreamIntake(hooks.reader()) as stream:
+            assert within(5, lambda: stream.connected)  # called at once
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_a_thread_that_has_ended_is_not_called_connected(hooks: HookScripts) -> None:
+    with StreamIntake(hooks.reader()) as stream:
+        assert within(5, lambda: stream.connected)
+    stream._since = time.time()
+    assert stream.state() == "not connected: the thread that listens has ended"
 
 
 def test_a_call_arrives_and_leaves_the_spool(hooks: HookScripts, intake: StreamIntake) -> None:

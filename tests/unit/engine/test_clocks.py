@@ -10,7 +10,8 @@ from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.times import Times
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import FlavorRest, Hold
+from slurm_powersave.model.nodes import Hold
+from slurm_powersave.model.records import FlavorRest
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.world import MemoryWorld
 

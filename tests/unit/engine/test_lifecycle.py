@@ -68,6 +68,23 @@ def test_the_last_node_goes_too_and_nothing_comes_instead() -> None:
     assert_at_rest(world)
 
 
+@pytest.mark.parametrize("mode", [Mode.RESUME, Mode.SUSPEND])
+def test_an_operation_that_joins_another_names_it(mode: Mode) -> None:
+    world = MemoryWorld.of(1)
+    if mode is Mode.SUSPEND:
+        world.slurm.end(up(world, "n1"))
+        world.slurm.suspend("n1")
+    else:
+        world.slurm.submit("n1")
+    world.run(1)
+    world.request(mode, "n1", source="operator")
+    world.run(1)
+    first, second = operations(world, "n1")[-2:]
+    assert (second.outcome, second.joined) == ("joined", first.id) and not first.joined
+    world.settle(60)
+    assert world.journal.operation(second.joined).outcome == "done"  # type: ignore[union-attr]
+
+
 def test_the_same_node_comes_and_goes_five_times() -> None:
     world = MemoryWorld.of(2)
     for _ in range(5):

@@ -34,6 +34,7 @@ class Scene:
         self.applied: list[set[str]] = []
         self.fuse = -1
         """How many effects are left until it is killed; none if negative."""
+        self.served: Callable[[], None] = lambda: None
         self.want(nodes, least)
         if least:
             self.world.slurm.end(up(self.world, *(f"n{number}" for number in range(1, least + 1))))
@@ -93,6 +94,7 @@ class Scene:
             self.apply,
             lambda: frozenset(servers(world)),
             self.news.append,
+            self.served,
         )
 
     def apply(self, keep: Nodes, protect: Nodes) -> None:
@@ -323,3 +325,18 @@ def test_it_is_killed_after_each_of_its_effects_and_run_again(edit: Callable[[Sc
             assert kill > 8, "it was killed at each of them"
             return
     raise AssertionError("it was never quick enough")
+
+
+@pytest.mark.parametrize(("nodes", "least"), [(4, 2), (1, 0)], ids=["enlarge", "shrink"])
+def test_nobody_waits_for_servers_without_an_engine(nodes: int, least: int) -> None:
+    scene = Scene(2, 1)
+    scene.want(nodes, least)
+
+    def nobody() -> None:
+        raise UnfinishedError("no engine is running")
+
+    scene.served = nobody
+    scene.world.engine.step = lambda: None  # type: ignore[method-assign]
+    resize = Resize(scene.around, scene.found, "1a2b", 86400.0)
+    with pytest.raises(UnfinishedError, match="no engine is running"):
+        resize.run()

@@ -15,8 +15,16 @@ from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
 from slurm_powersave.model.permit import Act, Row
-from slurm_powersave.testing.world import MemoryWorld, cluster
-from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
+from slurm_powersave.testing.world import STEP, MemoryWorld, cluster
+from tests.unit.engine.checks import (
+    TROUBLES,
+    Fuse,
+    assert_agreed,
+    assert_one_outcome_each,
+    coarsely,
+    run,
+    servers,
+)
 from tests.unit.engine.jolts import stand_still
 
 NAMES = ("n1", "n2", "n3")
@@ -49,6 +57,7 @@ class Cluster(RuleBasedStateMachine):
         self.lied: dict[str, float] = {}
         """Nodes whose job runs on although Slurm calls them off -> since when."""
         self._watch()
+        self.fuse = Fuse(self.world)
 
     def _watch(self) -> None:
         cloud, slurm = self.world.cloud, self.world.slurm
@@ -167,7 +176,9 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(confirmed=st.booleans())
     def the_journal_is_lost(self, confirmed: bool) -> None:
+        self.fuse.armed = False
         self.world.journal = SqliteJournal(":memory:")
+        self.fuse.watch("journal")
         self.world.engine = self.world._engine()
         if confirmed:
             self.world.journal.confirm(self.world.clock.now())
@@ -198,7 +209,7 @@ class Cluster(RuleBasedStateMachine):
     def slurm_can_not_reach_a_node(self, node: str, how: str, minutes: int) -> None:
         """It was up; its job is requeued."""
         self.submit({node})
-        self.world.run(15)
+        run(self.world, 15, STEP)
         seen = self.world.slurm.node(node)
         if not seen.up or node in {*self.lied, *self.set_by_hand}:
             return
@@ -209,7 +220,7 @@ class Cluster(RuleBasedStateMachine):
         self.world.slurm._requeue(node)
         flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
         self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
-        coarsely(self.world, 60 * minutes, step=1)
+        run(self.world, 60 * minutes, 1)
 
     @rule(node=NODES)
     def it_answers_again(self, node: str) -> None:
@@ -225,10 +236,11 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
-        self.world.run(seconds)
+        run(self.world, seconds, STEP)
 
     @rule()
     def crash(self) -> None:
+        self.fuse.armed = False
         self.world.crash()
 
     @rule(seconds=st.sampled_from([-7200, -60, -1, 1, 60, 3600]))
@@ -242,7 +254,13 @@ class Cluster(RuleBasedStateMachine):
         if away and booted:
             self.world.clock.reboot()
         if away:
+            self.fuse.armed = False
             self.world.crash()
+
+    @rule(kind=st.sampled_from(sorted(TROUBLES)), after=st.integers(1, 12), instead=st.booleans())
+    def an_error_is_met(self, kind: str, after: int, instead: bool) -> None:
+        """The host of the engine is in trouble at one of its next effects."""
+        self.fuse.light(after, kind, instead=instead)
 
     # Faults
 
@@ -322,6 +340,7 @@ class Cluster(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         world = self.world
+        self.fuse.armed = False
         self.nothing_goes_on_our_own_account_that_may_run_a_job()
         self.lied.clear()
         world.playbooks.steps.clear()

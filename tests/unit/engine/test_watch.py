@@ -1,5 +1,6 @@
 """The cluster file changes while the engine runs."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from slurm_powersave.decide.settings import load
 from slurm_powersave.engine.watch import LOOK, Watch, digest
+from slurm_powersave.model.errors import JournalError, MachineError
 from tests.unit.surfaces import conftest
 
 CLUSTER = conftest.CLUSTER.replace("adapter: local", "adapter: local\n    settings: {root: ./cloud}")
@@ -67,6 +69,38 @@ def test_a_login_address_that_was_not_deployed_is_not_taken(
     state.write_text("{")
     path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
     assert looks.several() == [False, True, False], "a state that can't be read tells nothing"
+
+
+def test_a_change_that_could_not_be_judged_is_judged_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has no open files left at the very moment."""
+    looks = Looks(path)
+    path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 2"))
+    with monkeypatch.context() as short:
+
+        def full() -> set[str]:
+            raise JournalError("unable to open database file")
+
+        short.setattr(looks.watch, "_used", full)
+        assert looks.several(1) == [False]
+        for _ in range(2):
+            with pytest.raises(JournalError):
+                looks.several(1)
+    assert looks.several(1) == [True]
+    path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 3"))
+    with monkeypatch.context() as short:
+        short.setattr("slurm_powersave.decide.yaml_file.read_text", no_files)
+        assert looks.several(1) == [False]
+        for _ in range(2):
+            with pytest.raises(MachineError):
+                looks.several(1)
+    assert looks.several(1) == [True]
+    assert len(looks.watch.cluster.persistent()) == 3
+
+
+def no_files(path: Path) -> str:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_what_is_still_being_written_is_waited_for(path: Path) -> None:

@@ -114,6 +114,24 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
     lock.release()
 
 
+def test_what_an_engine_in_trouble_waits_for(
+    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+) -> None:
+    lock = EngineLock(cluster_file.parent / "state" / "engine.lock")
+    assert "errors" not in command("status").stdout
+    lock.tell_trouble("database or disk is full", 7)
+    text = command("status").stdout
+    assert "engine waits, and tries again by itself: database or disk is full\n" in text
+    assert "errors after which the engine began anew: 7 (see its log)\n" in text
+    assert "requests from demo-login: not connected: the engine begins anew\n" in text
+    engine = json.loads(command("status", "--json").stdout)["engine"]
+    assert (engine["trouble"], engine["errors"]) == ("database or disk is full", 7)
+    lock.tell_trouble("", 7)
+    text = command("status").stdout
+    assert "waits, and tries" not in text and "began anew: 7" in text
+    lock.release()
+
+
 def test_json(command: Command, outside: Outside) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)

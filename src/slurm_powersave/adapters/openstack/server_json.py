@@ -50,6 +50,7 @@ def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
         flavor=chosen_name(flavor.get("original_name")) or matching(SERVER_ID, flavor.get("id")),
         tags=frozenset(tag for tag in found.get("tags") or () if isinstance(tag, str)),
         fault=fault,
+        locked=found.get("locked") is True,
     )
 
 
