@@ -25,6 +25,7 @@ JSON = {
     "adapters/openstack/api.py": "the cloud's answers",
     "adapters/openstack/errors.py": "the cloud's errors",
     "adapters/playbook_run.py": "what the engine asked for: our own file",
+    "adapters/state_file.py": "Terraform's states, and their copies",
     "adapters/terraform.py": "Terraform's states, plans and variables; what the provider says is the cloud's",
     "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/backup.py": "a backup's manifest",
@@ -46,6 +47,7 @@ DECODING = {
     "adapters/process.py": "the output of every program that we run",
     "adapters/spool.py": "requests, as the hooks wrote them",
     "adapters/stream.py": "requests, as the reader sends them",
+    "decide/plain_file.py": "files of ours and of persons, for all the modules that read them",
     "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
 }
 ARCHIVES = {"adapters/archive.py": "a backup"}
@@ -83,6 +85,7 @@ PATTERNS = {
     "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
     "model/printable.py": "every text, before it is shown",
     "model/slurm_version.py": "Slurm's version",
+    "model/machine.py": "what Terraform and Ansible print of this host's own trouble",
 }
 PROGRAMS = {
     "adapters/base.py": "terraform, in the foreground",

@@ -1,10 +1,8 @@
 """Configures nodes with Ansible: a detached process per batch, and plays in the foreground for a person."""
 
-import errno
 import json
 import os
 import shutil
-import socket
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -29,11 +27,6 @@ SSH_PORT = 22
 PROBE_SECONDS = 0.3
 PATIENCE = 5.0
 """Seconds for a node that is in trouble: it may be slow."""
-_OUR_OWN = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENETUNREACH}
-    | {errno.ENETDOWN, errno.EPERM, errno.EACCES}
-)
-"""What connect(2) says where the trouble is this host's: no file, no memory, no network, a rule."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +198,8 @@ class AnsiblePlaybooks:
         return answers(node.address)
 
     def answers_ssh(self, node: DesiredNode) -> bool | None:
-        """Tell whether the node's sshd answers with its banner, within 5 s; None if this host can't ask."""
-        return shows_banner(node.address, PATIENCE)
+        """Tell whether the node's sshd begins a key exchange within 5 s; None if this host can't ask."""
+        return ssh_probe.asked(node.address, SSH_PORT, PATIENCE)
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Ask the node over SSH, believing recorded host keys only, whether a job's slurmstepd runs there."""
@@ -217,15 +210,6 @@ class AnsiblePlaybooks:
 def answers(address: str) -> bool:
     """Tell whether an sshd begins a key exchange there, within 0.3 s."""
     return ssh_probe.answers(address, SSH_PORT, PROBE_SECONDS)
-
-
-def shows_banner(address: str, seconds: float) -> bool | None:
-    """Tell whether an sshd answers there in time; None if this host could not ask, and so knows nothing."""
-    try:
-        with socket.create_connection((address, SSH_PORT), timeout=seconds) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError as error:
-        return None if error.errno in _OUR_OWN else False
 
 
 def run_playbook(

@@ -4,6 +4,7 @@ A banner alone is no answer: a host that hangs after it keeps every login waitin
 nor is anybody's key needed; who it is that answers is found out by the login.
 """
 
+import errno
 import socket
 import time
 
@@ -14,17 +15,27 @@ _TYPE = 5
 _OURS = b"SSH-2.0-slurm_powersave\r\n"
 _MOST = 1024
 """Bytes that are read at most."""
+_OUR_OWN = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENETUNREACH}
+    | {errno.ENETDOWN, errno.EPERM, errno.EACCES}
+)
+"""What connect(2) says where the trouble is this host's: no file, no memory, no network, a rule."""
 
 
 def answers(address: str, port: int, seconds: float) -> bool:
     """Tell whether an sshd there begins a key exchange, within so many seconds."""
+    return bool(asked(address, port, seconds))
+
+
+def asked(address: str, port: int, seconds: float) -> bool | None:
+    """Tell the same; None if this host could not ask, and so knows nothing."""
     end = time.monotonic() + seconds
     try:
         with socket.create_connection((address, port), timeout=seconds) as connection:
             connection.sendall(_OURS)
             return _begins(connection, end)
-    except OSError:
-        return False
+    except OSError as error:
+        return None if error.errno in _OUR_OWN else False
 
 
 def _begins(connection: socket.socket, end: float) -> bool:
