@@ -163,6 +163,7 @@ def test_it_is_a_setting() -> None:
     assert [op.mode for op in world.journal.history()] == ["suspend"], "a node's newest stays"
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_never_idle_prunes_all_the_same(aged: MemoryWorld) -> None:
     aged.cloud.undying |= {f"id-{aged.cloud.created + 1}"}
     aged.slurm.end(up(aged, "n2"))

@@ -379,6 +379,7 @@ def killed_on_the_way(at: int, word: str = "", seconds: float = 5000) -> tuple[M
     return world, fuse, asked
 
 
+@pytest.mark.slow
 def test_wherever_the_engine_is_killed_a_server_is_started_once_and_replaced_in_the_end() -> None:
     _, counted, asked = killed_on_the_way(0)
     assert counted.count > 10 and len(asked) == 1
