@@ -9,8 +9,6 @@ cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 packages="python3-venv openssl debootstrap systemd-container iproute2 openssh-client procps slurm-client shellcheck"
-# For tests only: an engine whose clock jumps.
-[ "${1:-}" != --lab ] || packages="$packages libfaketime"
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -93,7 +93,7 @@ def test_the_owner_of_a_lost_job_is_told_why(hasty: Live) -> None:
     live = hasty
     job = live.sbatch(f"-w {NODE}", "sleep 600")
     live.wait("it runs", lambda: live.job(job)["JobState"] == "RUNNING", 90)
-    time.sleep(3)  # the engine has read it
+    time.sleep(35)  # the engine reads all nodes every 30 s
     live.cloud("delete", live.servers()[NODE])
     live.wait("it is told", lambda: "slurm-powersave: " in live.login(f"scontrol show job {job}"), 90)
     said = live.login(f"scontrol show job {job}")

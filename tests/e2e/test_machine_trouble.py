@@ -17,6 +17,11 @@ SLOW = {
 }
 
 
+def sockets(directory: str, names: list[str]) -> list[str]:
+    """Name the sockets of a directory, which can't be copied."""
+    return [name for name in names if Path(directory, name).is_socket()]
+
+
 @pytest.fixture
 def small(live: Live) -> Iterator[Live]:
     """The cluster with its state directory on a small disk of its own."""
@@ -27,12 +32,12 @@ def small(live: Live) -> Iterator[Live]:
     state.mkdir(mode=0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", state], check=True)
     try:
-        shutil.copytree(aside, state, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(aside, state, symlinks=True, dirs_exist_ok=True, ignore=sockets)
         live.start_engine()
         yield live
         live.stop_engine()
         shutil.rmtree(aside)
-        shutil.copytree(state, aside, symlinks=True)
+        shutil.copytree(state, aside, symlinks=True, ignore=sockets)
     finally:
         live.stop_engine()
         subprocess.run(["umount", state], check=True)
