@@ -40,7 +40,7 @@ def small(live: Live) -> Iterator[Live]:
         shutil.copytree(state, aside, symlinks=True, ignore=sockets)
     finally:
         live.stop_engine()
-        subprocess.run(["umount", state], check=True)
+        subprocess.run(["umount", "--lazy", state], check=True)
         state.rmdir()
         aside.rename(state)
         live.start_engine()
