@@ -25,16 +25,7 @@ from slurm_powersave.testing.world import cluster as small_cluster
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import processes
 from tests.security.login_node import request
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
+from tests.waiting import within
 
 # The output of a process
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import Journal, all_delivered, children, every_hook_called
+from tests.waiting import within
 
 ID = "3f2b8c1e-9d4a-4f6b-8a1c-0e5d7b9c2a31"
 
@@ -30,15 +31,6 @@ def hooks(tmp_path: Path) -> HookScripts:
 def intake(hooks: HookScripts) -> Iterator[StreamIntake]:
     with StreamIntake(hooks.reader()) as stream:
         yield stream
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def scripted(*lines: str, then: str = "sys.stdin.read()") -> list[str]:

@@ -26,18 +26,9 @@ from slurm_powersave.engine.intake import Pump
 from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.surfaces.conftest import CLUSTER
+from tests.waiting import within
 
 READER = [sys.executable, "-uc", "import sys\nprint('hello 2')\nsys.stdin.read()"]
-
-
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def lay_out(place: Path) -> Cluster:

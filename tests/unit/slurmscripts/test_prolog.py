@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.hook_scripts import HookScripts
+from tests.waiting import within
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "c[1-2]"}
 
@@ -43,15 +44,6 @@ class FakeSlurm:
 @pytest.fixture
 def slurm(hooks: HookScripts) -> FakeSlurm:
     return FakeSlurm(hooks)
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @contextmanager
