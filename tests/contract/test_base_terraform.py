@@ -12,6 +12,7 @@ import pytest
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.live_files import LiveFiles
@@ -222,8 +223,12 @@ def test_the_login_node_is_replaced_alone(lab: Lab) -> None:
     before = lab.ids()
     assert lab.deploy(replace="login")
     after = lab.ids()
-    assert after.pop(LOGIN) != before.pop(LOGIN) and after == before
+    old = before.pop(LOGIN)
+    assert after.pop(LOGIN) != old and after == before
     assert "replaces the login node login" in lab.questions[0]
+    journal = SqliteJournal(lab.cluster.layout.journal)
+    found = [(one.act, one.subject, one.row) for one in journal.newest_acts(None, 10)]
+    assert found == [("delete", old, "deploy --replace-login")]
 
 
 def test_slurm_is_asked_where_it_was_before_and_after_the_question(lab: Lab) -> None:
@@ -267,7 +272,7 @@ def test_where_slurm_can_not_be_asked_only_by_force_and_what_is_lost_is_named(la
     [
         ({"replace": "Login"}, "the login node is called login"),
         ({"replace": "n1"}, "the login node is called login"),
-        ({"force": True}, "--replace-login only"),
+        ({"force": True}, "only be used with --replace-login"),
     ],
 )
 def test_the_name_must_be_right(lab: Lab, options: dict[str, Any], says: str) -> None:

@@ -122,6 +122,11 @@ boot_id:
   description: The present boot, from /proc/sys/kernel/random/boot_id.
   returned: always
   type: str
+hardware:
+  description: The line of C(slurmd -C) with this host's hardware, where slurmd was to be started; empty if
+    there is none.
+  returned: success
+  type: str
 """
 
 import base64
@@ -144,6 +149,7 @@ from ansible.module_utils.slurm_host_files import (
     slurmd_port,
     write,
 )
+from ansible.module_utils.slurm_host_hardware import hardware
 from ansible.module_utils.slurm_host_storage import SYSTEMD, requires, where
 from ansible.module_utils.slurm_host_units import Problem, Units
 
@@ -165,6 +171,7 @@ class Host(Units):
         self.before = {}
         """Path -> content and mode, of what a slurmd that ran had before this run."""
         self.boot_id = (read(BOOT_ID) or b"").decode().strip()
+        self.hardware = ""
 
     def put(self, path, text, mode=0o644, owner=None, secret=False):
         """Replace a file; without a text remove it."""
@@ -305,6 +312,7 @@ class Host(Units):
             self.systemctl("disable", "slurmd")
         if self.active("slurmd"):
             return
+        self.hardware = hardware(self.module)
         try:
             self.start_slurmd()
         except Problem as problem:
@@ -404,7 +412,13 @@ def main():
     except (Problem, OSError, KeyError) as error:
         text = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
         module.fail_json(msg=text, changed=bool(host.changes), changes=host.changes, boot_id=host.boot_id)
-    module.exit_json(changed=bool(host.changes), changes=host.changes, diff=host.diffs, boot_id=host.boot_id)
+    module.exit_json(
+        changed=bool(host.changes),
+        changes=host.changes,
+        diff=host.diffs,
+        boot_id=host.boot_id,
+        hardware=host.hardware,
+    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
+from slurm_powersave.adapters import own_files, project, sockets
 from slurm_powersave.adapters import playbooks as playbooks_adapter
-from slurm_powersave.adapters import project, sockets
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
 from slurm_powersave.adapters.local_images import LocalImageCloud
@@ -14,8 +14,9 @@ from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.slurm import ScontrolSlurm, forgiving, largest_answer, local_shell, ssh_shell
+from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform, outputs
+from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide import ssh_options
 from slurm_powersave.decide.fields import split_jump
@@ -102,7 +103,7 @@ def command(cluster: Cluster) -> Command:
 
 def terraform(cluster: Cluster) -> ShardedTerraform:
     """The nodes' states."""
-    key_pair = cluster.layout.public_key.read_text().strip()
+    key_pair = own_files.public_key(cluster)
     home = cluster.cloud_of(cluster.login)
     base = outputs(cluster.layout.base).get("shared") or {}
     modules = {

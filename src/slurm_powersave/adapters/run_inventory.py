@@ -13,6 +13,7 @@ import yaml
 
 from slurm_powersave.decide.inventory import HOSTS, VARIABLES
 from slurm_powersave.decide.literal import literal, read_yaml
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.model.errors import ConfigError
 
 
@@ -45,7 +46,7 @@ class RunInventory:
         try:
             changed = path.stat().st_mtime_ns
             if self._parsed.get(name, (0, None))[0] != changed:
-                self._parsed[name] = (changed, read_yaml(path.read_bytes()))
+                self._parsed[name] = (changed, read_yaml(read_bytes(path)))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(
                 "the generated inventory can't be read",

@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def pause(self) -> Path:
-        """While it is there nothing new is changed; what it says is why."""
+        """While this file exists the cluster is paused; its content is the reason."""
         return self.root / "pause"
 
     @property

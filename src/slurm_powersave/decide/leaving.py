@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slurm_powersave.model.hostlist import expand_any, fold, natural
+from slurm_powersave.model.nodes import NodeFacts
 
 _LINE = re.compile(r"(?:NodeName|PartitionName)=(\S+) (?:NodeAddr|Nodes)=(\S*) ?(.*)")
 
@@ -88,6 +89,17 @@ def leaving(
         tuple(partitions),
         tuple(sorted(set(protected), key=natural)),
     )
+
+
+def promised(node_lines: Sequence[str]) -> dict[str, NodeFacts]:
+    """Read what NodeName lines of ours promise of each node."""
+    found: dict[str, NodeFacts] = {}
+    for expression, _, rest in _parsed(node_lines):
+        said = dict(word.partition("=")[::2] for word in rest.split())
+        if said.keys() >= {"CPUs", "RealMemory"}:
+            facts = NodeFacts(int(said["CPUs"]), int(said["RealMemory"]))
+            found |= dict.fromkeys(expand_any(expression), facts)
+    return found
 
 
 def _parsed(lines: Sequence[str]) -> list[tuple[str, str, str]]:

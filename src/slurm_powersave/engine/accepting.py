@@ -13,6 +13,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.run_inventory import link_others
 from slurm_powersave.decide.inventory import HOSTS, VARIABLES, Inventory
+from slurm_powersave.decide.plain_file import read_bytes, read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import applied
 from slurm_powersave.engine.base_state import NO_WISH, Wish
@@ -50,7 +51,7 @@ def play(cluster: Cluster, playbook: str, made: Inventory, verb: str, wish: Wish
         raise PlaybookError(
             f"{playbook} failed with exit code {rc}",
             where=cluster.login.name,
-            todo=f"Mend what Ansible names above, and run {verb} again: it goes on from there.",
+            todo=f"Correct what Ansible names above, and run {verb} again: it continues from there.",
         )
 
 
@@ -59,9 +60,9 @@ def write(directory: Path, made: Inventory) -> None:
     for name, text in made.files().items():
         path = directory / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or read_text(path) != text:
             path.write_text(text)
 
 
 def _same(one: Path, other: Path) -> bool:
-    return other.exists() and one.read_bytes() == other.read_bytes()
+    return other.exists() and read_bytes(one) == read_bytes(other)

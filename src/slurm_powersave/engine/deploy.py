@@ -59,10 +59,10 @@ def deploy(
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
     if wish.force and not wish.replace_login:
-        raise ConfigError("--force goes with --replace-login only", todo="Run deploy without it.")
+        raise ConfigError("--force can only be used with --replace-login", todo="Run deploy without it.")
     if wish.replace_login and cluster.login.connection != "ssh":
         raise ConfigError(
-            "--replace-login: slurmctld is on this machine, which no deploy can replace",
+            "--replace-login: slurmctld runs on this machine, which deploy can't replace",
             where=f"{cluster.file}: login.connection",
         )
 
@@ -98,7 +98,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         count = len(report.errors)
         raise ConfigError(
             f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
-            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            todo="Correct what is named above; `slurm-powersave check` checks again. "
             "`deploy --no-check` does not look at the clouds.",
         )
 
@@ -185,11 +185,12 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
     """Make the inventory; nothing is written."""
     journal = SqliteJournal(cluster.layout.journal)
     try:
-        records = journal.node_records()
+        records, first = journal.node_records(), journal.first_nodes()
     finally:
         journal.close()
+    sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
+    facts = flavors.facts(cluster, sizes, first)
     leaving = replace(leaving, memory=_memory(cluster))
-    facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
     return inventory(cluster, facts, given_addresses(cluster, records), leaving)
 
 

@@ -1,8 +1,9 @@
 """Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
@@ -11,13 +12,16 @@ from slurm_powersave.decide import flavors, live_files, preflight, slurm_look, s
 from slurm_powersave.decide.findings import Finding, Here, Severity
 from slurm_powersave.decide.inventory import Inventory
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
+from slurm_powersave.engine import first_nodes
 from slurm_powersave.engine.base_state import Wish
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
+from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.ports import FactsCloud
 
 _TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
@@ -62,6 +66,7 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
         (
             *live_files.findings(cluster, live),
             *preflight.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *_first_nodes(cluster, known),
         ),
         flavors.by_pool(cluster, known),
     )
@@ -105,13 +110,28 @@ def _live_files(cluster: Cluster) -> LiveFiles:
 
 
 def slurmctld(cluster: Cluster) -> Running:
-    """Ask slurmctld for its version. Where there is no login node yet nobody is asked."""
+    """Ask slurmctld for its version and its limits. Where there is no login node yet nobody is asked."""
     local = cluster.login.connection == "local"
     if not local and not _deployed(cluster):
         return Running()
-    told = running(connect.slurm(cluster))
+    slurm = connect.slurm(cluster)
+    told = running(slurm)
     # This host may have no slurmctld before the first deploy.
-    return Running() if told.trouble and local and not cluster.layout.applied.exists() else told
+    if told.trouble:
+        return Running() if local and not cluster.layout.applied.exists() else told
+    with suppress(SlurmError):
+        return replace(told, timers=slurm.power_timers())
+    return told
+
+
+def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:
+    if not cluster.layout.journal.exists():
+        return []
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return first_nodes.findings(cluster, journal, sizes)
+    finally:
+        journal.close()
 
 
 def _asked(facts: CloudFacts | None) -> tuple[str, ...]:
@@ -137,7 +157,7 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
 
 def _here(cluster: Cluster) -> Here:
     layout = cluster.layout
-    key = layout.public_key.read_text().strip() if layout.public_key.exists() else ""
+    key = read_text(layout.public_key).strip() if layout.public_key.exists() else ""
     return Here(key, _deployed(cluster), connect.jump_is_known(cluster), _addresses(cluster))
 
 

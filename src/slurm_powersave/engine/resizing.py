@@ -18,6 +18,8 @@ from slurm_powersave.engine import accepting, applied, deploy, preflight
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
+from slurm_powersave.engine.served import Served
+from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.errors import ConfigError, LockedError, PowersaveError
@@ -111,7 +113,7 @@ class Resizing:
             raise LockedError("the running resize does not end", where=str(path), why=lock.describe(path))
         held = EngineLock(path, "a resize")
         try:
-            return abort(self._around(), time.time())
+            return abort(self._around())
         finally:
             held.release()
 
@@ -167,10 +169,10 @@ class Resizing:
                 return
             if time.monotonic() > deadline:
                 raise PowersaveError(
-                    "the engine has not taken this cluster file",
+                    "the engine has not loaded this cluster file",
                     where=str(self._cluster.file),
                     why="it reads another one, or says in its log what is wrong with this one",
-                    todo="Mend that, or restart the engine.",
+                    todo="Correct that, or restart the engine.",
                 )
             time.sleep(0.2)
         raise PowersaveError(
@@ -186,7 +188,14 @@ class Resizing:
 
     def _around(self) -> Surroundings:
         return Surroundings(
-            self._slurm, self._journal, time.time, time.sleep, self._apply, self._servers, self._tell
+            self._slurm,
+            self._journal,
+            WallClock(),
+            time.sleep,
+            self._apply,
+            self._servers,
+            self._tell,
+            Served(self._cluster.layout.lock).require,
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:

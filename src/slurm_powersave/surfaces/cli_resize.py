@@ -29,7 +29,10 @@ def resize(
     yes: Yes = False,
     dry_run: DryRun = False,
     abort: Annotated[
-        bool, typer.Option("--abort", help="End a running resize, and undrain what it drained; nothing else.")
+        bool,
+        typer.Option(
+            "--abort", help="End a running resize and the drains that it has set; change nothing else."
+        ),
     ] = False,
     timeout: Annotated[
         float,
@@ -63,7 +66,7 @@ def resize(
             else:
                 done = work.run(dry_run=dry_run, timeout=timeout)
     except KeyboardInterrupt:
-        render.note("interrupted; what was begun stays: run it again, or end its drains with resize --abort")
+        render.note("interrupted; what was done stays. Run it again, or end its drains with resize --abort")
         raise typer.Exit(130) from None
     except PowersaveError:
         if json:

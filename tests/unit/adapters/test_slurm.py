@@ -12,6 +12,7 @@ from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm import LAST_GOOD, ScontrolSlurm, forgiving, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_version import Version
 from tests.permits import permits
@@ -241,6 +242,32 @@ def test_a_refusal_with_exit_code_0_is_one() -> None:
         ScontrolSlurm(shell).update_job(7, StartTime="now")
 
 
+def shown(job: str, *more: str) -> str:
+    """What `scontrol show job` prints of a job."""
+    lines = [f"JobId={job} JobName=x", "UserId=alice(1000) GroupId=alice(1000) MCS_label=N/A"]
+    lines += ["JobState=RUNNING Reason=None Dependency=(null)", *more, "WorkDir=/home/alice"]
+    return "\n   ".join(lines) + "\n\n"
+
+
+TASK_8 = shown("8 ArrayJobId=7", "AdminComment=a ")
+
+
+@pytest.mark.parametrize(
+    ("out", "note"),
+    [
+        (shown("7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=slurm-powersave: x "), JobNote("RUNNING", "slurm-powersave: x")),
+        (shown("7", "Comment=AdminComment=y ", "AdminComment=z "), JobNote("RUNNING", "z")),
+        (TASK_8 + shown("7 ArrayJobId=7", "AdminComment=b "), JobNote("RUNNING", "b")),
+        (TASK_8 + shown("7 ArrayJobId=7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=made up", "AdminComment=real "), JobNote("RUNNING", "2 lines")),
+        ("No jobs in the system", JobNote("")),
+    ],
+)  # fmt: skip
+def test_what_is_noted_of_a_job(out: str, note: JobNote) -> None:
+    assert ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).job_note(7) == note
+
+
 def test_nothing_is_left_to_the_remote_shell() -> None:
     asked: list[Sequence[str]] = []
 
@@ -268,6 +295,23 @@ def test_suspend_exc_nodes_that_make_no_sense(value: str) -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, f"SuspendExcNodes = {value}\n", ""))
     with pytest.raises(SlurmError, match="SuspendExcNodes"):
         slurm.suspend_exc_nodes()
+
+
+def test_the_timeouts_with_which_slurmctld_runs() -> None:
+    text = (
+        "ResumeRate              = 0 nodes/min\n"
+        "ResumeTimeout           = 90 sec\n"
+        "SuspendTime             = INFINITE\n"
+        "SuspendTimeout          = 15 sec\n"
+        "SlurmctldTimeout        = 120 sec\n"
+    )
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"ResumeTimeout": 90, "SuspendTimeout": 15}
+    text = "SuspendTime             = 300 sec\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"SuspendTime": 300}
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, "ResumeTimeout = soon\n", ""))
+    assert slurm.power_timers() == {}
 
 
 @pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
@@ -316,7 +360,7 @@ def test_when_slurmctld_began() -> None:
 
 @pytest.mark.parametrize("out", ["", "2026-11-28T13:24:43\n", CONFIG.replace("2026-11-28T13:24:19", "N/A")])
 def test_a_start_that_is_not_told(out: str) -> None:
-    with pytest.raises(SlurmError, match="began"):
+    with pytest.raises(SlurmError, match="start time"):
         ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).last_start()
 
 

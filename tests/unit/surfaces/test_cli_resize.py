@@ -15,7 +15,8 @@ from slurm_powersave.decide.settings import load
 from slurm_powersave.decide.slurm_conf import HEADER
 from slurm_powersave.engine import accepting, applied, deploy, preflight, resizing
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.nodes import Drain, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 
@@ -107,7 +108,7 @@ def test_an_engine_that_has_another_file_is_waited_for_and_named(
     edit(cluster_file, "min_nodes: 1", "min_nodes: 3")
     result = command("resize", "--yes")
     assert result.exit_code == 1
-    assert "has not taken this cluster file" in result.stderr
+    assert "has not loaded this cluster file" in result.stderr
     assert slurm.protected == {"demo-1"}
 
 
