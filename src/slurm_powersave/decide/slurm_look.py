@@ -15,6 +15,7 @@ from pathlib import Path
 
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.findings import Found, error, warning
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.slurm_parameters import parameters
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.slurm_version import Version
@@ -44,7 +45,7 @@ def tables(version: Version) -> Tables:
     read = {Version.of(path.stem): path for path in _PLACE.glob("*.json")}
     below = [one for one in sorted(read) if one <= version] or [min(read)]
     above = [one for one in sorted(read) if one >= version] or [max(read)]
-    found = [json.loads(read[one].read_text()) for one in {below[-1], above[0]}]
+    found = [json.loads(read_text(read[one])) for one in {below[-1], above[0]}]
     return Tables(
         {kind: {key for one in found for key in one[kind]} for kind in ("global", "node", "part")},
         {name: {word for one in found for word in one["words"][name]} for name in found[0]["words"]},
