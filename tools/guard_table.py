@@ -1,4 +1,4 @@
-"""Write the table of evidence from decide/guard.py itself: its docstrings, and the words of its refusals.
+"""Write the table of evidence from the guard itself: its docstrings, and the words of its refusals.
 
 The text is read from the syntax tree, so the page names every condition that the guard names, in its words.
 """
@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.decide import brake, guard
+from slurm_powersave.decide import brake, guard, guard_dead
 from slurm_powersave.model import permit
 from slurm_powersave.model.permit import Act, Row
 
 _PACKAGE = Path(guard.__file__).parent.parent
-_TREE = ast.parse(Path(guard.__file__).read_text())
-_FUNCTIONS = {node.name: node for node in _TREE.body if isinstance(node, ast.FunctionDef)}
+_FILES = [Path(guard.__file__), Path(guard_dead.__file__)]
+_TREES = [ast.parse(path.read_text()) for path in _FILES]
+_FUNCTIONS = {node.name: node for tree in _TREES for node in tree.body if isinstance(node, ast.FunctionDef)}
 _GAP = "…"
 """Stands for what the guard fills in: a server, a state, a number."""
 
@@ -54,11 +55,11 @@ def page(generated: str) -> str:
         [
             generated,
             "# Evidence\n",
-            "Every act that destroys something, or ends jobs, needs a permit. Only `decide/guard.py` gives",
-            "permits; each is for one act on one server (in Slurm: one node) and is used once, within "
-            f"{permit.LIFE:.0f} s.",
-            "What can't be read forbids. The evidence of what the engine does is recorded before the act is",
-            "begun: `slurm-powersave history --evidence`.",
+            "Every act that destroys something, or ends jobs, needs a permit. Only the guard gives permits",
+            "(`decide/guard.py`, `decide/guard_dead.py`); each is for one act on one server (in Slurm: one",
+            f"node) and is used once, within {permit.LIFE:.0f} s.",
+            "What can't be read forbids. The evidence is recorded before the act is begun, that of a command",
+            "with who and from where: `slurm-powersave history --evidence`.",
             "",
             "This table is read from the guard's code: its own description of each rule, and the words with",
             f"which it refuses; `{_GAP}` stands for what it fills in. *waits:* means that what is missing",
@@ -102,7 +103,7 @@ def _line(rule: Rule) -> str:
 def _callers() -> Iterator[ast.FunctionDef]:
     """All functions of the package outside of the guard, for the bases that a caller names."""
     for path in sorted(_PACKAGE.rglob("*.py")):
-        if path.name != "guard.py" and "testing" not in path.parts:
+        if path not in _FILES and "testing" not in path.parts:
             tree = ast.parse(path.read_text())
             yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
@@ -186,7 +187,7 @@ def _part(node: ast.expr, local: dict[str, str]) -> str:
 
 def _property(name: str) -> Iterator[str]:
     """The texts that a property of a look returns."""
-    for node in ast.walk(_TREE):
+    for node in (node for tree in _TREES for node in ast.walk(tree)):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             for found in ast.walk(node):
                 if isinstance(found, ast.Return) and isinstance(found.value, ast.JoinedStr):

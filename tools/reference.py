@@ -17,8 +17,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 from typer.testing import CliRunner
 
+from slurm_powersave.decide import waits
 from slurm_powersave.decide.cluster import SITE_PREFIXES, Cluster
 from slurm_powersave.decide.slurm_versions import DEFAULT, NEWEST, TESTED, Difference, Row
+from slurm_powersave.engine.served import PATIENCE
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces.cli import app
 
@@ -58,7 +60,10 @@ def exit_codes() -> str:
     for error in errors():
         sentence = re.sub(r"\s+", " ", (error.__doc__ or "").strip().split("\n\n")[0])
         if error is PowersaveError:
-            sentence = "Another failure; with `--wait` and `reimage --outdated`: an operation failed."
+            sentence = (
+                "Another failure; with `--wait`: an operation failed or was cancelled; with"
+                " `reimage --outdated`: an operation failed."
+            )
         rows.setdefault(error.exit_code, []).append(sentence)
     lines = [GENERATED, "# Exit codes\n", "| code | meaning |", "|---|---|", "| 0 | Done. |"]
     lines += [f"| {code} | {' '.join(dict.fromkeys(rows[code]))} |" for code in sorted(rows)]
@@ -219,12 +224,47 @@ def slurm_versions_page() -> str:
     )
 
 
+def phases_page() -> str:
+    """The phases of an operation and what each waits for, from the table of waits."""
+    rows = [(phase, wait.meaning, wait.what, wait.limit, wait.then) for phase, wait in waits.TABLE.items()]
+    return "\n".join(
+        [
+            GENERATED,
+            "# Phases and outcomes of an operation\n",
+            "An operation is one node's way through one request. `slurm-powersave status`, `follow` and",
+            "`history` name its phases.",
+            f"After {waits.TOLD:.0f} s in a phase `status` also tells what keeps an operation from going on:",
+            "what can't be read, and why. Limits count while the engine runs.",
+            "",
+            "| phase | what is going on | what it waits for | at most | what happens then |",
+            "|---|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            "| outcome | meaning |",
+            "|---|---|",
+            *(f"| {outcome} | {meaning} |" for outcome, meaning in waits.OUTCOMES.items()),
+            "",
+            "## What commands wait for",
+            "",
+            "| command | waits for | at most | what happens then |",
+            "|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in waits.COMMANDS),
+            "",
+            "Where no engine runs each says so at once, and ends with exit code 11 when none has come within"
+            f" {PATIENCE:.0f} s;",
+            "`resize` refuses to begin.",
+            "",
+        ]
+    )
+
+
 def pages() -> dict[Path, str]:
     """Return the text of every generated page."""
     return {
         REFERENCE / "commands.md": commands(),
         REFERENCE / "evidence.md": guard_table.page(GENERATED),
         REFERENCE / "exit-codes.md": exit_codes(),
+        REFERENCE / "phases.md": phases_page(),
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "slurm-versions.md": slurm_versions_page(),
     }

@@ -12,6 +12,7 @@ from slurm_powersave.decide.fence import Contract
 from slurm_powersave.decide.host_keys import Pin
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import (
     DesiredNode,
@@ -34,11 +35,14 @@ from slurm_powersave.model.slurm_version import Version
 class Clock(Protocol):
     """Time, so that tests can make their own."""
 
-    def now(self) -> float:
-        """Return seconds since the epoch."""
+    def wall(self) -> float:
+        """Return seconds since the epoch: for people, and for what must survive a restart."""
 
     def monotonic(self) -> float:
         """Return seconds that never jump, since some moment: for durations."""
+
+    def boot(self) -> str:
+        """Name the boot of this host; the monotonic clock begins anew with each."""
 
 
 class Run(Protocol):
@@ -70,6 +74,12 @@ class Slurm(Protocol):
     def running_version(self) -> Version:
         """Read the version of the slurmctld that runs, which may be older than the installed programs."""
 
+    def power_timers(self) -> Mapping[str, int]:
+        """Read ResumeTimeout, SuspendTimeout and SuspendTime, in seconds, as slurmctld has loaded them.
+
+        An infinite one is left out.
+        """
+
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Read which nodes slurmctld never suspends (SuspendExcNodes, as it has loaded it)."""
 
@@ -92,6 +102,9 @@ class Slurm(Protocol):
 
         With `aside` (DRAIN or DOWN, set by somebody else for this reason) in the way that keeps it.
         """
+
+    def job_note(self, job: int) -> JobNote:
+        """Read a job's state and AdminComment; of one that has ended, too, while slurmctld remembers it."""
 
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update jobid=... FIELD=...` (AdminComment, StartTime)."""
@@ -145,6 +158,15 @@ class Terraform(Protocol):
     def forget_servers(self, shard: str, permits: Sequence[Permit]) -> Run:
         """Start `terraform state rm` of the nodes of these permits: their servers are gone."""
 
+    def refresh(self, shard: str) -> Run:
+        """Start `terraform apply -refresh-only`: what is gone leaves the state, nothing else is touched."""
+
+    def is_broken(self, shard: str) -> bool:
+        """Tell whether the state is empty or not readable, and nobody is writing it now."""
+
+    def put_back(self, shard: str) -> str:
+        """Put the copy from before the last apply in the place of a broken state; say what was done."""
+
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started; one whose process is gone polls as ended."""
 
@@ -181,6 +203,9 @@ class Playbooks(Protocol):
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node's sshd answers (bounded to a fraction of a second)."""
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node's sshd answers within 5 s; None if this host could not ask."""
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Ask the node whether a slurmstepd of a job runs there; None if it does not say (within 5 s)."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import Difference, has
+from slurm_powersave.decide.slurm_versions import TESTED, Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
 from slurm_powersave.model.slurm_version import Version
@@ -169,6 +169,17 @@ def power_up_of_a_node_that_is_going_is_forgotten(subject: Subject) -> None:
     assert not node(subject, name).powering_up and len(subject.hooks()) == calls
 
 
+def power_up_keeps_a_drain_and_takes_its_reason(subject: Subject) -> None:
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
+    subject.slurm.update_nodes([name], state="POWER_UP")
+    until(subject, "it is coming", lambda: node(subject, name).powering_up)
+    found = node(subject, name)
+    assert found.has("DRAIN")
+    # Of the others only the newest one's source was read.
+    assert found.reason == "" or (found.reason == REASON and subject.version != TESTED[0])
+
+
 def a_node_that_slurm_does_not_know_is_left_out(subject: Subject) -> None:
     known = subject.nodes[0]
     job = subject.submit(known)
@@ -223,8 +234,11 @@ def a_powered_down_node_can_be_suspended_again(subject: Subject) -> None:
 
 def a_job_carries_what_we_say(subject: Subject) -> None:
     job = subject.submit(subject.nodes[0])
+    assert subject.slurm.job_note(job).admin_comment == ""
     subject.slurm.update_job(job, AdminComment=REASON)
     assert subject.comment(job) == REASON
+    note = subject.slurm.job_note(job)
+    assert note.admin_comment == REASON and note.state == job_of(subject, job).state
 
 
 def a_requeued_job_is_let_go(subject: Subject) -> None:
@@ -261,6 +275,24 @@ def power_down_ends_a_drain_of_a_node_that_is_off(subject: Subject) -> None:
     assert node(subject, name).flags == {"IDLE", "CLOUD", "POWERED_DOWN"}
 
 
+def a_node_that_slurm_has_given_up_can_rest(subject: Subject) -> None:
+    name = subject.nodes[0]
+    subject.slurm.update_nodes([name], state="POWER_UP")
+    until(subject, "Slurm gives it up", lambda: "ResumeTimeout" in node(subject, name).reason, 110)
+    assert node(subject, name).flags >= {"DOWN", "POWERED_DOWN"}
+    subject.slurm.update_nodes([name], state="DRAIN", reason=REASON, permits=permits("DRAIN", [name]))
+    found = node(subject, name)
+    assert found.flags >= {"DRAIN", "POWERED_DOWN"} and found.reason == REASON, found
+    subject.slurm.update_nodes([name], state="RESUME")
+    found = node(subject, name)
+    assert {"IDLE", "POWERED_DOWN"} <= found.flags and not found.has("DOWN", "DRAIN"), found
+
+
+def slurmctld_tells_its_timeouts(subject: Subject) -> None:
+    found = subject.slurm.power_timers()
+    assert found.keys() == {"ResumeTimeout", "SuspendTimeout"} and min(found.values()) > 0
+
+
 def who_is_never_suspended_is_told(subject: Subject) -> None:
     assert subject.slurm.suspend_exc_nodes() == frozenset()
 
@@ -277,6 +309,8 @@ def what_does_not_exist_is_an_error(subject: Subject) -> None:
         )
     with pytest.raises(SlurmError):
         subject.slurm.update_job(999_999, AdminComment=REASON)
+    with pytest.raises(SlurmError):
+        subject.slurm.job_note(999_999)
 
 
 def it_tells_when_it_began(subject: Subject) -> None:
@@ -303,6 +337,7 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_drain_keeps_jobs_away_until_powering_down,
     a_blank_takes_a_reason_away,
     power_up_of_a_node_that_is_going_is_forgotten,
+    power_up_keeps_a_drain_and_takes_its_reason,
     a_node_that_slurm_does_not_know_is_left_out,
     resume_on_powering_down_gives_powered_down,
     resume_on_powering_down_wipes_a_drain,
@@ -314,6 +349,8 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_reading_may_be_of_some_nodes_only,
     power_down_ends_a_drain_of_a_node_that_is_off,
     who_is_never_suspended_is_told,
+    slurmctld_tells_its_timeouts,
+    a_node_that_slurm_has_given_up_can_rest,
     slurmctld_tells_its_version,
     what_does_not_exist_is_an_error,
     it_tells_when_it_began,

@@ -218,6 +218,19 @@ def a_server_that_went_otherwise_leaves_the_state_too(subject: Subject) -> None:
     assert {server.id for server in subject.cloud.servers()} == {made["c-2"]}, "nothing was destroyed"
 
 
+def a_refresh_takes_out_of_the_state_what_is_gone(subject: Subject) -> None:
+    name = shard(subject)
+    made = created(subject, name, "c-1", "c-2")
+    subject.cloud.delete(made["c-1"], permit("delete", made["c-1"]))
+    while subject.cloud.server(made["c-1"]):
+        subject.let_pass(0.2)
+    result, _ = end(subject, subject.terraform.refresh(name))
+    assert result.ok, result
+    assert set(subject.terraform.servers(name)) == {"c-2"}
+    assert {server.id for server in subject.cloud.servers()} == {made["c-2"]}, "nothing was made or destroyed"
+    assert not subject.terraform.is_broken(name) and subject.terraform.nodes(name).keys() == {"c-1", "c-2"}
+
+
 CASES: Sequence[Callable[[Subject], None]] = (
     a_new_shard_is_empty,
     the_map_is_read_as_it_was_written,
@@ -226,4 +239,5 @@ CASES: Sequence[Callable[[Subject], None]] = (
     a_create_that_fails_says_why,
     an_apply_outlives_its_engine,
     a_server_that_went_otherwise_leaves_the_state_too,
+    a_refresh_takes_out_of_the_state_what_is_gone,
 )

@@ -6,17 +6,18 @@ The root module is of the builtin `terraform_data` alone: no provider, no cloud.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import base_state, deploy, trust
+from slurm_powersave.engine import accepting, base_state, deploy, preflight, trust
 from slurm_powersave.engine.base_state import Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, RefusedError, TerraformError
@@ -122,10 +123,12 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "slurm", slurm)
     monkeypatch.setattr(trust, "wait", lambda *words, **more: None)
-    monkeypatch.setattr(deploy, "write_inventory", lambda cluster: None)
-    monkeypatch.setattr(deploy, "run_playbook", lambda site, name: 0)
+    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: None)
+    monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
-        deploy, "applied", SimpleNamespace(save=lambda cluster: cluster.layout.applied.write_text("{}"))
+        accepting,
+        "play",
+        lambda cluster, playbook, made, verb, wish: cluster.layout.applied.write_text("{}"),
     )
     assert made.deploy()
     made.questions.clear()
@@ -220,8 +223,12 @@ def test_the_login_node_is_replaced_alone(lab: Lab) -> None:
     before = lab.ids()
     assert lab.deploy(replace="login")
     after = lab.ids()
-    assert after.pop(LOGIN) != before.pop(LOGIN) and after == before
+    old = before.pop(LOGIN)
+    assert after.pop(LOGIN) != old and after == before
     assert "replaces the login node login" in lab.questions[0]
+    journal = SqliteJournal(lab.cluster.layout.journal)
+    found = [(one.act, one.subject, one.row) for one in journal.newest_acts(None, 10)]
+    assert found == [("delete", old, "deploy --replace-login")]
 
 
 def test_slurm_is_asked_where_it_was_before_and_after_the_question(lab: Lab) -> None:
@@ -265,7 +272,7 @@ def test_where_slurm_can_not_be_asked_only_by_force_and_what_is_lost_is_named(la
     [
         ({"replace": "Login"}, "the login node is called login"),
         ({"replace": "n1"}, "the login node is called login"),
-        ({"force": True}, "--replace-login only"),
+        ({"force": True}, "only be used with --replace-login"),
     ],
 )
 def test_the_name_must_be_right(lab: Lab, options: dict[str, Any], says: str) -> None:

@@ -18,18 +18,10 @@ import pytest
 from slurm_powersave.adapters.stream import StreamIntake
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import Journal, all_delivered, children, every_hook_called, processes
+from tests.waiting import within
 
 pytestmark = pytest.mark.root  # for the guest image
 GUEST_IMAGE = Path(__file__).resolve().parents[2] / "demo" / "guests" / "build"
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def kill(pids: Iterable[int]) -> None:

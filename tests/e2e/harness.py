@@ -25,6 +25,8 @@ from tests.evidence import Evidence, kept, operations, tail
 
 LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
 OFF = "POWERED_DOWN"
+CONF = "/etc/slurm/slurm.conf /etc/slurm/slurm-powersave.d/written/slurm.conf"
+"""slurm.conf, and how it was written: a test that edits both does what a deploy would have done."""
 
 # Short times, so that a whole life of a node fits into a test; the rest is as a site would have it.
 CLUSTER_FILE = """
@@ -58,7 +60,9 @@ partitions:
   - {{name: main, pools: [compute], options: {{Default: "YES", MaxTime: INFINITE}}}}
 power_save:
   {{suspend_time: {suspend_time}, suspend_timeout: 15, resume_timeout: 90, interval: 1, min_interval: 0}}
-failure: {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20}}
+failure:
+  {{rest: {{capacity: 12, quota: 12, unknown: 12, node-local: 12, config: 12}}, boot_timeout: 20,
+    restart_after: {restart_after}, silent_after: {silent_after}}}
 fast_start: {fast_start}
 reboot_from_controller: {reboot_from_controller}
 # With NodeName, as on a GPU site: only then slurmctld knows what a node has before it first registers.
@@ -79,6 +83,9 @@ slurm_conf_extra:
 
 class Live:
     """The cluster below one directory, its engine, and what a test does to them."""
+
+    python = sys.executable
+    """What our command and the engine are run with."""
 
     def __init__(
         self,
@@ -121,6 +128,8 @@ class Live:
         image: str = "default",
         reboot_from_controller: bool = True,
         login: int = 10,
+        restart_after: int = 300,
+        silent_after: int = 1800,
     ) -> None:
         """Write the cluster file; what was deployed is not touched.
 
@@ -140,6 +149,8 @@ class Live:
             terraform=terraform,
             reboot_from_controller=str(reboot_from_controller).lower(),
             login=login,
+            restart_after=restart_after,
+            silent_after=silent_after,
         )
         self.file.write_text(text)
 
@@ -166,7 +177,7 @@ class Live:
 
     def argv(self, *words: str) -> list[str]:
         """Return the argv of our command for this cluster."""
-        return [sys.executable, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
+        return [self.python, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
 
     def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
         """Run our command and return its output; AssertionError if it leaves with another code."""
@@ -181,11 +192,11 @@ class Live:
         assert done.returncode == rc, (words, done.returncode, done.stdout[-3000:], done.stderr[-3000:])
         return done.stdout + done.stderr
 
-    def start_engine(self) -> None:
-        """Start the engine and wait until it holds the lock."""
+    def start_engine(self, *before: str) -> None:
+        """Start the engine, by another program if one is named, and wait until it holds the lock."""
         with (self.root / "engine.log").open("ab") as log:
             self._engine = subprocess.Popen(
-                self.argv("engine", "run"),
+                [*before, *self.argv("engine", "run")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -301,8 +312,8 @@ class Live:
 
     def except_from_suspend(self, expression: str) -> None:
         """Set SuspendExcNodes; empty: none."""
-        line = f"echo SuspendExcNodes={expression} >>/etc/slurm/slurm.conf" if expression else ":"
-        self.login(f"sed -i '/^SuspendExcNodes=/d' /etc/slurm/slurm.conf; {line}; scontrol reconfigure")
+        line = f"echo SuspendExcNodes={expression} | tee -a {CONF} >/dev/null" if expression else ":"
+        self.login(f"sed -i '/^SuspendExcNodes=/d' {CONF}; {line}; scontrol reconfigure")
 
     # The cloud and the journal
 

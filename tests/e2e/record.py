@@ -57,6 +57,7 @@ COMMANDS = {
     "sinfo.txt": "sinfo -a -h -N -o '%N %T'",
     "config.txt": "scontrol show config | grep -E '^(SLURM_VERSION|BOOT_TIME|SuspendExc|ClusterName)'",
     "version.txt": "scontrol --version",
+    "slurmd-C.txt": "slurmd -C",
     "unknown-node.txt": "scontrol -o show node e2e-6,nosuch-1",
     "unknown-jobs.txt": f"{SQUEUE} -w e2e-2,nosuch-1",
     "reboot-of-a-node-that-is-off.txt": "scontrol reboot ASAP nextstate=RESUME reason=reimage e2e-6",

@@ -145,7 +145,7 @@ def test_a_deploy_that_is_killed_goes_on(deployed: Live) -> None:
     killed(live, "terraform makes the login node", "BUILD")
     (orphan,) = [server["id"] for server in live.cloud("list")]
     text = killed(live, "Ansible is at work", "TASK [slurm_host")
-    assert f"({orphan}) is of a deploy that was interrupted" in text
+    assert f"({orphan}) was left by an interrupted deploy" in text
     assert orphan not in [server["id"] for server in live.cloud("list")]
     live.command("deploy", "--yes", timeout=180)
     assert len(live.cloud("list")) == 1

@@ -107,20 +107,3 @@ def test_while_it_is_paused_a_resume_waits(live: Live) -> None:
     assert not live.servers()
     live.command("continue", "--pauses")
     live.job_done(job, 60)
-
-
-def test_a_node_whose_server_has_gone_is_given_back(live: Live) -> None:
-    live.idle("e2e-1")
-    live.cloud("delete", live.servers()["e2e-1"])
-    # What slurmctld does itself after SlurmdTimeout.
-    down = "scontrol update nodename=e2e-1 state=DOWN reason='Not responding'"
-    live.login(f'su -s /bin/sh slurm -c "{down}"')
-    assert live.node("e2e-1").reason_by == "slurm"
-
-    def off_and_free() -> bool:
-        node = live.node("e2e-1")
-        return OFF in node.flags and not node.has("DOWN", "DRAIN", "NOT_RESPONDING")
-
-    live.wait("it is off, and may be used", off_and_free, 120)
-    job = live.sbatch("-w e2e-1")
-    live.job_done(job, 90)

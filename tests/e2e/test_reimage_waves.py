@@ -8,9 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Live
-
-CONF = "/etc/slurm/slurm.conf"
+from tests.e2e.harness import CONF, Live
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_a_new_image_reaches_a_pool_in_waves(live: Live, four: list[str]) -> Non
     live.wait("the first has the new image", lambda: "newer" in images(live).values(), 60)
     run.send_signal(signal.SIGINT)
     text, _ = run.communicate(timeout=20)
-    assert run.returncode == 130 and "The same command again" in text, text
+    assert run.returncode == 130 and "Run the same command again" in text, text
     assert images(live)[four[2]] == images(live)[last] == "default"
 
     run = begin(live, "reimage", "--outdated", "--at-most", "2", "--yes")

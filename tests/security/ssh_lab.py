@@ -121,6 +121,7 @@ def a_cluster(tmp_path: Path, **login: str) -> Cluster:
     return made
 
 
+BUILDER = Server("id-1", "n1", "ACTIVE", "10.0.1.1", host_key=KEY)
 PLAY = "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
 
 
@@ -150,29 +151,21 @@ def read_a_log(cluster: Cluster, *_: object) -> None:
     subprocess.run([*connect.login_argv(cluster), "tail", "x"], check=False)
 
 
+def image_plays(cluster: Cluster, site: Site, tmp_path: Path) -> AnsibleImagePlays:
+    return AnsibleImagePlays(site, cluster.layout.image, tmp_path, pool="compute", user="root", before=None)
+
+
 def look(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = site_with_a_play(cluster, tmp_path, monkeypatch)
-    server = Server("id-1", "n1", "ACTIVE", "10.0.1.1", host_key=KEY)
-    with (
-        AnsibleImagePlays(
-            site, cluster.layout.image, tmp_path, pool="compute", user="root", before=None
-        ) as it,
-        pytest.raises(UnreachableError),
-    ):
-        it.look(server)
+    with image_plays(cluster, site, tmp_path) as it, pytest.raises(UnreachableError):
+        it.look(BUILDER)
 
 
 def prepare_image(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = site_with_a_play(cluster, tmp_path, monkeypatch)
     (site.playbooks / "image.yml").write_text(PLAY)
-    server = Server("id-1", "n1", "ACTIVE", "10.0.1.1", host_key=KEY)
-    with (
-        AnsibleImagePlays(
-            site, cluster.layout.image, tmp_path, pool="compute", user="root", before=None
-        ) as it,
-        pytest.raises(PlaybookError),
-    ):
-        it.prepare(server, {})
+    with image_plays(cluster, site, tmp_path) as it, pytest.raises(PlaybookError):
+        it.prepare(BUILDER, {})
 
 
 def deploy(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

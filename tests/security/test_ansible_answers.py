@@ -22,6 +22,8 @@ BELIEVED = (
     "files to be included",
     "statistics",
     "a boot id that is long",
+    "hardware that nobody has",
+    "hardware that is long",
 )
 """Some of those whose node is configured all the same: what they add means nothing."""
 

@@ -25,7 +25,9 @@ JSON = {
     "adapters/openstack/api.py": "the cloud's answers",
     "adapters/openstack/errors.py": "the cloud's errors",
     "adapters/playbook_run.py": "what the engine asked for: our own file",
+    "adapters/state_file.py": "Terraform's states, and their copies",
     "adapters/terraform.py": "Terraform's states, plans and variables; what the provider says is the cloud's",
+    "decide/slurm_look.py": "the tables of Slurm's keys: our own files",
     "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/backup.py": "a backup's manifest",
     "engine/applied.py": "what of slurm.conf was given last: our own file",
@@ -40,16 +42,19 @@ DECODING = {
     "adapters/archive.py": "a backup's manifest",
     "adapters/child_output.py": "what ansible-playbook prints, to show it",
     "adapters/known_hosts.py": "whose key a line of known_hosts is: our own file",
+    "adapters/live_files.py": "Slurm's files on the login node, to compare and show them",
     "adapters/link.py": "lines of the reader on the login node, and ssh's words",
     "adapters/openstack/console.py": "a host key on a server's console",
     "adapters/pause_file.py": "a person's words in the state directory",
     "adapters/process.py": "the output of every program that we run",
     "adapters/spool.py": "requests, as the hooks wrote them",
     "adapters/stream.py": "requests, as the reader sends them",
+    "decide/plain_file.py": "files of ours and of persons, for all the modules that read them",
     "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
 }
 ARCHIVES = {"adapters/archive.py": "a backup"}
 PATTERNS = {
+    "adapters/journal_evidence.py": "how the clocks stood: our own journal, or one of a backup",
     "adapters/known_hosts.py": "host keys, as a cloud hands them out",
     "adapters/lock.py": "who holds a lock: our own file",
     "adapters/openstack/console.py": "host keys on a server's console",
@@ -77,10 +82,12 @@ PATTERNS = {
     "decide/who.py": "the reason of a DRAIN or DOWN in Slurm",
     "decide/yaml_file.py": "the cluster file",
     "engine/results.py": "Terraform's words: which server has failed",
+    "model/hardware.py": "what a node says by `slurmd -C`",
     "model/hostlist.py": "hostlist expressions",
     "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
     "model/printable.py": "every text, before it is shown",
     "model/slurm_version.py": "Slurm's version",
+    "model/machine.py": "what Terraform and Ansible print of this host's own trouble",
 }
 PROGRAMS = {
     "adapters/base.py": "terraform, in the foreground",
@@ -89,6 +96,7 @@ PROGRAMS = {
     "adapters/evidence.py": "logs of the login node, kept as they are",
     "adapters/image_plays.py": "ssh to the servers of an image build",
     "adapters/link.py": "ssh to the reader",
+    "adapters/live_files.py": "base64 on the login node, of Slurm's files",
     "adapters/local.py": "the local cloud's command",
     "adapters/openstack/console.py": "ssh-keyscan, where the cluster file wants it",
     "adapters/node_steps.py": "ssh to a node: one of two words, or nothing",
@@ -102,8 +110,8 @@ PROGRAMS = {
 CONNECTIONS = {
     "adapters/link.py": "the pipe from ssh",
     "adapters/child_output.py": "the pipe from ansible-playbook",
-    "adapters/playbooks.py": "the banner of an sshd",
     "adapters/process.py": "the pipes of every program that we run",
+    "adapters/ssh_probe.py": "an sshd's banner, and the number of its first message; no more than 1 KiB",
 }
 NOBODY: dict[str, str] = {}
 

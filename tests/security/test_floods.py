@@ -25,16 +25,7 @@ from slurm_powersave.testing.world import cluster as small_cluster
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import processes
 from tests.security.login_node import request
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
+from tests.waiting import within
 
 # The output of a process
 
@@ -197,10 +188,10 @@ def test_large_requests_without_end_are_bounded_in_bytes() -> None:
 
 
 FLOODS = {
-    "pings": ("while True: out.write('ping\\n' * 1000)", "talks too much"),
-    "unknown words": ("while True: out.write('sing a song\\n' * 1000)", "talks too much"),
-    "empty lines": ("while True: out.write('\\n' * 1000)", "talks too much"),
-    "the same request": (REQUEST + "two = one()\nwhile True: req(*two)", "talks too much"),
+    "pings": ("while True: out.write('ping\\n' * 1000)", "too much that is no request"),
+    "unknown words": ("while True: out.write('sing a song\\n' * 1000)", "too much that is no request"),
+    "empty lines": ("while True: out.write('\\n' * 1000)", "too much that is no request"),
+    "the same request": (REQUEST + "two = one()\nwhile True: req(*two)", "too much that is no request"),
     "a line without an end": ("while True: out.write('req ' + 'x' * 65536)", "a line of more than"),
     "another line without an end": ("while True: out.write('x' * 65536)", "a line of more than"),
     "a number of 5,000 digits": ("out.write('req ' + '9' * 5000 + ' x\\n')\ntime.sleep(9)", "no id"),

@@ -176,7 +176,15 @@ def test_a_line_of_terraform(line: str) -> None:
 
 # A node
 
-RESULT = {"msg": "m", "boot_id": "b", "stderr": "s", "module_stderr": "x", "rc": 1, "invocation": {}}
+RESULT = {
+    "msg": "m",
+    "boot_id": "b",
+    "hardware": "CPUs=1",
+    "stderr": "s",
+    "module_stderr": "x",
+    "rc": 1,
+    "invocation": {},
+}
 PROVENANCE = {"role": "compute", "packages": {"munge": "0.5.15"}, "roles": {"slurm_host": "1"}}
 
 
@@ -202,7 +210,7 @@ def test_the_result_of_a_module(result: object, kind: str) -> None:
     assert configure_run.parse(json.dumps(line)) is not None
 
 
-@given(texts({"node": "n1", "ok": False, "failure": "quota", "text": "x", "boot_id": "y"}))
+@given(texts({"node": "n1", "ok": False, "failure": "quota", "text": "x", "boot_id": "y", "hardware": "z"}))
 @FEW
 def test_a_line_of_a_play(text: str) -> None:
     configure_run.parse(text)

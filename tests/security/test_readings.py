@@ -278,7 +278,7 @@ HONEST_CONFIG = {"now": "2026-11-28T13:24:43", "batch": "10", "began": "2026-11-
 def test_a_start_of_slurmctld_that_makes_no_sense_ends_nothing(lie: dict[str, str]) -> None:
     """They are added to, and taken from, moments: what is too large is an OverflowError there."""
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, CONFIG.format(**HONEST_CONFIG | lie), ""))
-    with pytest.raises(SlurmError, match="when it began"):
+    with pytest.raises(SlurmError, match="the start time"):
         slurm.last_start()
 
 

@@ -29,19 +29,27 @@ __all__ = ["recorded", "understood"]
 pytestmark = [pytest.mark.root]
 
 
-def test_the_jump_is_for_the_login_node_alone(
+@pytest.fixture
+def behind_jump(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     recorded: Callable[[], list[list[str]]],
     understood: Callable[[Sequence[str]], dict[str, list[str]]],
-) -> None:
+) -> tuple[Cluster, list[dict[str, list[str]]]]:
+    """A cluster behind a jump host, and what the real ssh makes of each command of ours for it."""
     cluster = a_cluster(tmp_path, jump="ops@gate.example.org:2022")
     deploy(cluster, tmp_path, monkeypatch)
     ask_slurm(cluster)
     take_requests(cluster)
+    return cluster, [understood(argv) for argv in recorded()]
+
+
+def test_the_jump_is_for_the_login_node_alone(
+    behind_jump: tuple[Cluster, list[dict[str, list[str]]]],
+) -> None:
+    cluster, commands = behind_jump
     seen = {}
-    for argv in recorded():
-        found = understood(argv)
+    for found in commands:
         assert wrong(found, cluster) == {}
         seen[found["hostname"][0]] = found.get("proxycommand", ["none"])[0]
     assert seen.pop("10.0.0.2") != "none"
@@ -49,18 +57,13 @@ def test_the_jump_is_for_the_login_node_alone(
 
 
 def test_the_jump_s_own_ssh_is_told_as_much(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    recorded: Callable[[], list[list[str]]],
+    behind_jump: tuple[Cluster, list[dict[str, list[str]]]],
     understood: Callable[[Sequence[str]], dict[str, list[str]]],
 ) -> None:
-    cluster = a_cluster(tmp_path, jump="ops@gate.example.org:2022")
-    ask_slurm(cluster)
-    deploy(cluster, tmp_path, monkeypatch)
-    for argv in recorded():
-        (command,) = understood(argv).get("proxycommand", ["none"])
-        if command == "none":
-            continue
+    cluster, commands = behind_jump
+    jumps = {found.get("proxycommand", ["none"])[0] for found in commands} - {"none"}
+    assert jumps
+    for command in jumps:
         inner = shlex.split(command)
         assert inner[0] == "ssh" and inner[inner.index("-W") + 1] == "%h:%p"
         found = understood([word.replace("%h:%p", "10.0.0.2:22") for word in inner])

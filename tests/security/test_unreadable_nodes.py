@@ -218,10 +218,10 @@ def test_an_abort_does_not_forget_its_drain() -> None:
         scene.resize(timeout=5)
     scene.world.slurm.unreadable.add("n3")
     with pytest.raises(UnfinishedError, match="n3"):
-        abort(scene.around, scene.world.clock.now())
+        abort(scene.around)
     assert set(scene.world.journal.drains()) == {"n3"}
     scene.world.slurm.unreadable.clear()
-    assert abort(scene.around, scene.world.clock.now()) == ["n3"]
+    assert abort(scene.around) == ["n3"]
 
 
 def test_a_node_that_cannot_be_read_has_no_stage() -> None:

@@ -1,4 +1,4 @@
-"""Where a cloud's answer is taken apart: one of another shape than it should have is the cloud's error."""
+"""Reading a cloud's answer: one that does not have the expected form is an error of the cloud."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _OTHER_SHAPE = (ArithmeticError, AttributeError, LookupError, RecursionError, Ty
 
 
 def read_as_told(call: Callable[P, R]) -> Callable[P, R]:
-    """Make what can't be read in an answer a CloudError: then the cloud counts as unreadable."""
+    """Raise a CloudError if an answer does not have the expected form: the cloud is unreadable then."""
 
     @functools.wraps(call)
     def told(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -75,7 +75,7 @@ class Reader:
 
     def _damaged(self, why: str) -> ConfigError:
         return ConfigError(
-            "the backup is damaged, or is none",
+            "the file is no backup, or is damaged",
             where=self._where,
             why=why,
             todo="Nothing was changed. Use another backup.",

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import foreground, providers
+from slurm_powersave.adapters import foreground, providers, state_file
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.terraform import outputs, write_synced
+from slurm_powersave.adapters.state_file import STATE, outputs, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics
 from slurm_powersave.decide import plan_permits
+from slurm_powersave.decide.plain_file import read_bytes, read_text
 from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.permit import Act, Permit, use_all
 
@@ -28,7 +29,7 @@ class Planned:
     """As `terraform show` words it for a person; empty if it would do nothing."""
     actions: Mapping[str, int]
     """Action (create, update, delete, replace) -> how many resources."""
-    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    content: Mapping[str, Any] = field(repr=False)
     """The JSON of `terraform show -json`: what decide/base_plan.py judges."""
 
     @property
@@ -63,12 +64,12 @@ class State:
 
     def files(self) -> Mapping[Path, str]:
         """Read the root module and its variables as they are there; none before the first `lay_out`."""
-        return {path: path.read_text() for path in self._sources()}
+        return {path: read_text(path) for path in self._sources()}
 
     def put_back(self, files: Mapping[Path, str]) -> None:
-        """Undo `lay_out` where nothing was applied: a person's own `terraform plan` there says "No changes".
+        """Undo `lay_out` if nothing was applied, so that a person's own `terraform plan` says "No changes".
 
-        Before the first apply there is nothing to agree with, so what was laid out may stay.
+        Before the first apply `files` is empty, and the new files stay: there is no state yet.
         """
         if not files:
             return
@@ -76,7 +77,7 @@ class State:
             if path not in files:
                 path.unlink()
         for path, content in files.items():
-            if not path.exists() or path.read_text() != content:
+            if not path.exists() or read_text(path) != content:
                 write_synced(path, content)
 
     def _sources(self) -> list[Path]:
@@ -99,7 +100,7 @@ class State:
             TerraformError: Terraform's own words.
         """
         lock = self.directory / providers.LOCK
-        before = lock.read_text() if lock.exists() else None
+        before = read_text(lock) if lock.exists() else None
         (self.directory / ".terraform" / "plugin_path").unlink(missing_ok=True)
         try:
             self._run(self._command.init(upgrade=True), "init")
@@ -135,6 +136,7 @@ class State:
         """
         try:
             use_all(permits, Act.DELETE, plan_permits.destroyed(planned.content))
+            state_file.keep(self.directory)
             self._run(self._command.apply(planned.file, 10), "apply")
         finally:
             self.forget(planned)
@@ -164,15 +166,29 @@ class State:
         if not self.exists:
             return []
         try:
-            content = json.loads((self.directory / "terraform.tfstate").read_bytes() or b"{}")
+            content = json.loads(read_bytes(self.directory / STATE) or b"{}")
             return list(_held(content))
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise TerraformError("not a state", where=str(self.directory), why=str(error)) from error
+            raise TerraformError(
+                "the Terraform state can't be read", where=str(self.directory), why=str(error)
+            ) from error
 
     @property
     def exists(self) -> bool:
         """Whether there is a state."""
-        return (self.directory / "terraform.tfstate").exists()
+        return (self.directory / STATE).exists()
+
+    @property
+    def broken(self) -> bool:
+        """Whether the state is empty or not readable, and nobody is writing it now."""
+        return state_file.is_broken(self.directory)
+
+    def mend(self) -> str:
+        """Put the copy from before the last apply in the place of a broken state; say what was done.
+
+        The next plan refreshes it: what the cloud no longer has leaves it.
+        """
+        return state_file.put_back(self.directory)
 
     def _run(self, argv: list[str], what: str) -> Completed:
         done = foreground.run(argv, timeout=_SECONDS, env=self._command.env(), cwd=self.directory)

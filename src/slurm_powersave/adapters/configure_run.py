@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters.process import Tail, alive, exit_code, groups_below, signal_group, signal_run
+from slurm_powersave.adapters.process import (
+    Tail,
+    alive,
+    exit_code,
+    groups_below,
+    said_beside,
+    signal_group,
+    signal_run,
+    wrote_no_exit_code,
+)
+from slurm_powersave.decide.plain_file import read_bytes
+from slurm_powersave.model import machine
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hardware import read
 from slurm_powersave.model.nodes import Failure, NodeProgress, RunRecord, RunResult
 from slurm_powersave.model.outside_text import BOOT_ID, matching
 
@@ -32,7 +44,8 @@ class ConfigureRun:
     def progress(self) -> Sequence[NodeProgress]:
         """Return the nodes that were done or failed since the last call.
 
-        When the run has ended, a node about which it never said anything has failed.
+        When the run has ended, a node about which it never said anything has failed; but not where the
+        control host's own trouble has ended it.
         """
         if self._silent is None:
             self._silent = set(self._requested())
@@ -52,6 +65,7 @@ class ConfigureRun:
             news += [
                 NodeProgress(node, False, failure=Failure(result.failure, text))
                 for node in sorted(self._silent)
+                if not result.machine
             ]
             self._silent = set()
         return news
@@ -82,9 +96,7 @@ class ConfigureRun:
 
     def _requested(self) -> Sequence[str]:
         try:
-            return [
-                str(name) for name in json.loads((Path(self._record.directory) / RUN).read_text())["nodes"]
-            ]
+            return [str(name) for name in json.loads(read_bytes(Path(self._record.directory) / RUN))["nodes"]]
         except (OSError, ValueError, KeyError):
             return []
 
@@ -95,6 +107,10 @@ class ConfigureRun:
                 str(self._end["text"]),
                 FailureClass(self._end.get("failure", "unknown")),
             )
+        said = said_beside(self._record)
+        if machine.says(said) or wrote_no_exit_code(self._record):
+            words = said.strip().splitlines() or ["its output could not be written"]
+            return RunResult(False, f"Ansible could not run: {words[-1]}", FailureClass.UNKNOWN, machine=True)
         return RunResult(False, "the play was killed before its end", FailureClass.UNKNOWN)
 
 
@@ -105,7 +121,10 @@ def parse(line: str) -> NodeProgress | dict[str, Any] | None:
         if "node" in found:
             failure = None if found["ok"] else Failure(FailureClass(found["failure"]), str(found["text"]))
             boot_id = matching(BOOT_ID, found.get("boot_id"))
-            return NodeProgress(str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id)
+            hardware = str(read(found.get("hardware")) or "")
+            return NodeProgress(
+                str(found["node"]), bool(found["ok"]), failure=failure, boot_id=boot_id, hardware=hardware
+            )
         return found if isinstance(found, dict) and "ok" in found else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from slurm_powersave.adapters import own_files, project, sockets
 from slurm_powersave.adapters import playbooks as playbooks_adapter
-from slurm_powersave.adapters import project, sockets
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.local import LocalCloud
@@ -16,9 +16,10 @@ from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.slurm import ScontrolSlurm, largest_answer, local_shell, ssh_shell
+from slurm_powersave.adapters.slurm import ScontrolSlurm, forgiving, largest_answer, local_shell, ssh_shell
+from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform, outputs
+from slurm_powersave.adapters.terraform import Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide import ssh_options
 from slurm_powersave.decide.fields import split_jump
@@ -80,11 +81,12 @@ def slurm(cluster: Cluster) -> ScontrolSlurm:
     names = cluster.nodes()
     bounded = partial(run, limit=largest_answer(len(names)))
     if cluster.login.connection == "local":
-        return ScontrolSlurm(local_shell(bounded), known=names)
+        return ScontrolSlurm(forgiving(local_shell(bounded)), known=names)
     digest = hashlib.sha256(str(cluster.state_dir).encode()).hexdigest()[:12]
     control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={_sockets(cluster)}/{digest}"]
     ssh = [*_ssh(cluster), *control, _target(cluster)]
-    return ScontrolSlurm(ssh_shell(bounded, ssh, become=" ".join(_become(cluster))), known=names)
+    shell = ssh_shell(bounded, ssh, become=" ".join(_become(cluster)))
+    return ScontrolSlurm(forgiving(shell), known=names)
 
 
 def intake(cluster: Cluster) -> StreamIntake:
@@ -114,7 +116,7 @@ def state(cluster: Cluster, directory: Path) -> State:
 
 def terraform(cluster: Cluster) -> ShardedTerraform:
     """The nodes' states."""
-    key_pair = cluster.layout.public_key.read_text().strip()
+    key_pair = own_files.public_key(cluster)
     home = cluster.cloud_of(cluster.login)
     base = outputs(cluster.layout.base).get("shared") or {}
     modules = {

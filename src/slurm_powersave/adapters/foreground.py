@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slurm_powersave.adapters.process import Completed, exit_code, signal_run, start_detached
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.model.nodes import RunRecord
 
 _LOOK = 0.05
@@ -36,7 +37,7 @@ def run(argv: Sequence[str], *, timeout: float, env: Mapping[str, str], cwd: Pat
         )
         told, interrupted = _wait(record, timeout)
         rc = exit_code(record)
-        out, err = ((place / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+        out, err = (read_text(place / name, errors="replace") for name in ("stdout", "stderr"))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if interrupted:

@@ -72,7 +72,7 @@ class AnsibleImagePlays:
         shutil.rmtree(self._place, ignore_errors=True)
 
     def reachable(self, server: Server) -> bool:
-        """Tell whether the server's sshd answers with its banner, within 0.3 s."""
+        """Tell whether the server's sshd begins a key exchange, within 0.3 s."""
         return answers(server.address)
 
     def look(self, server: Server) -> Look:
@@ -118,7 +118,7 @@ class AnsibleImagePlays:
             raise PlaybookError(
                 f"{Path(name).name} failed with exit code {rc}",
                 where=server.name,
-                todo="Mend what Ansible names above, and build the image again.",
+                todo="Correct what Ansible names above, and build the image again.",
             )
 
     def _as_the_sites(self, playbook: str) -> str:
@@ -139,7 +139,7 @@ class AnsibleImagePlays:
             "image_build": True,  # for a site that does some things on nodes only
             # What the inventory says for nodes names the cluster's known_hosts.
             "ansible_ssh_common_args": ssh_options.ansible(self._known_hosts),
-            "ansible_ssh_args": f"{ssh} -o KexAlgorithms=^curve25519-sha256 -o ServerAliveInterval=15",
+            "ansible_ssh_args": f"{ssh} -o KexAlgorithms=^curve25519-sha256",
         }
         groups = {GROUP: {"hosts": {server.name: host}}, group(self._pool): {"hosts": {server.name: {}}}}
         content = {"all": {"children": {"nodes": {"children": groups}}}}

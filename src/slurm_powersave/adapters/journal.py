@@ -6,30 +6,23 @@ One table per kind of thing; how a row becomes a value stands in journal_rows.py
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
 from slurm_powersave.adapters.journal_evidence import Evidence
-from slurm_powersave.adapters.journal_requests import Requests
+from slurm_powersave.adapters.journal_history import History
+from slurm_powersave.adapters.journal_requests import WITH_OPERATIONS, WITHOUT, Requests
+from slurm_powersave.model.hardware import FirstNode
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import (
-    Aside,
-    Drain,
-    FlavorRest,
-    Hold,
-    NodeRecord,
-    Operation,
-    PhaseTime,
-    ShardRun,
-)
+from slurm_powersave.model.nodes import Aside, Hold, NodeRecord, Operation, ShardRun
 from slurm_powersave.model.printable import printable
+from slurm_powersave.model.records import Drain, FlavorRest
 
 _TRIES = 20
 """Short ids that are tried for an operation."""
 
 
-class SqliteJournal(Requests, Evidence):
+class SqliteJournal(Requests, Evidence, History):
     """Requests, operations, phases, what each node is to be, holds and running processes."""
 
     def __init__(self, path: Path | str) -> None:
@@ -60,7 +53,8 @@ class SqliteJournal(Requests, Evidence):
                 "INSERT INTO refusals (request, part, why, at) VALUES (?,?,?,?)",
                 [(request_id, printable(part), printable(why), now) for part, why in refusals],
             )
-            db.execute("UPDATE requests SET planned = 1 WHERE id = ?", (request_id,))
+            planned = WITH_OPERATIONS if operations else WITHOUT
+            db.execute("UPDATE requests SET planned = ? WHERE id = ?", (planned, request_id))
         self._given -= {operation.id for operation in operations}
 
     def refusals(self, request_id: str) -> list[tuple[str, str]]:
@@ -89,7 +83,8 @@ class SqliteJournal(Requests, Evidence):
     def _insert(self, db: sqlite3.Connection, operation: Operation) -> None:
         db.execute(
             "INSERT INTO operations (id, request, node, mode, phase, created, since, outcome, failure, text,"
-            " shard, server_id, jobs, action, target) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " shard, server_id, jobs, action, target, joined, waits)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 operation.id,
                 operation.request,
@@ -106,6 +101,8 @@ class SqliteJournal(Requests, Evidence):
                 journal_rows.jobs(operation),
                 operation.action,
                 operation.target,
+                operation.joined,
+                printable(operation.waits),
             ),
         )
         db.execute(
@@ -124,7 +121,7 @@ class SqliteJournal(Requests, Evidence):
                 raise AssertionError(f"operation {operation.id} has ended: {old['outcome']}")
             db.execute(
                 "UPDATE operations SET phase = ?, since = ?, outcome = ?, failure = ?, text = ?, shard = ?,"
-                " server_id = ?, jobs = ?, action = ?, target = ? WHERE id = ?",
+                " server_id = ?, jobs = ?, action = ?, target = ?, waits = ? WHERE id = ?",
                 (
                     operation.phase,
                     operation.since,
@@ -136,6 +133,7 @@ class SqliteJournal(Requests, Evidence):
                     journal_rows.jobs(operation),
                     operation.action,
                     operation.target,
+                    printable(operation.waits),
                     operation.id,
                 ),
             )
@@ -152,35 +150,6 @@ class SqliteJournal(Requests, Evidence):
             for row in self._rows("SELECT * FROM operations WHERE outcome = '' ORDER BY number")
         ]
 
-    def operation(self, operation_id: str) -> Operation | None:
-        """Read one operation with its phases."""
-        rows = self._rows("SELECT * FROM operations WHERE id = ?", operation_id)
-        return self._with_phases(rows)[0] if rows else None
-
-    def operations_of(self, request_id: str) -> list[Operation]:
-        """Return a request's operations with their phases."""
-        return self._with_phases(
-            self._rows("SELECT * FROM operations WHERE request = ? ORDER BY number", request_id)
-        )
-
-    def history(self, node: str | None = None, limit: int = 50) -> list[Operation]:
-        """Return the newest operations with their phases, newest first."""
-        where, values = ("WHERE node = ?", [node]) if node else ("", [])
-        return self._with_phases(
-            self._rows(f"SELECT * FROM operations {where} ORDER BY number DESC LIMIT ?", *values, limit)
-        )
-
-    def _with_phases(self, rows: Sequence[sqlite3.Row]) -> list[Operation]:
-        found = []
-        for row in rows:
-            phases = self._rows("SELECT phase, at FROM phases WHERE operation = ? ORDER BY rowid", row["id"])
-            found.append(
-                replace(
-                    journal_rows.operation(row), phases=tuple(PhaseTime(p["phase"], p["at"]) for p in phases)
-                )
-            )
-        return found
-
     # Nodes
 
     def node_records(self) -> dict[str, NodeRecord]:
@@ -195,8 +164,8 @@ class SqliteJournal(Requests, Evidence):
     def forget_nodes(self, names: Sequence[str]) -> None:
         """Forget nodes that have left the cluster: record, rest, what was set aside, drain."""
         with self._write() as db:
-            columns = {"nodes": "name", "holds": "node", "asides": "node", "drains": "node", "seen": "node"}
-            for table, column in columns.items():
+            for table in ("nodes", "holds", "asides", "drains", "seen", "notices"):
+                column = "name" if table == "nodes" else "node"
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(name,) for name in names])
 
     def save_node(self, record: NodeRecord) -> None:
@@ -229,6 +198,17 @@ class SqliteJournal(Requests, Evidence):
                     for record in records
                 ],
             )
+
+    def first_nodes(self) -> list[FirstNode]:
+        """Return what the first node of each pool with each flavor has said of its hardware."""
+        rows = self._rows("SELECT * FROM first_nodes ORDER BY pool, flavor")
+        return [found for row in rows if (found := journal_rows.first_node(row))]
+
+    def save_first_node(self, first: FirstNode) -> None:
+        """Record it, in the place of what was there for its pool and flavor."""
+        values = (first.pool, first.flavor, first.image, first.node, first.at, str(first.hardware))
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO first_nodes VALUES (?,?,?,?,?,?)", values)
 
     # Holds
 
@@ -306,7 +286,7 @@ class SqliteJournal(Requests, Evidence):
         """Record a detached process before anything depends on it."""
         with self._write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     run.record.id,
                     run.record.kind,
@@ -316,6 +296,8 @@ class SqliteJournal(Requests, Evidence):
                     run.shard,
                     " ".join(run.operations),
                     run.deadline,
+                    run.record.host,
+                    run.record.boot_id,
                 ),
             )
 

@@ -11,7 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from slurm_powersave.adapters.journal_rows import NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
+from slurm_powersave.decide.plain_file import wrong_kind
 from slurm_powersave.model.errors import ConfigError, JournalError
+
+_RESTORE = (
+    "Put a backup back (slurm-powersave restore). Without one move it aside, with the files -wal and -shm "
+    "beside it, and run slurm-powersave deploy: servers are found again by their tags."
+)
 
 
 class Database:
@@ -22,24 +28,50 @@ class Database:
 
         Raises:
             ConfigError: the file is not a journal, or one of a later version.
+            JournalError: it can't be opened now: a full disk, a file that this user may not write.
         """
-        if path != ":memory:":
-            # Created with the right mode at once: the journal names jobs and users' reasons.
-            Path(path).touch(mode=0o600, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
         self._lock = threading.RLock()
         self._path = str(path)
+        if path != ":memory:":
+            self._make(Path(path))
+        with self._told():
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._version()
-        except sqlite3.DatabaseError as error:
-            raise ConfigError("not a journal", where=str(path), why=str(error)) from error
+            self._begin()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _make(self, path: Path) -> None:
+        try:
+            # Created with the right mode at once: the journal names jobs and users' reasons.
+            path.touch(mode=0o600, exist_ok=True)
+            kind = wrong_kind(path)
+        except OSError as error:
+            raise JournalError(
+                "the journal can't be opened",
+                where=self._path,
+                why=str(error.strerror),
+                todo="It must belong to the user that runs this, and its disk must have room.",
+            ) from error
+        if kind:
+            raise ConfigError(f"is {kind}, and no journal", where=self._path, todo=_RESTORE)
+
+    def _begin(self) -> None:
+        try:
+            with self._told():
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                version = self._version()
+        except JournalError as error:
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                raise
+            raise ConfigError("not a journal", where=self._path, why=error.why, todo=_RESTORE) from error
         if version > SCHEMA_VERSION:
             raise ConfigError(
                 f"journal of version {version}, this program writes version {SCHEMA_VERSION}",
-                where=str(path),
+                where=self._path,
                 todo="Use the version of slurm-powersave that made it.",
             )
         if version < SCHEMA_VERSION:
@@ -82,12 +114,18 @@ class Database:
         """Tell what SQLite says as an error of ours, so that who called can wait and try again."""
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            # Of its subclasses only this one is about the file; of itself it says that the file is damaged.
+            if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
+                raise
             raise JournalError(
                 "the journal could not be read or written",
                 where=self._path,
                 why=str(error),
-                todo="Is the disk full? Nothing is lost: what is not journalled stays in the spool.",
+                todo="Check whether the disk is full. Nothing is lost: requests that are not in the "
+                "journal stay in the spool."
+                if isinstance(error, sqlite3.OperationalError)
+                else _RESTORE,
             ) from error
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
@@ -112,7 +150,7 @@ def copy(source: Path, target: Path) -> int:
     except sqlite3.Error as error:
         raise JournalError("the journal could not be copied", where=str(source), why=str(error)) from error
     if found != "ok":
-        raise JournalError("the journal's copy is not sound", where=str(source), why=str(found))
+        raise JournalError("the copy of the journal is damaged", where=str(source), why=str(found))
     return version
 
 

@@ -10,6 +10,8 @@ _READ = (
     " FROM requests"
 )
 """A resume file has up to 1 MiB, and nobody needs more than to see that there was one."""
+WAITS, WITH_OPERATIONS, WITHOUT = 0, 1, 2
+"""What `planned` says of a request: not yet, it has operations, nothing of it was served."""
 _RESUME_FILES = 256 << 20
 """Bytes of all resume files together that are kept; the oldest go first."""
 _HOSTLIST = 1000
@@ -41,7 +43,7 @@ class Requests(Database):
 
     def unplanned_requests(self, limit: int = -1) -> list[Request]:
         """Return the requests that have no operations yet, oldest first, those of the hooks last."""
-        order = "ORDER BY source = 'hook', received, rowid"
+        order = "ORDER BY source = 'hook', rowid"
         # In two steps: hostlists may be long, and are not to be sorted.
         first = f"SELECT rowid FROM requests WHERE planned = 0 {order} LIMIT ?"
         rows = self._rows(f"{_READ} WHERE rowid IN ({first}) {order}", limit)
@@ -68,20 +70,21 @@ class Requests(Database):
         has operations stays, with its id: a file that comes again from a spool must count once.
         """
         ended = (
-            "planned = 1 AND NOT EXISTS"
+            f"planned <> {WAITS} AND NOT EXISTS"
             " (SELECT 1 FROM operations WHERE request = requests.id AND outcome = '')"
         )
+        long = f"{_size('hostlist')} > {_HOSTLIST}"
         with self._write() as db:
             db.execute("DELETE FROM refusals WHERE at < ?", (before,))
+            db.execute(f"DELETE FROM requests WHERE planned = {WITHOUT} AND received < ?", (before,))
+            # One statement each: so that either has an index of its own.
             db.execute(
-                "DELETE FROM requests WHERE received < ? AND planned = 1"
-                " AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id)",
+                f"UPDATE requests SET resume_file = '' WHERE resume_file <> '' AND received < ? AND {ended}",
                 (before,),
             )
             db.execute(
-                f"UPDATE requests SET resume_file = '', hostlist = substr(hostlist, 1, {_HOSTLIST})"
-                f" WHERE received < ? AND (resume_file <> '' OR {_size('hostlist')} > {_HOSTLIST})"
-                f" AND {ended}",
+                f"UPDATE requests SET hostlist = substr(hostlist, 1, {_HOSTLIST})"
+                f" WHERE {long} AND received < ? AND {ended}",
                 (before,),
             )
             kept = 0

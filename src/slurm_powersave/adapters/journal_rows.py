@@ -3,10 +3,11 @@
 import sqlite3
 
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -14,17 +15,25 @@ CREATE TABLE IF NOT EXISTS requests (
   source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
   received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS requests_open ON requests (planned) WHERE planned = 0;
+CREATE INDEX IF NOT EXISTS requests_empty ON requests (received) WHERE planned = 2;
+CREATE INDEX IF NOT EXISTS requests_files ON requests (received) WHERE resume_file <> '';
+CREATE INDEX IF NOT EXISTS requests_long ON requests (received)
+  WHERE length(CAST(hostlist AS BLOB)) > 1000;
 CREATE TABLE IF NOT EXISTS refusals (
   request TEXT NOT NULL, part TEXT NOT NULL, why TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS refusals_request ON refusals (request);
+CREATE INDEX IF NOT EXISTS refusals_at ON refusals (at);
 CREATE TABLE IF NOT EXISTS operations (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, request TEXT NOT NULL,
   node TEXT NOT NULL, mode TEXT NOT NULL, phase TEXT NOT NULL, created REAL NOT NULL,
   since REAL NOT NULL, outcome TEXT NOT NULL DEFAULT '', failure TEXT, text TEXT NOT NULL DEFAULT '',
   shard TEXT NOT NULL DEFAULT '', server_id TEXT NOT NULL DEFAULT '',
   jobs TEXT NOT NULL DEFAULT '', action TEXT NOT NULL DEFAULT '', target TEXT NOT NULL DEFAULT '',
+  joined TEXT NOT NULL DEFAULT '', waits TEXT NOT NULL DEFAULT '',
   UNIQUE (request, node));
 CREATE INDEX IF NOT EXISTS operations_open ON operations (outcome) WHERE outcome = '';
 CREATE INDEX IF NOT EXISTS operations_node ON operations (node);
+CREATE INDEX IF NOT EXISTS operations_created ON operations (created);
 CREATE TABLE IF NOT EXISTS phases (
   operation TEXT NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS phases_operation ON phases (operation);
@@ -42,7 +51,8 @@ CREATE TABLE IF NOT EXISTS flavor_rests (
   PRIMARY KEY (cloud, zone, flavor));
 CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
-  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL);
+  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL,
+  host TEXT NOT NULL DEFAULT '', boot_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS asides (
   node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
@@ -56,9 +66,17 @@ CREATE TABLE IF NOT EXISTS acts (
   act TEXT NOT NULL, subject TEXT NOT NULL, row TEXT NOT NULL, evidence TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS acts_operation ON acts (operation);
 CREATE INDEX IF NOT EXISTS acts_at ON acts (at);
+CREATE INDEX IF NOT EXISTS acts_subject ON acts (subject);
+CREATE TABLE IF NOT EXISTS notices (
+  node TEXT PRIMARY KEY, server TEXT NOT NULL, text TEXT NOT NULL, command TEXT NOT NULL, at REAL NOT NULL,
+  jobs TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS acts_node ON acts (node);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pauses (
   pool TEXT PRIMARY KEY, why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS first_nodes (
+  pool TEXT NOT NULL, flavor TEXT NOT NULL, image TEXT NOT NULL, node TEXT NOT NULL, at REAL NOT NULL,
+  hardware TEXT NOT NULL, PRIMARY KEY (pool, flavor));
 """
 
 NEW = """
@@ -78,6 +96,14 @@ ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
     3: "",
+    4: """
+ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE operations ADD COLUMN joined TEXT NOT NULL DEFAULT '';
+ALTER TABLE operations ADD COLUMN waits TEXT NOT NULL DEFAULT '';
+UPDATE requests SET planned = 2 WHERE planned = 1
+  AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id);
+""",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 
@@ -114,6 +140,8 @@ def operation(row: sqlite3.Row) -> Operation:
         jobs=tuple(int(job) for job in row["jobs"].split()),
         action=row["action"],
         target=row["target"],
+        joined=row["joined"],
+        waits=row["waits"],
     )
 
 
@@ -140,6 +168,14 @@ def node_record(row: sqlite3.Row) -> NodeRecord:
     return NodeRecord(node, row["shard"], row["server_id"], row["failures"], row["boot_id"], by_hand)
 
 
+def first_node(row: sqlite3.Row) -> FirstNode | None:
+    """Make the value of a row; None if its text is not one of ours."""
+    hardware = read(row["hardware"])
+    if hardware is None:
+        return None
+    return FirstNode(row["pool"], row["flavor"], row["image"], row["node"], row["at"], hardware)
+
+
 def hold(row: sqlite3.Row) -> Hold:
     """Make the value of a row."""
     return Hold(
@@ -154,5 +190,6 @@ def hold(row: sqlite3.Row) -> Hold:
 
 def run(row: sqlite3.Row) -> ShardRun:
     """Make the value of a row."""
-    record = RunRecord(row["id"], row["kind"], row["directory"], row["pid"], row["start_ticks"])
+    fields = ("id", "kind", "directory", "pid", "start_ticks", "host", "boot_id")
+    record = RunRecord(*(row[field] for field in fields))
     return ShardRun(record, row["shard"], tuple(row["operations"].split()), row["deadline"])

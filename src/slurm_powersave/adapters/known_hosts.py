@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from slurm_powersave.adapters.state_file import write_synced
 from slurm_powersave.decide.host_keys import Pin
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.decide.plain_file import read_text
+from slurm_powersave.model.errors import ConfigError, MachineError
 
 _DISK = "disk="
 # Type and key as in a public key file; a comment may follow and is dropped.
@@ -29,7 +31,9 @@ def key_lines(host: tuple[str, str], keys: str, disk: str = "") -> Sequence[str]
     """
     found = [_KEY.match(line.strip()) for line in keys.splitlines() if line.strip()]
     if not found or None in found:
-        raise ConfigError("what the cloud gave as SSH host key is none", where=host[0], why=repr(keys[:80]))
+        raise ConfigError(
+            "the cloud returned something that is no SSH host key", where=host[0], why=repr(keys[:80])
+        )
     # A set: cloud-init prints a key again at each boot.
     pin = f" {_DISK}{quote(disk, safe='/')}" if disk else ""
     return sorted({f"{','.join(dict.fromkeys(host))} {match[1]}{pin}" for match in found if match})
@@ -39,15 +43,12 @@ def record(path: Path, hosts: Mapping[tuple[str, str], Sequence[str]]) -> None:
     """Replace all lines of these hosts, (name, address), by the ones that `key_lines` made."""
     gone = {word for host in hosts for word in host}
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         kept = [line for line in _read(path) if gone.isdisjoint(_names(line))]
         lines = kept + [line for new in hosts.values() for line in new]
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text("".join(f"{line}\n" for line in lines))
-        temporary.chmod(0o600)
-        temporary.rename(path)
+        write_synced(path, "".join(f"{line}\n" for line in lines))
     finally:
         os.close(lock)
 
@@ -77,6 +78,13 @@ def _names(line: str) -> list[str]:
 
 def _read(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return read_text(path).splitlines()
     except FileNotFoundError:
         return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise MachineError(
+            "the file of SSH host keys can't be read",
+            where=str(path),
+            why=str(error),
+            todo="Find out what has happened to it, and put it back from a backup: slurm-powersave restore.",
+        ) from error

@@ -35,15 +35,20 @@ class Link:
     def __init__(
         self, argv: Sequence[str], poked: socket.socket, silence: float, complaint: Callable[[str], None]
     ) -> None:
-        # A session of its own: ssh can't ask a terminal, and Ctrl-C reaches us alone.
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
+        self._selector = selectors.DefaultSelector()  # first: an error of it must leave no process behind
+        try:
+            # A session of its own: ssh can't ask a terminal, and Ctrl-C reaches us alone.
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError:
+            self._selector.close()
+            raise
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin, self._stdout, self._stderr = (
             stream.fileno() for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
@@ -58,7 +63,6 @@ class Link:
         """Bytes of `_half` in which there is no end of a line: a long one is searched once."""
         self._words: deque[str] = deque(maxlen=3)
         """The last lines of standard error: ssh says there what is wrong."""
-        self._selector = selectors.DefaultSelector()
         for descriptor in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(descriptor, False)
         for descriptor in (self._stdout, self._stderr, poked.fileno()):

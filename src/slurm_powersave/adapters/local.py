@@ -200,7 +200,7 @@ class LocalCloud:
 def _server(found: Mapping[str, Any]) -> Server:
     server_id = matching(SERVER_ID, found["id"])
     if not server_id:
-        raise CloudError("the local cloud tells of a server without an id", why=repr(found["id"])[:80])
+        raise CloudError("the local cloud lists a server without an id", why=repr(found["id"])[:80])
     return Server(
         id=server_id,
         name=chosen_name(found["name"]),

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slurm_powersave.model.errors import LockedError
+from slurm_powersave.model.errors import LockedError, MachineError
 
-_LENGTH = 4096
+_LENGTH = 8192
 _TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
 _LONGEST = 500
 """Characters of what `tell` says: it must fit into the file beside the rest, whatever they are."""
@@ -31,18 +31,37 @@ class EngineLock:
 
         Raises:
             LockedError: another engine, or what `what` names, holds it; the text says which.
+            MachineError: the file can't be opened.
         """
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            raise MachineError(
+                "the lock file can't be opened",
+                where=str(path),
+                why=str(error.strerror),
+                todo="It must be a file that belongs to the user who runs this.",
+            ) from error
         if not self._take():
             os.close(self._descriptor)
             raise LockedError(
                 f"{what} is running already",
                 where=str(path),
-                why=describe(path) or "its holder gave it back at this moment",
-                todo="Stop that one first, or leave it to its work.",
+                why=describe(path) or "it has just ended",
+                todo="Stop it first, or wait until it has ended.",
             )
+        self._unwritten = False
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            os.close(self._descriptor)
+            raise MachineError(
+                "the lock file can't be written",
+                where=str(path),
+                why=str(error.strerror),
+                todo="Is the disk full? Make room, then try again.",
+            ) from error
 
     def _take(self) -> bool:
         for left in reversed(range(_TRIES)):
@@ -63,10 +82,23 @@ class EngineLock:
         """Say for `resize` which content of the cluster file is in force."""
         self._tell("file", digest)
 
-    def _tell(self, key: str, value: str) -> None:
-        if self._holder.get(key) != value:
-            self._holder[key] = value
+    def tell_trouble(self, text: str, count: int) -> None:
+        """Say for `status` what the engine waits for (empty: nothing), and how many errors it has met."""
+        self._holder["errors"] = count
+        if text:
+            self._holder["intake"] = "not connected: the engine begins anew"
+        self._tell("trouble", text[:_LONGEST], always=True)
+
+    def _tell(self, key: str, value: str, *, always: bool = False) -> None:
+        """What can't be written now is written with the next word: nobody may fail for it."""
+        if self._holder.get(key) == value and not self._unwritten and not always:
+            return
+        self._holder[key] = value
+        try:
             self._write()
+            self._unwritten = False
+        except OSError:
+            self._unwritten = True
 
     def _write(self) -> None:
         # Of one length, in one write: a reader at the same moment sees the old text or the new one.
@@ -92,6 +124,10 @@ def _is_time(value: object) -> bool:
     return 0 <= _number(value) < _LAST_SECOND
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= _number(value) < _LAST_SECOND
+
+
 def _is_host(value: object) -> bool:
     return isinstance(value, str) and _HOST.fullmatch(value) is not None
 
@@ -106,6 +142,8 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
     "since": _is_time,
     "intake": _is_line,
     "file": _is_line,
+    "trouble": _is_line,
+    "errors": _is_count,
 }
 
 
@@ -121,7 +159,10 @@ def _read(descriptor: int) -> dict[str, object]:
 
 
 def holder(path: Path) -> dict[str, object] | None:
-    """Return {pid, host, since, intake, file} of the running engine, or None if none holds the lock.
+    """Return what the running engine says of itself, or None if none holds the lock.
+
+    That is pid, host, since, intake (words on the stream of requests), file (digest of the cluster file),
+    trouble (what it waits for) and errors (how often it began anew).
 
     What the file does not say, or says in a form that can't be right, is left out.
     """

@@ -9,8 +9,8 @@ from slurm_powersave.model.outside_text import address
 SECONDS = 5.0
 _OWN = ("-oControlPath=none", "-oConnectTimeout=3")
 _ASK = "pgrep -f '^slurmstepd: [[]' >/dev/null; echo steps=$?"
-"""A step calls itself `slurmstepd: [12.batch]`; from 23.11 on `slurmstepd infinity` keeps a cgroup and is no
-job's (both seen). pgrep(1): 0 for some, 1 for none."""
+"""The process of a step is named `slurmstepd: [12.batch]`; from 23.11 on `slurmstepd infinity` only keeps a
+cgroup and belongs to no job (both seen). pgrep(1) returns 0 if there is such a process, 1 if not."""
 _SAID = {"steps=0": True, "steps=1": False}
 
 

@@ -1,19 +1,19 @@
-"""The file that pauses a cluster when nothing else works; what it says is why."""
+"""The file that pauses a cluster, also when no command works; its text is the reason."""
 
 from pathlib import Path
 
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.model.printable import printable
 
 _LONGEST = 200
-"""Bytes of it that are shown."""
+"""Bytes of the reason that are shown."""
 
 
 def read(path: Path) -> str | None:
-    """Return what it says; None if it is not there. One that can't be read pauses, too."""
+    """Return the reason; None if there is no file. A file that can't be read also pauses."""
     try:
-        with path.open("rb") as file:
-            words = file.read(_LONGEST).decode(errors="replace").split()
-            return printable(" ".join(words)) or "no reason given"
+        words = read_bytes(path, _LONGEST).decode(errors="replace").split()
+        return printable(" ".join(words)) or "no reason given"
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.model.hardware import read
 from slurm_powersave.model.outside_text import BOOT_ID, matching
 
 Line = dict[str, Any]
@@ -75,6 +76,8 @@ class Group:
         self._say = say
         self._boots: dict[str, str] = {}
         """Host -> the boot_id that our module found."""
+        self._hardware: dict[str, str] = {}
+        """Host -> what its slurmd says of its hardware."""
         self.failed: dict[str, FailureClass] = {}
         self.begin(more_follows=more_follows)
 
@@ -103,6 +106,8 @@ class Group:
         ours = _is_ours(data) and not self._site
         if ours and (boot := matching(BOOT_ID, _result(data).get("boot_id"))):
             self._boots[host] = boot
+        if ours and (hardware := read(_result(data).get("hardware"))):
+            self._hardware[host] = str(hardware)
         if kind == "runner_on_ok":
             self.heard = True
             if ours:
@@ -143,7 +148,8 @@ class Group:
     def _done(self, host: str) -> None:
         if host in self._waiting:
             del self._waiting[host]
-            self._say({"node": host, "ok": True, "text": "", **self._boot(host)})
+            hardware = {"hardware": self._hardware[host]} if host in self._hardware else {}
+            self._say({"node": host, "ok": True, "text": "", **self._boot(host), **hardware})
 
     def _failed(self, host: str, failure: FailureClass, text: str) -> None:
         if host in self._waiting:

@@ -25,10 +25,14 @@ from slurm_powersave.adapters.play_events import Group, Line, Source, marked, pl
 from slurm_powersave.adapters.process import adopt_orphans, groups_below, signal_group
 from slurm_powersave.adapters.site_variables import protected
 from slurm_powersave.decide.literal import literal
-from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.decide.plain_file import read_bytes, read_text
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import FailureClass, MachineError
 
 POLL_SECONDS = 1.0
 _END_SECONDS = 5.0
+_SAID = 600
+"""Characters that are told of what ansible-playbook printed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def _steps(playbook: str, before: str | None, after: str | None) -> list[_Step]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the plays of all groups at once; return 0 if every node is configured."""
     (directory,) = map(Path, sys.argv[1:] if argv is None else argv)
-    plan = json.loads((directory / "run.json").read_text())
+    plan = json.loads(read_bytes(directory / "run.json"))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -159,9 +163,14 @@ def _run_step(
     except Exception as error:
         # Its reader of Ansible's output fails on what it does not expect there.
         errors.append(error)
+    if errors and machine.is_at_fault(errors[0]):
+        raise errors[0]  # of no node a word is said: the engine tries again
     if errors:
         return FailureClass.UNKNOWN, f"the play's events could not be read: {errors[0]}"
-    return play_failure(runner.status, runner.rc, _words(directory), plan["timeout"], group.heard)
+    words = _words(directory)
+    if runner.rc != 0 and not group.heard and machine.says(words):
+        raise MachineError("ansible-playbook could not run", why=words[-_SAID:])
+    return play_failure(runner.status, runner.rc, words, plan["timeout"], group.heard)
 
 
 def _extra(plan: Mapping[str, Any], step: _Step, nodes: Sequence[str]) -> dict[str, Any]:
@@ -182,7 +191,7 @@ def _playbook(directory: Path, inventory: str, step: _Step) -> str:
 def _words(directory: Path) -> str:
     """Return what ansible-playbook printed, for an error that belongs to no host."""
     found = sorted(directory.glob("artifacts/*/std*"))
-    return "\n".join(path.read_text(errors="replace") for path in found)
+    return "\n".join(read_text(path, errors="replace") for path in found)
 
 
 def _end_descendants() -> None:

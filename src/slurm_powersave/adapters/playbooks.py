@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import known_hosts, project
+from slurm_powersave.adapters import known_hosts, project, ssh_probe
 from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.node_steps import runs_steps
@@ -25,7 +24,9 @@ from slurm_powersave.model.nodes import DesiredNode, RunRecord
 from slurm_powersave.model.outside_text import BOOT_ID, NODE_NAME, address, matching
 
 SSH_PORT = 22
-BANNER_SECONDS = 0.3
+PROBE_SECONDS = 0.3
+PATIENCE = 5.0
+"""Seconds for a node that is in trouble: it may be slow."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,12 @@ class AnsiblePlaybooks:
         shutil.rmtree(record.directory, ignore_errors=True)
 
     def reachable(self, node: DesiredNode) -> bool:
-        """Tell whether the node's sshd answers with its banner, within 0.3 s."""
+        """Tell whether the node's sshd begins a key exchange, within 0.3 s."""
         return answers(node.address)
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node's sshd begins a key exchange within 5 s; None if this host can't ask."""
+        return ssh_probe.asked(node.address, SSH_PORT, PATIENCE)
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Ask the node over SSH, believing recorded host keys only, whether a job's slurmstepd runs there."""
@@ -203,12 +208,8 @@ class AnsiblePlaybooks:
 
 
 def answers(address: str) -> bool:
-    """Tell whether an sshd answers there with its banner, within 0.3 s."""
-    try:
-        with socket.create_connection((address, SSH_PORT), timeout=BANNER_SECONDS) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
+    """Tell whether an sshd begins a key exchange there, within 0.3 s."""
+    return ssh_probe.answers(address, SSH_PORT, PROBE_SECONDS)
 
 
 def run_playbook(

@@ -6,18 +6,23 @@ servers that are in no state (measured, Terraform 1.11.4); with its output in fi
 of its own it finishes.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from slurm_powersave.model.errors import MissingToolError
+from slurm_powersave.decide.plain_file import opened, read_bytes, read_text
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import MachineError, MissingToolError, PowersaveError
 from slurm_powersave.model.nodes import RunRecord
 
 # The exit code reaches a file by rename, so that it is either whole or not there. The trap keeps the
@@ -28,6 +33,8 @@ _KEEP_RC = 'rc=$0; trap : INT TERM; "$@"; echo $? >"$rc.new" && mv "$rc.new" "$r
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+_SAID = 4000
+"""Characters that are read of a run's standard error."""
 LARGEST = 16 << 20
 """Bytes that a short process may say, if nothing else is said: what it says comes from another machine."""
 
@@ -54,11 +61,29 @@ def run(
 ) -> Completed:
     """Run a command to its end, at most `timeout` seconds and up to `limit` bytes of output and errors.
 
-    Arguments that no program can be given (a NUL, more than Linux passes on) are a failure like any other.
+    Arguments that can't be passed to a program (with a NUL, or too long for Linux) count as a failed run.
 
     Raises:
         MissingToolError: the program does not exist or may not be run.
+        MachineError: this host has no more processes, open files or memory.
     """
+    try:
+        waiting = selectors.DefaultSelector()
+    except OSError as error:
+        raise _missing(argv[0], error) from error
+    with waiting:
+        return _run(argv, waiting, timeout, stdin, env, cwd, limit)
+
+
+def _run(
+    argv: Sequence[str],
+    waiting: selectors.BaseSelector,
+    timeout: float,
+    stdin: str | None,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    limit: int,
+) -> Completed:
     try:
         process = subprocess.Popen(
             argv,
@@ -76,7 +101,7 @@ def run(
         if error.errno == errno.E2BIG:
             return Completed(None, "", f"{argv[0]} can't be given these arguments: {error.strerror}")
         raise _missing(argv[0], error) from error
-    with _Talk(process, (stdin or "").encode()) as talk:
+    with _Talk(process, (stdin or "").encode(), waiting) as talk:
         why = talk.until(time.monotonic() + timeout, limit)
         if why:
             # Something that left the group may hold the pipes open: do not wait for their end.
@@ -95,10 +120,12 @@ _LATE, _LARGE = "late", "large"
 class _Talk:
     """What a process is told and says; closes its pipes."""
 
-    def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], given: bytes, waiting: selectors.BaseSelector
+    ) -> None:
         self.out, self.err = bytearray(), bytearray()
         self._process, self._given = process, memoryview(given)
-        self._waiting = selectors.DefaultSelector()
+        self._waiting = waiting
         for stream, said in ((process.stdout, self.out), (process.stderr, self.err)):
             assert stream
             self._waiting.register(stream, selectors.EVENT_READ, said)
@@ -110,7 +137,6 @@ class _Talk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting.close()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
@@ -164,43 +190,73 @@ def start_detached(
 
     Raises:
         MissingToolError: the program does not exist or may not be run.
+        MachineError: this host has no more processes, open files, memory or room on its disk.
     """
+    _reap()
+    try:
+        process = _start(argv, directory, stdout, env, cwd)
+    except OSError as error:
+        raise _missing(argv[0], error) from error
+    _children[process.pid] = process
+    ticks = start_ticks(process.pid) or 0
+    return RunRecord(run_id, kind, str(directory), process.pid, ticks, socket.gethostname(), boot_id())
+
+
+def _start(
+    argv: Sequence[str], directory: Path, stdout: str, env: Mapping[str, str] | None, cwd: Path | None
+) -> subprocess.Popen[bytes]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "rc").unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    out = os.open(directory / stdout, flags, 0o600)
-    err = os.open(directory / "stderr", flags, 0o600)
-    try:
-        process = subprocess.Popen(
+    with contextlib.ExitStack() as opened:
+        streams = []
+        for name in (stdout, "stderr"):
+            streams.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+            opened.callback(os.close, streams[-1])
+        return subprocess.Popen(
             ["/bin/sh", "-c", _KEEP_RC, str(directory / "rc"), *argv],
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
+            stdout=streams[0],
+            stderr=streams[1],
             env=env,
             cwd=cwd,
             start_new_session=True,
         )
-    except OSError as error:
-        raise _missing(argv[0], error) from error
-    finally:
-        os.close(out)
-        os.close(err)
-    _children[process.pid] = process
-    return RunRecord(run_id, kind, str(directory), process.pid, start_ticks(process.pid) or 0)
+
+
+def _reap() -> None:
+    """Let go of the children that have ended: of a run that was given up nobody asks how it ended."""
+    for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
+        del _children[pid]
+
+
+@cache
+def boot_id() -> str:
+    """Name this boot of this host (proc(5), /proc/sys/kernel/random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return field 22 of /proc/PID/stat, which with the pid names a process for certain (proc(5))."""
+    """Return field 22 of /proc/PID/stat, which with the pid names a process for certain (proc(5)).
+
+    Raises:
+        OSError: that can't be read now: too many files are open.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 def alive(record: RunRecord) -> bool:
-    """Tell whether the recorded process (not a later one with its pid) still runs."""
+    """Tell whether the recorded process (not a later one with its pid) still runs.
+
+    One from before a reboot does not, nor does one of another host: pids and ticks begin anew there. What an
+    older version has recorded names neither.
+    """
+    if record.boot_id and (record.host, record.boot_id) != (socket.gethostname(), boot_id()):
+        return False
     child = _children.get(record.pid)
     if child is not None and child.poll() is not None:
         del _children[record.pid]
@@ -213,9 +269,23 @@ def exit_code(record: RunRecord) -> int | None:
     path = Path(record.directory) / "rc"
     running = alive(record)
     try:
-        return int(path.read_text())
+        return int(read_bytes(path))
     except FileNotFoundError:
         return None if running else -1
+
+
+def said_beside(record: RunRecord) -> str:
+    """Return what a run has written to its standard error; of much the end."""
+    try:
+        return read_text(Path(record.directory) / "stderr", errors="replace")[-_SAID:]
+    except FileNotFoundError:
+        return ""
+
+
+def wrote_no_exit_code(record: RunRecord) -> bool:
+    """Tell whether a run has ended and there was no room to write how."""
+    directory = Path(record.directory)
+    return (directory / "rc.new").exists() and not (directory / "rc").exists()
 
 
 def signal_run(record: RunRecord, number: signal.Signals) -> None:
@@ -265,7 +335,7 @@ class Tail:
     def lines(self) -> list[str]:
         """Return the new lines; a last one without its newline is left for the next call."""
         try:
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 file.seek(self._offset)
                 block = file.read()
         except FileNotFoundError:
@@ -275,7 +345,13 @@ class Tail:
         return whole.decode(errors="replace").splitlines()
 
 
-def _missing(program: str, error: OSError) -> MissingToolError:
+def _missing(program: str, error: OSError) -> PowersaveError:
+    if machine.is_at_fault(error) and not isinstance(error, PermissionError):
+        return MachineError(
+            f"{program} could not be started",
+            why=error.strerror or str(error),
+            todo="This host is short of disk, memory, processes or open files: make room.",
+        )
     return MissingToolError(
         f"{program} could not be started",
         why=error.strerror or str(error),

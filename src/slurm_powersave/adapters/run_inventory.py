@@ -13,6 +13,7 @@ import yaml
 
 from slurm_powersave.decide.inventory import HOSTS, VARIABLES
 from slurm_powersave.decide.literal import literal, read_yaml
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.model.errors import ConfigError
 
 
@@ -38,18 +39,14 @@ class RunInventory:
         login = groups["all"]["children"]["login"]["hosts"]
         cut = {name: _only(group, {*nodes, *login}) for name, group in groups.items()}
         (directory / "hosts.json").write_text(json.dumps(literal(cut)))
-        for level in (Path(), Path("group_vars"), Path("group_vars/all")):
-            for entry in sorted((self._source / level).iterdir()):
-                name = str(level / entry.name)
-                if name not in (HOSTS, VARIABLES) and not (directory / name).exists():
-                    os.symlink(entry.resolve(), directory / name)
+        link_others(self._source, directory)
 
     def _read(self, name: str) -> Any:
         path = self._source / name
         try:
             changed = path.stat().st_mtime_ns
             if self._parsed.get(name, (0, None))[0] != changed:
-                self._parsed[name] = (changed, read_yaml(path.read_bytes()))
+                self._parsed[name] = (changed, read_yaml(read_bytes(path)))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(
                 "the generated inventory can't be read",
@@ -58,6 +55,15 @@ class RunInventory:
                 todo="Write it anew: slurm-powersave deploy",
             ) from error
         return self._parsed[name][1]
+
+
+def link_others(source: Path, directory: Path) -> None:
+    """Link what a site has laid beside the generated files of an inventory into another one."""
+    for level in (Path(), Path("group_vars"), Path("group_vars/all")):
+        for entry in sorted((source / level).iterdir()) if (source / level).is_dir() else ():
+            name = str(level / entry.name)
+            if name not in (HOSTS, VARIABLES) and not (directory / name).exists():
+                os.symlink(entry.resolve(), directory / name)
 
 
 def _only(group: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_powersave.decide.inventory import VARIABLES
+from slurm_powersave.decide.plain_file import read_bytes, read_text
 
 OURS = "slurm_powersave"
 SITES = "site_"
@@ -23,7 +24,7 @@ def protected(inventory: Path) -> dict[str, Any]:
     That is what the cluster file has under site_ and what is computed from it, unless the site has laid files
     beside the generated inventory that name the variable too, for some hosts perhaps: then those count.
     """
-    variables = json.loads((inventory / VARIABLES).with_suffix(".json").read_text())
+    variables = json.loads(read_bytes((inventory / VARIABLES).with_suffix(".json")))
     others = "\n".join(_texts(inventory))
     return {
         name: value
@@ -37,4 +38,4 @@ def _texts(inventory: Path) -> Iterator[str]:
     for link in (path for path in inventory.rglob("*") if path.is_symlink()):
         for path in [link] if link.is_file() else sorted(link.rglob("*")):
             if path not in generated and path.is_file() and path.stat().st_size <= _LARGEST:
-                yield path.read_text(errors="replace")
+                yield read_text(path, errors="replace")

@@ -10,8 +10,10 @@ from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm_reading import Reader
+from slurm_powersave.decide.layout import LIVE_FILES
 from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import SlurmSnapshot, SlurmStart
 from slurm_powersave.model.outside_text import NODE_NAME
 from slurm_powersave.model.permit import Permit, use_for_state
@@ -24,7 +26,13 @@ _TIME = "%Y-%m-%dT%H:%M:%S"
 _STANDARD = "SLURM_TIME_FORMAT=standard"
 _BEGAN = f"date +{_TIME} && {_STANDARD} scontrol show config"
 _STARTED = ("env", _STANDARD, "squeue", "-h", "-a", "-t", "RUNNING", "-o", "%S %B")
+_JOB_BEGINS = re.compile(r"^(?=JobId=)", re.MULTILINE)
+_JOB_STATE = re.compile(r"^ +JobState=([A-Z_]+)", re.MULTILINE)
+_ADMIN_COMMENT = re.compile(r"^ +AdminComment=(.*)$", re.MULTILINE)
 _START = re.compile(r"^(BOOT_TIME|BatchStartTimeout|MessageTimeout)\s*= (\S+)", re.MULTILINE)
+_TIMERS = re.compile(
+    r"^(ResumeTimeout|SuspendTimeout|SuspendTime)\s*= ([0-9]{1,9}) sec$", re.MULTILINE | re.ASCII
+)
 _YEARS = range(2000, 9000)
 """A moment outside of them is none, and too near to where a date ends."""
 
@@ -92,6 +100,17 @@ class ScontrolSlurm:
         except HostlistError as error:
             raise SlurmError("SuspendExcNodes can't be read", where="slurmctld", why=error.why) from error
 
+    def job_note(self, job: int) -> JobNote:
+        """Run `scontrol show job`, which shows all jobs of an array; each field that is read begins a line.
+
+        More than one AdminComment is the work of the job's user, in a text of his: they look like nobody's.
+        """
+        out = self._run(["scontrol", "show", "job", str(job)], f"show job {job}")
+        own = "".join(part for part in _JOB_BEGINS.split(out) if part.startswith(f"JobId={job} "))
+        state, comments = _JOB_STATE.search(own), _ADMIN_COMMENT.findall(own)
+        said = comments[0].strip() if len(comments) == 1 else f"{len(comments)} lines" if comments else ""
+        return JobNote(state[1] if state else "", said)
+
     def update_job(self, job: int, **fields: str) -> None:
         """Run `scontrol update` for a job."""
         self._run(
@@ -111,6 +130,10 @@ class ScontrolSlurm:
             said = f"SLURM_VERSION is {found[1][:40]!r}" if found else "there is no SLURM_VERSION"
             raise SlurmError("Slurm does not tell its version", where="slurmctld", why=said) from None
 
+    def power_timers(self) -> dict[str, int]:
+        """Run `scontrol show config`."""
+        return {name: int(seconds) for name, seconds in _TIMERS.findall(self._config())}
+
     def _config(self) -> str:
         return self._run(["scontrol", "show", "config"], "tell its configuration")
 
@@ -124,7 +147,9 @@ class ScontrolSlurm:
             # As in src/slurmctld/job_mgr.c, _purge_missing_jobs.
             patience = _seconds(found["BatchStartTimeout"]) + min(_seconds(found["MessageTimeout"]), 10)
         except (KeyError, ValueError) as error:
-            raise SlurmError("Slurm does not tell when it began", where="slurmctld", why=str(error)) from None
+            raise SlurmError(
+                "the start time of slurmctld can't be read", where="slurmctld", why=str(error)
+            ) from None
         return SlurmStart(at, (read - at).total_seconds(), patience)
 
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
@@ -155,14 +180,35 @@ def _checked(done: Completed, what: str) -> str:
 def _moment(text: str) -> datetime:
     found = datetime.strptime(text.strip()[:40], _TIME)
     if found.year not in _YEARS:
-        raise ValueError(f"no moment: {found}")
+        raise ValueError(f"not a time: {found}")
     return found
 
 
 def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise ValueError(f"no seconds: {text[:40]!r}")
+        raise ValueError(f"not a number of seconds: {text[:40]!r}")
     return int(text)
+
+
+LAST_GOOD = f"{LIVE_FILES}/good/slurm.conf"
+"""The slurm.conf that slurmctld ran with last (roles/slurmctld)."""
+_BROKEN_FILE = re.compile(r"Unable to (?:process|establish) configuration|Parsing error|fatal: .*slurm\.conf")
+
+
+def forgiving(shell: Shell) -> Shell:
+    """Ask again with the last good slurm.conf where the live one can't be read.
+
+    Each of Slurm's programs reads it first: with a mistake in it nobody could ask a slurmctld that is well.
+    """
+
+    def ask(argv: Sequence[str], timeout: float) -> Completed:
+        done = shell(argv, timeout)
+        if not done.rc or not _BROKEN_FILE.search(done.err):
+            return done
+        again = shell(["env", f"SLURM_CONF={LAST_GOOD}", *argv], timeout)
+        return again if again.rc == 0 else done
+
+    return ask
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:

@@ -124,7 +124,10 @@ class Reader:
                 found.take(answer)
                 return found
         listed = self._ask(":", SQUEUE, SINFO)
-        found = self._some(sorted(read_names(listed.more) | self._strays | self._known), ())
+        names = read_names(listed.more) | self._strays | self._known
+        # One that has left Slurm would never be asked for again, and never be readable.
+        self._suspects = {name: again for name, again in self._suspects.items() if name in names}
+        found = self._some(sorted(names), ())
         found.take_jobs(job for job in listed.jobs.jobs if not job.nodes)
         return found
 
@@ -208,7 +211,7 @@ class Reader:
             if answer.odd or not again:
                 return answer
             left = [name for name in left if name not in answer.nodes.unknown]
-        raise SlurmError("nodes come and go while they are read", where="slurmctld")
+        raise SlurmError("the list of nodes changed while it was read", where="slurmctld")
 
     def _ask(self, show: str, queue: str, more: str) -> _Answer:
         return self._question(show, queue, more, None)[0]

@@ -30,7 +30,7 @@ def directory(state: Path, wanted: Path) -> Path:
     """
     try:
         found = state.stat()
-        # Who may write in it may put another directory in the place of ours, after we have looked.
+        # Whoever can write in it can replace our directory after we have looked.
         ours = found.st_uid == os.geteuid() and not found.st_mode & 0o022
     except OSError:
         ours = False

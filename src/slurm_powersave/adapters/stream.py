@@ -97,6 +97,8 @@ class StreamIntake:
         self._poke()
         if self._thread.is_alive():
             self._thread.join()
+        self._poked.close()
+        self._poker.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -136,6 +138,8 @@ class StreamIntake:
         with self._lock:
             if self._since is None:
                 return f"not connected: {self._error}"
+            if not self._thread.is_alive():
+                return "not connected: the thread that listens has ended"
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._since))
             return f"connected since {since}" + f"; {_OLDER_READER}" * self._older
 
@@ -172,7 +176,10 @@ class StreamIntake:
         pause, told = self._backoff, ""
         while not self._stop.is_set():
             began = time.monotonic()
-            why = self._hold()
+            try:
+                why = self._hold()
+            except Exception as error:  # whatever it is: nobody else would begin to listen again
+                why = f"{type(error).__name__}: {error}"
             with self._lock:
                 greeted, self._since, self._error = self._since is not None, None, why
                 self._down.clear()
@@ -234,7 +241,7 @@ class StreamIntake:
 
     def _ignore(self) -> None:
         if not self._idle_words.take(1, time.monotonic()):
-            raise LinkError("the other side talks too much beside requests")
+            raise LinkError("the reader sends too much that is no request")
 
     def _greet(self, word: str, version: str) -> None:
         if word != "hello":

@@ -4,9 +4,7 @@ A shard is a directory where a person can run `terraform plan` as well: a copy o
 `nodes.auto.tfvars.json` with the nodes that have a server there, and the state.
 """
 
-import fcntl
 import json
-import os
 import re
 import secrets
 import shlex
@@ -17,12 +15,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import providers
-from slurm_powersave.adapters.process import Tail, exit_code, signal_run, start_detached
+from slurm_powersave.adapters import providers, state_file
+from slurm_powersave.adapters.process import (
+    Tail,
+    exit_code,
+    said_beside,
+    signal_run,
+    start_detached,
+    wrote_no_exit_code,
+)
+from slurm_powersave.adapters.state_file import STATE, read_json, write_synced
 from slurm_powersave.adapters.terraform_command import Command, diagnostics, failure_of, parse_line
 from slurm_powersave.decide import plan_permits
 from slurm_powersave.decide.fence import Contract
-from slurm_powersave.model.errors import RefusedError, TerraformError
+from slurm_powersave.decide.plain_file import read_bytes
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import MachineError, RefusedError, TerraformError
 from slurm_powersave.model.nodes import (
     DesiredNode,
     NodeProgress,
@@ -36,6 +44,8 @@ from slurm_powersave.model.permit import Act, Permit, use_all
 from slurm_powersave.ports import Run
 
 VARIABLES = "nodes.auto.tfvars.json"
+_NOT_STARTED = (126, 127)
+"""Exit codes of sh where a program may not be run, or is not there (sh(1))."""
 _KEY = re.compile(r'\["([^"]+)"\]$')
 
 
@@ -69,13 +79,13 @@ def read_contract(module: Path) -> Contract:
     """
     path = module / "contract.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_bytes(path))
         return Contract(
             content["resource"], content["attributes"], frozenset(content.get("computed_by_update", ()))
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TerraformError(
-            "no contract of a nodes' root module",
+            "the contract of the nodes' root module can't be read",
             where=str(path),
             why=str(error),
             todo="See docs/reference/root-modules.md for what the file holds.",
@@ -90,6 +100,8 @@ class ShardedTerraform:
         self._runs = state_dir / "runs"
         self._modules = modules
         self._command = command
+        self._whole: dict[str, tuple[int, int]] = {}
+        """Shard -> its state as it was when it was found whole: that is asked often."""
 
     def directory(self, shard: str) -> Path:
         """Return where a shard is."""
@@ -121,7 +133,7 @@ class ShardedTerraform:
         path = self.directory(shard) / VARIABLES
         cloud = shard.split("/")[0]
         found = {}
-        for name, entry in _read_json(path)["nodes"].items():
+        for name, entry in read_json(path)["nodes"].items():
             node = DesiredNode(
                 name,
                 entry["pool"],
@@ -161,28 +173,19 @@ class ShardedTerraform:
 
     def busy(self, shard: str) -> bool:
         """Tell whether some terraform process, ours or a person's, holds the state's lock."""
-        path = self.directory(shard) / "terraform.tfstate"
-        if not path.exists():
-            return False
-        with path.open("r+") as file:
-            try:
-                # Terraform's local backend takes an fcntl lock on the state file itself.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return True
-        return False
+        return state_file.is_locked(self.directory(shard))
 
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read node name -> server from the state file; tainted ones too.
 
         The file is parsed, not asked of `terraform show`: 20 ms instead of 330 at 1,000 nodes.
         """
-        path = self.directory(shard) / "terraform.tfstate"
+        path = self.directory(shard) / STATE
         if not path.exists() or (path.stat().st_size == 0 and self.busy(shard)):
             # Terraform makes the file empty to lock it, and writes it when it knows something.
             return {}
         found = {}
-        for resource in _read_json(path).get("resources", []):
+        for resource in read_json(path).get("resources", []):
             if resource.get("mode") == "managed" and resource.get("name") == "node":
                 for instance in resource.get("instances", []):
                     server_id = matching(SERVER_ID, (instance.get("attributes") or {}).get("id"))
@@ -208,13 +211,22 @@ class ShardedTerraform:
         return self._modules[shard.split("/")[0]].contract()
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
-        """Read what `terraform show -json` said of the plan."""
-        plan_json: Mapping[str, Any] = _read_json(Path(plan.directory) / "plan.json")
+        """Read what `terraform show -json` said of the plan.
+
+        Raises:
+            MachineError: it was not written whole.
+        """
+        path = Path(plan.directory) / "plan.json"
+        try:
+            plan_json: Mapping[str, Any] = read_json(path)
+        except TerraformError as error:
+            raise MachineError("a plan was not written whole", where=str(path), why=error.why) from error
         return plan_json
 
     def apply(self, shard: str, plan: RunRecord, parallelism: int, permits: Sequence[Permit] = ()) -> Run:
         """Start `terraform apply` of the saved plan, if each server that it changes has a permit."""
         plan_permits.use(self.plan_json(plan), permits)
+        state_file.keep(self.directory(shard))
         argv = self._command.apply(Path(plan.directory) / "tfplan", parallelism)
         return self._start(argv, "apply", self.directory(shard))
 
@@ -227,6 +239,25 @@ class ShardedTerraform:
         use_all(permits, Act.FORGET, [permit.subject for permit in permits])
         addresses = [f'{resource}["{permit.node}"]' for permit in permits]
         return self._start(self._command.forget(addresses), "forget", self.directory(shard))
+
+    def refresh(self, shard: str) -> Run:
+        """Start `terraform apply -refresh-only`: what is gone leaves the state, nothing else is touched."""
+        state_file.keep(self.directory(shard))
+        return self._start(self._command.refresh(), "refresh", self.directory(shard))
+
+    def is_broken(self, shard: str) -> bool:
+        """Tell whether the state is empty or not readable, and nobody is writing it now."""
+        seen = state_file.version(self.directory(shard))
+        if self._whole.get(shard) == seen:
+            return False
+        if state_file.is_whole(self.directory(shard)):
+            self._whole[shard] = seen
+            return False
+        return not self.busy(shard)
+
+    def put_back(self, shard: str) -> str:
+        """Put the copy from before the last apply in the place of a broken state; say what was done."""
+        return state_file.put_back(self.directory(shard))
 
     def adopt(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""
@@ -252,6 +283,8 @@ class _Run:
         self._record = record
         self._tail = Tail(Path(record.directory) / "stdout.jsonl")
         self._errors: list[str] = []
+        self._general: list[str] = []
+        """Those that are about no resource."""
         self._unread: list[NodeProgress] = []
 
     @property
@@ -278,6 +311,8 @@ class _Run:
         for address, text in diagnostics(lines):
             if key := _KEY.search(address):
                 news.append(NodeProgress(key.group(1), False, failure=failure_of(text)))
+            else:
+                self._general.append(text)
             self._errors.append(text)
 
     def poll(self) -> RunResult | None:
@@ -287,56 +322,17 @@ class _Run:
         if rc == 0:
             return RunResult(True)
         self._read()
-        stderr = Path(self._record.directory) / "stderr"
-        text = "; ".join(self._errors)
-        if not text and stderr.exists():
-            text = stderr.read_text(errors="replace").strip()[-400:]
+        stderr = said_beside(self._record)
+        text = "; ".join(self._errors) or stderr.strip()[-400:]
         if not text:
             text = "terraform was killed" if rc == -1 else f"terraform ended with {rc}"
-        return RunResult(False, text, failure_of(text).failure)
+        # What is about a resource is the cloud's word: there, too, a disk may be full.
+        machines = machine.says("; ".join([*self._general, stderr])) or wrote_no_exit_code(self._record)
+        machines = machines or rc in _NOT_STARTED
+        return RunResult(False, text, failure_of(text).failure, machines)
 
     def interrupt(self) -> None:
         signal_run(self._record, signal.SIGINT)
 
     def kill(self) -> None:
         signal_run(self._record, signal.SIGKILL)
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Replace a file so that after a crash it is the old one or the new one, whole; mode 0600."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def outputs(directory: Path) -> dict[str, Any]:
-    """Read the values of a state's outputs from its file; none where there is no state.
-
-    Raises:
-        TerraformError: the file can't be read.
-    """
-    path = directory / "terraform.tfstate"
-    if not path.exists() or path.stat().st_size == 0:
-        return {}
-    return {name: entry["value"] for name, entry in _read_json(path).get("outputs", {}).items()}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TerraformError(
-            "not readable as JSON",
-            where=str(path),
-            why=str(error),
-            todo="terraform.tfstate.backup beside a state is the one before; nothing is done meanwhile.",
-        ) from error

@@ -114,6 +114,11 @@ class Command:
             parallelism=parallelism,
         )
 
+    def refresh(self) -> list[str]:
+        """Return the argv of `terraform apply -refresh-only`: the state takes what the cloud says."""
+        argv = ["apply", "-refresh-only", "-auto-approve", "-json", "-input=false", "-lock-timeout=30s"]
+        return [self.binary, *argv]
+
     def forget(self, addresses: Iterable[str]) -> list[str]:
         """Return the argv of `terraform state rm`: nothing outside of the state is touched."""
         return [self.binary, "state", "rm", "-lock-timeout=30s", *addresses]

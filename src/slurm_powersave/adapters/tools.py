@@ -1,9 +1,10 @@
-"""What of Terraform there is on this host, without running more of it than `version`."""
+"""Which Terraform and providers are on this host, found by running only `terraform version`."""
 
 import re
 from pathlib import Path
 
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.model.cloud_facts import Tools
 from slurm_powersave.model.errors import MissingToolError
 
@@ -28,7 +29,7 @@ def locked(states: Path) -> dict[str, str]:
     """Read the dependency lock files; of a provider in several states the oldest version."""
     found: dict[str, str] = {}
     for path in sorted(states.glob("**/.terraform.lock.hcl")):
-        for source, version in _LOCKED.findall(path.read_text()):
+        for source, version in _LOCKED.findall(read_text(path)):
             found[source] = min(found.get(source, version), version, key=_numbers)
     return found
 

@@ -23,7 +23,7 @@ def assign(cluster: Cluster, recorded: Mapping[str, str]) -> dict[str, str]:
     strange = [f"{name} has {given!r}" for name, given in recorded.items() if not is_address(given)]
     if strange:
         raise ConfigError(
-            "the journal holds what is no address",
+            "the journal holds invalid addresses",
             why=", ".join(strange[:5]),
             todo="Restore it from a backup that you trust.",
         )

@@ -18,14 +18,15 @@ from slurm_powersave.model.outside_text import VERSION, is_chosen_name, matching
 FORMAT = 1
 MANIFEST, CLUSTER_FILE, STATE, LOGS = "manifest.json", "cluster.yml", "state/", "logs/"
 _KEPT = ("applied.json", "known_hosts", "keys/", "inventory/", "terraform/")
-"""What of the state directory is copied as it is; the journal is copied by SQLite."""
+"""Parts of the state directory that are copied as they are; the journal is copied by SQLite."""
 _LONGEST = 1000
-"""Characters of a member's name; each / in it is a directory to be made."""
+"""Characters of a member's name at most; each / in it makes a directory."""
 _YEAR_10000 = 253_402_300_800
 _LEFT = re.compile(
-    r"/\.terraform/|^/terraform/[^/]+/providers(\.new|\.old)?/|/(plan|run)-[^/]*/|\.lock\.info$|\.tfstate\.backup$|\.new$"
+    r"/\.terraform/|^/terraform/[^/]+/providers(\.new|\.old)?/|/(plan|run)-[^/]*/|\.lock\.info$"
+    r"|\.tfstate\.(backup|before-apply|broken)$|\.new$"
 )
-"""What Terraform makes anew, and what is there for a moment only."""
+"""Files that are left out: Terraform makes them again, or they exist only for a moment."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def parse(text: str, where: str) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError("not a backup of slurm-powersave", where=where, why=repr(error)) from None
     if wrong := [name for name, fits in _FORMS.items() if not fits(getattr(manifest, name))]:
-        why = f"its manifest has no {wrong[0]} that can be right"
+        why = f"the value of {wrong[0]} in its manifest is missing or not valid"
         raise ConfigError("not a backup of slurm-powersave", where=where, why=why)
     return manifest
 
@@ -115,7 +116,7 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
     "state_dir": _is_path,
     "members": _are_members,
 }
-"""What a manifest says, and how it is told whether it can be that: a backup is somebody's file."""
+"""The keys of a manifest and how each value is checked: anybody may have written a backup file."""
 
 
 def belongs(path: str) -> bool:

@@ -19,15 +19,15 @@ _REASONS = {
     "replace_because_tainted": "it is tainted",
     "replace_because_cannot_update": "it can't be changed in place",
     "replace_by_request": "it was asked for with -replace",
-    "replace_by_triggers": "replace_triggered_by names what changes",
+    "replace_by_triggers": "something that its replace_triggered_by names changes",
     "delete_because_no_resource_config": "the root module no longer has it",
     "delete_because_no_module": "the root module no longer has it",
     "delete_because_no_move_target": "the root module no longer has it",
-    "delete_because_wrong_repetition": "the root module now counts it in another way",
+    "delete_because_wrong_repetition": "the root module changed its count or for_each",
     "delete_because_count_index": "the cluster file no longer asks for it",
     "delete_because_each_key": "the cluster file no longer asks for it",
 }
-"""Terraform's words for `action_reason` (internal/command/jsonplan/resource.go), in ours."""
+"""What the values of Terraform's `action_reason` mean (internal/command/jsonplan/resource.go)."""
 _LONGEST = 80
 """Characters of a value that are shown."""
 _MISSING = object()
@@ -35,7 +35,7 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Change:
-    """What a plan does to one object."""
+    """What a plan does to one resource."""
 
     address: str
     actions: tuple[str, ...]
@@ -43,16 +43,16 @@ class Change:
     after: Mapping[str, Any]
     unknown: Any
     secret: tuple[Any, Any]
-    """What of before and after is sensitive."""
+    """Which values of `before` and of `after` Terraform marks as sensitive."""
     paths: Sequence[Sequence[Any]]
     """The attributes that force a replacement."""
     reason: str = ""
     previous: str = ""
     """The address in the state until now, if it is another one."""
     deposed: str = ""
-    """The key of an object that was left when its successor was made."""
+    """The key of a deposed object: one that Terraform could not delete after it had made its replacement."""
     reads: bool = False
-    """It is of a data source."""
+    """It is a data source: Terraform only reads it."""
 
     @classmethod
     def of(cls, content: Any) -> "Change | None":
@@ -77,7 +77,7 @@ class Change:
 
     @property
     def id(self) -> str:
-        """The id that the cloud knows it by; empty for what is new."""
+        """The id that the cloud gave it; empty for a new resource."""
         return str(self.before.get("id") or "")
 
     @property
@@ -98,7 +98,7 @@ class Change:
 
     @property
     def creates(self) -> bool:
-        """It is made, and there was none."""
+        """It is created, and nothing existed at this address before."""
         return self.actions == ("create",) and not self.before
 
     @property
@@ -108,7 +108,7 @@ class Change:
 
     @property
     def replaces(self) -> bool:
-        """It is deleted, and another one is made."""
+        """It is deleted, and another one is created in its place."""
         return self.actions in _REPLACES
 
     @property
@@ -118,7 +118,7 @@ class Change:
 
     @property
     def forgets(self) -> bool:
-        """Terraform leaves it alone from now on."""
+        """It is removed from the state, and not deleted."""
         return "forget" in self.actions
 
     @property
@@ -128,12 +128,12 @@ class Change:
 
     @property
     def switches_off(self) -> bool:
-        """It is to have another power_state than active (openstack_compute_instance_v2)."""
+        """Its power_state becomes something other than active (openstack_compute_instance_v2)."""
         power = self.after.get("power_state")
         return power not in (None, "active") and power != self.before.get("power_state")
 
     def touched(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Name those of the attributes that change, or may."""
+        """Name those of the attributes that change, or whose new value is not known yet."""
         return tuple(
             name
             for name in names
@@ -141,7 +141,7 @@ class Change:
         )
 
     def holds(self, value: str) -> bool:
-        """Tell whether a value is anywhere in what it is now."""
+        """Tell whether any of its present attributes has this value."""
         return bool(value) and value in _leaves(self.before)
 
     def because(self, wanted: Mapping[str, object]) -> str:
@@ -151,7 +151,7 @@ class Change:
         return _REASONS.get(self.reason, self.reason) or "Terraform does not say why"
 
     def differences(self, paths: Iterable[str | Sequence[Any]], wanted: Mapping[str, object]) -> str:
-        """Say of attributes what they are and become, and which keys of the cluster file say so."""
+        """Say the old and the new value of each attribute, and which key of the cluster file sets it."""
         found = [self._difference([path] if isinstance(path, str) else list(path), wanted) for path in paths]
         return " and ".join(found)
 
@@ -170,7 +170,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _at(value: Any, path: Sequence[Any]) -> Any:
-    """Return what a path leads to; a `true` on the way is true of all below it."""
+    """Return the value at a path. Where Terraform marks a whole object with `true`, all in it is `true`."""
     for part in path:
         if value is True:
             return True

@@ -1,9 +1,9 @@
 """What `deploy` may do to what exists: login node, storage, network, and all else in the base state. Pure.
 
-The base state's root module may be a site's own, with any kind of resource. So nothing is known by its kind:
-whatever a plan deletes, replaces, rebuilds, resizes, stops, forgets or moves is refused. Two ways are open:
-the login node alone is replaced where a person has typed its name, and before the cluster was ever in service
-a creation that has failed is made anew.
+The base state's root module may be a site's own, with resources of any kind. So the check does not depend on
+the kind: a plan that deletes, replaces, rebuilds, resizes, stops, forgets or moves anything is refused. There
+are two exceptions. The login node alone is replaced if a person has typed its name. Before the cluster was
+ever in service, a resource whose creation has failed is created again.
 Format of the JSON: https://developer.hashicorp.com/terraform/internals/json-format
 """
 
@@ -17,26 +17,25 @@ from slurm_powersave.model.errors import RefusedError
 
 _PUT_BACK = "Put the old value back in the cluster file."
 _TEARDOWN = (
-    f"{_PUT_BACK} What can't stay goes with the whole cluster: `slurm-powersave teardown`, then `deploy`."
+    f"{_PUT_BACK} If the new value is needed, the whole cluster has to be made again: "
+    "`slurm-powersave teardown`, then `deploy`."
 )
 _BY_HAND = (
-    "Put the setting that asks for it back in the cluster file. If it is to go, delete it by hand in the "
-    "cloud, when nobody needs it any more; deploy then finds it gone and goes on."
+    "Put the setting that asks for it back in the cluster file. If it is no longer wanted, delete it by hand "
+    "in the cloud when nobody uses it any more; then run deploy again."
 )
 _TAINTED = (
-    "Tainted: its creation has failed, or somebody ran `terraform taint`. If it is good: "
-    "`terraform untaint ADDRESS` in the state's directory. If it is not, delete it by hand in the cloud; "
-    "deploy then makes it anew."
+    "Tainted: its creation has failed, or somebody ran `terraform taint`. If it works, run "
+    "`terraform untaint ADDRESS` in the state's directory. If it does not, delete it by hand in the cloud; "
+    "the next deploy creates it again."
 )
 _RESIZE = (
-    "Put the old flavor back, or resize the server in the cloud first, when nobody needs it; deploy then "
-    "finds nothing to change."
+    "Put the old flavor back in the cluster file. Or resize the server in the cloud when nobody uses it; the "
+    "next deploy then has nothing to change there."
 )
-_DEPOSED = "If nobody needs it any more: `terraform apply` in the state's directory deletes it."
-_MOVED = (
-    "If it is right, do it by hand in the state's directory with `terraform state mv`, and run deploy again."
-)
-_FORGOTTEN = "If it is right, do it by hand in the state's directory with `terraform state rm`."
+_DEPOSED = "If nobody uses it any more, run `terraform apply` in the state's directory, which deletes it."
+_MOVED = "If this is intended, run `terraform state mv` by hand in the state's directory, then deploy again."
+_FORGOTTEN = "If this is intended, run `terraform state rm` by hand in the state's directory."
 _NODE = (
     "Compute nodes are changed by `slurm-powersave resize`, `reimage`, `reboot` and `suspend`, "
     "never by deploy."
@@ -46,40 +45,40 @@ _UNREADABLE = "Look at it with `slurm-powersave terraform plan`."
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a cluster before its base state is planned in."""
+    """What is known about a cluster before its base state is planned."""
 
     login_id: str = ""
-    """The login node's server; empty: there is none yet."""
+    """The id of the login node's server; empty: there is none yet."""
     login_at: str = ""
-    """Its resource address; empty: no longer in the state, as after a replacement that was interrupted."""
+    """Its resource address; empty: it is not in the state, for example after an interrupted replacement."""
     login_name: str = ""
     login_ip: str = ""
-    """Its address until now, which the cluster file may have changed."""
+    """The IP address that it has now; the cluster file may already say another one."""
     nodes: frozenset[str] = frozenset()
     """Names of the compute nodes."""
     servers: frozenset[str] = frozenset()
     """Ids of their servers."""
     wanted: Mapping[str, object] = field(default_factory=dict)
-    """Key of the cluster file -> its value: to name the key behind a change."""
+    """Key of the cluster file -> its value, to name the key that causes a change."""
     serving: bool = True
     """The cluster is, or may be, in service."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One thing that a plan would take away, or do that can't be judged."""
+    """One change that is refused: something would be lost, or the change is not understood."""
 
     address: str
     text: str
     right: str
-    """What would be right."""
+    """What the person can do instead."""
 
     def __str__(self) -> str:
         return f"{self.address} {self.text}"
 
 
 def losses(plan: Mapping[str, Any], known: Known, *, replace_login: bool = False) -> list[Loss]:
-    """Return all that a plan would take away; an empty list lets it through."""
+    """Return each change of a plan that is refused; with an empty list the plan may be applied."""
     known = replace(known, login_at=known.login_at or _login_at(plan))
     found = [Loss(one.address, f"is not understood: {one.text}", _UNREADABLE) for one in whole(plan)]
     replaced = False
@@ -100,10 +99,10 @@ def losses(plan: Mapping[str, Any], known: Known, *, replace_login: bool = False
 
 
 def refuse_losses(found: Sequence[Loss], where: str) -> None:
-    """Refuse a plan that would take something away.
+    """Refuse a plan with such changes.
 
     Raises:
-        RefusedError: it names each thing, what forces it, and what would be right.
+        RefusedError: it names each change, what causes it, and what to do instead.
     """
     if found:
         rights = dict.fromkeys(loss.right for loss in found)
@@ -196,13 +195,13 @@ def _login(known: Known) -> str:
 
 def _anew(known: Known) -> str:
     return (
-        "To make the login node anew, while no job is queued or running: "
+        "To replace the login node by a new one, while no job is queued or running: "
         f"`slurm-powersave deploy --replace-login {known.login_name}`."
     )
 
 
 def _made_again(change: Change, known: Known) -> Loss | None:
-    """A login node that is gone: a new one knows no jobs, and the old one may only be out of our sight."""
+    """Refuse a new login node for one that the cloud does not show: it may still run in another project."""
     if not (known.serving and known.login_id and change.address == known.login_at):
         return None
     text = f"({known.login_name}, {known.login_id}) is gone from the cloud, and would be created anew"
@@ -211,20 +210,24 @@ def _made_again(change: Change, known: Known) -> Loss | None:
 
 
 def _changed(change: Change, known: Known, *, replace_login: bool) -> Loss | None:
-    """A change in place that is none for whoever uses it."""
+    """Refuse a change in place that whoever uses the thing would notice: it is rebuilt, stopped or moved."""
     if not known.serving:
         return None
-    login = change.id == known.login_id
-    for kind, words in ((REBUILD, "rebuilt, and its disk made anew"), (STOPS, "stopped and resized")):
-        if keys := change.touched(kind):
-            right = _RESIZE if kind is STOPS else _login(known) if login else _TEARDOWN
-            text = f"{change.thing} would be {words}: {change.differences(keys, known.wanted)}"
-            return Loss(change.address, text, right)
+    login_ip = change.holds(known.login_ip)
+    if keys := change.touched(REBUILD):
+        right = _login(known) if change.id == known.login_id else _TEARDOWN
+        return _in_place(change, known, "be rebuilt, and its disk made anew", keys, right)
+    if keys := change.touched(STOPS):
+        return _in_place(change, known, "be stopped and resized", keys, _RESIZE)
     if change.switches_off:
-        text = f"{change.thing} would be stopped: {change.differences(('power_state',), known.wanted)}"
-        return Loss(change.address, text, _PUT_BACK)
-    moves_with_login = replace_login and change.holds(known.login_ip)
-    if not moves_with_login and (keys := change.touched(ADDRESS)):
-        text = f"{change.thing} would lose its address: {change.differences(keys, known.wanted)}"
-        return Loss(change.address, text, _login(known) if change.holds(known.login_ip) else _TEARDOWN)
+        return _in_place(change, known, "be stopped", ("power_state",), _PUT_BACK)
+    if replace_login and login_ip:
+        return None  # The address moves with the login node.
+    if keys := change.touched(ADDRESS):
+        return _in_place(change, known, "lose its address", keys, _login(known) if login_ip else _TEARDOWN)
     return None
+
+
+def _in_place(change: Change, known: Known, what: str, keys: Sequence[str], right: str) -> Loss:
+    text = f"{change.thing} would {what}: {change.differences(keys, known.wanted)}"
+    return Loss(change.address, text, right)

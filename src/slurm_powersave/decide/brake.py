@@ -1,13 +1,13 @@
-"""How much may be destroyed on our own account, where neither Slurm nor a person has asked. Pure."""
+"""The brake: how many servers the engine may destroy without a request of Slurm's or a person's. Pure."""
 
 from collections.abc import Iterable, Mapping
 
 from slurm_powersave.model.nodes import Server, SlurmNode
 
 WINDOW = 600.0
-"""Seconds in which it is counted."""
+"""Seconds over which the destroyed servers are counted."""
 AGREED = 1800.0
-"""Seconds for which Slurm, clouds and states must agree until a journal without a past is believed."""
+"""Seconds for which Slurm and the clouds must agree until a new or restored journal is trusted."""
 NEW = "the journal is new"
 RESTORED = "the journal was restored from a backup"
 
@@ -18,7 +18,7 @@ def limit(servers: int) -> int:
 
 
 def passed(done: int, servers: int) -> str:
-    """Say why one more is too many; empty if it is not."""
+    """Say why no more may be destroyed; empty if one more may be."""
     most = limit(servers)
     if done < most:
         return ""
@@ -27,7 +27,7 @@ def passed(done: int, servers: int) -> str:
 
 
 def ends_by_itself(why: str) -> bool:
-    """Tell whether a brake ends when all have agreed for long enough; else only a person releases it."""
+    """Tell whether the brake ends by itself after AGREED seconds; otherwise only a person releases it."""
     return why in (NEW, RESTORED)
 
 

@@ -11,6 +11,7 @@ from slurm_powersave.decide.layout import Layout
 from slurm_powersave.decide.sections import (
     Cloud,
     FailurePolicy,
+    History,
     Login,
     Partition,
     Pool,
@@ -48,6 +49,9 @@ class Cluster(Section):
     partitions: tuple[Partition, ...] = Field(min_length=1, description="The partitions.")
     power_save: PowerSave = Field(default_factory=PowerSave, description="Slurm's power-save timing.")
     failure: FailurePolicy = Field(default_factory=FailurePolicy, description="What a failed node costs.")
+    history: History = Field(
+        default_factory=History, description="For how long the journal keeps what has ended."
+    )
     fast_start: bool | None = Field(
         None,
         description="Batch jobs begin at once on fresh nodes (PrologSlurmctld); null: from Slurm "

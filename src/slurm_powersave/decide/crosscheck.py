@@ -137,7 +137,7 @@ def _clouds(view: View) -> Found:
 
 
 def _flavors_not_told(view: View) -> Iterator[tuple[int, Mapping[str, Any], str]]:
-    """Yield the pools (number, pool, cloud) whose cloud has no adapter that lists its flavors."""
+    """Yield the pools (number, pool, cloud) whose cloud has no adapter, so that its flavors are not known."""
     for index, pool in view.pools:
         name = pool.get("cloud") or (next(iter(view.clouds)) if len(view.clouds) == 1 else None)
         cloud = mapping(view.clouds.get(name))
@@ -146,7 +146,7 @@ def _flavors_not_told(view: View) -> Iterator[tuple[int, Mapping[str, Any], str]
 
 
 def _requirements(view: View) -> Found:
-    """Somebody must be there who lists the flavors that meet them."""
+    """Flavors that are given as requirements need an adapter that lists the cloud's flavors."""
     for index, pool, _ in _flavors_not_told(view):
         flavors = pool.get("flavors")
         for place, item in enumerate(flavors if isinstance(flavors, list) else []):
@@ -159,13 +159,13 @@ def _requirements(view: View) -> Found:
 
 
 def _hardware(view: View) -> Found:
-    """Slurm refuses a node that has less than slurm.conf says: without flavors only the file can say it."""
+    """Without an adapter only the cluster file can say what a node has; Slurm refuses one that has less."""
     for index, pool, cloud in _flavors_not_told(view):
         for key in ("cpus", "real_memory"):
             if pool.get(key) is None:
                 yield view.mistake(
                     ("node_pools", index, key),
-                    f"missing for pool {pool.get('name')}, and cloud {cloud} tells no flavors",
+                    f"missing for pool {pool.get('name')}: cloud {cloud} has no adapter that lists flavors",
                     "what `slurmd -C` says on such a server, or give the cloud an adapter",
                 )
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from slurm_powersave.decide import policy
 from slurm_powersave.decide.who import set_aside
-from slurm_powersave.model.nodes import Drain, SlurmNode
+from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.records import Drain
 
 
 class Stage(StrEnum):

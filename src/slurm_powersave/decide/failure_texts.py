@@ -1,14 +1,14 @@
-"""Class a failure by the innermost cause that its text names. Pure.
+"""Classify a failure by the innermost cause that its text names. Pure.
 
 The texts are those of Nova, Neutron, Glance, Keystone and Cinder, of Terraform's openstack provider
 (gophercloud), openstacksdk, Ansible, Slurm and the local cloud: tests/cases/failure_texts.yml.
 They are read in five steps:
 
-1. Causes that stand side by side (a list of errors) are taken apart.
-2. What one program says of another's words is taken off: "Last exception:", a JSON body, a traceback.
-3. Names are taken out (URLs, request ids, what stands in quotation marks), and so is the HTTP status.
-4. The clauses are looked at from the last, which is the innermost, to the first.
-5. Where the words say nothing the HTTP status does. Other numbers say nothing.
+1. A list of errors is split into its errors.
+2. What one program puts around another's message is removed: "Last exception:", a JSON body, a traceback.
+3. Names are removed (URLs, request ids, texts in quotation marks), and so is the HTTP status.
+4. The clauses are compared with the known words, from the last one, the innermost, to the first.
+5. If no clause has a known word, the HTTP status decides. Other numbers are ignored.
 """
 
 import re
@@ -18,9 +18,9 @@ from slurm_powersave.decide import failure_words
 from slurm_powersave.model.errors import FailureClass
 
 _READ = 20_000
-"""Characters of a text that are looked at."""
+"""Characters of a text that are read; the rest is ignored."""
 _DEPTH = 3
-"""How many times a text that was told inside of another is looked into."""
+"""How many levels of a message inside another message are read."""
 
 _STATUSES = {
     400: FailureClass.CONFIG,
@@ -31,9 +31,9 @@ _STATUSES = {
 }
 """What an HTTP status means where the text does not say more; 409: this server is busy with something."""
 _PATIENCE = (408, 413, 429)
-"""The API asks for patience, as with a status from 500 on: that says nothing about the node."""
+"""Statuses that ask to try again later. Like those from 500 on they say nothing about the node."""
 _SAID_ALL_THE_SAME = (FailureClass.QUOTA, FailureClass.CAPACITY, FailureClass.NODE_LOCAL)
-"""What Nova and Cinder answer with such a status and mean by their words (413 for a quota, for example)."""
+"""Classes that count by their words even with such a status: Cinder answers 413 for a quota, for example."""
 _ORDER = (
     FailureClass.AUTH,
     FailureClass.CONFIG,
@@ -41,7 +41,7 @@ _ORDER = (
     FailureClass.NODE_LOCAL,
     FailureClass.CAPACITY,
 )
-"""Of several causes: first what a person must mend, last what lets a flavor rest for the whole cluster."""
+"""Which of several causes counts: first what a person must correct, last what blocks a flavor for all."""
 
 _PHRASES = {
     400: "Bad Request",
@@ -65,7 +65,7 @@ _STATUS = re.compile(
     r"|\b(?:returned|responded with|answered(?: with)?) (?:an? )?([45]\d\d)(?=\s*(?:[,.;:)]|$|error|for url))"
     r"|(?<![\w./-])([45]\d\d):? (?:Client|Server) Error"
     rf"|(?<![\w./-])({_PHRASED})"
-    # The code of a server's fault is 500 whatever has happened; an answer's is there besides.
+    # Only codes below 500: the fault of a server has the code 500 whatever has happened.
     r"|[\"']code[\"']: ?(4\d\d)\b",
     re.I,
 )
@@ -83,14 +83,14 @@ _CAUSED = re.compile(
     r"The above exception was the direct cause of the following exception:"
     r"|During handling of the above exception, another exception occurred:"
 )
-"""Python shows the cause before what came of it."""
+"""Python prints such a line between the cause and the exception that it led to."""
 _LAST = re.compile(r"\bLast exception: *(?!None\b)(?=\S)", re.I)
-"""Nova says so of the host that it tried last; before it stand the scheduler's words, whatever the cause."""
+"""Nova writes this before the error of the host that it tried last: that error is the cause."""
 _TOLD = re.compile(
     r"[\"'](?:message|msg|detail)[\"']\s*:\s*u?(?:\"((?:[^\"\\]|\\.)+)\"|'((?:[^'\\]|\\.)+)')", re.S
 )
 _WRAPPED = re.compile(r":\s+|;\s+|\bbecause\b|\bdue to\b|\bcaused by\b", re.I)
-"""What comes after it is the cause of what stands before it."""
+"""The text after such a separator is the cause of the text before it."""
 
 _NAMES = re.compile(
     r"\b[a-z][a-z0-9+.-]*://[^\s,\"'\]>)]+"
@@ -110,12 +110,12 @@ _NAMES = re.compile(
 
 
 def classify(text: str) -> FailureClass:
-    """Class a failure by the outside's own words."""
+    """Classify a failure by the words of the program that reported it."""
     return _first(_class_of(cause, None) for cause in _side_by_side(text))
 
 
 def classify_answer(status: int, text: str) -> FailureClass:
-    """Class an HTTP error of a cloud's API: by its words where they say something, else by the status.
+    """Classify an HTTP error of a cloud's API: by its words, or by the status if no word is known.
 
     Nova answers 403 to a request beyond the quota and to one that the policy forbids; Neutron 409 to the
     first; a resize without a host is a 400.
@@ -139,13 +139,13 @@ def _first(found: Iterable[FailureClass | None]) -> FailureClass:
 
 
 def _side_by_side(text: str) -> list[str]:
-    """Take a list of errors apart; a traceback with its causes is one."""
+    """Split a list of errors into its errors; a traceback with its causes is one error."""
     text = _FRAME.sub("", _BORDER.sub("", text[:_READ]))
     return [text] if _CAUSED.search(text) else [part for part in _BESIDE.split(text) if part.strip()]
 
 
 def _class_of(cause: str, status: int | None) -> FailureClass | None:
-    """Class one cause; None if neither words nor status say anything."""
+    """Classify one cause; None if neither its words nor its status are known."""
     inner = list(_LAST.finditer(cause))
     segments = _segments(cause[inner[-1].end() :] if inner else cause)
     if status is None:
@@ -162,7 +162,7 @@ def _class_of(cause: str, status: int | None) -> FailureClass | None:
 
 
 def _segments(text: str) -> list[str]:
-    """Return what was said, the outermost first, the innermost last."""
+    """Return the messages of a text, from the outermost to the innermost."""
     return [segment for part in reversed(_CAUSED.split(text)) for segment in _told(part, _DEPTH)]
 
 
@@ -181,7 +181,7 @@ def _told(text: str, depth: int) -> Iterator[str]:
 
 
 def _outside(text: str) -> str:
-    """Return what stands before the JSON, and the status in it: its other keys are no words."""
+    """Return the text before the JSON, and the status in the JSON; its other keys are left out."""
     code = re.search(r"[\"']code[\"']: ?4\d\d\b", text)
     return f"{text.partition('{')[0]} {code[0] if code else ''}"
 

@@ -42,6 +42,8 @@ _CLEAR: _Table = (
             r"failed to (spawn|rebuild|provision)|did not finish being created|"
             r"(instance|server|port) \S+ could not be found|connection to the hypervisor|"
             r"connecting to monitor|qemu\S*|libvirt\w*|host key verification failed|\(publickey\S*|"
+            r"status must be available|could not get lock|failed to lock \S+ for exclusive operation|"
+            r"module failure|temporary directory|"
             r"refuses the node's registration|reported lower than configured|low (RealMemory|TmpDisk)|"
             r"low socket\S* count|low cpu count"
         ),
@@ -53,7 +55,7 @@ _CLEAR: _Table = (
             r"not enough (hosts|resources|capacity)|out of capacity|exceeds? .{0,20}?capacity|"
             r"exhausted all hosts|exceeded max scheduling attempts|exceeded maximum number of retries|"
             r"no (more|available) hosts|ComputeResourcesUnavailable|no weighed backends|pci device request|"
-            r"no allocation candidates"
+            r"no allocation candidates|cannot fit the given host|(anti-)?affinity instance group policy"
         ),
     ),
     (
@@ -73,7 +75,9 @@ _CLEAR: _Table = (
             r"requires authentication|authentication (failed|required)|(not |dis)allowed by policy|"
             r"policy doesn't allow|not authori[sz]ed|auth_url|requires a scope|"
             r"required for auth plugin|missing input for argument|"
-            r"could not find (user|project|domain)|credentials? .{0,40}?(expired|rejected|invalid|missing)"
+            r"could not find (user|project|domain)|expecting to find domain|exactly one of DomainID|"
+            r"(invalid|validate|recogni[sz]e) (\w+ )?token|"
+            r"credentials? .{0,40}?(expired|rejected|invalid|missing)"
         ),
     ),
     (
@@ -87,7 +91,11 @@ _CLEAR: _Table = (
             r"is locked|x509|certificate(_verify_failed)?|no suitable endpoint|"
             r"availability zone is not available|"
             r"(possible networks|matches) found|more than one|network requires|port[ _-]?security(_enabled)?|"
-            r"not a valid ip|invalid key_name|no suitable image|query returned no results"
+            r"not a valid ip|invalid key_name|no suitable image|query returned no results|"
+            r"smaller than the minimum|requires the subnet_id|not usable for instance|"
+            r"inconsistent dependency lock file|could not load plugin|couldn't resolve module/action|"
+            r"template error|syntax error while loading|could not find or access|"
+            r"\S+\.ya?ml could not be found"
         ),
     ),
 )

@@ -76,11 +76,11 @@ def address_range(text: str) -> tuple[str, ...]:
             raise ValueError(f"the range {piece.strip()} runs backwards; the lower address comes first")
         if last - first >= LARGEST_POOL:
             raise ValueError(
-                f"{piece.strip()} holds more than {LARGEST_POOL:,} addresses; one address a node"
+                f"{piece.strip()} holds more than {LARGEST_POOL:,} addresses; one address for each node"
             )
         for number in range(first, last + 1):
             if number in addresses:
-                raise ValueError(f"{IPv4Address(number)} stands there twice; one address a node")
+                raise ValueError(f"{IPv4Address(number)} is given twice; one address for each node")
             addresses[number] = None
     return tuple(str(IPv4Address(number)) for number in addresses)
 
@@ -184,7 +184,7 @@ def mount_options(text: str) -> str:
 def argument(text: str) -> str:
     """Check a word that is passed to a command or becomes a tag."""
     if not _ARGUMENT.fullmatch(text):
-        raise ValueError(f"{text!r} has characters that have no place there; letters, digits, . _ and -")
+        raise ValueError(f"{text!r} has characters that are not allowed; letters, digits, . _ and -")
     return text
 
 

@@ -73,10 +73,10 @@ def rested(flavors: Sequence[str], rests: Mapping[str, float], now: float) -> st
 
     Args:
         flavors: the pool's, the preferred one first.
-        rests: flavor -> until when, in seconds since the epoch.
-        now: seconds since the epoch.
+        rests: flavor -> until when.
+        now: a moment of the same clock.
     """
-    free = [name for name in flavors if rests.get(name, 0.0) <= now]
+    free = [name for name in flavors if rests.get(name, now) <= now]
     return free[0] if free else min(flavors, key=lambda name: rests[name], default="")
 
 

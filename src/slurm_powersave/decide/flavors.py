@@ -1,24 +1,29 @@
 """What Slurm may count on at a node of a pool, from the cluster file and the cloud's flavors."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from slurm_powersave.decide import flavor_choice
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.flavor_choice import Choice
 from slurm_powersave.decide.sections import Pool
+from slurm_powersave.decide.slurm_parameters import overrides
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import Flavor, NodeFacts
 
 
-def facts(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict[str, NodeFacts]:
+def facts(
+    cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]], first: Collection[FirstNode] = ()
+) -> dict[str, NodeFacts]:
     """Work out CPUs and RealMemory of each pool.
 
     A node may get any of its pool's flavors, so the smallest counts. The kernel and the firmware keep
-    some of a flavor's RAM from the node: that is `memory_margin`.
+    some of a flavor's RAM from the node: that is `memory_margin`, until a first node has said how much.
 
     Args:
         cluster: the cluster file.
         flavors: the flavors by cloud and name; a cloud may be missing if all its pools say both numbers.
+        first: what the first nodes have said of their hardware.
 
     Raises:
         ConfigError: no flavor of a cloud is what a pool asks for, or one is smaller than slurm.conf would
@@ -26,6 +31,7 @@ def facts(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict
     """
     found: dict[str, NodeFacts] = {}
     wrong: list[str] = []
+    believable = () if overrides(cluster) else first
     for index, pool in enumerate(cluster.node_pools):
         cloud = cluster.cloud_of(pool)
         if cloud not in flavors and _said(pool):
@@ -36,7 +42,7 @@ def facts(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> dict
         wrong += [f"{where}.flavors: {cloud} has {why}" for why in choice.wrong]
         wrong += [f"{where}.{why}" for why in too_small(pool, choice)]
         if choice.flavors:
-            found[pool.name] = of_pool(pool, choice)
+            found[pool.name] = of_pool(pool, choice, believable)
     if wrong:
         raise ConfigError(
             "; ".join(wrong),
@@ -55,13 +61,28 @@ def by_pool(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> di
     }
 
 
-def of_pool(pool: Pool, choice: Choice) -> NodeFacts:
+def of_pool(pool: Pool, choice: Choice, first: Collection[FirstNode] = ()) -> NodeFacts:
     """Say what one pool's nodes have at least. Without flavors the cluster file must say it."""
-    cpus = pool.cpus or min(flavor.vcpus for flavor in choice.flavors)
-    if pool.real_memory:
-        return NodeFacts(cpus, pool.real_memory)
-    ram = min(flavor.ram for flavor in choice.flavors)
-    return NodeFacts(cpus, max(1, int(ram * (1 - pool.memory_margin))))
+    told = {one.flavor: one.hardware for one in first if one.pool == pool.name}
+    sizes = [_size(pool, flavor, told.get(flavor.name)) for flavor in choice.flavors]
+    cpus = pool.cpus or min(size.cpus for size in sizes)
+    return NodeFacts(cpus, pool.real_memory or min(size.real_memory for size in sizes))
+
+
+def _size(pool: Pool, flavor: Flavor, told: Hardware | None) -> NodeFacts:
+    if told and believed(told, flavor):
+        return NodeFacts(told.cpus, told.real_memory)
+    return NodeFacts(flavor.vcpus, max(1, int(flavor.ram * (1 - pool.memory_margin))))
+
+
+def believed(told: Hardware, flavor: Flavor) -> bool:
+    """Tell whether a node of this flavor can have what it says: no more than the flavor, nor under a half."""
+    return (
+        flavor.vcpus <= 2 * told.cpus
+        and told.cpus <= flavor.vcpus
+        and flavor.ram <= 2 * told.real_memory
+        and told.real_memory <= flavor.ram
+    )
 
 
 def _said(pool: Pool) -> bool:

@@ -1,7 +1,7 @@
 """The guard in front of every act that destroys: one function for each row of the table of evidence. Pure.
 
-Each returns a permit for one act on one server, or says what evidence is missing. Nobody else makes permits.
-The order of calls and readings is told by their numbers, never by clocks.
+Each returns a permit for one act on one server, or says what evidence is missing. No other module makes
+permits. Whether a call or a reading came first is known by their numbers, never by clocks.
 """
 
 from collections.abc import Collection
@@ -11,23 +11,22 @@ from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
+from slurm_powersave.model.server_status import OFF
 
-OFF = frozenset({"SHUTOFF", "SOFT_DELETED", "DELETED", "SHELVED", "SHELVED_OFFLOADED"})
-"""Statuses of a server that runs nothing. One in ERROR may run: a resize that failed leaves it so."""
 _NOT_RUNNING = frozenset({"CONFIGURING", "COMPLETING"})
-"""Job states with nodes, in which no script runs there: squeue(1)."""
+"""States of a job that has nodes, but runs no script on them: squeue(1)."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """No permit."""
+    """The guard gives no permit."""
 
     why: str
     waits: bool = False
-    """What is missing may come by itself."""
+    """The missing evidence may still come by itself, so the guard is asked again."""
 
 
 Answer = Permit | Refusal
@@ -46,7 +45,7 @@ class Look:
     readings: tuple[int, ...]
     server: Server
     steps: bool | None = None
-    """Whether the server itself says that a slurmstepd runs there; None: it has not said."""
+    """Whether the server itself says that a slurmstepd runs there; None: it has not answered."""
 
     @property
     def flags(self) -> str:
@@ -74,7 +73,7 @@ class Look:
 
 
 def with_steps(look: Look, steps: bool | None) -> Look:
-    """Add what the server itself has said."""
+    """Add the server's own answer."""
     return replace(look, steps=steps)
 
 
@@ -84,15 +83,15 @@ def is_used(node: SlurmNode) -> bool:
 
 
 def is_registered(node: SlurmNode) -> bool:
-    """Tell whether a reading shows a slurmd that has registered since its resume. A refused one has not."""
+    """Tell whether a reading shows a node that Slurm has registered since its resume, and not refused."""
     return not node.has("POWERING_UP", "POWERING_DOWN", "POWERED_DOWN", "INVALID_REG", "FUTURE", "UNKNOWN")
 
 
 def granted(answer: Answer) -> Permit:
-    """Return the permit, for a command that does nothing without it.
+    """Return the permit of an answer, for a command that can't go on without it.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: the answer is a refusal.
     """
     if isinstance(answer, Refusal):
         raise RefusedError("refused", why=answer.why)
@@ -103,23 +102,21 @@ def granted(answer: Answer) -> Permit:
 
 
 def delete_by_hook(look: Look) -> Answer:
-    """SuspendProgram or ResumeFailProgram was called, and no reading since shows the node in use.
+    """SuspendProgram or ResumeFailProgram was called, and no reading since then shows the node in use.
 
-    Slurm did not call because we had powered it down. Now no job is on it, nobody has set it aside, and it
-    is POWERING_DOWN, POWERED_DOWN, or DOWN by ResumeTimeout.
+    The call did not follow from a POWER_DOWN of the engine's own. Now no job is on the node, no administrator
+    has set it DRAIN, DOWN or FAIL, and Slurm shows it POWERING_DOWN, POWERED_DOWN, or DOWN by ResumeTimeout.
     """
     seen, node = look.seen, look.slurm
     if not seen.called:
         return Refusal("no call of SuspendProgram or ResumeFailProgram is known")
     if seen.pushed > max(seen.registered, seen.resumed):
-        return Refusal("Slurm called because we had powered it down ourselves")
+        return Refusal("Slurm called only because the engine itself had powered the node down")
     if seen.used > seen.called:
         return Refusal(f"it was in use after Slurm's call ({look.flags})")
     if refused := _used_or_aside(look):
         return refused
     assert node
-    if node.has("COMPLETING"):
-        return Refusal(f"a job is completing there ({look.flags})", waits=True)
     timed_out = node.has("DOWN") and "ResumeTimeout" in node.reason
     if not (node.has("POWERING_DOWN", "POWERED_DOWN") or timed_out):
         return Refusal(f"Slurm does not power it down ({look.flags})", waits=True)
@@ -129,10 +126,10 @@ def delete_by_hook(look: Look) -> Answer:
 
 
 def delete_before_creation(look: Look) -> Answer:
-    """Slurm waits for the node's boot (POWERING_UP), and an old server of its stands in the way.
+    """Slurm waits for the node to boot (POWERING_UP), and its old server has to go first.
 
-    That server is off or gone; or Slurm has powered the node down or called for it since it last
-    registered; or the server says itself that it runs no slurmstepd.
+    The old server is off or deleted; or Slurm has powered the node down or called SuspendProgram for it
+    since it last registered; or the server itself says that it runs no slurmstepd.
     """
     node, seen = look.slurm, look.seen
     if node is None or not node.powering_up:
@@ -150,7 +147,7 @@ def delete_before_creation(look: Look) -> Answer:
 
 
 def delete_failed_creation(look: Look, op: Operation) -> Answer:
-    """The server's tag names this request's operation, and no reading since shows the node registered."""
+    """The server's tag names this operation, and no reading since its request shows the node registered."""
     if f"operation={op.id}" not in look.server.tags:
         return Refusal(f"server {look.server.id} was not made for operation {op.id}")
     if not look.seen.registered < look.seen.resumed:
@@ -164,13 +161,15 @@ def delete_failed_creation(look: Look, op: Operation) -> Answer:
 
 
 def delete_failed_change(look: Look) -> Answer:
-    """A rebuild, resize or reboot failed, and Slurm called for the node after our POWER_DOWN_FORCE.
+    """A rebuild, resize or reboot failed, and Slurm called SuspendProgram after our POWER_DOWN_FORCE.
 
-    It was not in use since that call, and is not now.
+    The node was not in use since that call, and is not in use now.
     """
     seen = look.seen
     if not seen.forced or seen.called < seen.forced:
         return Refusal(f"Slurm has not called for it since it failed ({look.flags})", waits=True)
+    if seen.forced < seen.resumed:
+        return Refusal(f"it failed before Slurm last called for its resume ({look.flags})")
     if seen.used > seen.called:
         return Refusal(f"it was in use after Slurm's call ({look.flags})")
     if refused := _used(look):
@@ -180,15 +179,16 @@ def delete_failed_change(look: Look) -> Answer:
 
 
 def delete_on_own_account(look: Look, seconds: float, wanted: float, brake: str) -> Answer:
-    """Nobody asked: POWERED_DOWN in all readings for `failure.unclaimed_after`, and nobody has set it aside.
+    """Nobody asked, but all readings for `failure.unclaimed_after` seconds show the node POWERED_DOWN.
 
-    The server is off or gone, or says itself that it runs no slurmstepd. The brake is off.
+    No administrator has set it DRAIN, DOWN or FAIL. The server is off or deleted, or says itself that it runs
+    no slurmstepd. The brake is off.
 
     Args:
         look: what is known.
-        seconds: for how long every reading has shown it POWERED_DOWN, while we were looking.
+        seconds: for how long every reading has shown it POWERED_DOWN; time without readings does not count.
         wanted: for how long it has to be so.
-        brake: why nothing is destroyed on our own account; empty while it may be.
+        brake: why the brake is on; empty while it is off.
     """
     node = look.slurm
     if node is None or not node.has("POWERED_DOWN"):
@@ -207,28 +207,29 @@ def delete_on_own_account(look: Look, seconds: float, wanted: float, brake: str)
 
 
 def delete_by_person(look: Look, *, protected: Collection[str], force: bool) -> Answer:
-    """A person asked: not in use, not set aside, not one of min_nodes; `--force` lifts these three.
+    """A person asked. The node is not in use, not set aside by an administrator, not one of min_nodes.
 
-    Slurm powers the node down, or waits for its boot. With `--force`, too, no job is on it any more.
+    `--force` lifts these three conditions. In any case Slurm powers the node down, or waits for it to boot,
+    and no job is on it any more.
     """
     refused = by_person(look.name, look.slurm, look.jobs, protected)
     if refused and not force:
         return refused
     if look.slurm and not (look.slurm.going_down or look.slurm.powering_up):
         return Refusal(f"Slurm does not power it down ({look.flags})", waits=True)
-    if force and look.used:
-        return Refusal(look.used, waits=True)
+    if in_use := _used(look):
+        return replace(in_use, waits=True)
     return look.permit(Act.DELETE, Row.PERSON, f"{'--force, ' if force else ''}{look.flags}")
 
 
 def power_down_by_person(look: Look, *, protected: Collection[str], force: bool) -> Answer:
-    """A person wants the node off: not in use, not set aside, not one of min_nodes.
+    """A person wants it off. The node is not in use, not set aside by an administrator, not one of min_nodes.
 
-    `--force` lifts these three; then a node in use gets POWER_DOWN_FORCE, which requeues its jobs.
+    `--force` lifts these three conditions; a node in use then gets POWER_DOWN_FORCE, which requeues its jobs.
     """
     refused = by_person(look.name, look.slurm, look.jobs, protected)
     if refused and not (force and look.slurm):
-        return Refusal(f"{refused.why}; --force does it all the same")
+        return Refusal(f"{refused.why}; use --force to do it anyway")
     act = Act.FORCE if look.used else Act.POWER_DOWN
     evidence = f"--force although {refused.why}" if refused else look.flags
     return Permit(act, look.name, look.name, Row.PERSON, evidence, look.readings)
@@ -253,16 +254,21 @@ def by_person(
 # What a reboot request comes to
 
 
-def by_reboot(look: Look, act: Act) -> Answer:
+def by_reboot(look: Look, act: Act, *, aside: Aside | None = None, force: bool = False) -> Answer:
     """Slurm has emptied the node and set it down for its reboot (REBOOT_ISSUED), and no job is on it.
 
-    Then it is rebooted, rebuilt or resized, or deleted where it is to be replaced.
+    The server may then be rebooted, rebuilt or resized, or deleted if it is to be replaced. If somebody had
+    set the node DOWN or DRAIN before, it is only rebooted, unless a person has given `--force` to `reimage`
+    or `reboot --flavor`; the state is put back. A node of min_nodes may be reimaged, because it comes back.
     """
     if look.slurm is None or not look.slurm.has("REBOOT_ISSUED"):
         return Refusal(f"Slurm no longer reboots it ({look.flags})")
     if refused := _used(look):
         return refused
-    return look.permit(act, Row.REBOOT, look.flags)
+    if aside and act is not Act.REBOOT and not force:
+        return Refusal(f"somebody else had set {aside.state} ({aside.reason})")
+    lifted = f", --force although {aside.state} was set ({aside.reason})" if aside and force else ""
+    return look.permit(act, Row.REBOOT, f"{look.flags}{lifted}")
 
 
 def reboot_for_job(look: Look, *, job: int | None, resume_file: str) -> Answer:
@@ -281,14 +287,14 @@ def reboot_for_job(look: Look, *, job: int | None, resume_file: str) -> Answer:
 
 
 def power_down_force(look: Look, act: Act) -> Answer:
-    """A node has failed, and no job has begun on it: DRAIN, or POWER_DOWN_FORCE for the jobs that wait."""
+    """A node has failed and no job has started there: DRAIN, or POWER_DOWN_FORCE, which requeues its jobs."""
     if look.slurm is None or look.used:
         return Refusal(look.used or "Slurm does not know it")
     return Permit(act, look.name, look.name, Row.FAILING, look.flags, look.readings)
 
 
 def set_state(node: SlurmNode, act: Act) -> Answer:
-    """DRAIN or DOWN for a node that is not coming up. DRAIN lets its job run on; DOWN only without one."""
+    """DRAIN or DOWN for a node that is not coming up. DRAIN lets a job run on; DOWN is for one without."""
     if node.powering_up:
         return Refusal(f"it is coming up: {act} would requeue the jobs that wait for it")
     if act is not Act.DRAIN and is_used(node):
@@ -297,7 +303,7 @@ def set_state(node: SlurmNode, act: Act) -> Answer:
 
 
 def set_again(node: SlurmNode, state: str) -> list[Permit]:
-    """What a person had set and we took away is put back; as a DRAIN where DOWN would end a job."""
+    """Permit to put an administrator's state back, as a DRAIN if DOWN would end a job."""
     wanted = (Act.DOWN, Act.DRAIN) if state == Act.DOWN else (Act.DRAIN,) if state == Act.DRAIN else ()
     answers = [set_state(node, act) for act in wanted]
     return [answer for answer in answers if isinstance(answer, Permit)][:1]
@@ -307,14 +313,14 @@ def set_again(node: SlurmNode, state: str) -> list[Permit]:
 
 
 def builder(server: Server, act: Act, cluster: str) -> Answer:
-    """A server with the tags of this cluster's image builds, by the command that holds their lock."""
+    """The server has the tags of this cluster's image builds, and the command holds the lock of builds."""
     if not {BUILDER_TAG, f"cluster={cluster}"} <= server.tags:
         return Refusal(f"server {server.id} does not carry the tags of an image build of {cluster}")
     return Permit(act, server.id, server.name, Row.BUILDER, ", ".join(sorted(server.tags)))
 
 
 def orphan(server: Server) -> Answer:
-    """What a killed first deploy has made and no state knows: no node's; the cluster was never in service."""
+    """An interrupted first deploy made it, no state knows it, and the cluster was never in service."""
     if any(tag.startswith("node=") for tag in server.tags):
         return Refusal(f"server {server.id} is a node's")
     return Permit(
@@ -323,17 +329,17 @@ def orphan(server: Server) -> Answer:
 
 
 def teardown(server: Server) -> Answer:
-    """A person has been shown this server, and said yes to its deletion. Adapters list our cluster's only."""
+    """A person was shown this server and confirmed. The adapters list only this cluster's servers."""
     return Permit(Act.DELETE, server.id, server.name, Row.TEARDOWN, "named to the person who has confirmed")
 
 
 def agreed(ids: Collection[str], row: Row, evidence: str) -> list[Permit]:
-    """What a person has been shown in a plan of the base state, or of a teardown, and has said yes to."""
+    """A person was shown the plan of the base state, or of a teardown, and confirmed it."""
     return [Permit(Act.DELETE, one, one, row, evidence) for one in ids]
 
 
 def forget(name: str, server_id: str, listed: Collection[str] | None, reading: int) -> Answer:
-    """An entry of a state whose server the cloud does not list any more.
+    """The entry's server is not in the cloud's list of servers any more.
 
     Args:
         name: the node.
@@ -349,7 +355,7 @@ def forget(name: str, server_id: str, listed: Collection[str] | None, reading: i
 
 
 def evidence_wanted(op: Operation, source: str) -> Row:
-    """Name the row that an operation's deletion goes by."""
+    """Return the row of the table that an operation's deletion needs evidence for."""
     if op.failure is not None:
         return Row.FAILED_CREATION if op.mode is Mode.RESUME else Row.FAILED_CHANGE
     if op.mode is Mode.RESUME:
@@ -360,14 +366,16 @@ def evidence_wanted(op: Operation, source: str) -> Row:
 
 
 def _used(look: Look) -> Refusal | None:
+    if look.slurm and look.slurm.has("COMPLETING") and not look.used:
+        return Refusal(f"a job is completing there ({look.flags})", waits=True)
     return Refusal(look.used) if look.used else None
 
 
 def _used_or_aside(look: Look) -> Refusal | None:
     if look.slurm is None:
         return Refusal("Slurm does not know it")
-    if look.used:
-        return Refusal(look.used)
+    if refused := _used(look):
+        return refused
     if aside := set_aside(look.slurm):
         who = look.slurm.reason_by or "somebody else"
         return Refusal(f"its server is kept: {aside} was set by {who} ({look.slurm.reason})")

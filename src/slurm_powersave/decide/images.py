@@ -182,7 +182,7 @@ def refuse_node(
     mine = [server for server in servers if f"node={node}" in server.tags]
     if len(mine) != 1 or mine[0].status != "ACTIVE":
         shown = ", ".join(f"{server.id} {server.status}" for server in mine) or "none"
-        raise RefusedError(f"it has not one server that is ACTIVE: {shown}", where=where)
+        raise RefusedError(f"it does not have exactly one ACTIVE server: {shown}", where=where)
     return mine[0]
 
 

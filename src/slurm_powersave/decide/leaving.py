@@ -6,9 +6,10 @@ needs of it meanwhile stands in the inventory of the last deploy: its NodeName l
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slurm_powersave.model.hostlist import expand_any, fold, natural
+from slurm_powersave.model.nodes import NodeFacts
 
 _LINE = re.compile(r"(?:NodeName|PartitionName)=(\S+) (?:NodeAddr|Nodes)=(\S*) ?(.*)")
 
@@ -48,6 +49,8 @@ class Leaving:
     partitions: tuple[OldPartition, ...] = ()
     protected: tuple[str, ...] = ()
     """Nodes that are not to be suspended, beyond those of the cluster file."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Partition -> the DefMemPerCPU in MiB that we gave it last: it is not lowered."""
 
     def in_partition(self, name: str) -> tuple[str, ...]:
         """Name the nodes that leave a partition."""
@@ -86,6 +89,17 @@ def leaving(
         tuple(partitions),
         tuple(sorted(set(protected), key=natural)),
     )
+
+
+def promised(node_lines: Sequence[str]) -> dict[str, NodeFacts]:
+    """Read what NodeName lines of ours promise of each node."""
+    found: dict[str, NodeFacts] = {}
+    for expression, _, rest in _parsed(node_lines):
+        said = dict(word.partition("=")[::2] for word in rest.split())
+        if said.keys() >= {"CPUs", "RealMemory"}:
+            facts = NodeFacts(int(said["CPUs"]), int(said["RealMemory"]))
+            found |= dict.fromkeys(expand_any(expression), facts)
+    return found
 
 
 def _parsed(lines: Sequence[str]) -> list[tuple[str, str, str]]:

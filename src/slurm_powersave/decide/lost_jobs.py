@@ -9,20 +9,20 @@ LOST = (
     "begin at 1 again), reservations; and what else is on the login node's disk, /home and the shared "
     "directory too unless another server has them"
 )
-"""What goes with a login node."""
+"""What is lost with a login node."""
 
 
 def refuse_jobs(slurm: SlurmSnapshot | None, *, name: str, why: str, force: bool) -> str:
-    """Tell whether the login node may be replaced by what Slurm says; return what is lost beside its disk.
+    """Refuse to replace a login node while jobs are queued or running; otherwise say what is lost.
 
     Args:
         slurm: a reading of all nodes and jobs; None: Slurm could not be asked.
         name: the login node's.
         why: why it could not be asked.
-        force: the person gives up what Slurm can't tell of.
+        force: --force: replace it even if Slurm can't be asked.
 
     Raises:
-        RefusedError: jobs are queued or running, or nobody can tell and `force` is not given.
+        RefusedError: jobs are queued or running, or Slurm can't be asked and `force` is not given.
     """
     if slurm and slurm.jobs:
         jobs = ", ".join(str(job.id) for job in slurm.jobs[:20])
@@ -30,8 +30,8 @@ def refuse_jobs(slurm: SlurmSnapshot | None, *, name: str, why: str, force: bool
             f"jobs are queued or running: {jobs}{' ...' if len(slurm.jobs) > 20 else ''}",
             where=name,
             why="they are lost with the login node",
-            todo="Wait for them, or cancel them (scancel). If what Slurm says there is not to be believed, "
-            "switch the login node off in the cloud: --force is for a Slurm that can't be asked.",
+            todo="Wait for them, or cancel them (scancel). If Slurm's answer is wrong, switch the login "
+            "node off in the cloud and use --force, which needs a Slurm that can't be asked.",
         )
     if slurm and not slurm.unreadable:
         return ""
@@ -43,31 +43,31 @@ def refuse_jobs(slurm: SlurmSnapshot | None, *, name: str, why: str, force: bool
         "Slurm can't be asked whether jobs are queued or running",
         where=name,
         why=why,
-        todo=f"With --force the login node is replaced all the same. Lost with it is {LOST}.",
+        todo=f"With --force the login node is replaced anyway. Lost with it is {LOST}.",
     )
 
 
 def refuse_queue(waiting: int | None, *, unasked: bool, discard: bool, force: bool) -> None:
-    """Refuse a teardown that nobody is asked about while jobs are queued.
+    """Refuse a teardown with --yes while jobs are queued, unless --discard-queue allows their loss.
 
     Args:
         waiting: how many jobs are queued and will be lost; None: Slurm can't be asked.
-        unasked: --yes answers the question that would name them.
+        unasked: --yes is given, so that no question names the jobs.
         discard: --discard-queue.
-        force: --force, which gives up what Slurm can't tell of.
+        force: --force, which is enough where Slurm can't be asked.
 
     Raises:
-        RefusedError: it counts them.
+        RefusedError: it says how many jobs are queued.
     """
     if waiting == 0 or not unasked or discard or (waiting is None and force):
         return
     raise RefusedError(
-        _loss(waiting), todo="--yes does not cover that. If it is no loss: teardown --yes --discard-queue"
+        _loss(waiting), todo="--yes does not cover them. If they may be lost: teardown --yes --discard-queue"
     )
 
 
 def question(waiting: int | None) -> str:
-    """Ask for a teardown; the queued jobs that will be lost are part of the question."""
+    """Return the question of a teardown; it names how many queued jobs will be lost."""
     return "Delete all of this?" if waiting == 0 else f"{_loss(waiting)}. Delete all of this?"
 
 

@@ -12,6 +12,10 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, Operation
 
+LATE = 30.0
+"""Seconds by which a hook's call may arrive late. One that seems to be later than that was made after
+slurmctld's clock was set back: nothing is concluded from its time."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -24,6 +28,8 @@ class Verdict:
     """Operations that have not begun and need not."""
     wakes: str = ""
     """The operation that has waited for this."""
+    joins: str = ""
+    """The operation that does it already."""
 
 
 def verdict(
@@ -34,37 +40,36 @@ def verdict(
     open_operations: Sequence[tuple[Operation, float]],
     has_server: bool,
     hold: Hold | None,
-    now: float,
 ) -> Verdict:
     """Decide about one node.
 
     Args:
         mode: what is asked for.
         source: hook, operator or reconcile.
-        time: when the hook ran, seconds since the epoch.
+        time: when the hook ran, by the clock of slurmctld's host; infinite if it was none.
         open_operations: the node's operations without an outcome, oldest first, each with the time
-            of its request.
+            of its request, by the same clock; minus infinity if it was no hook's.
         has_server: whether the journal knows a server of that name.
-        hold: the node's rest after a failure, if it rests.
-        now: seconds since the epoch.
+        hold: the node's rest after a failure, if it rests now.
     """
     if mode is Mode.REBOOT:
         return _reboot(source, [operation for operation, _ in open_operations])
     if mode is Mode.RESUME:
-        return _resume(source, [operation for operation, _ in open_operations], hold, now)
+        return _resume(source, [operation for operation, _ in open_operations], hold)
     return _delete(mode, source, time, list(open_operations), has_server)
 
 
-def _resume(source: str, queue: list[Operation], hold: Hold | None, now: float) -> Verdict:
+def _resume(source: str, queue: list[Operation], hold: Hold | None) -> Verdict:
     if not queue:
-        if hold and now < hold.until and source != "operator":
+        if hold and source != "operator":
             # Slurm asked although the node rests (somebody undrained it, or the DRAIN was lost): the
             # same create is not tried again before its time.
             return Verdict(phases.FAILING, text=hold.reason)
         return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)
     last = queue[-1]
     if last.mode is Mode.RESUME and last.failure is None:
-        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} is bringing it up already")
+        text = f"operation {last.id} is bringing it up already"
+        return Verdict(outcome=phases.JOINED, text=text, joins=last.id)
     return Verdict(phases.WAITING)
 
 
@@ -74,7 +79,8 @@ def _reboot(source: str, queue: list[Operation]) -> Verdict:
     last = queue[-1]
     if last.mode is Mode.REBOOT and last.phase in phases.NOT_BEGUN and source != "operator":
         # What our own command asked Slurm for: this is Slurm's answer to it.
-        return Verdict(outcome=phases.JOINED, text=f"operation {last.id} does it", wakes=last.id)
+        text = f"operation {last.id} does it"
+        return Verdict(outcome=phases.JOINED, text=text, wakes=last.id, joins=last.id)
     return Verdict(phases.WAITING)
 
 
@@ -90,6 +96,7 @@ def _delete(
                     outcome=phases.JOINED,
                     text=f"operation {last.id} deletes its server already",
                     cancels=tuple(cancels),
+                    joins=last.id,
                 )
             return Verdict(phases.WAITING, cancels=tuple(cancels))
         if last.failure is not None:
@@ -97,8 +104,9 @@ def _delete(
                 outcome=phases.JOINED,
                 text=f"operation {last.id} has failed and removes what is left",
                 cancels=tuple(cancels),
+                joins=last.id,
             )
-        if last_time > time:
+        if 0 < last_time - time <= LATE:
             return Verdict(
                 outcome=phases.CANCELLED, text=f"overtaken by operation {last.id}", cancels=tuple(cancels)
             )

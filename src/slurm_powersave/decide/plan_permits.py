@@ -1,6 +1,6 @@
 """Which servers a Terraform plan destroys or changes, and whether each has its permit. Pure.
 
-The fence says whether a plan is what was asked for; this, whether the guard has allowed it.
+The fence checks that a plan is what was asked for; this module checks that the guard has allowed it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _CHANGES = (Act.REBUILD, Act.RESIZE)
 
 
 def use(plan: Mapping[str, Any], permits: Sequence[Permit]) -> None:
-    """Take the permit of each server that a plan deletes, replaces or changes.
+    """Use up the permit of each server that a plan deletes, replaces or changes.
 
     Args:
         plan: the JSON of `terraform show -json PLAN`.

@@ -10,12 +10,13 @@ from slurm_powersave.decide import (
     preflight_network,
     preflight_quota,
     preflight_servers,
+    slurm_look,
     slurm_running,
 )
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
-from slurm_powersave.decide.slurm_parameters import parameters
+from slurm_powersave.decide.slurm_parameters import overrides
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Tools
 
@@ -51,7 +52,7 @@ def findings(
         running: what the slurmctld that runs said of its version.
     """
     found = [*slurm_running.findings(cluster, running), *_tools(tools), *_jump(cluster, here)]
-    found += _overrides(cluster)
+    found += [*_overrides(cluster), *slurm_look.findings(cluster)]
     for name, read in facts.items():
         ask = Ask(cluster, name, read, here)
         for check in (
@@ -98,14 +99,13 @@ def _jump(cluster: Cluster, here: Here) -> Found:
 
 
 def _overrides(cluster: Cluster) -> Found:
-    """Only the local cloud's containers need it: slurmd sees the host's hardware there."""
-    words = parameters(cluster).get("SlurmdParameters").split(",")
+    """Warn of config_overrides on servers: only containers need it, where slurmd sees the host's hardware."""
     servers = any(cluster.clouds[cluster.cloud_of(pool)].adapter != "local" for pool in cluster.node_pools)
-    if "config_overrides" in words and servers:
+    if overrides(cluster) and servers:
         yield warning(
             "slurm_conf_extra.SlurmdParameters",
-            "config_overrides: Slurm compares no memory and no GPUs of a node with slurm.conf",
-            "Leave it out; cpus and real_memory of a pool say what its nodes have.",
+            "with config_overrides Slurm does not compare a node's memory and GPUs with slurm.conf",
+            "Leave it out, and say with cpus and real_memory of a pool what its nodes have.",
         )
 
 

@@ -24,6 +24,8 @@ from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNod
 
 ISSUED = " : reboot issued"
 """What Slurm 22.05 and 24.11 append to the reason."""
+FORCE = "force"
+"""The last word in an operator's request that lifts what protects a node from people."""
 _KEYS = {"reimage": "image", "resize": "flavor"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:-]*", re.ASCII)
 
@@ -43,8 +45,8 @@ def words(reason: str) -> str:
     return f" {reason}".removesuffix(ISSUED).strip()
 
 
-def asked(kind: Kind, target: str = "") -> str:
-    """Word an operator's request; `wish` reads it.
+def asked(kind: Kind, target: str = "", *, force: bool = False) -> str:
+    """Word an operator's request; `wish` reads it. `force`: also what somebody has set DOWN or DRAIN.
 
     Raises:
         ConfigError: the image or flavor has a name that can't stand in a reason.
@@ -61,7 +63,7 @@ def asked(kind: Kind, target: str = "") -> str:
             todo="Letters, digits and . _ + : - , beginning with a letter or digit.",
         )
     named = [f"{key}={target}"] if target else []
-    return " ".join([command, *named, *["replace"] * (kind is Kind.REPLACE)])
+    return " ".join([command, *named, *["replace"] * (kind is Kind.REPLACE), *[FORCE] * force])
 
 
 def can_be_named(target: str) -> bool:

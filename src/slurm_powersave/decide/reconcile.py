@@ -1,31 +1,31 @@
 """What to do about differences between Slurm, the clouds and the journal. Pure.
 
-A difference counts only when it was there in two readings: Slurm, the cloud and the journal are
+A difference counts only when two readings in a row show it: Slurm, the cloud and the journal are
 never read at the same moment (slurm-gcp's race).
 """
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.guard import OFF
 from slurm_powersave.decide.reboot import is_stale
 from slurm_powersave.decide.who import Who, set_aside, who
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.server_status import GONE, OFF
 
 _STUCK = frozenset({"IDLE", "POWERED_DOWN", "NOT_RESPONDING"})
-"""What RESUME leaves of a node that was held while it was off. After a `reconfigure` 22.05.8 gives it to no
-job; POWER_DOWN heals it (both measured)."""
+"""The state of a node that was drained while it was off, after RESUME. After a `reconfigure` 22.05.8 gives it
+no job; POWER_DOWN corrects that (both measured)."""
 _KEPT_OFF = ("DRAIN", "DOWN", "FAIL", "POWER_DOWN", "POWERING_DOWN")
 _ON_ITS_WAY = ("POWER_DOWN", "POWERING_DOWN", "REBOOT_ISSUED")
 _NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
-"""Tags of servers that are ours and no nodes."""
+"""Tags of the cluster's servers that are not compute nodes."""
 
 
 ADOPT, FORGET = "unrecorded-server", "vanished-server"
-"""Findings after which the journal is made to say what the cloud says. Outside nothing is touched."""
+"""Findings after which only the journal is corrected, by what the cloud says."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,11 @@ class Finding:
     node: str
     text: str
     request: Mode | None = None
-    """What is asked for on our own account; None for what is only said."""
+    """The request that the engine makes by itself; None if the difference is only logged."""
     state: str = ""
-    """What Slurm is told to make of the node; empty for nothing."""
+    """The state that Slurm is told to set; empty: none."""
     blank: bool = False
     """Slurm is told to forget the node's reason."""
-    wait: float = 0.0
-    """Seconds for which it must have been so before Slurm is told."""
 
 
 def differences(
@@ -52,7 +50,6 @@ def differences(
     busy: Collection[str],
     held: Collection[str],
     wanted: Collection[str] = (),
-    silent_after: float = 0.0,
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
 
@@ -63,41 +60,21 @@ def differences(
         busy: nodes with an operation that has no outcome yet.
         held: nodes that rest after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
-        silent_after: seconds for which a server may be off before its node is given back.
     """
     found = []
-    names = Counter(_node_tag(server) for server in servers)
+    by_node = _by_node(servers)
+    with_job = {name for job in snapshot.jobs if not job.waiting for name in job.nodes}
     for node in nodes:
         seen = snapshot.nodes.get(node)
         if node in busy or seen is None:
             continue
-        aside = set_aside(seen)
-        if names[node] > 1:
-            found.append(Finding("double", node, f"has {names[node]} servers"))
-        if seen.powering_up and node not in held:
-            found.append(Finding("lost-request", node, "POWERING_UP without an operation", Mode.RESUME))
-        elif seen.has("REBOOT_ISSUED"):
-            found.append(Finding("lost-reboot", node, "REBOOT_ISSUED without an operation", Mode.REBOOT))
-        elif aside and names[node] and seen.going_down:
-            found.append(Finding("kept-server", node, f"its server is kept: {aside} ({seen.reason})"))
-        elif node not in held and (dead := _dead(seen, snapshot, node, servers, silent_after)):
-            found.append(dead)
-        elif seen.has("POWERED_DOWN") and names[node] and not seen.in_use:
-            found.append(
-                Finding("forgotten-server", node, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
-            )
-        elif node in wanted and seen.has("POWERED_DOWN") and not seen.has(*_KEPT_OFF) and node not in held:
-            text = "one of min_nodes, and powered down: powered up again"
-            found.append(Finding("min-node", node, text, state="POWER_UP"))
-        elif seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL") and node not in held:
-            found.append(Finding("stuck", node, "+".join(sorted(seen.flags)), state="POWER_DOWN"))
-        elif is_stale(seen) and node not in held:
-            found.append(Finding("stale-reason", node, f"in service, and shows: {seen.reason}", blank=True))
-        elif seen.up and not names[node]:
-            # One with a job is only named: a server that has lost its tag looks like one that is gone.
-            state = "" if seen.in_use or aside or seen.has("RESERVED", "MAINTENANCE") else "POWER_DOWN"
-            text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
-            found.append(Finding("no-server", node, text, state=state))
+        its = by_node.get(node, [])
+        if len(its) > 1:
+            found.append(Finding("double", node, f"has {len(its)} servers"))
+        rests = node in held
+        dead = None if rests or node in with_job else _dead(seen, its)
+        if one := _difference(seen, its, dead, rests=rests, wanted=node in wanted):
+            found.append(one)
     for server in servers:
         if _node_tag(server) not in nodes and server.tags.isdisjoint(_NO_NODES):
             found.append(
@@ -106,26 +83,60 @@ def differences(
     return found
 
 
-def _dead(
-    seen: SlurmNode, snapshot: SlurmSnapshot, name: str, servers: Sequence[Server], silent_after: float
+def _difference(
+    seen: SlurmNode, servers: Sequence[Server], dead: Finding | None, *, rests: bool, wanted: bool
 ) -> Finding | None:
-    """A node that Slurm itself has set down, with a server that is gone, in ERROR or off, and no job.
+    """Return the difference of one node that comes first; `dead` is what `_dead` has found."""
+    aside = set_aside(seen)
+    if seen.powering_up and not rests:
+        return Finding("lost-request", seen.name, "POWERING_UP without an operation", Mode.RESUME)
+    if seen.has("REBOOT_ISSUED"):
+        return Finding("lost-reboot", seen.name, "REBOOT_ISSUED without an operation", Mode.REBOOT)
+    if aside and servers and seen.going_down:
+        return Finding("kept-server", seen.name, f"its server is kept: {aside} ({seen.reason})")
+    if dead:
+        return dead
+    if seen.has("POWERED_DOWN") and servers and not seen.in_use:
+        return Finding("forgotten-server", seen.name, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
+    if not rests and (odd := _odd_state(seen, wanted=wanted)):
+        return odd
+    if seen.up and not servers:
+        # One with a job is only named: a server that has lost its tag looks like one that is gone.
+        kept = seen.in_use or aside or seen.has("RESERVED", "MAINTENANCE")
+        text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
+        return Finding("no-server", seen.name, text, state="" if kept else "POWER_DOWN")
+    return None
 
-    POWER_DOWN makes it an idle one that is off, and its next resume brings a new server. On 22.05.8 it stays
-    DOWN then, and RESUME makes it idle (both measured).
+
+def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
+    """Find a state or a reason in Slurm that Slurm does not correct by itself."""
+    if wanted and seen.has("POWERED_DOWN") and not seen.has(*_KEPT_OFF):
+        text = "one of min_nodes, and powered down: powered up again"
+        return Finding("min-node", seen.name, text, state="POWER_UP")
+    if seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL"):
+        return Finding("stuck", seen.name, "+".join(sorted(seen.flags)), state="POWER_DOWN")
+    if is_stale(seen):
+        return Finding("stale-reason", seen.name, f"in service, and shows: {seen.reason}", blank=True)
+    return None
+
+
+def _dead(seen: SlurmNode, servers: Sequence[Server]) -> Finding | None:
+    """Find a node without a job that Slurm itself has set DOWN, and whose server is gone or in ERROR.
+
+    POWER_DOWN makes it an idle node that is off, and its next resume brings a new server. On 22.05.8 it stays
+    DOWN then, and RESUME makes it idle (both measured). A server that is off is looked at for a while first
+    (decide/silence.py).
     """
     if who(seen) is not Who.SLURM or not seen.has("DOWN") or seen.has("POWERING_UP", *_ON_ITS_WAY):
         return None
-    if any(name in job.nodes and not job.waiting for job in snapshot.jobs):
+    statuses = {server.status for server in servers}
+    lost = (OFF if seen.has("POWERED_DOWN") else GONE) | {"ERROR"}
+    if not statuses <= lost:
         return None
-    statuses = {server.status for server in servers if _node_tag(server) == name}
-    if not statuses <= OFF | {"ERROR"}:
-        return None
-    wait = silent_after if statuses & OFF and not seen.has("POWERED_DOWN") else 0.0
     server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
     text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
     state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
-    return Finding(f"dead-server, {state}", name, text, state=state, wait=wait)
+    return Finding(f"dead-server, {state}", seen.name, text, state=state)
 
 
 def unlike_recorded(
@@ -142,9 +153,7 @@ def unlike_recorded(
         servers: the servers that carry our cluster's tag.
         busy: nodes with an operation that has no outcome yet; it finds out by itself.
     """
-    there: dict[str, list[Server]] = {}
-    for server in servers:
-        there.setdefault(_node_tag(server), []).append(server)
+    there = _by_node(servers)
     found = []
     for node in nodes:
         alive, known = there.get(node, []), recorded.get(node, "")
@@ -160,9 +169,16 @@ def unlike_recorded(
     return found
 
 
-def confirmed(before: Mapping[tuple[str, str], float], now: Sequence[Finding]) -> list[Finding]:
+def confirmed(before: Collection[tuple[str, str]], now: Sequence[Finding]) -> list[Finding]:
     """Return what was found in the reading before, too."""
     return [finding for finding in now if (finding.kind, finding.node) in before]
+
+
+def _by_node(servers: Iterable[Server]) -> Mapping[str, list[Server]]:
+    found: dict[str, list[Server]] = defaultdict(list)
+    for server in servers:
+        found[_node_tag(server)].append(server)
+    return found
 
 
 def _node_tag(server: Server) -> str:

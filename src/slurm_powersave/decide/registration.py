@@ -1,7 +1,8 @@
 """What became of a node's registration with Slurm. Pure.
 
-It is a success when a job could start on the node now (`SlurmNode.ready`), or when only somebody's wish keeps
-jobs away. Whatever else Slurm shows is waited out, and told in Slurm's words when the time is over.
+It is a success when a job could start on the node now (`SlurmNode.ready`), or when only a person's or the
+engine's own command keeps jobs away. In any other state the engine waits; at the time limit it reports the
+state that Slurm shows.
 """
 
 import re
@@ -17,9 +18,9 @@ _REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")
 _OF_A_JOB = re.compile(
     r"^(Kill task failed|Prolog error|Epilog error|Job env setup error|batch job complete failure)"
 )
-"""Slurm drains with these words a node on which a job has begun: it had registered. It is named and left."""
+"""Reasons of Slurm's for draining a node after a job has started there: the node had registered."""
 _REBOOTED = re.compile(r"(^| ): reboot (issued|complete)$")
-"""Slurm adds this to the reason at a reboot; a node that shows it has booted for it."""
+"""Slurm adds this to the reason of a node that has booted for a requested reboot."""
 
 
 class Stage(StrEnum):
@@ -29,25 +30,29 @@ class Stage(StrEnum):
     READY = "ready"
     REFUSED = "refused"
     GIVEN_UP = "given up"
+    TIMED_OUT = "timed out"
+    """Given up by Slurm, because the node has not registered within ResumeTimeout."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A stage, and what is to be said of it."""
+    """A stage, and the text that explains it."""
 
     stage: Stage
     text: str = ""
-    """With READY: what keeps jobs away all the same; empty if nothing does."""
+    """With READY: what still keeps jobs away; empty if nothing does."""
 
 
 def registration(node: SlurmNode) -> Registration:
     """Judge what Slurm shows of a node whose slurmd was started."""
     flags = "+".join(sorted(node.flags))
     shown = f"{flags}: {node.reason}" if node.reason else flags
+    if node.going_down and node.has("DOWN") and "ResumeTimeout" in node.reason:
+        return Registration(Stage.TIMED_OUT, f"Slurm gave the node up: {shown}")
     if node.going_down:
         return Registration(Stage.GIVEN_UP, f"Slurm has given it up: {flags}")
     if node.has("POWERING_UP", "NOT_RESPONDING"):
-        # A refused registration ends POWERING_UP, too: INVALID_REG beside it is of an earlier server.
+        # A refused registration also ends POWERING_UP, so INVALID_REG beside it comes from an earlier server.
         return Registration(Stage.WAITS, f"Slurm shows {flags}")
     if refused := _refused(node):
         return Registration(Stage.REFUSED, f"Slurm refuses the node's registration: {refused}")
@@ -59,17 +64,19 @@ def registration(node: SlurmNode) -> Registration:
 
 
 def _refused(node: SlurmNode) -> str:
-    """Return Slurm's words; empty if it does not refuse the registration.
+    """Return Slurm's reason; empty if it does not refuse the registration.
 
-    Slurm gives no reason where a DRAIN or DOWN was there before.
+    Slurm gives no reason if the node was already DRAIN or DOWN.
     """
     refusal = node.has("DRAIN") and _REFUSALS.search(node.reason) and not set_aside(node)
     if refusal and not policy.is_ours(node.reason):
         return node.reason
     if not node.has("INVALID_REG"):
         return ""
-    told = f"INVALID_REG; slurmctld's log says why, the node's reason is of before: {node.reason}"
-    return node.reason if _REFUSALS.search(node.reason) else told
+    if _REFUSALS.search(node.reason):
+        return node.reason
+    older = f"; the node's reason is an older one: {node.reason}" if node.reason else ""
+    return f"INVALID_REG; the cause is in slurmctld's log{older}"
 
 
 def _wished(node: SlurmNode) -> str:

@@ -15,7 +15,8 @@ from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.decide.who import set_aside
 from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
-from slurm_powersave.model.nodes import Drain, SlurmNode
+from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.records import Drain
 
 Nodes = tuple[str, ...]
 

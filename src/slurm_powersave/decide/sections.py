@@ -150,12 +150,15 @@ class Pool(Section):
     cpus: int | None = Field(
         None,
         ge=1,
-        description="CPUs of a node; null: the smallest flavor's. Needed where the cloud has no adapter.",
+        description="CPUs of a node; null: the smallest flavor's, or what its first node has said. Needed"
+        " where the cloud has no adapter.",
     )
     real_memory: int | None = Field(
         None,
         ge=1,
-        description="RealMemory in MiB; null: the smallest flavor's less memory_margin. Needed likewise.",
+        description="RealMemory in MiB; null: the smallest flavor's less memory_margin, or what the pool's "
+        "first node has found. Needed where the "
+        "cloud has no adapter.",
     )
     memory_margin: float = Field(0.10, ge=0, lt=1, description="Share of the flavor's RAM that a node lacks.")
     options: dict[fields.SlurmKey, Annotated[fields.SlurmValue, AfterValidator(fields.slurm_word)]] = Field(
@@ -203,6 +206,7 @@ _RESTS = {
     FailureClass.CONFIG: 300,
     FailureClass.NODE_LOCAL: 60,
     FailureClass.UNKNOWN: 300,
+    FailureClass.INTERNAL: 300,
 }
 
 
@@ -223,20 +227,39 @@ class FailurePolicy(Section):
         description="Failures in a row after which a node rests until `slurm-powersave resume NODE`; "
         "its rest doubles with each before that.",
     )
-    boot_timeout: fields.Seconds = Field(600, description="Seconds from a server's creation to its SSH.")
+    boot_timeout: fields.Seconds = Field(
+        600,
+        description="Seconds from a server's creation to its SSH. This limit and the next two count while "
+        "the engine looks; each must be less than power_save.resume_timeout.",
+    )
     configure_timeout: fields.Seconds = Field(900, description="Seconds that a node's play may take.")
     registration_timeout: fields.Seconds = Field(
         120, description="Seconds from the end of the play to slurmd's registration."
     )
     unclaimed_after: fields.Seconds = Field(
         900,
-        description="Seconds for which Slurm must show a node as POWERED_DOWN before a server of its that "
-        "nobody has asked to delete is deleted.",
+        description="Seconds for which Slurm must show a node as POWERED_DOWN before its server is deleted "
+        "although nobody has asked for that.",
+    )
+    restart_after: fields.Seconds = Field(
+        300,
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is started again; once in 24 hours.",
     )
     silent_after: fields.Seconds = Field(
         1800,
-        description="Seconds for which a server may be off under a node that Slurm has set down, until the "
-        "node is given back; its next resume brings a new server.",
+        description="Seconds for which a server must be off or silent, under a node that Slurm itself has "
+        "set down, until it is deleted and the node is given back; its next resume brings a new server.",
+    )
+
+
+class History(Section):
+    """For how long the journal keeps what has ended."""
+
+    keep_days: Annotated[int, Field(ge=2, le=36500)] = Field(
+        400,
+        description="Days for which ended operations, their requests and the evidence of what was destroyed"
+        " are kept. A node's newest operation stays for longer.",
     )
 
 

@@ -1,5 +1,6 @@
 """Find, check and load the cluster file: group_vars/all.yml, read by Terraform, Ansible and us alike."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def find(explicit: Path | None, env: Mapping[str, str], directory: Path | None =
     else:
         places = [here / place for place in SEARCHED]
         for place in places:
-            if place.is_file():
+            if os.path.exists(place):
                 return place
         raise ConfigError(
             "there is no cluster file",
@@ -69,8 +70,8 @@ def find(explicit: Path | None, env: Mapping[str, str], directory: Path | None =
             todo=f"Name one by `--cluster FILE` or ${VARIABLE}.",
         )
     place = here / named.expanduser()
-    if place.is_file():
-        return place
+    if os.path.lexists(place):
+        return place  # what is wrong with it is told when it is read
     raise ConfigError(
         "there is no such cluster file",
         where=str(place),

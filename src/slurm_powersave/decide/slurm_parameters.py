@@ -65,6 +65,11 @@ class Parameters:
             yield from (f"{key}={value}" for value in values)
 
 
+def overrides(cluster: Cluster) -> bool:
+    """Tell whether Slurm believes slurm.conf instead of what a node has (the local cloud's containers)."""
+    return "config_overrides" in parameters(cluster).get("SlurmdParameters").split(",")
+
+
 def parameters(cluster: Cluster) -> Parameters:
     """Collect every parameter that the cluster file and Slurm's version ask for."""
     found = Parameters()

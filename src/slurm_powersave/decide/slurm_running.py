@@ -3,8 +3,10 @@
 slurmctld's own word counts. The installed programs may be newer than the process that still runs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from slurm_powersave.decide import limits
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.findings import Found, error, warning
 from slurm_powersave.decide.slurm_versions import NEWEST, Difference, Standing, has, standing
@@ -22,6 +24,8 @@ class Running:
     version: Version | None = None
     trouble: str = ""
     """Why it could not be read. Both are empty where nobody was asked: nothing is deployed yet."""
+    timers: Mapping[str, int] = field(default_factory=dict)
+    """Slurm's parameter (ResumeTimeout, for one) -> seconds; empty where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def disagreement(cluster: Cluster, running: Running) -> Disagreement | None:
 
 
 def findings(cluster: Cluster, running: Running) -> Found:
-    """Find what `check` has to say of the version of Slurm."""
+    """Find what `check` has to say of the version of Slurm, and of the limits with which it runs."""
     if differs := disagreement(cluster, running):
         yield error(KEY, differs.wrong, differs.right)
     if standing(cluster.slurm_release) is Standing.NEWER:
@@ -57,6 +61,7 @@ def findings(cluster: Cluster, running: Running) -> Found:
             f"Slurm {cluster.slurm_release} is newer than {NEWEST}, the newest version that was tested",
             f"It is treated like {NEWEST}. Read Slurm's release notes, and try it on a test cluster first.",
         )
+    yield from limits.findings(cluster, running.timers)
 
 
 def asked(cluster: Cluster, running: Running) -> list[str]:

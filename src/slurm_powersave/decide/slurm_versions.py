@@ -147,6 +147,11 @@ class Difference(Enum):
         "`resize` and `resume` ask again when the node is POWERED_DOWN.",
         "measured on 22.05.8, 24.11.5 and 26.05.5",
     )
+    POWER_UP_TAKES_REASON = Row(
+        "POWER_UP of a drained node that is powered down keeps the DRAIN and takes its reason away.",
+        "The engine puts back the reason that it saw before, on every version.",
+        "measured on 22.05.8; read in Slurm's newest source, and treated alike in between",
+    )
     NODE_ADDR_BECOMES_NAME = Row(
         "When a node is POWERED_DOWN its NodeAddr becomes its name; before that only with cloud_reg_addrs.",
         "The login node's /etc/hosts has all nodes, and cloud_reg_addrs is not set, on every version.",

@@ -35,6 +35,10 @@ _UNATTENDED = {
     "ServerAliveCountMax": "3",
     "LogLevel": "ERROR",
 }
+_PLAY = {"ConnectTimeout": "10", "ServerAliveInterval": "10", "ServerAliveCountMax": "3"}
+"""ConnectTimeout ends with the banner. From then on ssh gives up a host that says nothing for interval times
+count: in the key exchange and the login, too (ssh_packet_set_timeout, measured with 9.2). A module that runs
+for long without a word is no silence: its sshd answers."""
 
 
 def argv(known_hosts: Path, private_key: Path) -> list[str]:
@@ -52,7 +56,7 @@ def argv(known_hosts: Path, private_key: Path) -> list[str]:
 
 def ansible(known_hosts: Path, *more: str) -> str:
     """Return the same for Ansible, which splits it as a shell would, and names the key itself."""
-    given = {"UserKnownHostsFile": str(known_hosts)} | CLOSED | {"ConnectTimeout": "10"}
+    given = {"UserKnownHostsFile": str(known_hosts)} | CLOSED | _PLAY
     words = [*NO_FILE, *(word for key, value in given.items() for word in ("-o", f"{key}={value}")), *more]
     return shlex.join(words)
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_powersave.decide import waits
 from slurm_powersave.decide.lag import Aspect, Lag, lag
 from slurm_powersave.decide.sections import Pool
 from slurm_powersave.model.nodes import Hold, NodeRecord, Operation, Server, SlurmNode
@@ -30,7 +31,9 @@ class StatusRow:
     since: float | None
     """Seconds since the epoch; None if nothing is running on the node."""
     text: str = ""
-    """The reason in Slurm, or why the node rests."""
+    """What the operation says, or why the node rests, or the reason in Slurm."""
+    waits: str = ""
+    """What the operation waits for; empty if nothing is running on the node."""
     image: Aspect | None = None
     flavor: Aspect | None = None
     """What the server has and its pool wants; None for a name that is not configured."""
@@ -97,7 +100,8 @@ def rows(
                 operation=f"{operation.mode.value} {operation.id}" if operation else NONE,
                 phase=operation.phase if operation else "rests" if hold else NONE,
                 since=since,
-                text=hold.reason if hold else state.reason if state else "",
+                text=_text(operation, hold, state),
+                waits=_waits(operation),
                 image=behind.image if behind else None,
                 flavor=behind.flavor if behind else None,
             )
@@ -109,6 +113,16 @@ def _slurm(node: SlurmNode | None, *, known: bool, read: bool) -> str:
     if not read:
         return UNKNOWN
     return slurm_state(node) if known else "not configured"
+
+
+def _text(operation: Operation | None, hold: Hold | None, state: SlurmNode | None) -> str:
+    said = (operation.waits or operation.text) if operation else ""
+    return said or (hold.reason if hold else state.reason if state else "")
+
+
+def _waits(operation: Operation | None) -> str:
+    known = waits.TABLE.get(operation.phase) if operation else None
+    return f"waits for {known.what}" if known else ""
 
 
 def _server(servers: Sequence[Server], record: NodeRecord | None, *, seen: bool) -> str:

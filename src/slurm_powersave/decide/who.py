@@ -22,18 +22,18 @@ _ANYBODYS = re.compile(
     r"^(Not responding|ResumeTimeout reached|Node unexpectedly rebooted)"
     r"|(^| ): (reboot (issued|timed out|complete)|ResumeTimeout reached)$"
 )
-"""Slurm's, whoever is shown: after `scontrol reconfigure` 22.05.8 shows root (measured)."""
+"""Slurm's own even if another user is shown: after `scontrol reconfigure` 22.05.8 shows root (measured)."""
 
 
 NO_REASON = "no reason was given"
-"""What stands for an empty reason that is put back: Slurm refuses a DRAIN or DOWN without one."""
+"""Replaces an empty reason that is put back: Slurm refuses a DRAIN or DOWN without one."""
 
 
 class Who(StrEnum):
-    """Who has set it."""
+    """Who has set a DRAIN, DOWN or FAIL."""
 
     NOBODY = "nobody"
-    """There is none, or one that ends by itself with a reboot or a POWER_DOWN."""
+    """There is none, or a reboot or POWER_DOWN that is under way ends it."""
     SLURM = "Slurm"
     OURS = "slurm-powersave"
     ADMINISTRATOR = "an administrator"
@@ -43,14 +43,17 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     """Tell who has set a node's DRAIN, DOWN or FAIL.
 
     One without a reason is an administrator's: a late registration of a node that is powered down loses the
-    reason and keeps the DRAIN (22.05.8).
+    reason and keeps the DRAIN (22.05.8). But where Slurm refuses a registration (INVALID_REG) it is Slurm's:
+    24.11.5 gives no reason of its own if an earlier one was cleared with a blank (measured), and it takes no
+    DRAIN from a person without a reason.
     """
     if not node.has(*STATES) or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED", "POWER_DOWN"):
         return Who.NOBODY
     if policy.is_ours(node.reason):
         return Who.OURS
     own = node.reason_by == slurm_user and _OWN.search(node.reason)
-    return Who.SLURM if own or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
+    unsaid = node.has("INVALID_REG") and not node.reason
+    return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 
 def set_aside(node: SlurmNode) -> str:

@@ -12,6 +12,10 @@ from typing import Any
 
 import yaml
 
+from slurm_powersave.decide.plain_file import read_text
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import MachineError
+
 Loc = tuple[str | int, ...]
 
 
@@ -76,9 +80,12 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read(file: Path) -> Document:
-    """Read a cluster file. What is wrong stands in the document's mistakes; nothing is raised.
+    """Read a cluster file. What is wrong stands in the document's mistakes.
 
     The document is empty if the file can't be read or is no YAML mapping.
+
+    Raises:
+        MachineError: this host is in trouble, which says nothing about the file.
     """
     document = Document(file)
 
@@ -87,8 +94,10 @@ def read(file: Path) -> Document:
         return document
 
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except OSError as error:
+        if machine.is_at_fault(error) and not isinstance(error, PermissionError):
+            raise MachineError("can't be read now", where=str(file), why=str(error.strerror)) from error
         return wrong(f"can't be read ({error.strerror})", "name a file that exists and that you may read")
     except UnicodeDecodeError as error:
         return wrong(f"not UTF-8 text (byte {error.start})", "save it as UTF-8")

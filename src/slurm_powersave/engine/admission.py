@@ -23,12 +23,14 @@ _AGE = 3.0
 than the end of a deletion."""
 _PATIENCE = 60.0
 """Seconds that a create waits for servers of ours that are being deleted."""
-_GOING = (phases.DELETE_QUEUED, phases.DELETE_PLANNING, phases.DELETING, phases.VERIFYING)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    taken: float
+    number: int
+    """As of the readings of Slurm and the clouds: what the cloud counts from then on need not be in it."""
+    began: float
+    """When it began, on the monotonic clock."""
     limits: Mapping[str, Limit]
 
 
@@ -41,13 +43,13 @@ class Admission:
         self._unreadable: set[str] = set()
         self._deletions: dict[str, set[str]] = {}
         """Cloud -> nodes whose servers were being deleted at the last look."""
-        self._freed: dict[str, float] = {}
-        """Cloud -> when one of them was seen to be gone."""
+        self._freed: dict[str, int] = {}
+        """Cloud -> the number of the moment at which one of them was seen to be gone."""
 
     def admit(self, cloud: str, ops: Sequence[Operation]) -> list[Operation]:
         """Return the operations that may begin now; fail those that can't, and leave the others queued."""
         ops = [op for op in ops if self._has_flavor(cloud, op)]
-        reading = self._read(cloud, self._world.now() - _AGE)
+        reading = self._read(cloud, since=self._world.now() - _AGE)
         if reading is None or all(limit.limit is None for limit in reading.limits.values()):
             return ops
         known = self._world.flavors.sizes(cloud) or {}
@@ -56,8 +58,8 @@ class Admission:
         wanted = {node: flavor for node, flavor in flavors.items() if flavor}
         verdict = self._decide(cloud, wanted, reading, known)
         if verdict.refused:
-            newest = max(op.since for op in ops if op.node in verdict.refused)
-            reading = self._read(cloud, max(newest, self._freed.get(cloud, 0.0)))
+            newest = max(op.asked for op in ops if op.node in verdict.refused)
+            reading = self._read(cloud, newer_than=max(newest, self._freed.get(cloud, 0)))
             if reading is None:
                 return ops
             verdict = self._decide(cloud, wanted, reading, known)
@@ -77,19 +79,18 @@ class Admission:
     def _end(self, ops: Sequence[Operation], verdict: Verdict) -> None:
         for op in ops:
             why = verdict.refused.get(op.node)
-            if op.node in verdict.waiting and self._world.now() - op.since > _PATIENCE:
+            if op.node in verdict.waiting and self._ops.waited(op) > _PATIENCE:
                 why = f"no room before servers of ours are gone; that takes more than {_PATIENCE:.0f} s"
             if why:
                 self._ops.fail(op, Failure(FailureClass.QUOTA, why))
 
-    def _read(self, cloud: str, newer_than: float) -> _Reading | None:
+    def _read(self, cloud: str, newer_than: int = 0, since: float = float("-inf")) -> _Reading | None:
         """Read the quota, if that was not done since; None if it can't be read: then the cloud decides."""
         adapter = self._world.clouds.get(cloud)
         held = self._readings.get(cloud)
-        if adapter is None or (held and held.taken >= newer_than):
+        if adapter is None or (held and held.number > newer_than and held.began >= since):
             return held
-        # When it was asked for: what the cloud counts from then on need not be in it.
-        taken = self._world.now()
+        number, began = self._world.seen.next(), self._world.now()
         try:
             limits = adapter.quota()
         except CloudError as error:
@@ -98,7 +99,7 @@ class Admission:
             self._unreadable.add(cloud)
             return None
         self._unreadable.discard(cloud)
-        self._readings[cloud] = _Reading(taken, limits)
+        self._readings[cloud] = _Reading(number, began, limits)
         return self._readings[cloud]
 
     def _decide(
@@ -116,14 +117,14 @@ class Admission:
 
     def _going(self, cloud: str, known: Mapping[str, Flavor]) -> list[Flavor]:
         """Servers that are being deleted."""
-        records = [self._world.record(op.node) for op in self._ops.in_phase(*_GOING)]
+        records = [self._world.record(op.node) for op in self._ops.in_phase(*phases.GOING)]
         going = {
             record.node.name: known[record.node.flavor]
             for record in records
             if record.server_id and record.node.cloud == cloud and record.node.flavor in known
         }
         if self._deletions.get(cloud, set()) - going.keys():
-            self._freed[cloud] = self._world.now()
+            self._freed[cloud] = self._world.seen.next()
         self._deletions[cloud] = set(going)
         return list(going.values())
 
@@ -137,8 +138,8 @@ class Admission:
             node = self._world.desired(op.node)
             if node.cloud != cloud or node.flavor not in known:
                 continue
-            listed = self._world.cloud_views[cloud].of_node(op.node, reading.taken)
-            if op.phase == phases.PLANNING or op.since > reading.taken or listed == ():
+            listed = self._world.cloud_views[cloud].of_node(op.node, reading.number)
+            if op.phase == phases.PLANNING or op.asked > reading.number or listed == ():
                 surely.append(known[node.flavor])
             elif listed is None:
                 unsure.append(known[node.flavor])

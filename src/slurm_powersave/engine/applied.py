@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slurm_powersave.decide.inventory import VARIABLES
 from slurm_powersave.decide.leaving import meaning
 from slurm_powersave.decide.literal import read_yaml
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 
 
@@ -21,6 +22,8 @@ class Applied:
     cgroup_conf: str = ""
     node_lines: tuple[str, ...] = ()
     partition_lines: tuple[str, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Partition -> the DefMemPerCPU in MiB that we set."""
 
     def same(self, other: "Applied") -> bool:
         """Tell whether Slurm would see a difference."""
@@ -40,6 +43,7 @@ def of(variables: Mapping[str, Any]) -> Applied:
         ours["cgroup_conf"],
         tuple(ours["node_lines"]),
         tuple(ours["partition_lines"]),
+        ours.get("memory_per_cpu", {}),
     )
 
 
@@ -52,16 +56,21 @@ def save(cluster: Cluster) -> None:
     os.replace(new, path)
 
 
+def is_known(cluster: Cluster) -> bool:
+    """Tell whether there is anything to load."""
+    return cluster.layout.applied.exists() or (cluster.layout.inventory / VARIABLES).exists()
+
+
 def load(cluster: Cluster) -> Applied:
     """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
     path = cluster.layout.applied
     if not path.exists():
         return of(_read(cluster))
-    found = json.loads(path.read_text())
+    found = json.loads(read_bytes(path))
     lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
     return Applied(**(found | lines))
 
 
 def _read(cluster: Cluster) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = read_yaml((cluster.layout.inventory / VARIABLES).read_bytes())
+    found: Mapping[str, Any] = read_yaml(read_bytes(cluster.layout.inventory / VARIABLES))
     return found

@@ -19,6 +19,7 @@ from slurm_powersave import __version__
 from slurm_powersave.adapters import archive, journal_db
 from slurm_powersave.decide import backup
 from slurm_powersave.decide.backup import Manifest
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
 
@@ -112,14 +113,14 @@ def _staged(
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=_STAGING) as directory:
         place = Path(directory)
-        _copy(cluster.file.read_bytes(), place / backup.CLUSTER_FILE)
+        _copy(read_bytes(cluster.file), place / backup.CLUSTER_FILE)
         state = place / backup.STATE
         state.mkdir()
         version = journal_db.copy(cluster.layout.journal, state / cluster.layout.journal.name)
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
             if backup.belongs(name) and path.is_file():
-                content = _steady(path) if path.name == "terraform.tfstate" else path.read_bytes()
+                content = _steady(path) if path.name == "terraform.tfstate" else read_bytes(path)
                 if content is not None:
                     _copy(content, state / name)
         add(place)
@@ -146,14 +147,16 @@ def _steady(path: Path) -> bytes | None:
     """Read a state when it is whole; None for one that Terraform has locked and not written yet."""
     deadline = time.monotonic() + _STEADY
     while True:
-        content = path.read_bytes()
+        content = read_bytes(path)
         try:
             json.loads(content)
         except ValueError as error:
             if time.monotonic() > deadline:
                 if not content:
                     return None
-                raise TerraformError("not a state", where=str(path), why=str(error)) from None
+                raise TerraformError(
+                    "the Terraform state can't be read", where=str(path), why=str(error)
+                ) from None
             time.sleep(0.05)
         else:
             return content

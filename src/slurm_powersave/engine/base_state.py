@@ -1,7 +1,7 @@
-"""The base state (network, login node, storage) as the cluster file wants it, without a loss to anybody.
+"""Makes network, login node and storage (the base state) as the cluster file wants them, without any loss.
 
-Its plan is read before anybody is asked: what decide/base_plan.py refuses is not applied, whatever the person
-answers. `State.apply` is called here and by teardown, nowhere else.
+The plan is checked before the person is asked: what decide/base_plan.py refuses is never applied. Only this
+module and teardown call `State.apply`.
 """
 
 import dataclasses
@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters import connect, own_files
 from slurm_powersave.adapters.base import Planned, State
 from slurm_powersave.decide import guard, plan_permits, storage
 from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
 from slurm_powersave.decide.lost_jobs import refuse_jobs
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import strays, trust
+from slurm_powersave.engine.acts import Acts, acts_of
 from slurm_powersave.engine.strays import Orphans
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, SlurmError
@@ -27,12 +28,16 @@ _VARIABLES = "base.auto.tfvars.json"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the person has said that --yes does not say."""
+    """What the person has allowed beyond --yes."""
 
     replace_login: str = ""
-    """The login node's name, typed out: it alone may be replaced."""
+    """The login node's name, typed by the person: this server may be replaced."""
     force: bool = False
-    """Also where Slurm can't be asked whether that costs jobs."""
+    """Replace it also if Slurm can't be asked whether jobs would be lost."""
+    replace_foreign: bool = False
+    """Slurm's files on the login node that are not ours may be replaced."""
+    replace_edits: bool = False
+    """What somebody has edited in our files there may be replaced, too."""
 
 
 NO_WISH = Wish()
@@ -45,6 +50,8 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
         RefusedError: the plan would delete or replace what exists, or jobs are in the way.
     """
     state = connect.state(cluster, cluster.layout.base)
+    if not dry_run:
+        _mend(cluster, state, talk)
     known = _known(cluster, state)
     _refuse_wish(cluster, known, wish)
     files, agreed = state.files(), None
@@ -57,24 +64,38 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     if agreed is None:
         return dry_run
     planned, orphans = agreed
-    strays.delete(orphans.servers)
-    strays.remove(orphans.things)
-    if planned.actions or orphans.any:
-        talk.say("terraform apply")
-    # Also without changes: an apply saves what a refresh saw (a new host key after a reboot).
-    # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
-    row = Row.LOGIN if wish.replace_login else Row.ORPHAN
-    evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
-    state.apply(planned, guard.agreed(plan_permits.destroyed(planned.content), row, evidence))
+    with acts_of(cluster, "deploy") as acts:
+        strays.delete(orphans.servers, acts)
+        strays.remove(orphans.things, acts)
+        _apply(state, planned, talk, wish, acts, also=orphans.any)
     strays.tell(cluster, state, talk)
     _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
     return True
 
 
+def _apply(state: State, planned: Planned, talk: Talk, wish: Wish, acts: Acts, *, also: bool) -> None:
+    """Carry out the plan. Also without changes: an apply saves what a refresh saw (a new host key)."""
+    if planned.actions or also:
+        talk.say("terraform apply")
+    # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
+    row = Row.LOGIN if wish.replace_login else Row.ORPHAN
+    evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
+    permits = guard.agreed(plan_permits.destroyed(planned.content), row, evidence)
+    acts.record(permits)
+    state.apply(planned, permits)
+
+
+def _mend(cluster: Cluster, state: State, talk: Talk) -> None:
+    """Put a copy in the place of a broken state, once the cloud could be read: the plan refreshes it."""
+    if state.broken:
+        strays.servers(cluster)
+        talk.say(f"{state.directory}: {state.mend()}")
+
+
 def _agree(
     cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, *, dry_run: bool
 ) -> tuple[Planned, Orphans] | None:
-    """Plan, refuse what would be a loss, ask; None if nothing is to be applied."""
+    """Plan, refuse what would be lost, and ask the person; None if nothing is to be applied."""
     orphans = Orphans(strays.find(cluster, state), strays.beside(cluster, state))
     talk.say("terraform plan of the network and the login node")
     planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
@@ -90,9 +111,11 @@ def _agree(
             talk.say(f"Terraform would do: {planned.words}.")
             return None
         for name in orphans.names:
-            talk.say(f"{name} is of a deploy that was interrupted: it is deleted first")
+            talk.say(f"{name} was left by an interrupted deploy: it is deleted first")
         if planned.actions or orphans.any:
-            agreed = talk.ask(_question(known, wish)) and _still_no_jobs(cluster, known, wish)
+            agreed = talk.ask(_question(known, wish))
+            if agreed:
+                _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
         else:
             agreed = True
     finally:
@@ -117,10 +140,10 @@ def _refuse(cluster: Cluster, state: State, planned: Planned, known: Known, wish
 
 
 def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
-    """Hold the name that was typed against the login node that exists.
+    """Compare the name that was typed with the login node that exists.
 
     Raises:
-        ConfigError: it is another one, or there is none.
+        ConfigError: the name is another one, or there is no login node.
     """
     if wish.replace_login and not known.login_id:
         raise ConfigError(
@@ -131,15 +154,15 @@ def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
     if wish.replace_login and wish.replace_login != known.login_name:
         raise ConfigError(
             f"--replace-login {wish.replace_login}: the login node is called {known.login_name}",
-            todo="Type the name of the login node that is to be given up.",
+            todo="Type the name of the login node that is to be replaced.",
         )
 
 
 def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
-    """Ask Slurm, where it was until now, whether the login node can go; return in words what is lost.
+    """Ask the present slurmctld whether jobs would be lost; return a text that says what else is lost.
 
     Raises:
-        RefusedError: jobs are queued or running, or nobody can tell.
+        RefusedError: jobs are queued or running, or Slurm can't be asked.
     """
     if not wish.replace_login:
         return ""
@@ -149,12 +172,6 @@ def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
     except SlurmError as error:
         why = error.line
     return refuse_jobs(snapshot, name=known.login_name, why=why, force=wish.force)
-
-
-def _still_no_jobs(cluster: Cluster, known: Known, wish: Wish) -> bool:
-    """Ask once more: the person may have thought for an hour."""
-    _ask_slurm(cluster, known, wish)
-    return True
 
 
 def _known(cluster: Cluster, state: State) -> Known:
@@ -174,7 +191,7 @@ def _known(cluster: Cluster, state: State) -> Known:
 
 
 def _wanted(cluster: Cluster) -> Mapping[str, object]:
-    """Name what the root module is given by the keys of the cluster file."""
+    """Return the values that the root module gets, by the keys of the cluster file."""
     login, name = cluster.login, cluster.cloud_of(cluster.login)
     found: dict[str, object] = {
         f"login.{key}": getattr(login, key) for key in ("name", "address", "image", "flavor")
@@ -199,7 +216,7 @@ def _lay_out(cluster: Cluster, state: State) -> None:
     variables: dict[str, Any] = {
         "cluster": cluster.cluster_name,
         "cloud": cloud.settings,
-        "key_pair": cluster.layout.public_key.read_text().strip(),
+        "key_pair": own_files.public_key(cluster),
         "login": {
             "name": login.name,
             "address": login.address,

@@ -12,27 +12,32 @@ from slurm_powersave.decide import fence
 from slurm_powersave.decide.fence import Expected, PlanMode
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.lag import moved
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
-from slurm_powersave.engine.results import Batch, Results
+from slurm_powersave.engine.results import KILLED, PLAN_SECONDS, Batch, Results
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.soft_deleted import SoftDeleted
+from slurm_powersave.engine.tidying import Tidying
+from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, TerraformError
+from slurm_powersave.model import machine, phases
+from slurm_powersave.model.errors import (
+    CloudError,
+    FailureClass,
+    PowersaveError,
+)
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Failure, Operation, RunResult, ShardRun, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
-_PLAN_SECONDS = 300.0
 _GRACE = 60.0
 """From SIGINT to SIGKILL: a provider that still creates is waited for, so that the state knows it."""
 _PAUSE = 60.0
-"""Seconds after which an init or a tidying that failed is tried again."""
-
+"""Seconds after which an init that failed is tried again."""
 
 _APPLYING = {
     PlanMode.CREATE: phases.APPLYING,
@@ -44,14 +49,17 @@ _APPLYING = {
 class Batches:
     """Forms batches, drives them and tells the operations what happened."""
 
-    def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
-        self._world, self._ops, self._guard = world, operations, guard
+    def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
+        self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
         self._outside = Outside(world)
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards, SoftDeleted(world, operations, guard))
+        self._tidying = Tidying(world, operations, guard, self.shards, self._batches.append)
+        self._looks = Looks()
+        """For how long we have seen each process run."""
         self._not_before: dict[str, float] = {}
-        """Cloud or shard -> when an init or a tidying that failed is tried again."""
+        """Cloud -> when an init that failed is tried again."""
 
     @property
     def running(self) -> bool:
@@ -77,12 +85,15 @@ class Batches:
             if shard is None:
                 self._new_shard(cloud)
                 return
+            held = self.shards.readable(shard)
+            if held is None:
+                continue
             free = self.shards.room(shard)
             chosen, room = room[:free], room[free:]
             entries = self._entries(chosen)
             if not entries:
                 continue
-            self._world.terraform.write_nodes(shard, self.shards.entries(shard) | entries)
+            self._world.terraform.write_nodes(shard, held | entries)
             known = [op for op in chosen if op.node in entries]
             for op in known:
                 self._ops.move(op, phases.PLANNING, shard=shard)
@@ -95,6 +106,8 @@ class Batches:
             try:
                 entries[op.node] = TerraformNode(self._renewed(op), op.id)
             except CloudError as error:
+                if machine.is_at_fault(error):
+                    raise
                 self._ops.fail(op, Failure(error.failure, error.line))
         return entries
 
@@ -115,8 +128,12 @@ class Batches:
 
     def delete(self, shard: str, ops: Sequence[Operation]) -> None:
         """Start a batch that deletes nodes of one idle shard."""
+        held = self.shards.readable(shard)
+        if held is None:
+            self.results.by_id |= {op.id for op in ops}
+            return
         gone = {op.node for op in ops}
-        entries = {name: entry for name, entry in self.shards.entries(shard).items() if name not in gone}
+        entries = {name: entry for name, entry in held.items() if name not in gone}
         self._world.terraform.write_nodes(shard, entries)
         for op in ops:
             self._ops.move(op, phases.DELETE_PLANNING, shard=shard)
@@ -127,13 +144,17 @@ class Batches:
 
         The records follow when it has succeeded; until then only the shard's map has the new value.
         """
-        entries = self.shards.entries(shard)
+        entries = self.shards.readable(shard)
+        if entries is None:
+            return  # in a minute they act by the servers' ids
         chosen = []
         for op in ops:
             entry, key = entries[op.node], op.row.update
             try:
                 ref = self._world.catalogue.ref(entry.node.cloud, key, op.target)
             except CloudError as error:
+                if machine.is_at_fault(error):
+                    raise
                 self._ops.move(op, phases.REFUSING, text=error.line)
                 continue
             node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
@@ -147,63 +168,15 @@ class Batches:
         self._plan(shard, PlanMode.UPDATE, [op.id for op in chosen], [op.node for op in chosen])
 
     def tidy(self, shard: str) -> None:
-        """Make a shard's state and the records agree again, where servers went without Terraform.
-
-        An entry leaves the state when the cloud does not have its server any more, and in no other way. A
-        server that is there and that no record names is recorded again. Nothing is destroyed here.
-        """
-        if self._world.now() < self._not_before.get(shard, 0.0):
-            return
-        try:
-            held = self._world.terraform.servers(shard)
-            known = self.shards.entries(shard)
-        except TerraformError as error:
-            log.error("%s", error)
-            self._not_before[shard] = self._world.now() + _PAUSE
-            return
-        if any(op.phase == phases.RECOVERING and op.shard == shard for op in self._ops):
-            return  # it has yet to say whose the servers are
-        stale = {name: server.id for name, server in held.items() if name not in known}
-        if not stale:
-            self._world.terraform.write_nodes(shard, known)
-            self._world.journal.set_dirty(shard, False)
-            return
-        permits = []
-        for name, server_id in stale.items():
-            answer = self._guard.forget(name, server_id, shard.partition("/")[0])
-            if isinstance(answer, Permit):
-                permits.append(answer)
-            elif not answer.waits:
-                self._not_gone(shard, name, server_id)
-        if permits:
-            self._forget(shard, permits)
-
-    def _not_gone(self, shard: str, name: str, server_id: str) -> None:
-        """A server is there that no record names: the journal is lost or old, or it is being deleted."""
-        record = self._world.record(name)
-        if self._ops.queue(name):
-            return  # it finds out by itself
-        if record.server_id in ("", server_id):
-            log.warning("node=%s has server %s in the state of %s: recorded again", name, server_id, shard)
-            self._world.save(replace(record, shard=shard, server_id=server_id))
-            return
-        log.error(
-            "node=%s has server %s, and the state of %s holds %s as well: left", name, record.server_id,
-            shard, server_id,
-        )  # fmt: skip
-        self._not_before[shard] = self._world.now() + _PAUSE
-
-    def _forget(self, shard: str, permits: Sequence[Permit]) -> None:
-        for permit in permits:
-            self._guard.record(permit)
-        run = self._world.terraform.forget_servers(shard, permits)
-        deadline = self._world.now() + _PLAN_SECONDS
-        self._batches.append(Batch(shard, PlanMode.DELETE, (), "forget", run, deadline))
+        """Make a shard's state and the records agree again, where servers went without Terraform."""
+        self._tidying.tidy(shard)
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
-        if self.shards.idle(cloud, 1) is None:
-            self._new_shard(cloud)
+        if not self._faults.guilty(cloud):
+            with self._faults.during(cloud):
+                if self.shards.idle(cloud, 1) is None:
+                    self._new_shard(cloud)
 
     def _new_shard(self, cloud: str) -> None:
         shards = self._world.terraform.shards(cloud)
@@ -213,53 +186,68 @@ class Batches:
             return
         shard = self.shards.vacant(cloud)
         run = self._world.terraform.init(cloud, shard)
-        self._batches.append(
-            Batch(shard, PlanMode.CREATE, (), "init", run, self._world.now() + _PLAN_SECONDS)
-        )
+        self._batches.append(Batch(shard, PlanMode.CREATE, (), "init", run, PLAN_SECONDS))
 
     def _plan(self, shard: str, mode: PlanMode, ids: Sequence[str], nodes: Sequence[str]) -> None:
         # A failed rebuild can leave the new image in the state (Nova's provider): what is changed in place is
         # read from the cloud first.
         run = self._world.terraform.plan(shard, nodes, refresh=mode is PlanMode.UPDATE)
-        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, self._world.now() + _PLAN_SECONDS))
+        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, PLAN_SECONDS))
 
     # Driving
 
     def adopt(self, saved: ShardRun) -> None:
-        """Take up an apply that an earlier engine started."""
+        """Take up an apply that an earlier engine started; its time begins anew."""
         ops = self._ops.of(saved.operations)
         run = self._world.terraform.adopt(saved.record)
         found = {op.phase for op in ops}
         mode = next((mode for mode, phase in _APPLYING.items() if phase in found), PlanMode.DELETE)
-        self._batches.append(Batch(saved.shard, mode, saved.operations, "apply", run, saved.deadline))
+        limit = self._world.cluster.terraform.apply_timeout
+        self._batches.append(Batch(saved.shard, mode, saved.operations, "apply", run, limit))
 
     def poll(self) -> None:
         """Go on with each batch whose process has news."""
         for batch in list(self._batches):
-            # In this order: what Terraform says last, each node's own reason, is read before its end counts.
-            result = batch.run.poll()
-            if batch.stage == "apply":
-                for news in batch.run.progress():
-                    self.results.news(batch, news)
-                self.results.unexplained(batch)
-            if result is None:
-                self._bound(batch)
-                continue
-            self._batches.remove(batch)
-            try:
-                self._ended(batch, result)
-            except PowersaveError as error:
-                self._give_up(batch, error.line)
-            finally:
-                # A plan's directory is needed by its apply.
-                if batch.stage != "plan":
-                    self._world.terraform.forget(batch.run.record)
-                if batch.plan:
-                    self._world.terraform.forget(batch.plan)
+            with self._faults.during(batch.run.record.id, *batch.whose):
+                self._poll(batch)
+
+    def _poll(self, batch: Batch) -> None:
+        # In this order: what Terraform says last, each node's own reason, is read before its end counts.
+        result = batch.run.poll()
+        if batch.stage == "apply":
+            for news in batch.run.progress():
+                self.results.news(batch, news)
+            self.results.unexplained(batch)
+        if result is None:
+            self._bound(batch)
+            return
+        if batch.stage == "plan" and self._unread(batch):
+            return
+        if result.machine and not batch.interrupted:
+            self.results.could_not_run(batch, result)
+        self._batches.remove(batch)
+        self._looks.forget(batch.run.record.id)
+        try:
+            self._ended(batch, _told(batch, result))
+        except PowersaveError as error:
+            if machine.is_at_fault(error):
+                raise
+            self._give_up(batch, error.line)
+        # Only now: an engine that is built anew before this reads the run's output once more.
+        if batch.stage != "plan":  # an apply needs its plan's directory
+            self._world.terraform.forget(batch.run.record)
+        if batch.plan:
+            self._world.terraform.forget(batch.plan)
+
+    def _unread(self, batch: Batch) -> bool:
+        """Tell whether a plan waits for the next reading of Slurm: only by it may the plan be applied."""
+        view, creates = self._world.slurm_view, batch.mode is PlanMode.CREATE
+        ops = [] if creates or view.error else self._ops.of(batch.operations)
+        return any(view.reading <= op.asked for op in ops)
 
     def _give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         if not batch.operations:
-            self._not_before[batch.shard] = self._world.now() + _PAUSE
+            self._tidying.wait(batch.shard)
         self.results.give_up(batch, text, failure)
 
     def _ended(self, batch: Batch, result: RunResult) -> None:
@@ -267,6 +255,8 @@ class Batches:
             self.results.applied(batch, result)
         elif result.ok and batch.stage == "forget":
             self.shards.write(batch.shard)  # the next look at the shard finds it clean
+        elif result.ok and batch.stage == "refresh":
+            self._tidying.refreshed(batch.shard)
         elif not result.ok:
             if batch.stage == "init":
                 log.error("terraform init failed in %s: %s", batch.shard, result.text)
@@ -289,11 +279,11 @@ class Batches:
         for op in self._ops.of(batch.operations):
             if batch.mode is PlanMode.UPDATE:
                 act = Act.REBUILD if op.row.update == "image" else Act.RESIZE
-                answer = self._guard.by_reboot(op, act, op.since)
+                answer = self._guard.by_reboot(op, act, op.asked)
                 answers = None if answer is None else [answer]
             else:
                 servers = self._outside.servers_lately(op)
-                answers = None if servers is None else self._guard.deletions(op, servers, op.since)
+                answers = None if servers is None else self._guard.deletions(op, servers, op.asked)
             if answers is None or any(isinstance(answer, Refusal) for answer in answers):
                 return None
             permits += [answer for answer in answers if isinstance(answer, Permit)]
@@ -338,15 +328,23 @@ class Batches:
         for permit in permits:
             self._guard.record(permit, by_node[permit.node])
         run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1), permits)
-        deadline = self._world.now() + self._world.cluster.terraform.apply_timeout
+        limit = self._world.cluster.terraform.apply_timeout
+        deadline = self._world.times.date(self._world.now() + limit)
         self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations, deadline))
-        self._batches.append(replace(batch, stage="apply", run=run, deadline=deadline, plan=batch.run.record))
+        self._batches.append(replace(batch, stage="apply", run=run, limit=limit, plan=batch.run.record))
 
     def _bound(self, batch: Batch) -> None:
-        late = self._world.now() - batch.deadline
+        late = self._looks.look(batch.run.record.id, self._world.now()) - batch.limit
         if late > 0 and not batch.interrupted:
             log.warning("terraform %s in %s takes too long: interrupted", batch.stage, batch.shard)
             batch.interrupted = True
             batch.run.interrupt()
         elif late > _GRACE:
             batch.run.kill()
+
+
+def _told(batch: Batch, result: RunResult) -> RunResult:
+    """Say that we have ended a run, and after how long. What a killed apply did is found out, not told."""
+    if result.ok or not batch.interrupted or (batch.stage == "apply" and result.text == KILLED):
+        return result
+    return replace(result, text=f"Terraform was ended after {batch.limit:g} s ({result.text})")

@@ -65,7 +65,8 @@ class Catalogue:
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], Answer]) -> Answer:
         taken, answer = self._held.get(key, (None, None))
-        if taken is None or self._clock.now() - taken >= FRESH:
-            answer = ask()
-            self._held[key] = self._clock.now(), answer
+        if taken is None or self._clock.monotonic() - taken >= FRESH:
+            answer, now = ask(), self._clock.monotonic()
+            self._held = {one: held for one, held in self._held.items() if now - held[0] < FRESH}
+            self._held[key] = now, answer
         return cast(Answer, answer)

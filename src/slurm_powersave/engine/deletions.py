@@ -1,11 +1,13 @@
-"""Taking a node's servers away: with the guard's permits, by Terraform or by id, until they are gone."""
+"""Deletes a node's servers with the guard's permits, by Terraform or by their ids, until they are gone."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
+from slurm_powersave.engine.attempts import Attempts
 from slurm_powersave.engine.batches import Batches
+from slurm_powersave.engine.blocked import Blocked
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
@@ -21,7 +23,7 @@ log = logging.getLogger("slurm_powersave")
 _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
 _PATIENCE = 60.0
-"""Seconds for which evidence is waited for that may come by itself: a job that completes, Slurm's call."""
+"""Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
 _BUSY_SHARD = 60.0
 """Seconds that a delete waits for another run in its shard before it acts by server id."""
 _FRESH = 5.0
@@ -33,16 +35,19 @@ _REPEAT = 15.0
 
 
 class Deletions:
-    """The phases from DELETE_QUEUED to RELEASING that are not the batches' own."""
+    """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
 
     def __init__(
         self, world: World, operations: Operations, batches: Batches, outside: Outside, guard: Guarding
     ) -> None:
         self._world, self._ops, self._batches = world, operations, batches
         self._outside, self._guard = outside, guard
-        self._asked: dict[str, float] = {}
-        """Server id -> when its deletion by id was last asked for."""
-        self._refused: dict[str, float] = {}
+        self._asked = Attempts(operations, world.clock)
+        """Deletions by id."""
+        self._said: dict[str, str] = operations.until_end({})
+        """Operation -> what the cloud answered to the last one, if it refused."""
+        self._blocked = Blocked(world, operations, outside, guard)
+        self._refused: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm last refused to take its node back."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.DELETE_QUEUED: self._delete_queued,
@@ -51,18 +56,19 @@ class Deletions:
         }
 
     def check(self, op: Operation, servers: tuple[Server, ...]) -> None:
-        """Let a deletion begin, end it with what the guard refuses, or wait a little for what may come."""
+        """Begin a deletion, or end it as refused by the guard, or wait a little for missing evidence."""
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
-            patience = _PATIENCE if "COMPLETING" in found.why or "completing" in found.why else _GRACE
-            if not found.waits or self._world.now() - op.since > patience:
+            node = self._world.slurm_view.node(op.node, op.asked)
+            patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
+            if not found.waits or self._ops.waited(op, self._world.slurm_view.began) > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
             self._ops.move(op, phases.DELETE_QUEUED)
 
     def permits(self, op: Operation, servers: tuple[Server, ...]) -> list[Permit] | Refusal | None:
         """Ask the guard for all of the node's servers; None while what it needs can't be read."""
-        answers = self._guard.deletions(op, servers, max(op.since, self._world.now() - _FRESH))
+        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - _FRESH)
         if answers is None:
             return None
         refused = next((answer for answer in answers if isinstance(answer, Refusal)), None)
@@ -74,14 +80,14 @@ class Deletions:
         permits = self._allowed(op)
         if shard is None or permits is None:
             return
-        waits = op.id not in self._batches.results.by_id and self._world.now() - op.since <= _BUSY_SHARD
+        waits = op.id not in self._batches.results.by_id and self._ops.waited(op) <= _BUSY_SHARD
         if shard and permits and waits:
             return
         record = self._world.record(op.node)
         if shard:
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if any(self._world.now() - self._asked.get(permit.subject, 0.0) < _REFUSED for permit in permits):
+        if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
             return
         if not all([self._delete_by_id(op, permit) for permit in permits]):
             return
@@ -92,15 +98,15 @@ class Deletions:
         return bool(self._allowed(op))
 
     def _allowed(self, op: Operation) -> list[Permit] | None:
-        """Return the permits for all of the node's servers, none if there are none any more; None: not now.
+        """Return the permits for all of the node's servers, an empty list if there are none; None: not now.
 
-        What is refused for good is ended here, and its server is left.
+        An operation that is refused for good is ended here, and its server is kept.
         """
         servers = self._outside.servers(op)
         found = self.permits(op, servers) if servers else [] if servers is not None else None
         if not isinstance(found, Refusal):
             return found
-        if found.waits and self._world.now() - op.since <= _PATIENCE:
+        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= _PATIENCE:
             return None
         if op.failure is None and op.mode is Mode.RESUME:
             self._ops.move(op, phases.CHECKING)
@@ -109,38 +115,53 @@ class Deletions:
         return None
 
     def _keep(self, op: Operation, why: str) -> None:
-        """End an operation without the evidence that its deletion needs."""
+        """End an operation whose deletion lacks evidence, and keep the server."""
         outcome = phases.FAILED if op.failure else phases.REFUSED
         said = f"{op.text}; its server is kept: {why}" if op.text else why
         log.warning("op=%s node=%s its server is kept: %s", op.id, op.node, why)
         self._batches.results.by_id.discard(op.id)
         self._ops.finish(op, outcome, said)
 
+    def _since(self, moments: Mapping[str, float], key: str) -> float:
+        """Return how long ago something was; infinitely long, if it never was."""
+        return self._world.now() - moments.get(key, float("-inf"))
+
     def _delete_by_id(self, op: Operation, permit: Permit) -> bool:
-        self._asked[permit.subject] = self._world.now()
+        self._asked.tried(op.id, permit.subject)
         self._guard.record(permit, op.id)
         try:
             self._world.clouds[self._world.desired(op.node).cloud].delete(permit.subject, permit)
         except CloudError as error:
-            log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            said = error.why or error.what
+            if self._said.get(op.id) != said:
+                log.warning("op=%s node=%s delete %s: %s", op.id, op.node, permit.subject, error)
+            self._said[op.id] = said
             return False
+        self._said.pop(op.id, None)
         return True
+
+    def look(self, op: Operation, *, held: bool) -> None:
+        """See whether a deletion does not end; `held` tells whether a person has paused it."""
+        self._blocked.look(op, held=held, said=self._said.get(op.id, ""))
 
     def _verifying(self, op: Operation) -> None:
         servers = self._outside.servers(op) if self._outside.cloud(op) else ()
         if servers is None:
             return
         if servers:
-            late = [s for s in servers if self._world.now() - self._asked.get(s.id, op.since) > _REPEAT]
+            waited = self._ops.waited(op, self._outside.listed_at(op))
+            late = [s for s in servers if waited > _REPEAT and self._asked.due(op.id, s.id, _REPEAT)]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
-                log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
+                if not self._asked.count(op.id, permit.subject):
+                    log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
                 self._delete_by_id(op, permit)
             if isinstance(found, Refusal) and not found.waits:
                 self._keep(op, found.why)
             return
         self._batches.results.by_id.discard(op.id)
         self._outside.forget_server(op)
+        op = self._blocked.over(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
         elif op.row.create:
@@ -150,7 +171,7 @@ class Deletions:
 
     def _releasing(self, op: Operation) -> None:
         """Give the node back before Slurm's own timer does, if nobody has set it aside."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if op.mode is Mode.RESUME_FAIL:
@@ -166,17 +187,17 @@ class Deletions:
             self._give_back(op, node.has("POWERING_DOWN") and not held)
 
     def _lifted(self, op: Operation) -> Aside | None:
-        """What a person had set, and somebody else has lifted by --force: it is put back."""
+        """Return the state that a person had set and that a suspend --force has cleared: it is put back."""
         return self._world.journal.asides().get(op.node) if self._guard.forced(op) else None
 
     def _put_back(self, op: Operation, node: SlurmNode, aside: Aside) -> None:
-        if self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
+        if self._since(self._refused, op.id) < _REFUSED:
             return
         if not self._outside.set_again(op, node, aside):
             self._refused[op.id] = self._world.now()
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and self._world.now() - self._refused.get(op.id, 0.0) < _REFUSED:
+        if wanted and self._since(self._refused, op.id) < _REFUSED:
             return
         if wanted and not self._outside.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()

@@ -7,22 +7,21 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
-from slurm_powersave.decide import addresses, flavors, slurm_running
+from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import applied, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     ConfigError,
-    PlaybookError,
     RefusedError,
     SlurmError,
 )
@@ -47,8 +46,9 @@ def deploy(
     _refuse_odd(cluster, wish)
     connect.command(cluster).check()
     if check:
-        _refuse_findings(preflight.look(cluster), talk)
+        _refuse_findings(preflight.look(cluster, files=False), talk)
     else:
+        slurm_look.refuse(cluster)
         slurm_running.refuse(cluster, preflight.slurmctld(cluster))
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
@@ -59,10 +59,10 @@ def deploy(
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
     if wish.force and not wish.replace_login:
-        raise ConfigError("--force goes with --replace-login only", todo="Run deploy without it.")
+        raise ConfigError("--force can only be used with --replace-login", todo="Run deploy without it.")
     if wish.replace_login and cluster.login.connection != "ssh":
         raise ConfigError(
-            "--replace-login: slurmctld is on this machine, which no deploy can replace",
+            "--replace-login: slurmctld runs on this machine, which deploy can't replace",
             where=f"{cluster.file}: login.connection",
         )
 
@@ -72,20 +72,15 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
     if not cluster.layout.private_key.exists():
         strays.refuse_unknown(cluster, strays.servers(cluster))
     prepare(cluster)
+    preflight.refuse_foreign(cluster, talk, wish, lambda: make_inventory(cluster, Leaving()))
     if cluster.login.connection == "ssh" and not base_state.deploy(cluster, talk, wish, dry_run=dry_run):
         return dry_run
     if dry_run:
         talk.say(f"Ansible would run deploy.yml on {cluster.login.name}.")
         return True
-    write_inventory(cluster)
+    made = make_inventory(cluster, Leaving())
     talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
-    if rc := run_playbook(connect.site(cluster), "deploy.yml"):
-        raise PlaybookError(
-            f"deploy.yml failed with exit code {rc}",
-            where=cluster.login.name,
-            todo="Mend what Ansible names above, and run deploy again: it goes on from there.",
-        )
-    applied.save(cluster)
+    accepting.play(cluster, "deploy.yml", made, "deploy", wish)
     return True
 
 
@@ -103,7 +98,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         count = len(report.errors)
         raise ConfigError(
             f"{count} thing{'s are' if count > 1 else ' is'} in the way of a deploy; nothing was changed",
-            todo="Mend what is named above; `slurm-powersave check` looks again. "
+            todo="Correct what is named above; `slurm-powersave check` checks again. "
             "`deploy --no-check` does not look at the clouds.",
         )
 
@@ -183,23 +178,24 @@ def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
 
 def write_inventory(cluster: Cluster, leaving: Leaving = Leaving()) -> None:  # noqa: B008  # frozen
     """Write what Ansible reads: hosts and variables, with the recorded addresses."""
-    made = make_inventory(cluster, leaving)
-    for name, text in made.files().items():
-        path = cluster.layout.inventory / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    accepting.write(cluster.layout.inventory, make_inventory(cluster, leaving))
 
 
 def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
     """Make the inventory; nothing is written."""
     journal = SqliteJournal(cluster.layout.journal)
     try:
-        records = journal.node_records()
+        records, first = journal.node_records(), journal.first_nodes()
     finally:
         journal.close()
-    facts = flavors.facts(cluster, {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()})
+    sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
+    facts = flavors.facts(cluster, sizes, first)
+    leaving = replace(leaving, memory=_memory(cluster))
     return inventory(cluster, facts, given_addresses(cluster, records), leaving)
+
+
+def _memory(cluster: Cluster) -> Mapping[str, int]:
+    return applied.load(cluster).memory if cluster.layout.applied.exists() else {}
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from slurm_powersave.adapters.base import Planned
 from slurm_powersave.decide import guard, plan_permits
 from slurm_powersave.decide.lost_jobs import jobs_queued, question, refuse_queue
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Row, Survey, TornState, running
 from slurm_powersave.engine.talk import Talk
@@ -29,7 +30,7 @@ from slurm_powersave.model.nodes import Server, SlurmSnapshot
 from slurm_powersave.ports import Clock, Cloud, Slurm, TellsLeftovers
 
 GONE_SECONDS = 120.0
-"""In which a server that was deleted by its id has to be gone."""
+"""Seconds within which a server that is deleted by its id must be gone."""
 _AGAIN = 15.0
 """Seconds after which its deletion is asked for once more."""
 _POLL = 0.5
@@ -41,13 +42,13 @@ class Wish:
 
     dry_run: bool = False
     force: bool = False
-    """Even if jobs are running, or nobody can tell."""
+    """Also if jobs are running, or if Slurm can't be asked."""
     wait: float | None = None
     """Drain the nodes and wait so many seconds for their jobs; None: refuse while there are any."""
     images: bool = False
     """Delete the images that were made here, too."""
     discard_queue: bool = False
-    """Queued jobs may be lost, also those that no question has named."""
+    """Queued jobs may be lost, with or without a question that counts them."""
 
 
 @dataclass
@@ -82,13 +83,14 @@ class Teardown:
     clock: Clock
     wait: Callable[[float], None]
     talk: Talk
+    acts: Acts
     problems: list[str] = field(default_factory=list)
 
     def run(self, wish: Wish) -> Outcome:
-        """Tear down; `done` is False if the person said no, or only wanted to see.
+        """Tear down; `done` is False if the person said no, or with a dry run.
 
         Raises:
-            RefusedError: jobs are running, or queued and nobody is asked.
+            RefusedError: jobs are running; or jobs are queued, and --yes is given without --discard-queue.
             UnfinishedError: they have not ended in the time that was given.
             LeftoverError: something of ours is still there at the end.
             CloudError: the cloud can't be read, so nothing was done.
@@ -167,13 +169,13 @@ class Teardown:
             if nodes and login:  # else slurmctld is gone already, and the jobs with it
                 raise RefusedError(
                     "Slurm can't be asked whether jobs are running",
-                    todo="If that is no loss: teardown --force",
+                    todo="If running jobs may be lost: teardown --force",
                 )
         elif snapshot.unreadable and not waits:
             raise RefusedError(
                 f"what Slurm says of these nodes can't be read: {fold(snapshot.unreadable)}",
                 why="nobody can tell whether jobs run there",
-                todo="Look at them in Slurm. If their jobs are no loss: teardown --force",
+                todo="Look at them in Slurm. If their jobs may be lost: teardown --force",
             )
         elif (jobs := running(snapshot)) and not waits:
             raise RefusedError(
@@ -211,7 +213,9 @@ class Teardown:
             self.talk.say(f"terraform destroy in {state.directory}")
         try:
             ids = plan_permits.destroyed(plan.content)
-            state.apply(plan, guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed"))
+            permits = guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed")
+            self.acts.record(permits)
+            state.apply(plan, permits)
         except TerraformError as error:
             self._problem(error)
 
@@ -228,7 +232,7 @@ class Teardown:
 
     def _delete_servers(self, spared: Collection[str]) -> None:
         """Delete by id what no state has taken away, and wait until it is gone."""
-        deadline, asked = self.clock.now() + GONE_SECONDS, dict[str, float]()
+        deadline, asked = self.clock.monotonic() + GONE_SECONDS, dict[str, float]()
         while True:
             try:
                 there = [
@@ -237,16 +241,18 @@ class Teardown:
             except CloudError as error:
                 self._problem(error)
                 return
-            if not there or self.clock.now() > deadline:
+            if not there or self.clock.monotonic() > deadline:
                 return
             for cloud, server in there:
-                if self.clock.now() - asked.get(server.id, -_AGAIN) < _AGAIN:
+                if self.clock.monotonic() - asked.get(server.id, -_AGAIN) < _AGAIN:
                     continue
+                allowed = guard.granted(guard.teardown(server))
                 if server.id not in asked:
                     self.talk.say(f"delete server {server.name} ({server.id})")
-                asked[server.id] = self.clock.now()
+                    self.acts.record([allowed])
+                asked[server.id] = self.clock.monotonic()
                 try:
-                    cloud.delete(server.id, guard.granted(guard.teardown(server)))
+                    cloud.delete(server.id, allowed)
                 except CloudError as error:
                     self._problem(error)
             self.wait(_POLL)
@@ -256,7 +262,7 @@ class Teardown:
 
         Its port is in the network, and Terraform would wait for that until its own time limit.
         """
-        deadline, asked = self.clock.now() + GONE_SECONDS, set[str]()
+        deadline, asked = self.clock.monotonic() + GONE_SECONDS, set[str]()
         while True:
             try:
                 kept = self._kept()
@@ -264,14 +270,15 @@ class Teardown:
                     if left.id not in asked:
                         self.talk.say(f"delete for good: {left}")
                         asked.add(left.id)
-                        server = Server(left.id, left.name, "SOFT_DELETED")
-                        cloud.delete(left.id, guard.granted(guard.teardown(server)))
+                        allowed = guard.granted(guard.teardown(Server(left.id, left.name, "SOFT_DELETED")))
+                        self.acts.record([allowed])
+                        cloud.delete(left.id, allowed)
             except CloudError as error:
                 self._problem(error)
                 return False
             if not kept:
                 return True
-            if self.clock.now() > deadline:
+            if self.clock.monotonic() > deadline:
                 names = ", ".join(str(left) for _, left in kept)
                 self._problem(CloudError("the network can't go yet", why=f"in it: {names}"))
                 return False
@@ -311,5 +318,5 @@ class Teardown:
                 f"still there: {', '.join(map(str, left))}",
                 where="teardown",
                 why="; ".join(self.problems),
-                todo="Run teardown again; what no Terraform state knows any more has to be deleted by hand.",
+                todo="Run teardown again; delete by hand what no Terraform state knows any more.",
             )

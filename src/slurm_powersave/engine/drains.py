@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import drain, guard
 from slurm_powersave.decide.drain import Stage
-from slurm_powersave.model.nodes import Drain, SlurmNode, SlurmSnapshot
+from slurm_powersave.engine.acts import Acts
+from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
+from slurm_powersave.model.records import Drain
 from slurm_powersave.ports import Slurm
 
 
@@ -45,6 +47,7 @@ class Drains:
         names, reason = [permit.subject for permit in permits], drain.reason(kind, by)
         if names:
             self._journal.save_drains(Drain(name, by, reason, self._now()) for name in names)
+            Acts(self._journal, by, self._now).record(permits)
             self._slurm.update_nodes(names, state=Act.DRAIN, reason=reason, permits=permits)
 
     def release(self, nodes: Iterable[str], slurm: SlurmSnapshot) -> tuple[list[str], list[str]]:

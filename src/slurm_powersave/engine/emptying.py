@@ -1,4 +1,4 @@
-"""No job is to run, and none to begin, on nodes that are about to be deleted."""
+"""Empty the nodes before a teardown: no job may run there, and none may start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from slurm_powersave.ports import Clock, Slurm
 
 _POLL = 0.5
 _DRAIN_SECONDS = 30.0
-"""In which nodes that Slurm is powering down take a DRAIN."""
+"""Seconds to wait until nodes that are powering down accept a DRAIN."""
 BY = "teardown"
 
 
@@ -31,26 +31,26 @@ class Emptying:
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self._drains = Drains(self.journal, self.slurm, self.clock.now) if self.journal else None
+        self._drains = Drains(self.journal, self.slurm, self.clock.wall) if self.journal else None
 
     def empty(self, *, force: bool, seconds: float, queued: int | None = None) -> None:
-        """Drain, so that no job begins in the meantime; one that has begun is waited for.
+        """Drain the nodes, so that no job starts in the meantime, and wait for the jobs that run.
 
         Args:
-            force: jobs do not matter.
-            seconds: how long to wait for them.
+            force: do not wait for jobs.
+            seconds: how long to wait for jobs.
             queued: how many jobs may be queued at the end; None: any number.
 
         Raises:
-            UnfinishedError: they have not ended, or more are queued; the nodes get jobs again.
-            SlurmError: Slurm does not answer; likewise.
+            UnfinishedError: jobs have not ended, or more are queued; the drains are ended again.
+            SlurmError: Slurm does not answer; the drains are ended again.
         """
-        began = self.clock.now()
+        began = self.clock.monotonic()
         try:
             while True:
                 snapshot = self.slurm.snapshot()
                 free = self._drain(snapshot)
-                jobs, late = running(snapshot), self.clock.now() - began
+                jobs, late = running(snapshot), self.clock.monotonic() - began
                 unread = sorted(snapshot.unreadable)
                 if force or (not jobs and not unread and (not free or late > _DRAIN_SECONDS)):
                     self._refuse_more(snapshot, queued)
@@ -63,7 +63,7 @@ class Emptying:
                 if jobs and late > seconds:
                     raise UnfinishedError(
                         f"jobs are still running: {', '.join(jobs[:20])}",
-                        todo="Their nodes get jobs again. Wait longer (--wait), cancel them, or use --force.",
+                        todo="The drains are ended. Wait longer (--wait), cancel them, or use --force.",
                     )
                 self.wait(_POLL)
         except (SlurmError, UnfinishedError) as error:
@@ -74,11 +74,11 @@ class Emptying:
             raise
 
     def _refuse_more(self, snapshot: SlurmSnapshot, told: int | None) -> None:
-        """The person has agreed to lose the jobs that were queued then, not those that came since."""
+        """The person agreed to lose the jobs that were queued at the question, not later ones."""
         waiting = sum(job.waiting for job in snapshot.jobs)
         if told is not None and waiting > told:
             raise UnfinishedError(
-                f"{jobs_queued(waiting)} by now; when it was asked there were {told}",
+                f"{jobs_queued(waiting)} now; you were asked about {told}",
                 todo="Nothing was deleted. Run teardown again, or use --discard-queue.",
             )
 

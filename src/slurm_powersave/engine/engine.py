@@ -11,18 +11,21 @@ from typing import Protocol
 from slurm_powersave.engine.admission import Admission
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.failures import Failures
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.lost_scripts import LostScripts
+from slurm_powersave.engine.mending import Mending
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.own_account import OwnAccount
+from slurm_powersave.engine.parking import Parking
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.planning import Planning
 from slurm_powersave.engine.plays import Plays
+from slurm_powersave.engine.pruning import Pruning
 from slurm_powersave.engine.reconciler import Reconciler
 from slurm_powersave.engine.steps import Steps
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation
 
@@ -33,10 +36,6 @@ COLLECT = 0.2
 _COLLECT_AT_MOST = 2.0
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
-_ERROR_PAUSE = 5.0
-_PURGE_EVERY = 3600.0
-_KEPT_FOR = 7 * 86400.0
-"""Seconds for which resume files, and requests that came to nothing, stay in the journal."""
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
 _RESTART = {
@@ -60,23 +59,30 @@ class Stop(Protocol):
 
 
 class Engine:
-    """One cluster's engine. `step` is all of it; `run` repeats it."""
+    """One cluster's engine. `step` is all of it; `run` repeats it.
 
-    def __init__(self, world: World) -> None:
+    An error that comes out of either is like a kill: memory may be ahead of the journal, so another engine is
+    to be made from the journal, with the same `faults`.
+    """
+
+    def __init__(self, world: World, faults: Faults | None = None) -> None:
         self._world = world
-        self.operations = Operations(world.journal, world.now)
+        self._faults = faults or Faults()
+        self.operations = Operations(world)
         self._own = OwnAccount(world)
         guard = Guarding(world, self._own)
         self._own.ask = guard.asked
         self._pauses = Pausing(world)
-        self._planning = Planning(world, self.operations)
-        self._batches = Batches(world, self.operations, guard)
+        self._guard = guard
+        self._planning = Planning(world, self.operations, self._faults)
+        self._batches = Batches(world, self.operations, guard, self._faults)
+        self._mending = Mending(world, self._batches, self._faults)
         self._admission = Admission(world, self.operations)
-        self._plays = Plays(world, self.operations)
-        self._steps = Steps(world, self.operations, self._batches, guard, self._pauses)
-        self._failures = Failures(world, self.operations, guard)
+        self._plays = Plays(world, self.operations, self._faults)
+        self._steps = Steps(world, self.operations, self._batches, guard, self._pauses, self._faults)
+        self._failures = Failures(world, self.operations, guard, self._faults)
         self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses)
-        self._purge_at = float("-inf")
+        self._pruning = Pruning(world)
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
         self._adopt()
@@ -89,8 +95,15 @@ class Engine:
 
     def _adopt(self) -> None:
         """Take up what an earlier engine left: runs that go on, and operations without one."""
+        Parking(self._world, self.operations, self._faults).park()
         adopted: set[str] = set()
         for saved in self._world.journal.runs():
+            if why := self._faults.guilty(saved.record.id):
+                log.error("run=%s kind=%s given up: %s", saved.record.id, saved.record.kind, why)
+                if saved.shard:
+                    self._world.journal.set_dirty(saved.shard, True)
+                self._world.journal.drop_run(saved.record.id)
+                continue
             (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
             # One that tries another flavor has left its first batch.
             ours = self.operations.of(saved.operations)
@@ -105,24 +118,20 @@ class Engine:
 
     def step(self) -> None:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
-        self._purge()
+        if self._world.times.look():
+            self._world.flavors.load()
+        self._pruning.step(idle=not self.active)
         self._planning.step()
         self._batches.poll()
         self._plays.poll()
         self._read()
         self._steps.step()
         self._failures.step()
+        self._mending.step()
         self._terraform()
         self._plays.start()
         self._reconciler.step()
         self._lost_scripts.step()
-
-    def _purge(self) -> None:
-        """Once an hour: drop from the journal what nobody needs after a week."""
-        now = self._world.now()
-        if now >= self._purge_at:
-            self._purge_at = now + _PURGE_EVERY
-            self._world.journal.purge(now - _KEPT_FOR)
 
     def _read(self) -> None:
         due = self._reconciler.due
@@ -153,19 +162,23 @@ class Engine:
 
     def _terraform(self) -> None:
         """Form batches of what is queued, a cloud and a shard at a time."""
-        now = self._world.now()
         creates: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.QUEUED):
             creates[self._world.desired(op.node).cloud].append(op)
-        self._changes(now)
+        self._changes()
         for cloud, ops in creates.items():
-            if now - min(op.created for op in ops) < COLLECT:
+            if max(self.operations.age(op) for op in ops) < COLLECT:
                 continue
-            if admitted := self._admission.admit(cloud, ops):
-                self._batches.create(cloud, admitted)
+            for group in self._faults.groups(ops):
+                with self._faults.during(*(op.id for op in group)):
+                    if admitted := self._admission.admit(cloud, group):
+                        self._batches.create(cloud, admitted)
         for shard in () if self._pauses.why() else self._world.journal.dirty_shards():
-            if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
-                self._batches.tidy(shard)
+            if self._faults.guilty(shard):
+                continue  # until the engine is started again, perhaps as another version
+            with self._faults.during(shard):
+                if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
+                    self._batches.tidy(shard)
         for cloud in self._world.cluster.clouds:
             self._batches.spare(cloud)
 
@@ -173,7 +186,7 @@ class Engine:
         """Return the operations in a phase whose pool is not paused."""
         return [op for op in self.operations.in_phase(phase) if not self._pauses.why(op.node)]
 
-    def _changes(self, now: float) -> None:
+    def _changes(self) -> None:
         """Deletions and changes in place, for each shard that nobody works in."""
         deletes: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.DELETE_QUEUED):
@@ -183,39 +196,47 @@ class Engine:
         for op in self._running(phases.UPDATE_QUEUED):
             if shard := self._steps.reboots.batched(op):
                 updates[shard].append(op)
-        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops, now)}
+        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),
             (updates, self._steps.reboots.may_update, self._batches.update),
         ):
             for shard, ops in found.items():
-                if self._batches.busy(shard) or self._world.terraform.busy(shard):
-                    continue
-                if chosen := [op for op in ops if allowed(op)]:
-                    start(shard, chosen)
+                for group in self._faults.groups(ops):
+                    with self._faults.during(*(op.id for op in group)):
+                        self._change(shard, group, allowed, start)
 
-    def _collected(self, ops: Sequence[Operation], now: float) -> bool:
+    def _change(
+        self,
+        shard: str,
+        ops: Sequence[Operation],
+        allowed: Callable[[Operation], bool],
+        start: Callable[[str, Sequence[Operation]], None],
+    ) -> None:
+        if self._batches.busy(shard) or self._world.terraform.busy(shard):
+            return
+        if chosen := [op for op in ops if allowed(op)]:
+            start(shard, chosen)
+
+    def _collected(self, ops: Sequence[Operation]) -> bool:
         """Tell whether changes may begin: the nodes of one call come one after the other.
 
         One that comes too late for the apply of the others waits for all of it: the shard is locked.
         """
-        queued = [op.since for op in ops]
+        queued = [self.operations.waited(op) for op in ops]
         coming = any(op.mode is Mode.REBOOT for op in self.operations.in_phase(phases.CHECKING))
-        complete = not coming and now - max(queued) >= COLLECT
-        return complete or now - min(queued) >= _COLLECT_AT_MOST
+        complete = not coming and min(queued) >= COLLECT
+        return complete or max(queued) >= _COLLECT_AT_MOST
 
-    def run(self, wake: threading.Event, stop: Stop) -> None:
-        """Repeat `step` until `stop` is set; `wake` ends a pause early."""
-        failures = 0
+    def run(self, wake: threading.Event, stop: Stop, works: Callable[[], None] = lambda: None) -> None:
+        """Repeat `step` until `stop` is set; `wake` ends a pause early, `works` is called after each."""
         while not stop.is_set():
-            try:
-                self.step()
-                failures = 0
-            except PowersaveError as error:
-                # An unreadable state, a full disk: said once, and tried again; the journal has it all.
-                failures += 1
-                if failures == 1:
-                    log.error("%s", error)
-                wake.wait(_ERROR_PAUSE)
+            self.step()
+            works()
             wake.wait(_BUSY_PAUSE if self.active else _IDLE_PAUSE)
             wake.clear()
+
+    def close(self) -> None:
+        """End the threads that read; what runs in Terraform and Ansible goes on without us."""
+        self._readers.shutdown(cancel_futures=True)
+        self._guard.close()

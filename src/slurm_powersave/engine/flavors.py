@@ -9,9 +9,11 @@ from slurm_powersave.decide import flavor_choice
 from slurm_powersave.decide.flavor_choice import Choice
 from slurm_powersave.decide.flavors import keeps, too_small
 from slurm_powersave.decide.settings import Cluster, Pool
+from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Flavor, FlavorRest, NodeFacts
-from slurm_powersave.ports import Clock, Cloud
+from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.records import FlavorRest
+from slurm_powersave.ports import Cloud
 
 log = logging.getLogger("slurm_powersave")
 
@@ -27,19 +29,24 @@ class Flavors:
         cluster: Cluster,
         clouds: Mapping[str, Cloud],
         journal: SqliteJournal,
-        clock: Clock,
+        times: Times,
         promised: Callable[[str], NodeFacts | None],
     ) -> None:
         """`promised` tells what slurm.conf says of a node."""
         self._promised = promised
-        self._cluster, self._clouds, self._journal, self._clock = cluster, clouds, journal, clock
+        self._cluster, self._clouds, self._journal, self._times = cluster, clouds, journal, times
         self._lists: dict[str, tuple[float, Mapping[str, Flavor]]] = {}
-        self._rests = {(rest.cloud, rest.zone, rest.flavor): rest for rest in journal.flavor_rests()}
+        self._rests: dict[tuple[str, str, str], FlavorRest] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read the rests: at the beginning, and when their dates have moved."""
+        self._rests = {(rest.cloud, rest.zone, rest.flavor): rest for rest in self._journal.flavor_rests()}
 
     def sizes(self, cloud: str) -> Mapping[str, Flavor] | None:
         """Return a cloud's flavors by name; an old listing while it can't be read, None if there is none."""
         taken, known = self._lists.get(cloud, (None, None))
-        now = self._clock.now()
+        now = self._times.now()
         if taken is not None and now - taken < _LIST_AGE:
             return known
         adapter = self._clouds.get(cloud)
@@ -71,27 +78,30 @@ class Flavors:
 
     def next(self, node: DesiredNode) -> str:
         """Return the flavor for the node's next server; empty if no flavor is what its pool asks for."""
-        return flavor_choice.rested(self._of(node), self._until(node), self._clock.now())
+        return flavor_choice.rested(self._of(node), self._until(node), self._times.now())
 
     def wanted(self, node: DesiredNode, flavor: str) -> DesiredNode:
         """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
         return replace(node, flavor=flavor) if flavor in self._of(node) else node
 
     def free_at(self, node: DesiredNode) -> float | None:
-        """Return when one of several flavors of the node's pool no longer rests; None if it has but one."""
+        """Return when one of several flavors of the node's pool no longer rests; None if it has but one.
+
+        A moment of the monotonic clock.
+        """
         flavors, until = self._of(node), self._until(node)
-        return min(until.get(name, 0.0) for name in flavors) if len(flavors) > 1 else None
+        return min(until.get(name, float("-inf")) for name in flavors) if len(flavors) > 1 else None
 
     def failed(self, node: DesiredNode, text: str) -> str:
         """Let the flavor of a node rest, for which the cloud had no room; return one that does not rest."""
-        now = self._clock.now()
+        now = self._times.now()
         until = now + self._cluster.failure.rest[FailureClass.CAPACITY]
-        rest = FlavorRest(node.cloud, node.zone, node.flavor, until, text)
+        rest = FlavorRest(node.cloud, node.zone, node.flavor, self._times.date(until), text)
         self._journal.save_flavor_rest(rest)
         self._rests[(node.cloud, node.zone, node.flavor)] = rest
         log.warning("cloud=%s zone=%s flavor=%s rests: %s", node.cloud, node.zone, node.flavor, text)
         found = self.next(node)
-        return found if self._until(node).get(found, 0.0) <= now else ""
+        return found if self._until(node).get(found, now) <= now else ""
 
     def worked(self, node: DesiredNode) -> None:
         """A server was made: there is room for its flavor again."""
@@ -105,7 +115,7 @@ class Flavors:
 
     def _until(self, node: DesiredNode) -> dict[str, float]:
         return {
-            flavor: rest.until
+            flavor: self._times.moment(rest.until)
             for (cloud, zone, flavor), rest in self._rests.items()
             if (cloud, zone) == (node.cloud, node.zone)
         }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from slurm_powersave.decide import guard, images
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.model.errors import (
     CloudError,
     FailureClass,
@@ -46,6 +47,7 @@ class Build:
     key_pair: str
     roles: Mapping[str, str]
     boot_seconds: float
+    acts: Acts
     seconds: dict[str, float] = field(default_factory=dict)
     """What each step took."""
 
@@ -84,10 +86,10 @@ class Build:
         self._provenance: Mapping[str, Any] = {}
         try:
             for name, text in self.steps():
-                began = self.clock.now()
+                began = self.clock.monotonic()
                 self.say(text)
                 getattr(self, f"_{name}")()
-                self.seconds[name] = round(self.clock.now() - began, 1)
+                self.seconds[name] = round(self.clock.monotonic() - began, 1)
         except BaseException as error:  # Ctrl-C, too
             self._clean_up(error)
             raise
@@ -109,7 +111,7 @@ class Build:
         self._before.append(self.plays.look(self._server))
 
     def _prepare(self) -> None:
-        self.plays.prepare(self._known(), self.order.provenance(self.clock.now(), self.roles))
+        self.plays.prepare(self._known(), self.order.provenance(self.clock.wall(), self.roles))
 
     def _stop(self) -> None:
         server = self._known()
@@ -183,7 +185,9 @@ class Build:
     def _permit(self, server: Server, act: Act) -> Permit:
         """Ask the guard, by what the cloud says of the server now."""
         found = self.cloud.server(server.id)
-        return guard.granted(guard.builder(found or server, act, self.order.cluster))
+        permit = guard.granted(guard.builder(found or server, act, self.order.cluster))
+        self.acts.record([permit])
+        return permit
 
     def _in(self, server: Server, status: str) -> Server | None:
         """Return the server if it is in a status; None if not yet."""
@@ -201,10 +205,10 @@ class Build:
         return self._server
 
     def _until(self, what: str, seconds: float, done: Callable[[], T | None]) -> T:
-        end = self.clock.now() + seconds
+        end = self.clock.monotonic() + seconds
         while (found := done()) is None:
-            if self.clock.now() > end:
-                raise UnreachableError(f"not so after {seconds:.0f} s: {what}")
+            if self.clock.monotonic() > end:
+                raise UnreachableError(f"timed out after {seconds:.0f} s of waiting until {what}")
             self.wait(POLL)
         return found
 

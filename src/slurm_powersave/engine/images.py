@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slurm_powersave.adapters import connect, project
+from slurm_powersave.adapters import connect, own_files, project
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import flavor_choice, images
 from slurm_powersave.decide.settings import Cluster, Pool
+from slurm_powersave.engine.acts import acts_of
 from slurm_powersave.engine.image_build import Build
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
@@ -53,7 +54,7 @@ def build(
         )
     clock = WallClock()
     records, _ = _journal(cluster)
-    order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.now())
+    order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.wall())
     cloud = connect.image_cloud(cluster, order.cloud)
     order = _with_flavor(order, cluster.pool(order.pool), cloud)
 
@@ -69,30 +70,32 @@ def build(
         check_node()
     images.refuse_images(order, cloud.list_images())
     plays = connect.image_plays(cluster, order.pool)
-    work = Build(
-        order,
-        cloud,
-        plays,
-        clock,
-        time.sleep,
-        _timed(talk.say),
-        check_node,
-        layout.public_key.read_text().strip(),
-        project.version(),
-        cluster.failure.boot_timeout,
-    )
-    if dry_run:
-        talk.show(_plan(work))
-        return Built(order.name)
-    lock = EngineLock(layout.image_lock, "an image build")
-    try:
-        talk.show(_plan(work))
-        if not talk.ask("Build it?"):
-            return None
-        with plays:
-            provenance = work.run()
-    finally:
-        lock.release()
+    with acts_of(cluster, f"image build {order.name}") as acts:
+        work = Build(
+            order,
+            cloud,
+            plays,
+            clock,
+            time.sleep,
+            _timed(talk.say),
+            check_node,
+            own_files.public_key(cluster),
+            project.version(),
+            cluster.failure.boot_timeout,
+            acts,
+        )
+        if dry_run:
+            talk.show(_plan(work))
+            return Built(order.name)
+        lock = EngineLock(layout.image_lock, "an image build")
+        try:
+            talk.show(_plan(work))
+            if not talk.ask("Build it?"):
+                return None
+            with plays:
+                provenance = work.run()
+        finally:
+            lock.release()
     total = sum(work.seconds.values())
     talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
     return Built(order.name, provenance, work.seconds)

@@ -9,12 +9,9 @@ from dataclasses import replace
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
-from slurm_powersave.model.errors import JournalError
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.ports import Clock, Intake
 
-_PAUSE = 5.0
-"""Seconds after which a journal that failed is tried again."""
 _WAITING = 256
 """Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""
 _FULL_PAUSE = 0.1
@@ -67,7 +64,7 @@ def pump(
         bounds: those of this intake.
 
     Raises:
-        JournalError: the journal can't be written; call again later.
+        JournalError: the journal can't be written; call again later, or let another intake ask for it.
     """
     new, bounds = 0, bounds or Bounds()
     left.extend(intake.receive())
@@ -75,7 +72,7 @@ def pump(
         request_id, request = left[0]
         if isinstance(request, str):
             bounds.refused(request_id, request)
-        elif journal.add_request(bounds.cut(request), clock.now()):
+        elif journal.add_request(bounds.cut(request), clock.wall()):
             new += 1
             log.info(
                 "request=%s mode=%s nodes=%s source=%s",
@@ -87,7 +84,11 @@ def pump(
 
 
 class Pump(threading.Thread):
-    """Journals requests as they come, whatever the engine's loop waits for."""
+    """Journals requests as they come, whatever the engine's loop waits for.
+
+    An error ends the thread, and `check` tells the loop of it: with it intake and engine begin anew, and what
+    was not acknowledged comes again.
+    """
 
     def __init__(
         self,
@@ -106,23 +107,30 @@ class Pump(threading.Thread):
         self._bounds = Bounds()
         self._full = False
         self._stop_asked = threading.Event()
+        self._error: Exception | None = None
 
     def run(self) -> None:
         """Wait for the intake's event; look every second in any case."""
-        while not self._stop_asked.is_set():
-            self._arrived.wait(_FULL_PAUSE if self._full else 1.0)
-            self._arrived.clear()
-            try:
-                # What is not taken is not acknowledged, and the intake stops to read.
-                self._full = self._journal.count_unplanned() >= _WAITING
-                if not self._full and pump(
-                    self._intake, self._journal, self._clock, self._left, self._bounds
-                ):
-                    self._wake.set()
-            except JournalError as error:
-                log.error("%s", error)
-                self._stop_asked.wait(_PAUSE)
-            self._looked()
+        try:
+            while not self._stop_asked.is_set():
+                self._arrived.wait(_FULL_PAUSE if self._full else 1.0)
+                self._arrived.clear()
+                self._look()
+        except Exception as error:
+            self._error = error
+            self._wake.set()
+
+    def _look(self) -> None:
+        # What is not taken is not acknowledged, and the intake stops to read.
+        self._full = self._journal.count_unplanned() >= _WAITING
+        if not self._full and pump(self._intake, self._journal, self._clock, self._left, self._bounds):
+            self._wake.set()
+        self._looked()
+
+    def check(self) -> None:
+        """Raise the error that has ended the thread, if one has."""
+        if self._error:
+            raise self._error
 
     def stop(self) -> None:
         """End the thread."""

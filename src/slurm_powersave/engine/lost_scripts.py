@@ -39,8 +39,10 @@ class LostScripts:
 
     def __init__(self, world: World, operations: Operations) -> None:
         self._world, self._ops = world, operations
-        self._due = 0.0
+        self._due = float("-inf")
         self._seen: datetime | None = None
+        self._found: tuple[datetime | None, float] = None, 0.0
+        """The start that was found last, and when, on the monotonic clock."""
         self._failed = False
 
     def step(self) -> None:
@@ -51,7 +53,10 @@ class LostScripts:
         self._due = now + _EVERY
         try:
             start = self._world.slurm.last_start()
-            wait = start.patience + _MARGIN - start.age
+            if start.at != self._found[0]:
+                self._found = start.at, now
+            # Its clock may have been set since: not longer than if it had begun when it was found.
+            wait = start.patience + _MARGIN - max(start.age, now - self._found[1])
             if start.at != self._seen and wait > 0:
                 self._due = now + wait
             elif start.at != self._seen:

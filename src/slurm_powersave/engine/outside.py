@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide import guard
-from slurm_powersave.decide.who import NO_REASON
+from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
-from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.permit import Permit, needs_permit
 from slurm_powersave.ports import Cloud
 
 log = logging.getLogger("slurm_powersave")
@@ -25,13 +25,18 @@ class Outside:
 
     def servers(self, op: Operation) -> tuple[Server, ...] | None:
         """The node's servers as the cloud lists them, read since the operation's phase began."""
-        return self._servers(op, op.since)
+        return self._servers(op, op.asked)
+
+    def listed_at(self, op: Operation) -> float:
+        """When that was read, on the monotonic clock."""
+        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        return view.began if view else self._world.now()
 
     def servers_lately(self, op: Operation) -> tuple[Server, ...] | None:
         """The same, as listed at any moment since the operation began."""
-        return self._servers(op, op.created)
+        return self._servers(op, op.begun)
 
-    def _servers(self, op: Operation, newer_than: float) -> tuple[Server, ...] | None:
+    def _servers(self, op: Operation, newer_than: int) -> tuple[Server, ...] | None:
         view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
         return view.of_node(op.node, newer_than) if view else self._held(op)
 
@@ -91,21 +96,41 @@ class Outside:
     def keep_aside(self, node: SlurmNode, state: str) -> None:
         """Remember what somebody else has set, before it is taken away; `set_again` puts it back.
 
-        POWER_UP wipes the reason of a DRAIN on 22.05.8 (measured): then the one that was seen before counts.
+        POWER_UP takes the reason of a DRAIN away (POWER_UP_TAKES_REASON): what was seen before counts.
         """
         known = self._world.journal.asides().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
-        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.now())], [])
+        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.wall())], [])
+
+    def reason_again(self, op: Operation, node: SlurmNode) -> None:
+        """Give what somebody else had set its reason again, where POWER_UP took it away."""
+        aside = self._world.journal.asides().get(node.name)
+        if aside and node.has(aside.state) and not node.reason:
+            self.set_again(op, node, aside)
 
     def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
-        """Put back what somebody else had set, with its reason."""
+        """Put back what somebody else had set, with its reason; False if that is not possible now.
+
+        A node that is coming up is not drained: the jobs that wait for it would be requeued.
+        """
         if node.has(aside.state):
             update = self._world.slurm.update_nodes
             return self.say(op, "reason", lambda: update([op.node], reason=aside.reason))
         permits = guard.set_again(node, aside.state)
+        if not permits and needs_permit(aside.state):
+            return False
         return self.tell(op, permits[0].act if permits else aside.state, aside.reason, permits)
 
     def tell(self, op: Operation, state: str, reason: str = "", permits: Sequence[Permit] = ()) -> bool:
         """Set the node's state in Slurm."""
         update = self._world.slurm.update_nodes
         return self.say(op, state, lambda: update([op.node], state=state, reason=reason, permits=permits))
+
+
+def set_by_others(world: World, node: SlurmNode) -> str:
+    """Return the DRAIN, DOWN or FAIL that somebody else has set.
+
+    One without a reason is none of theirs where we have drained the node: POWER_UP took our reason away.
+    """
+    hold = world.journal.holds().get(node.name)
+    return "" if hold and hold.told and node.has("DRAIN") and not node.reason else set_aside(node)

@@ -1,4 +1,4 @@
-"""Pauses: nothing new is changed outside in a pool, or in the cluster, until a person lets it go on."""
+"""Pauses: no new change in a pool, or in the whole cluster, until a person ends the pause."""
 
 from slurm_powersave.adapters import pause_file
 from slurm_powersave.engine.world import World
@@ -25,7 +25,7 @@ class Pausing:
         self._why: dict[str, str] = {}
 
     def why(self, node: str = "") -> str:
-        """Return why nothing is changed for a node, without one in the cluster; empty if it may be."""
+        """Return why the node's pool is paused, without a node the cluster; empty if it is not paused."""
         now = self._world.clock.monotonic()
         if now - self._looked >= _LOOK:
             self._looked, self._why = now, self._read()
@@ -40,9 +40,8 @@ class Pausing:
             found[""] = f"paused by the file {self._world.cluster.layout.pause}: {said}"
         return found
 
-    def too_late(self, op: Operation, why: str) -> Failure | None:
-        """A resume that waits longer than half of ResumeTimeout is given back to Slurm, which plans anew."""
-        waited = self._world.now() - op.created
+    def too_late(self, op: Operation, waited: float, why: str) -> Failure | None:
+        """Fail a resume that waits longer than half of ResumeTimeout, so that Slurm plans its job again."""
         if op.mode is not Mode.RESUME or waited <= self._world.cluster.power_save.resume_timeout / 2:
             return None
         return Failure(FailureClass.UNKNOWN, f"nothing is created now: {why}")

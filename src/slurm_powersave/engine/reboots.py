@@ -18,11 +18,12 @@ from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.world import World
-from slurm_powersave.model import phases
+from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Act, Permit
+from slurm_powersave.model.server_status import GONE, OFF
 
 log = logging.getLogger("slurm_powersave")
 
@@ -36,6 +37,7 @@ _START_AGAIN = 25.0
 """Seconds more for the start of a server that is off: each try is recorded as an act."""
 _LONGEST_COMMENT = 200
 _REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
+_STOPPED = OFF - GONE
 
 
 class Reboots:
@@ -43,7 +45,7 @@ class Reboots:
 
     def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
-        self._tried: dict[str, float] = {}
+        self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.ASKING: self._asking,
@@ -59,7 +61,7 @@ class Reboots:
 
     def _asking(self, op: Operation) -> None:
         """An operator's request: Slurm is asked, in the way that keeps what others have set."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
         flags = "+".join(sorted(node.flags))
@@ -83,26 +85,31 @@ class Reboots:
         elif node.has("RESERVED", "MAINTENANCE"):
             text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
-        elif aside and wish.kind is not Kind.REBOOT:
-            self._ops.finish(op, phases.REFUSED, f"{aside} was set by {node.reason_by}: {node.reason}")
-        elif self._outside.say(
-            op,
-            "scontrol reboot",
-            lambda: self._world.slurm.reboot([op.node], reason=node.reason if aside else words, aside=aside),
-        ):
+        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
+            text = f"{aside} was set by {node.reason_by}: {node.reason}; --force does it all the same"
+            self._ops.finish(op, phases.REFUSED, text)
+        elif self._ask_slurm(op, node, words, aside):
             self._ops.move(op, phases.DRAINING)
         else:
             self._later(op, "")
 
+    def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, aside: str) -> bool:
+        """Run `scontrol reboot`; where somebody has set the node aside with his reason, which is kept."""
+        if aside:
+            self._outside.keep_aside(node, aside)
+        reason = node.reason if aside else words.removesuffix(f" {reasons.FORCE}")
+        reboot = self._world.slurm.reboot
+        return self._outside.say(op, "scontrol reboot", lambda: reboot([op.node], reason=reason, aside=aside))
+
     def _draining(self, op: Operation) -> None:
         """Slurm waits for the node's jobs. Its hook call ends this; so does a look every half minute."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._world.slurm_view.node(op.node, op.since + _GRACE):
-            # By a reading that is so new, not by the one from which Slurm was asked.
+        elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
+            # By a reading that is so new, not by the first one after Slurm was asked.
             flags = "+".join(sorted(node.flags))
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
@@ -110,11 +117,14 @@ class Reboots:
 
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
-        node = self._world.slurm_view.node(op.node, op.since)
-        if node is None or servers is None or not self._due(op):
+        node = self._world.slurm_view.node(op.node, op.asked)
+        if node is None or servers is None:
+            return
+        waited = self._ops.waited(op, self._world.slurm_view.began)  # also between two tries
+        if not self._due(op):
             return
         if not node.has("REBOOT_ISSUED"):
-            if self._world.now() - op.since > _GRACE:
+            if waited > _GRACE:
                 flags = "+".join(sorted(node.flags))
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
@@ -126,7 +136,7 @@ class Reboots:
         aside = self._world.journal.asides().get(op.node)
         if wish.refused:
             self._refuse(op, wish.refused)
-        elif aside and wish.kind is not Kind.REBOOT:
+        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
             self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
         else:
             # Where slurmd runs RebootProgram a node does what it was told by this word.
@@ -172,13 +182,13 @@ class Reboots:
         """Start a server that somebody has switched off: one that is off stays so when it is changed."""
         cloud, record = self._outside.cloud(op), self._world.record(op.node)
         server = next((one for one in servers if one.id == record.server_id), None)
-        if cloud is None or server is None or server.status not in ("SHUTOFF", "REBOOT"):
+        if cloud is None or server is None or server.status not in {*_STOPPED, "REBOOT"}:
             return True
         limit = self._world.cluster.failure.boot_timeout
-        if self._world.now() - op.since > limit:
+        if self._ops.waited(op) > limit:
             text = f"its server was off and has not started within {limit:g} s"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
-        elif server.status == "SHUTOFF" and (permit := self._permit(op, Act.REBOOT)):
+        elif server.status in _STOPPED and (permit := self._permit(op, Act.REBOOT)):
             log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
             started = self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
             self._later(op, "")
@@ -199,7 +209,7 @@ class Reboots:
 
     def _permit(self, op: Operation, act: Act) -> Permit | None:
         """Ask the guard; without its permit the operation ends, or waits until Slurm can be read."""
-        answer = self._guard.by_reboot(op, act, op.since)
+        answer = self._guard.by_reboot(op, act, op.asked)
         if answer is None:
             return None
         if isinstance(answer, Permit):
@@ -219,7 +229,7 @@ class Reboots:
             return
         node = self._world.record(op.node).node
         same = getattr(node, op.row.update) == op.target
-        if shard and not same and self._world.now() - op.since <= _BUSY_SHARD:
+        if shard and not same and self._ops.waited(op) <= _BUSY_SHARD:
             return
         cloud = self._outside.cloud(op)
         if cloud is None:
@@ -235,6 +245,8 @@ class Reboots:
             ref = self._world.catalogue.ref(node.cloud, op.row.update, op.target)
             change(server_id, op.target, permit)
         except CloudError as error:
+            if machine.is_at_fault(error):
+                raise
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
@@ -244,7 +256,7 @@ class Reboots:
 
     def may_update(self, op: Operation) -> bool:
         """Look once more, just before: only a node that Slurm has set down for its reboot is touched."""
-        answer = self._guard.by_reboot(op, Act.REBOOT, op.since)
+        answer = self._guard.by_reboot(op, Act.REBOOT, op.asked)
         if isinstance(answer, Refusal):
             self._ops.finish(op, phases.CANCELLED, answer.why)
         return isinstance(answer, Permit)
@@ -283,7 +295,7 @@ class Reboots:
 
     def _refusing(self, op: Operation) -> None:
         """RESUME drops a reason that is given with it (22.05.8): the refusal is told in the Comment."""
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
         told = self._comment(op, f"refused: {op.text}")
@@ -294,13 +306,13 @@ class Reboots:
             self._ops.finish(op, phases.REFUSED)
 
     def _registering(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         limit = self._world.cluster.failure.registration_timeout
         if node is None or not self._due(op):
             return
-        seen = registration(node)
+        seen, waited = registration(node), self._ops.waited(op, self._world.slurm_view.began)
         timed_out = node.has("DOWN") and "reboot timed out" in node.reason
-        if seen.stage is Stage.GIVEN_UP:
+        if seen.stage in (Stage.GIVEN_UP, Stage.TIMED_OUT):
             self._ops.finish(op, phases.CANCELLED, seen.text)
         elif seen.stage is Stage.REFUSED:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
@@ -310,7 +322,7 @@ class Reboots:
                 self._later(op, "")
         elif seen.stage is Stage.READY and not node.has(*_REBOOT):
             self._back(op, node)
-        elif self._world.now() - op.since > limit:
+        elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
@@ -355,7 +367,7 @@ class Reboots:
         return self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
 
     def _due(self, op: Operation) -> bool:
-        return self._world.now() - self._tried.get(op.id, 0.0) >= _AGAIN
+        return self._world.now() - self._tried.get(op.id, float("-inf")) >= _AGAIN
 
     def _later(self, op: Operation, why: str) -> None:
         if why and op.id not in self._tried:

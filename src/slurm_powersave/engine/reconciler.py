@@ -1,4 +1,4 @@
-"""Every half minute: are Slurm, the clouds and the journal of one mind?"""
+"""Compares Slurm, the clouds and the journal every 30 s; confirmed differences become requests."""
 
 import logging
 import uuid
@@ -7,13 +7,16 @@ from dataclasses import replace
 
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
-from slurm_powersave.decide.who import NO_REASON, set_aside
+from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine import adoption
+from slurm_powersave.engine.dead_servers import DeadServers
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
+from slurm_powersave.engine.outside import set_by_others
 from slurm_powersave.engine.own_account import OwnAccount
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.world import World, servers_of
+from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Aside, Request, Server, SlurmSnapshot
@@ -41,28 +44,29 @@ class Reconciler:
         self._pauses = pauses
         self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
         self._due = world.now() + _CONFIRM
-        self._before: dict[tuple[str, str], float] = {}
+        self._before: set[tuple[str, str]] = set()
         self._said: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
         """What Slurm was told to do about it."""
-        self._since: dict[tuple[str, str], float] = {}
-        """Since when each difference is there, on the monotonic clock."""
+        self._dead = DeadServers(world, guard, own, pauses)
 
     @property
     def due(self) -> bool:
         """Whether both sides must be read now."""
-        return self._world.now() >= self._due
+        now = self._world.now()
+        self._due = min(self._due, now + self._interval)  # the clock may have been put back
+        return now >= self._due
 
     def step(self) -> None:
         """Compare, if it is time and both sides could be read; nothing is done on half a picture."""
         if not self.due:
             return
         now = self._world.now()
-        snapshot = self._world.slurm_view.snapshot(self._due)
+        snapshot = self._world.slurm_view.snapshot(since=self._due)
         servers: list[Server] = []
         read = set()
         for name, view in self._world.cloud_views.items():
-            found = view.servers(self._due)
+            found = view.servers(since=self._due)
             if found is not None:
                 read.add(name)
                 servers += found
@@ -89,11 +93,14 @@ class Reconciler:
                 busy,
                 self._world.journal.holds(),
                 self._world.cluster.persistent(),
-                self._world.cluster.failure.silent_after,
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
+        # A cloud or a node that can't be read agrees with nothing.
+        unread = (set(self._world.cluster.clouds) - read) | snapshot.unreadable
+        self._own.agree([*unread, *(finding.node for finding in findings)])
         self._own.agree([finding.node for finding in findings])
+        self._dead.step(snapshot, nodes, servers, busy)
         sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:
@@ -109,26 +116,30 @@ class Reconciler:
         adoption.settle(self._world, sure, servers)
         if stuck:
             self._world.seen.note(stuck, "pushed")
-            self._world.slurm.update_nodes(stuck, state="POWER_DOWN")
-        if freed:
-            self._world.slurm.update_nodes(freed, state="RESUME")
-        if missing:
-            self._world.slurm.update_nodes(missing, state="POWER_UP")
-        if stale:
-            self._world.slurm.update_nodes(stale, reason=" ")
+        for names, state, reason in (
+            (stuck, "POWER_DOWN", ""),
+            (freed, "RESUME", ""),
+            (missing, "POWER_UP", ""),
+            (stale, "", " "),
+        ):
+            self._tell(names, state, reason)
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
-            self._request(mode, [f.node for f in sure if f.request is mode], now)
-        self._before = {(f.kind, f.node): now for f in findings if not _asked(f, sure)}
+            self._request(mode, [f.node for f in sure if f.request is mode])
+        self._before = {(f.kind, f.node) for f in findings if not _asked(f, sure)}
         self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+
+    def _tell(self, nodes: Sequence[str], state: str, reason: str) -> None:
+        """Tell Slurm; what it refuses is said, and the difference stays one that is named."""
+        try:
+            if nodes:
+                self._world.slurm.update_nodes(nodes, state=state, reason=reason)
+        except SlurmError as error:
+            log.warning("reconcile nodes=%s %s: %s", fold(nodes), state or "reason", error)
 
     def _allowed(self, findings: list[Finding], servers: list[Server]) -> list[Finding]:
         """Ask the guard whether a server that nobody wants may go; until then it is only named, and why."""
         found = []
-        now = self._world.clock.monotonic()
-        self._since = {(f.kind, f.node): self._since.get((f.kind, f.node), now) for f in findings}
         for finding in findings:
-            if now - self._since[finding.kind, finding.node] < finding.wait:
-                finding = replace(finding, state="")
             if why := self._pauses.why(finding.node) if finding.node in self._world.records else "":
                 finding = replace(finding, request=None, state="", blank=False, text=f"{finding.text}; {why}")
             if finding.request is Mode.SUSPEND:
@@ -156,19 +167,20 @@ class Reconciler:
                 continue
             if self._ops.queue(name):
                 continue  # it may have taken away what it puts back
-            state = set_aside(node)
+            state = set_by_others(self._world, node)
             old = known.get(name)
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
                 found.append(Aside(name, state, node.reason or NO_REASON, snapshot.taken))
             elif old and not state:
-                gone.append(name)
+                gone.append(name)  # where only the reason is lost, what was seen before counts
         if found or gone:
             self._world.journal.save_asides(found, gone)
 
-    def _request(self, mode: Mode, nodes: list[str], now: float) -> None:
+    def _request(self, mode: Mode, nodes: list[str]) -> None:
         if nodes:
-            request = Request(str(uuid.uuid4()), mode, fold(nodes), now, source="reconcile")
-            self._world.journal.add_request(request, now)
+            date = self._world.wall()
+            request = Request(str(uuid.uuid4()), mode, fold(nodes), date, source="reconcile")
+            self._world.journal.add_request(request, date)
 
 
 def _asked(finding: Finding, sure: list[Finding]) -> bool:

@@ -10,15 +10,20 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide import guard
 from slurm_powersave.decide.drain import Stage
+from slurm_powersave.decide.guard import Look
 from slurm_powersave.decide.resize import Act, Change, Nodes, Step, steps
 from slurm_powersave.decide.who import set_aside
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.drains import Drains
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
-from slurm_powersave.ports import Slurm
+from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.seen import Seen
+from slurm_powersave.ports import Clock, Slurm
 
 _LOOK = 0.3
 """Seconds between two looks at Slurm while nodes come or go."""
@@ -48,13 +53,15 @@ class Surroundings:
 
     slurm: Slurm
     journal: SqliteJournal
-    now: Callable[[], float]
+    clock: Clock
     pause: Callable[[float], None]
     apply: Callable[[Nodes, Nodes], None]
     """Write slurm.conf and let slurmctld take it; keep these nodes in it, and these protected."""
     servers: Callable[[], frozenset[str] | None]
     """Names of the servers that the clouds list; None if one could not be read."""
     tell: Callable[[News], None]
+    required: Callable[[], None] = lambda: None
+    """Raises UnfinishedError when no engine runs, which would make and delete the servers."""
 
 
 @dataclass
@@ -69,8 +76,9 @@ class Resize:
     outcome: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._drains = Drains(self.around.journal, self.around.slurm, self.around.now)
-        self._began = self.around.now()
+        self._drains = Drains(self.around.journal, self.around.slurm, self.around.clock.wall)
+        self._acts = Acts(self.around.journal, self.by, self.around.clock.wall)
+        self._began = self.around.clock.monotonic()
         self._said: dict[str, str] = {}
         self._asked: dict[str, float] = {}
         self._left: dict[str, str] = dict(self.change.alone)
@@ -129,6 +137,7 @@ class Resize:
             if self._out_of_time():
                 self._late.update(name for name in open_ if not self._settled(name))
                 return
+            self.around.required()
             self.around.pause(_LOOK)
 
     def _settled(self, name: str) -> bool:
@@ -170,6 +179,7 @@ class Resize:
                 over = (Stage.OFF, Stage.ASIDE)
                 self._late.update(name for name, stage in stages.items() if stage not in over)
                 return
+            self.around.required()
             self.around.pause(_LOOK)
 
     def _look_at(self, nodes: Nodes) -> dict[str, Stage]:
@@ -193,9 +203,18 @@ class Resize:
                 self._left[name] = _whose(slurm.nodes[name])
                 self.around.journal.drop_drains([name])
             elif stage is Stage.EMPTY and self._again(name):
-                self._try(partial(self.around.slurm.update_nodes, [name], state="POWER_DOWN"))
+                self._try(partial(self._power_down, slurm.nodes[name], slurm))
             self._said_stage(slurm.nodes[name], stage)
         return stages
+
+    def _power_down(self, node: SlurmNode, slurm: SlurmSnapshot) -> None:
+        """Power down a node that is empty; its server goes by the hook that Slurm calls then."""
+        jobs = tuple(job for job in slurm.jobs if node.name in job.nodes)
+        look = Look(node.name, node, jobs, Seen(), (), Server("", node.name, ""))
+        answer = guard.power_down_by_person(look, protected=(), force=False)
+        if isinstance(answer, Permit):  # else its job is on it again: the next look sees that
+            self._acts.record([answer])
+            self.around.slurm.update_nodes([node.name], state=answer.act)
 
     def _give_back(self, slurm: SlurmSnapshot, stages: dict[str, Stage]) -> None:
         """A node that just need not stay up is done when it goes down: from then on it is an elastic one."""
@@ -294,7 +313,7 @@ class Resize:
             else:
                 self._said.pop("slurmctld", None)
                 return found
-        return SlurmSnapshot(self.around.now(), {})
+        return SlurmSnapshot(self.around.clock.wall(), {})
 
     def _try(self, command: Callable[[], None]) -> None:
         """Tell Slurm something; what it refuses is said, and tried again at a later look."""
@@ -304,13 +323,13 @@ class Resize:
             self._say("slurmctld", Kind.SHRINK, "refused", error.line)
 
     def _again(self, name: str) -> bool:
-        if self.around.now() - self._asked.get(name, float("-inf")) < _REPEAT:
+        if self.around.clock.monotonic() - self._asked.get(name, float("-inf")) < _REPEAT:
             return False
-        self._asked[name] = self.around.now()
+        self._asked[name] = self.around.clock.monotonic()
         return True
 
     def _out_of_time(self) -> bool:
-        return self.around.now() - self._began > self.timeout
+        return self.around.clock.monotonic() - self._began > self.timeout
 
     def _say(self, node: str, kind: Kind, step: str, text: str = "") -> None:
         if node != Act.SLURM_CONF and self._said.get(node) == step:
@@ -318,8 +337,8 @@ class Resize:
         self._said[node] = step
         if node not in (Act.SLURM_CONF, "slurmctld"):
             self.outcome[node] = str(step)
-        now = self.around.now()
-        self.around.tell(News(now, node, kind, str(step), now - self._began, text))
+        clock = self.around.clock
+        self.around.tell(News(clock.wall(), node, kind, str(step), clock.monotonic() - self._began, text))
 
     def _end(self) -> None:
         if self._failed:
@@ -331,7 +350,7 @@ class Resize:
         if self._late:
             raise UnfinishedError(
                 f"not finished in time: {fold(self._late)}",
-                todo="What was begun stays. The same command goes on; `resize --abort` ends its drains.",
+                todo="What was done stays. Run it again, or end its drains with `resize --abort`.",
             )
         if self._left:
             raise LeftAloneError(
@@ -345,19 +364,20 @@ def _whose(node: SlurmNode) -> str:
     return f"{set_aside(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
 
 
-def abort(around: Surroundings, began: float) -> list[str]:
+def abort(around: Surroundings) -> list[str]:
     """End the drains of every resize, and no others; return the nodes that were released."""
-    drains = Drains(around.journal, around.slurm, around.now)
+    began = around.clock.monotonic()
+    drains = Drains(around.journal, around.slurm, around.clock.wall)
     ended: list[str] = []
     wanted = [name for name, one in around.journal.drains().items() if one.by.startswith("resize ")]
     while wanted:
         slurm = around.slurm.snapshot(wanted)
         done, wanted = drains.release(wanted, slurm)
         for name in done:
-            now = around.now()
-            around.tell(News(now, name, Kind.SHRINK, Act.RELEASE, now - began, "undrained"))
+            seconds = around.clock.monotonic() - began
+            around.tell(News(around.clock.wall(), name, Kind.SHRINK, Act.RELEASE, seconds, "undrained"))
         ended += done
-        if wanted and around.now() - began > _RELEASE:
+        if wanted and around.clock.monotonic() - began > _RELEASE:
             raise UnfinishedError(
                 f"their drains could not be ended: {fold(wanted)}",
                 why="what Slurm says of them can't be read" if slurm.unreadable else "Slurm powers them down",

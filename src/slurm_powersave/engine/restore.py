@@ -21,6 +21,7 @@ from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import backup, brake, settings
 from slurm_powersave.decide.backup import Manifest
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import deploy, restore_servers
 from slurm_powersave.model import phases
@@ -74,8 +75,8 @@ def restore(
                     file.unlink()
                 raise
         except OSError as error:
-            raise ConfigError("the backup could not be laid out", why=str(error)) from error
-    return Restored(manifest, cluster, moved, known is None, file.read_bytes() != text)
+            raise ConfigError("the backup could not be unpacked", why=str(error)) from error
+    return Restored(manifest, cluster, moved, known is None, read_bytes(file) != text)
 
 
 def _place(text: bytes, target: Path) -> Cluster:
@@ -99,7 +100,7 @@ def _lay_out(
         raise RefusedError(
             "there is a state directory already",
             where=str(root),
-            todo="If what is in it is worth less than the backup: --force moves it aside.",
+            todo="With --force it is moved aside first, and kept.",
         )
     lock = EngineLock(layout.lock) if occupied else None
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from slurm_powersave.decide.fence import PlanMode
 from slurm_powersave.decide.lag import moved
@@ -12,13 +13,17 @@ from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.soft_deleted import SoftDeleted
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import CloudError, FailureClass, TerraformError
+from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
 from slurm_powersave.ports import Run
 
 log = logging.getLogger("slurm_powersave")
 
+KILLED = "terraform was killed"
+"""All that is told of a run that has left no exit code."""
+PLAN_SECONDS = 300.0
+"""Seconds that a run which changes no server may take: init, plan, forget and refresh."""
 _REASON_WAIT = 3.0
 """Terraform tells a creation's error when the others have ended; that long we wait for it."""
 _IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
@@ -34,14 +39,21 @@ class Batch:
     mode: PlanMode
     operations: tuple[str, ...]
     stage: str
-    """init, plan, apply or forget."""
+    """init, plan, apply, forget or refresh."""
     run: Run
-    deadline: float
-    errored: dict[str, float] = field(default_factory=dict)
-    """Node -> when Terraform said that its creation or change failed, without a reason yet."""
+    limit: float
+    """Seconds after which it is interrupted; they count while we look."""
+    errored: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Node -> number and moment of Terraform's word that its creation or change failed; no reason yet."""
     interrupted: bool = False
     plan: RunRecord | None = None
     """The plan that an apply carries out."""
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """Name who is held to account for an error: the operations, else the shard; the cloud for an init."""
+        place = self.shard.rpartition("/")[0] if self.stage == "init" else self.shard
+        return self.operations or (place,)
 
 
 class Results:
@@ -49,9 +61,9 @@ class Results:
 
     def __init__(self, world: World, operations: Operations, shards: Shards, soft: SoftDeleted) -> None:
         self._world, self._ops, self._shards, self._soft = world, operations, shards, soft
-        self.by_id: set[str] = set()
+        self.by_id: set[str] = operations.until_end(set())
         """Deletes that Terraform could not do: they are done by server id."""
-        self._retried: set[str] = set()
+        self._retried: set[str] = operations.until_end(set())
         """Operations whose plan has been made once more already."""
 
     def _of(self, batch: Batch) -> list[Operation]:
@@ -71,7 +83,7 @@ class Results:
         elif news.failure:
             self._failed(op, self._told(op, news.failure))
         else:
-            batch.errored.setdefault(news.node, self._world.now())
+            batch.errored.setdefault(news.node, (self._world.seen.next(), self._world.now()))
 
     def _done(self, op: Operation, shard: str, server_id: str) -> None:
         if op.phase == phases.UPDATING:
@@ -111,7 +123,7 @@ class Results:
         """
         node = self._world.desired(op.node)
         other = self._world.flavors.failed(node, text)
-        late = self._world.now() - op.created > self._world.cluster.power_save.resume_timeout / 2
+        late = self._ops.age(op) > self._world.cluster.power_save.resume_timeout / 2
         if not other or late or node.cloud not in self._world.clouds:
             return False
         said = f"no room for flavor {node.flavor} ({text}), then {other}"
@@ -137,12 +149,12 @@ class Results:
     def unexplained(self, batch: Batch) -> None:
         """Take the reason from the cloud where Terraform keeps it until slower nodes are done."""
         for op in self._of(batch):
-            since = batch.errored.get(op.node)
+            number, since = batch.errored.get(op.node, (0, self._world.now()))
             waits = op.phase in (phases.APPLYING, phases.UPDATING)
-            if since is None or not waits or self._world.now() - since < _REASON_WAIT:
+            if not number or not waits or self._world.now() - since < _REASON_WAIT:
                 continue
             view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
-            servers = (view.of_node(op.node, since) if view else None) or ()
+            servers = (view.of_node(op.node, number) if view else None) or ()
             text = next((server.fault for server in servers if server.fault), "")
             text = text or "it failed; Terraform tells why when the other nodes are done"
             self._failed(op, Failure(classify(text), text))
@@ -152,7 +164,7 @@ class Results:
         servers = self._world.terraform.servers(batch.shard)
         for op in self._of(batch):
             held = servers.get(op.node)
-            killed = result.text == "terraform was killed"
+            killed = result.text == KILLED
             if op.phase in (phases.APPLYING, phases.UPDATING):
                 if killed and not (held and op.phase == phases.APPLYING and not held.tainted):
                     self._ops.move(op, phases.RECOVERING)
@@ -173,6 +185,18 @@ class Results:
         self._shards.write(batch.shard)
         # Last: an engine that is killed before adopts the run and does all of this again.
         self._world.journal.drop_run(batch.run.record.id)
+
+    def could_not_run(self, batch: Batch, result: RunResult) -> NoReturn:
+        """No node is at fault: an engine without this run plans anew, or finds out what an apply has done.
+
+        Raises:
+            MachineError: always.
+        """
+        if batch.stage == "apply":
+            self._world.journal.set_dirty(batch.shard, True)
+        self._world.journal.drop_run(batch.run.record.id)
+        self._world.terraform.forget(batch.run.record)
+        raise MachineError(f"terraform {batch.stage} could not run in {batch.shard}", why=result.text)
 
     def give_up(self, batch: Batch, text: str, failure: FailureClass | None = None) -> None:
         """A run could not be made, or must not be: say what becomes of its operations."""

@@ -1,17 +1,22 @@
 """`engine run`: the lock, the journal, the intake and the loop, until somebody ends it."""
 
+import gc
 import logging
 import shutil
 import threading
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters import connect, own_files
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
+from slurm_powersave.engine.recovery import Recovery
+from slurm_powersave.engine.strays import records
 from slurm_powersave.engine.watch import Watch
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
@@ -30,7 +35,7 @@ def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
 class WallClock:
     """Implements ports.Clock with the host's clock."""
 
-    def now(self) -> float:
+    def wall(self) -> float:
         """Return seconds since the epoch."""
         return time.time()
 
@@ -38,69 +43,92 @@ class WallClock:
         """Return seconds that never jump."""
         return time.monotonic()
 
+    def boot(self) -> str:
+        """Return the kernel's name for this boot (random(4))."""
+        return read_text(Path("/proc/sys/kernel/random/boot_id")).strip()
+
 
 def run(cluster: Cluster, stop: threading.Event) -> None:
     """Serve a cluster until `stop` is set. What runs in Terraform and Ansible then goes on without us.
 
+    An error that no step expects ends neither this nor what it serves: see engine/recovery.py.
+
     Raises:
-        ConfigError: the cluster was never deployed.
+        ConfigError: the cluster was never deployed, or a file of its state directory is missing or damaged.
+        JournalError: the journal can't be opened.
         LockedError: another engine serves it.
         MissingToolError: Terraform is absent or too old.
     """
     layout = cluster.layout
-    if not layout.private_key.exists():
+    if not layout.private_key.exists() and not layout.journal.exists():
         raise ConfigError(
             "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
         )
     lock = EngineLock(layout.lock)
-    journal = SqliteJournal(layout.journal)
-    watch = Watch(cluster, "", lambda: {r.node.cloud for r in journal.node_records().values() if r.server_id})
     try:
+        own_files.refuse(cluster)
+        SqliteJournal(layout.journal).close()
         version = connect.command(cluster).check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
+        watch = Watch(cluster, "", lambda: {r.node.cloud for r in records(cluster).values() if r.server_id})
+        recovery = Recovery(time.monotonic, lock.tell_trouble)
         while not stop.is_set():
-            _serve(watch, journal, lock, stop)
+            _serve_on(watch, lock, stop, recovery)
     finally:
-        journal.close()
         lock.release()
         log.info("engine of cluster %s has ended", cluster.cluster_name)
 
 
-def _serve(watch: Watch, journal: SqliteJournal, lock: EngineLock, stop: threading.Event) -> None:
+def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
+    """Serve; after an error wait until there is to be another engine."""
+    pause = 0.0
+    try:
+        _serve(watch, lock, stop, recovery)
+    except Exception as error:
+        pause = recovery.met(error)
+    if pause:
+        # The traceback has held what the engine was made of; its connections are closed before the next one.
+        gc.collect()
+        stop.wait(pause)
+
+
+def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
     """Serve with what the cluster file holds, until `stop` is set or it holds something else.
 
     The next engine takes over what this one has under way, as it does after a crash.
     """
     cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
-    world = World(
-        cluster,
-        journal,
-        connect.slurm(cluster),
-        connect.terraform(cluster),
-        connect.playbooks(cluster),
-        connect.clouds(cluster),
-        clock,
-    )
-    engine = Engine(world)
-    _sweep(cluster, journal)
-    with connect.intake(cluster) as intake:
+    with ExitStack() as held:
+        journal = held.enter_context(closing(SqliteJournal(cluster.layout.journal)))
+        world = World(
+            cluster,
+            journal,
+            connect.slurm(cluster),
+            connect.terraform(cluster),
+            connect.playbooks(cluster),
+            connect.clouds(cluster),
+            clock,
+        )
+        engine = Engine(world, recovery.faults)
+        held.callback(engine.close)
+        _sweep(cluster, journal)
+        intake = held.enter_context(connect.intake(cluster))
         pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
         pump.start()
-        try:
-            engine.run(wake, _Until(stop, watch, lock))
-        finally:
-            pump.stop()
+        held.callback(pump.stop)
+        engine.run(wake, _Until(stop, watch, lock, pump), recovery.works)
 
 
 class _Until:
     """Set when the engine is to stop, or the cluster file has changed."""
 
-    def __init__(self, stop: threading.Event, watch: Watch, lock: EngineLock) -> None:
-        self._stop, self._watch, self._lock = stop, watch, lock
+    def __init__(self, stop: threading.Event, watch: Watch, lock: EngineLock, pump: Pump) -> None:
+        self._stop, self._watch, self._lock, self._pump = stop, watch, lock, pump
 
     def is_set(self) -> bool:
-        """Look at both."""
+        """Look at both; raise what has ended the intake's thread."""
         if self._stop.is_set() or self._watch.changed(time.monotonic()):
             return True
+        self._pump.check()
         self._lock.tell_file(self._watch.content)
         return False

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from slurm_powersave.engine.world import World
+from slurm_powersave.model import machine
 from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.nodes import StateServer, TerraformNode
 
@@ -15,7 +16,7 @@ SHARD_NODES = 64
 
 
 class Shards:
-    """Keeps each shard's variables file and the journal's records of one mind."""
+    """Keeps each shard's variables file in agreement with the journal's records."""
 
     def __init__(self, world: World, busy: Callable[[str], bool]) -> None:
         """`busy` tells whether a run of ours works in a shard."""
@@ -29,6 +30,17 @@ class Shards:
             for name, record in self._world.records.items()
             if record.shard == shard
         }
+
+    def readable(self, shard: str) -> dict[str, TerraformNode] | None:
+        """Return the entries; None if the map can't be read: then nothing begins there until it is tidied."""
+        try:
+            return self.entries(shard)
+        except TerraformError as error:
+            if machine.is_at_fault(error):
+                raise
+            log.error("%s", error)
+            self._world.journal.set_dirty(shard, True)
+            return None
 
     def write(self, shard: str) -> None:
         """Write the map that follows from the records.
@@ -76,17 +88,21 @@ class Shards:
                 if not self._world.terraform.initialised(shard) or self._busy(shard):
                     continue
                 try:
-                    written = self._world.terraform.nodes(shard)
-                    entries = self.entries(shard)  # without what an update would have changed
-                    held = self._world.terraform.servers(shard)
-                    if not held.keys() <= entries.keys() or self._world.terraform.busy(shard):
-                        self._world.journal.set_dirty(shard, True)
-                    keep = {*held, *entries}
-                    kept = {name: entries.get(name, entry) for name, entry in written.items() if name in keep}
-                    if kept != written:
-                        self._world.terraform.write_nodes(shard, kept)
+                    self._restore(shard)
                 except TerraformError as error:
                     log.error("%s", error)
+                    self._world.journal.set_dirty(shard, True)  # looked at when it can be read
+
+    def _restore(self, shard: str) -> None:
+        written = self._world.terraform.nodes(shard)
+        entries = self.entries(shard)  # without what an update would have changed
+        held = self._world.terraform.servers(shard)
+        if not held.keys() <= entries.keys() or self._world.terraform.busy(shard):
+            self._world.journal.set_dirty(shard, True)
+        keep = {*held, *entries}
+        kept = {name: entries.get(name, entry) for name, entry in written.items() if name in keep}
+        if kept != written:
+            self._world.terraform.write_nodes(shard, kept)
 
     def align(self, shard: str, servers: Mapping[str, StateServer], ours: Collection[str]) -> None:
         """Make the records say of each node what the shard's state says: it is here, or it is not.

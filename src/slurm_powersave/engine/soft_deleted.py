@@ -5,7 +5,6 @@ Nova shows it to who asks for its id, as SOFT_DELETED, and in no listing (reclai
 
 import logging
 import re
-from collections import Counter
 from dataclasses import replace
 
 from slurm_powersave.engine.guarding import Guarding
@@ -29,9 +28,9 @@ class SoftDeleted:
 
     def __init__(self, world: World, operations: Operations, guard: Guarding) -> None:
         self._world, self._ops, self._guard = world, operations, guard
-        self._purged: dict[str, str] = {}
+        self._purged: dict[str, str] = operations.until_end({})
         """Operation -> the server that was deleted for good for it."""
-        self._tries: Counter[str] = Counter()
+        self._tries: dict[str, int] = operations.until_end({})
 
     def in_the_way(self, op: Operation, failure: Failure) -> Failure | None:
         """Delete it for good if it was this node's, and begin again (None); else say who has the address."""
@@ -41,14 +40,14 @@ class SoftDeleted:
             return failure
         try:
             server = cloud.server(found[1])
-            begins = self._tries[op.id] < _TRIES and (
+            begins = self._tries.get(op.id, 0) < _TRIES and (
                 self._purged.get(op.id) == found[1] if server is None else self._purge(op, server)
             )
         except CloudError as error:
             log.warning("op=%s node=%s server %s: %s", op.id, op.node, found[1], error)
             return failure
         if begins:
-            self._tries[op.id] += 1
+            self._tries[op.id] = self._tries.get(op.id, 0) + 1
             self._ops.move(op, phases.DELETE_QUEUED, shard="")
             return None
         if server is None:
@@ -60,7 +59,7 @@ class SoftDeleted:
     def _purge(self, op: Operation, server: Server) -> bool:
         if not _is_soft(server) or f"node={op.node}" not in server.tags:
             return False
-        answers = self._guard.deletions(op, (server,), op.created) or []
+        answers = self._guard.deletions(op, (server,), op.begun) or []
         for permit in (answer for answer in answers if isinstance(answer, Permit)):
             log.warning(
                 "op=%s node=%s server %s was kept by the cloud: deleted for good", op.id, op.node, server.id

@@ -14,17 +14,21 @@ from slurm_powersave.decide.registration import Stage, registration
 from slurm_powersave.decide.who import NO_REASON, set_aside
 from slurm_powersave.engine.batches import Batches
 from slurm_powersave.engine.deletions import Deletions
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
+from slurm_powersave.engine.limits import Limits
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.pausing import HELD, Pausing
 from slurm_powersave.engine.reboots import Reboots
+from slurm_powersave.engine.restarts import Restarts
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
+from slurm_powersave.model.server_status import OFF
 
 log = logging.getLogger("slurm_powersave")
 
@@ -38,12 +42,21 @@ class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, guard: Guarding, pauses: Pausing
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        guard: Guarding,
+        pauses: Pausing,
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
         self._pauses = pauses
         self._outside = Outside(world)
+        self._limits = Limits(world, operations)
         self.reboots = Reboots(world, operations, self._outside, guard)
+        self._restarts = Restarts(world, operations, self._outside, guard)
         self._deletions = Deletions(world, operations, batches, self._outside, guard)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
@@ -60,25 +73,45 @@ class Steps:
         for op in self._ops:
             if self._ops.get(op.id) is not op:
                 continue  # an earlier one's step has changed it
-            if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
-                self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
-            elif self._paused(op):
-                continue
-            elif handler := self._handler(op):
-                handler(op)
+            with self._faults.during(op.id):
+                self._step(op)
+        for op in self._ops.in_phase(*phases.GOING):
+            with self._faults.during(op.id):
+                self._deletions.look(op, held=self._held(op))
+
+    def _step(self, op: Operation) -> None:
+        if op.phase not in phases.IN_BATCH and (later := self._ops.superseded(op)):
+            self._give_up(op, later)
+        elif not self._paused(op) and not self._limits.over(op) and (handler := self._handler(op)):
+            handler(self._ops.get(op.id) or op)  # it may say by now what it waits for
+
+    def _held(self, op: Operation) -> bool:
+        return op.phase in HELD and bool(self._pauses.why(op.node))
+
+    def _give_up(self, op: Operation, later: Operation) -> None:
+        """End what brings a node up for the delete behind it; where Slurm has lost patience it has failed."""
+        if op.mode is Mode.RESUME and later.mode is Mode.RESUME_FAIL and op.phase not in phases.NOT_BEGUN:
+            limit = self._world.cluster.power_save.resume_timeout
+            text = f"Slurm gave the node up: it was {op.phase} when ResumeTimeout ({limit} s) was over"
+            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
+        else:
+            self._ops.finish(op, phases.CANCELLED, f"given up for operation {later.id}")
 
     def _paused(self, op: Operation) -> bool:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""
-        if op.phase not in HELD or not (why := self._pauses.why(op.node)):
+        if not self._held(op):
             return False
         if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
             return False
-        if op.failure is None and (failure := self._pauses.too_late(op, why)):
+        if op.failure is None and (
+            failure := self._pauses.too_late(op, self._ops.age(op), self._pauses.why(op.node))
+        ):
             self._ops.fail(op, failure)
         return True
 
     def _handler(self, op: Operation) -> Callable[[Operation], None] | None:
         own = self.reboots.handlers if op.mode is Mode.REBOOT else {}
+        own = self._restarts.handlers if op.kind is Kind.RESTART else own
         return own.get(op.phase) or self._handlers.get(op.phase)
 
     def _waiting(self, op: Operation) -> None:
@@ -86,7 +119,7 @@ class Steps:
             self._ops.begin(op)
 
     def _asking(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
         if op.mode is Mode.RESUME:
@@ -97,6 +130,8 @@ class Steps:
                 text = f"{aside} was set by {who} ({node.reason or NO_REASON}); --force powers it up as it is"
                 self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
+                if aside:
+                    self._outside.keep_aside(node, aside)
                 if hold := self._world.journal.holds().get(op.node):
                     # An operator's word ends the rest; a DRAIN that somebody else set stays.
                     if node.has("DRAIN") and node.reason == hold.reason and policy.is_ours(hold.reason):
@@ -129,16 +164,16 @@ class Steps:
 
     def _checking(self, op: Operation) -> None:
         servers = self._outside.servers(op)
-        snapshot = self._world.slurm_view.snapshot(op.since)
+        snapshot = self._world.slurm_view.snapshot(op.asked)
         if snapshot is None or servers is None or op.node in snapshot.unreadable:
             return
         if not servers:
             self._outside.forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = "+".join(sorted(node.flags)) if node else "no such node"
-        late = snapshot.taken - op.since > _GRACE
+        late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
         if op.mode is Mode.RESUME:
-            if (hold := self._world.journal.holds().get(op.node)) and self._world.now() < hold.until:
+            if (hold := self._world.journal.holds().get(op.node)) and self._world.rests(hold):
                 self._ops.fail(op, Failure(hold.failure, hold.reason))
             elif node and node.powering_up and self._boots_again(op, servers):
                 return
@@ -172,7 +207,7 @@ class Steps:
     def _ask_again(self, op: Operation) -> bool:
         """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
         request = self._world.journal.request(op.request)
-        if not request or request.source != "operator" or self._world.now() - op.created > _ASK_FOR:
+        if not request or request.source != "operator" or self._ops.age(op) > _ASK_FOR:
             return False
         self._ops.move(op, phases.ASKING)
         return True
@@ -193,7 +228,7 @@ class Steps:
         return True
 
     def _recovering(self, op: Operation) -> None:
-        if self._world.now() - op.since < _GRACE:
+        if self._ops.waited(op) < _GRACE:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
@@ -230,35 +265,36 @@ class Steps:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} was interrupted")
 
     def _booting(self, op: Operation) -> None:
-        limit = self._world.cluster.failure.boot_timeout
-        if self._world.now() - op.since > limit:
-            self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, f"did not boot: no SSH within {limit:g} s"))
-            return
+        """Whether it answers is asked, and told, by `Plays`; here is seen what the cloud says of it."""
         servers = self._outside.servers(op)
-        for server in servers or ():
-            if server.status in ("ERROR", "SHUTOFF"):
+        if servers is None:
+            return
+        waited = self._ops.waited(op, self._outside.listed_at(op))
+        for server in servers:
+            if server.status == "ERROR" or server.status in OFF:
                 text = server.fault or f"the server is {server.status}"
                 self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
                 return
-        if servers == () and self._world.now() - op.since > _GRACE:
+        if not servers and waited > _GRACE:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
 
     def _registering(self, op: Operation) -> None:
-        node = self._world.slurm_view.node(op.node, op.since)
+        node = self._world.slurm_view.node(op.node, op.asked)
         limit = self._world.cluster.failure.registration_timeout
         if node is None:
             return
-        seen = registration(node)
+        seen, waited = registration(node), self._ops.waited(op, self._world.slurm_view.began)
         if seen.stage is Stage.READY:
             record = self._world.record(op.node)
             if record.failures:
                 self._world.save(replace(record, failures=0))
+            self._outside.reason_again(op, node)
             self._ops.finish(op, phases.DONE, seen.text)
         elif seen.stage is Stage.GIVEN_UP:
             self._ops.finish(op, phases.CANCELLED, seen.text)
-        elif seen.stage is Stage.REFUSED:
+        elif seen.stage in (Stage.REFUSED, Stage.TIMED_OUT):
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
-        elif self._world.now() - op.since > limit:
+        elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 

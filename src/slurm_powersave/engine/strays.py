@@ -1,7 +1,7 @@
-"""Servers and networks of ours that the base state does not know, left by a killed deploy or a lost state.
+"""The cluster's servers and networks that no state knows, after a killed deploy or a lost state.
 
-The one place where `deploy` deletes servers by their id: those of a first deploy that was interrupted, before
-the cluster has ever been in service.
+Only here does `deploy` delete servers by their id: those of an interrupted first deploy, as long as the
+cluster was never in service.
 """
 
 import time
@@ -13,6 +13,7 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import guard
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
 from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
@@ -21,7 +22,7 @@ from slurm_powersave.model.permit import Row
 from slurm_powersave.ports import Cloud, RemovesLeftovers, TellsLeftovers
 
 _GONE_SECONDS = 120.0
-"""In which a server is gone that an interrupted deploy had left."""
+"""Seconds within which a server that an interrupted deploy left must be gone after its deletion."""
 
 Servers = Sequence[tuple[Cloud, Server]]
 Things = Sequence[tuple[RemovesLeftovers, Leftover]]
@@ -57,23 +58,23 @@ def servers(cluster: Cluster) -> Servers:
 
 
 def refuse_unknown(cluster: Cluster, found: Servers) -> None:
-    """Refuse a second cluster of the same name beside the first: what a lost state directory would lead to.
+    """Refuse to make a second cluster of the same name: the state directory of the first may be lost.
 
     Raises:
-        RefusedError: it names the servers.
+        RefusedError: there are such servers; it names them.
     """
     if found:
         names = ", ".join(f"{server.name} ({server.id})" for _, server in found[:10])
         raise RefusedError(
-            f"servers of this cluster exist that the state directory knows nothing of: {names}",
+            f"servers of this cluster exist that are not in the state directory: {names}",
             where=str(cluster.state_dir),
             todo="Put a backup back (slurm-powersave restore), or delete them (slurm-powersave teardown). "
-            "What an interrupted `deploy --replace-login` has left is to be deleted by hand in the cloud.",
+            "If an interrupted `deploy --replace-login` left them, delete them by hand in the cloud.",
         )
 
 
 def find(cluster: Cluster, state: State) -> Servers:
-    """Find what a killed apply has made and no state knows; it is deleted before the next apply.
+    """Find servers that a killed apply made and that no state knows; they are deleted before the next apply.
 
     Raises:
         RefusedError: there is such a server, and the cluster is, or may be, in service.
@@ -84,7 +85,7 @@ def find(cluster: Cluster, state: State) -> Servers:
         for cloud, server in servers(cluster)
         if server.id not in known and not _is_node(server) and "role=builder" not in server.tags
     ]
-    if found and in_service(cluster, cluster.login.address):
+    if any(in_service(cluster, server.address) for _, server in found):
         refuse_unknown(cluster, found)
     return found
 
@@ -111,7 +112,7 @@ def in_service(cluster: Cluster, address: str) -> bool:
     """Tell whether the cluster is, or may be, in service.
 
     Slurm was once configured, a node has or had a server, or slurmctld answers at the login node's `address`.
-    Each may be lost alone (a backup of half the state directory), so one of them is enough.
+    Any one of these signs is enough, because each of the others may be lost.
     """
     if cluster.layout.applied.exists() or any(record.server_id for record in records(cluster).values()):
         return True
@@ -141,38 +142,42 @@ def records(cluster: Cluster) -> Mapping[str, NodeRecord]:
         journal.close()
 
 
-def delete(found: Servers) -> None:
+def delete(found: Servers, acts: Acts) -> None:
     """Delete servers by their id, and wait until they are gone.
 
     Raises:
         UnreachableError: one is not gone in time.
     """
     for cloud, server in found:
-        cloud.delete(server.id, guard.granted(guard.orphan(server)))
+        permit = guard.granted(guard.orphan(server))
+        acts.record([permit])
+        cloud.delete(server.id, permit)
     deadline = time.monotonic() + _GONE_SECONDS
     while left := [server for cloud, server in found if cloud.server(server.id)]:
         if time.monotonic() > deadline:
             raise UnreachableError(
-                f"{left[0].name} ({left[0].id}) is not gone", why=f"waited {_GONE_SECONDS:.0f} s"
+                f"{left[0].name} ({left[0].id}) is not gone",
+                why=f"waited {_GONE_SECONDS:.0f} s for its deletion",
             )
         time.sleep(0.2)
 
 
-def remove(found: Things) -> None:
+def remove(found: Things, acts: Acts) -> None:
     """Delete what `beside` has found and the person has seen, each after what hangs on it."""
     evidence = "of an interrupted deploy, in no state, and named to the person who has confirmed"
     for cloud, left in found:
-        (permit,) = guard.agreed([left.id], Row.ORPHAN, evidence)
-        cloud.remove(left, permit)
+        permits = guard.agreed([left.id], Row.ORPHAN, evidence)
+        acts.record(permits)
+        cloud.remove(left, permits[0])
 
 
 def tell(cluster: Cluster, state: State, talk: Talk) -> None:
-    """Name what else is in no state: a killed apply may leave a network, and deploy makes another one."""
+    """Name other resources that no state knows, such as the network that a killed apply has left."""
     known = state.ids()
     for cloud in connect.clouds(cluster).values():
         for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
             if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
-                talk.say(f"{left} is the cluster's and in no Terraform state: delete it by hand")
+                talk.say(f"{left} belongs to the cluster and is in no Terraform state: delete it by hand")
 
 
 def _is_node(server: Server) -> bool:

@@ -12,4 +12,4 @@ class Talk:
     show: Callable[[str], None]
     ask: Callable[[str], bool]
     unasked: bool = False
-    """--yes: `ask` answers yes by itself, so what --yes does not cover must be said in another way."""
+    """--yes is given: `ask` answers yes by itself. What --yes does not cover needs another option."""

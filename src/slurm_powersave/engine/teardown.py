@@ -13,8 +13,9 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import backup
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
-from slurm_powersave.engine.emptying import Emptying
+from slurm_powersave.engine.emptying import BY, Emptying
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.survey import Survey
 from slurm_powersave.engine.talk import Talk
@@ -62,7 +63,7 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
         return
     if not wish.force:
         raise RefusedError(
-            f"{alive[0].kind} of an ended engine goes on (process {alive[0].pid})",
+            f"{alive[0].kind} of an engine that has ended still runs (process {alive[0].pid})",
             todo="Wait until it has ended; --force interrupts it.",
         )
     for number, seconds in ((signal.SIGINT, _RUN_SECONDS), (signal.SIGKILL, _RUN_SECONDS)):
@@ -101,6 +102,7 @@ def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path
         clock=clock,
         wait=time.sleep,
         talk=talk,
+        acts=Acts(journal, BY),
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform import outputs
+from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.decide import settings
+from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
 
@@ -20,7 +21,7 @@ LOOK = 1.0
 def digest(path: Path) -> str:
     """Name a file's content; empty if it can't be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:
         return ""
 
@@ -51,7 +52,11 @@ class Watch:
         if self._seen != before or self._seen == self._judged:
             return False  # still being written, or looked at already
         self._judged = self._seen
-        return bool(self._seen) and self._take()
+        try:
+            return bool(self._seen) and self._take()
+        except BaseException:
+            self._judged = ""  # the next look judges it again: whoever called begins anew
+            raise
 
     def _take(self) -> bool:
         old = self.cluster
@@ -67,7 +72,7 @@ class Watch:
             _refuse_another_login(new)
             connect.clouds(new)
         except ConfigError as error:
-            log.error("the cluster file has changed and is not taken: %s", error)
+            log.error("the changed cluster file is not used: %s", error)
             return False
         self.content = self._seen
         if new == old:
@@ -79,10 +84,10 @@ class Watch:
 
 
 def _refuse_another_login(new: Cluster) -> None:
-    """An address that no deploy has given to the login node is one where no slurmctld answers.
+    """Refuse a login.address that no deploy has given to the login node: no slurmctld answers there.
 
     Raises:
-        ConfigError: the base state has the login node at another one.
+        ConfigError: the base state has the login node at another address.
     """
     if new.login.connection != "ssh":
         return
@@ -94,7 +99,7 @@ def _refuse_another_login(new: Cluster) -> None:
         raise ConfigError(
             f"the login node is at {made}, and no deploy has given it {new.login.address}",
             where=f"{new.file}: login.address",
-            todo="Put the old address back. After deploy --replace-login restart the engine.",
+            todo="Put the old address back. If the login node was replaced by deploy, restart the engine.",
         )
 
 

@@ -200,10 +200,10 @@ class Waves:
     def step(self) -> None:
         """Take what has ended; if there is room, ask for the next nodes."""
         ended = self.news()
-        if not ended and self.clock.now() < self._due:
+        if not ended and self.clock.monotonic() < self._due:
             return
         self.look()
-        self._due = self.clock.now() + LOOK
+        self._due = self.clock.monotonic() + LOOK
         if self.slurm_error or self.stopping:
             return
         chosen = choose(self.members, self.windows(), self._asked)
@@ -218,7 +218,7 @@ class Waves:
         words = reboot.asked(
             Kind.REPLACE if self.replace else Kind.REIMAGE, image if reboot.can_be_named(image) else ""
         )
-        now = self.clock.now()
+        now = self.clock.wall()
         request = Request(
             str(uuid.uuid4()), Mode.REBOOT, hostlist.fold(nodes), now, "operator", features=words
         )

@@ -1,6 +1,7 @@
 """What the engine's parts share: the outside systems, and readings of them that are not older than needed."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,17 @@ from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.engine.catalogue import Catalogue
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.engine.sightings import Sightings
+from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, SlurmError
-from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import (
+    DesiredNode,
+    Hold,
+    NodeFacts,
+    NodeRecord,
+    Server,
+    SlurmNode,
+    SlurmSnapshot,
+)
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
 
@@ -36,18 +46,31 @@ class World:
     clock: Clock
 
     def __post_init__(self) -> None:
+        self.times = Times(self.clock, self.journal)
         self.seen = Sightings(self.journal)
         self.slurm_view = SlurmView(self.slurm, self.clock, self.seen)
         self.cloud_views = {
             name: CloudView(name, cloud, self.clock, self.seen) for name, cloud in self.clouds.items()
         }
         self.catalogue = Catalogue(self.clouds, self.clock)
-        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.clock, self.slurm_view.promised)
+        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.times, self.slurm_view.promised)
         self.records: dict[str, NodeRecord] = self.journal.node_records()
 
     def now(self) -> float:
-        """Return seconds since the epoch."""
-        return self.clock.now()
+        """Return a moment of the monotonic clock: all durations are told by it."""
+        return self.times.now()
+
+    def wall(self) -> float:
+        """Return seconds since the epoch: for people and for the journal. Nothing is judged by it."""
+        return self.times.wall()
+
+    def rests(self, hold: Hold) -> bool:
+        """Tell whether a node's rest is not over yet."""
+        return self.now() < self.times.moment(hold.until)
+
+    def resting(self) -> dict[str, Hold]:
+        """Return the nodes that rest now after a failure."""
+        return {node: hold for node, hold in self.journal.holds().items() if self.rests(hold)}
 
     def slurm_has(self, difference: Difference) -> bool:
         """Tell whether the slurmctld that runs does it; before its version is known the file's counts."""
@@ -93,14 +116,18 @@ class _Backoff:
 
     def __init__(self, pause: float) -> None:
         self._pause, self._wait = pause, 0.0
-        self.next_try = 0.0
+        self._next_try = 0.0
+
+    def lasts(self, now: float) -> bool:
+        """Tell whether it is too early to try, at a moment of the monotonic clock."""
+        return now < self._next_try
 
     def ok(self, now: float) -> None:
-        self._wait, self.next_try = 0.0, now + self._pause
+        self._wait, self._next_try = 0.0, now + self._pause
 
     def failed(self, now: float) -> None:
         self._wait = min(max(self._wait * 2, 0.5), _LONGEST_BACKOFF)
-        self.next_try = now + self._wait
+        self._next_try = now + self._wait
 
 
 class SlurmVersion:
@@ -118,7 +145,7 @@ class SlurmVersion:
 
     def refresh(self) -> None:
         """Ask, unless it is known or asking failed a moment ago."""
-        if self._fresh or self._clock.now() < self._backoff.next_try:
+        if self._fresh or self._backoff.lasts(self._clock.monotonic()):
             return
         try:
             found = self._slurm.running_version()
@@ -126,12 +153,12 @@ class SlurmVersion:
             if not self._error:
                 log.warning("the version of slurmctld could not be read: %s", error)
             self._error = str(error)
-            self._backoff.failed(self._clock.now())
+            self._backoff.failed(self._clock.monotonic())
         else:
             if found != self.known:
                 log.info("slurmctld runs Slurm %s", found.text or found)
             self.known, self._fresh, self._error = found, True, ""
-            self._backoff.ok(self._clock.now())
+            self._backoff.ok(self._clock.monotonic())
 
 
 class SlurmView:
@@ -139,7 +166,8 @@ class SlurmView:
 
     def __init__(self, slurm: Slurm, clock: Clock, seen: Sightings) -> None:
         self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
-        self._seen, self.reading = seen, 0
+        self._seen, self.reading, self.began = seen, 0, float("-inf")
+        """Number of the last reading that went well, and when it began, on the monotonic clock."""
         self._snapshot: SlurmSnapshot | None = None
         self._promised: dict[str, NodeFacts | None] = {}
         self.version = SlurmVersion(slurm, clock)
@@ -147,8 +175,8 @@ class SlurmView:
 
     def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
         """Read these nodes and jobs (all, if none are named), unless that was done or failed a moment ago."""
-        now = self._clock.now()
-        if now < self._backoff.next_try:
+        now = self._clock.monotonic()
+        if self._backoff.lasts(now):
             return
         number = self._seen.next()
         try:
@@ -158,28 +186,27 @@ class SlurmView:
                 log.warning("slurm unreadable: %s", error)
             self._snapshot, self.error = None, str(error)
             self.version.may_change()
-            self._backoff.failed(self._clock.now())
+            self._backoff.failed(self._clock.monotonic())
         else:
             if self.error:
                 log.info("slurm readable again")
-            self.error, self.reading = "", number
+            self.error, self.reading, self.began = "", number, now
             self._seen.read(number, self._snapshot)
             self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
-            self._backoff.ok(self._clock.now())
+            self._backoff.ok(self._clock.monotonic())
             self.version.refresh()
 
     def promised(self, name: str) -> NodeFacts | None:
         """Return what slurm.conf promised of a node when it was last read; None if that is not known."""
         return self._promised.get(name)
 
-    def snapshot(self, newer_than: float) -> SlurmSnapshot | None:
-        """Return the last reading if it was taken after that moment."""
-        found = self._snapshot
-        return found if found and found.taken >= newer_than else None
+    def snapshot(self, newer_than: int = 0, since: float = float("-inf")) -> SlurmSnapshot | None:
+        """Return the last reading if it is newer than one of that number, and began since that moment."""
+        return self._snapshot if self.reading > newer_than and self.began >= since else None
 
-    def node(self, name: str, newer_than: float) -> SlurmNode | None:
-        """Return one node of a reading that was taken after that moment."""
-        snapshot = self.snapshot(newer_than)
+    def node(self, name: str, newer_than: int = 0, since: float = float("-inf")) -> SlurmNode | None:
+        """Return one node of such a reading."""
+        snapshot = self.snapshot(newer_than, since)
         return snapshot.nodes.get(name) if snapshot else None
 
 
@@ -188,15 +215,15 @@ class CloudView:
 
     def __init__(self, name: str, cloud: Cloud, clock: Clock, seen: Sightings) -> None:
         self._name, self._cloud, self._clock, self._backoff = name, cloud, clock, _Backoff(CLOUD_POLL)
-        self._seen, self.reading = seen, 0
-        self._servers: tuple[Server, ...] = ()
-        self._taken = -1.0
+        self._seen, self.reading, self.began = seen, 0, float("-inf")
+        """Number of the last listing that went well, and when it began, on the monotonic clock."""
+        self._servers: tuple[Server, ...] | None = None
         self.error = ""
 
     def refresh(self) -> None:
         """List the servers, unless that was done or failed a moment ago."""
-        now = self._clock.now()
-        if now < self._backoff.next_try:
+        now = self._clock.monotonic()
+        if self._backoff.lasts(now):
             return
         number = self._seen.next()
         try:
@@ -204,19 +231,19 @@ class CloudView:
         except CloudError as error:
             if not self.error:
                 log.warning("cloud %s unreadable: %s", self._name, error)
-            self._taken, self.error = -1.0, str(error)
-            self._backoff.failed(self._clock.now())
+            self._servers, self.error = None, str(error)
+            self._backoff.failed(self._clock.monotonic())
         else:
             if self.error:
                 log.info("cloud %s readable again", self._name)
-            self._taken, self.error, self.reading = now, "", number
-            self._backoff.ok(self._clock.now())
+            self.error, self.reading, self.began = "", number, now
+            self._backoff.ok(self._clock.monotonic())
 
-    def servers(self, newer_than: float) -> tuple[Server, ...] | None:
-        """Return the listing if it was made after that moment, else None."""
-        return self._servers if self._taken >= newer_than else None
+    def servers(self, newer_than: int = 0, since: float = float("-inf")) -> tuple[Server, ...] | None:
+        """Return the last listing if it is newer than one of that number, and began since that moment."""
+        return self._servers if self.reading > newer_than and self.began >= since else None
 
-    def of_node(self, name: str, newer_than: float) -> tuple[Server, ...] | None:
+    def of_node(self, name: str, newer_than: int) -> tuple[Server, ...] | None:
         """Return the servers of one node name (more than one is a fault), or None if unread."""
         found = self.servers(newer_than)
         return None if found is None else servers_of(name, found)
@@ -225,3 +252,13 @@ class CloudView:
 def servers_of(name: str, servers: Iterable[Server]) -> tuple[Server, ...]:
     """Choose the servers that carry a node's tag."""
     return tuple(s for s in servers if f"node={name}" in s.tags)
+
+
+def by_node(servers: Iterable[Server]) -> dict[str, list[Server]]:
+    """Sort servers by the node whose tag they carry."""
+    found: dict[str, list[Server]] = defaultdict(list)
+    for server in servers:
+        for tag in server.tags:
+            if tag.startswith("node="):
+                found[tag.removeprefix("node=")].append(server)
+    return found

@@ -15,6 +15,8 @@ class FailureClass(StrEnum):
     CONFIG = "config"
     NODE_LOCAL = "node-local"
     UNKNOWN = "unknown"
+    INTERNAL = "internal"
+    """An error of the engine itself that came again and again at this operation's step."""
 
 
 class PowersaveError(Exception):
@@ -51,7 +53,11 @@ class HostlistError(ConfigError):
     """A hostlist expression is malformed, too large or names nodes that are not configured."""
 
 
-class JournalError(PowersaveError):
+class MachineError(PowersaveError):
+    """The control host is in trouble: a full or broken disk, no memory, no more processes or open files."""
+
+
+class JournalError(MachineError):
     """The journal could not be read or written: a full disk, a lock that nobody gives back."""
 
 
@@ -84,7 +90,7 @@ class PlaybookError(PowersaveError):
 
 
 class RefusedError(PowersaveError):
-    """We refused to act: nobody asked for what a plan holds, something would be lost, or a node is in use."""
+    """Refused: a plan holds a change that nobody asked for, something would be lost, or a node is in use."""
 
     exit_code = 7
 
@@ -118,7 +124,7 @@ class LeftAloneError(PowersaveError):
 
 
 class UnfinishedError(PowersaveError):
-    """Not finished in time; what was begun stays, and the same command goes on."""
+    """Not finished in time; what was done stays, and the same command continues from there."""
 
     exit_code = 11
 

@@ -206,7 +206,7 @@ def _hint(part: str) -> str:
     if re.search(r"\][^\[\]]+$", part):
         return " (Slurm takes nothing after the last bracket)"
     if bad := re.search(r"[^A-Za-z0-9._\[\],-]", part):
-        return f" (the character {_printable(bad[0])} has no place in one)"
+        return f" (the character {_printable(bad[0])} is not allowed; separate nodes with commas)"
     return ""
 
 

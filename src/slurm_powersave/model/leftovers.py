@@ -1,4 +1,4 @@
-"""What of ours a cloud holds, of whatever kind."""
+"""Everything of one cluster that a cloud holds, of whatever kind."""
 
 from dataclasses import dataclass
 

@@ -35,6 +35,8 @@ class Kind(StrEnum):
     REIMAGE = "reimage"
     REPLACE = "replace"
     RESIZE = "resize"
+    RESTART = "restart"
+    """A dead server is started again on our own account; Slurm has not asked for it."""
 
 
 class Scope(StrEnum):
@@ -52,7 +54,7 @@ class ModeRow:
     """One column of the seed's table: the steps, in their order."""
 
     initiator: str
-    """Who asks: user, or slurmctld through a hook."""
+    """Who asks: user, slurmctld through a hook, or the engine."""
     drain: bool = False
     """The nodes get no more jobs before anything else is done to them."""
     wait: bool = False
@@ -95,4 +97,5 @@ TABLE: dict[Kind, ModeRow] = {
     Kind.RESIZE: ModeRow(
         "slurmctld", drain=True, wait=True, update="flavor", configure=Scope.NODES, slurm_conf=Scope.NODES
     ),
+    Kind.RESTART: ModeRow("engine", reboot=True, configure=Scope.NODES, slurm_conf=Scope.NODES),
 }

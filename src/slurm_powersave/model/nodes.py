@@ -6,6 +6,8 @@ from datetime import datetime
 
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
+from slurm_powersave.model.runs import RunRecord as RunRecord
+from slurm_powersave.model.runs import RunResult as RunResult
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Server:
     id: str
     name: str
     status: str
-    """ACTIVE, BUILD, ERROR, SHUTOFF, as OpenStack names them."""
+    """ACTIVE, BUILD, ERROR, SHUTOFF, as OpenStack names them (model/server_status.py)."""
     address: str = ""
     image: str = ""
     flavor: str = ""
@@ -70,6 +72,8 @@ class Server:
     """Others that its console shows after them: of a disk that was made anew, or somebody's invention."""
     image_id: str = ""
     """What the cloud calls the image; empty where names are ids."""
+    locked: bool = False
+    """Whether somebody has locked it in the cloud: it can't be deleted or changed until it is unlocked."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +111,8 @@ class NodeProgress:
     failure: Failure | None = None
     boot_id: str = ""
     """/proc/sys/kernel/random/boot_id as the node itself told it; empty if it did not."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A detached process, as recorded so that a restarted engine can adopt it."""
-
-    id: str
-    kind: str
-    """init, plan, apply or configure."""
-    directory: str
-    pid: int
-    start_ticks: int
-    """Field 22 of /proc/PID/stat: with the pid it names a process for certain (proc(5))."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a detached process ended."""
-
-    ok: bool
-    text: str = ""
-    """Why not, in the tool's own words."""
-    failure: FailureClass = FailureClass.UNKNOWN
+    hardware: str = ""
+    """What it says by `slurmd -C` (model/hardware.py); empty if it did not."""
 
 
 # Base states and flags as scontrol prints them, joined by "+"; unknown ones are kept, never guessed at.
@@ -187,22 +170,21 @@ class SlurmNode:
     def up(self) -> bool:
         """The node's slurmd has registered since the last resume and answers.
 
-        INVALID_REG is no registration: the node has less than slurm.conf says (sinfo(1), INVAL).
+        INVALID_REG means that Slurm refused it: the node has less than slurm.conf says (sinfo(1), INVAL).
         """
         return self.has(*_IN_SERVICE) and not self.has(*_ABSENT)
 
     @property
     def ready(self) -> bool:
-        """A job could start here now, be it one of the node's reservation."""
+        """A job could start here now; on a reserved node, a job of its reservation."""
         return self.up and not self.has("DRAIN", "FAIL", "REBOOT_ISSUED")
 
     @property
     def in_use(self) -> bool:
         """A job, also one that is COMPLETING, on a node that has registered since its resume.
 
-        A reservation alone is no use: a node that Slurm has powered down may go, and come back for it.
-        A node that is still coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up
-        (measured on 22.05.8).
+        A reservation alone does not count: Slurm may power such a node down, and up again in time.
+        A node that is coming up is ALLOCATED+POWERING_UP: its failed boot may be cleaned up (22.05.8).
         """
         if self.powering_up:
             return False
@@ -232,14 +214,13 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class SlurmSnapshot:
-    """One reading of Slurm. `taken` is in seconds since the epoch."""
+    """One reading of Slurm. `taken` is in seconds since the epoch, for people."""
 
     taken: float
     nodes: Mapping[str, SlurmNode]
     jobs: tuple[SlurmJob, ...] = ()
     unreadable: frozenset[str] = frozenset()
-    """Nodes about which the answer made no sense. They are not in `nodes`, and yet Slurm may know them:
-    nothing is decided on them."""
+    """Nodes about which its answer made no sense: nothing is decided on them."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +263,7 @@ class Operation:
     phase: str
     created: float
     since: float
-    """When the present phase began."""
+    """When the present phase began. Like `created` in seconds since the epoch: for people, judges nothing."""
     outcome: str = ""
     """Empty while it runs; then done, failed, refused, cancelled or joined."""
     failure: FailureClass | None = None
@@ -296,6 +277,13 @@ class Operation:
     """What a reboot request comes to, a `Kind`; empty until that is decided, and for other modes."""
     target: str = ""
     """The image or flavor that the action asks for."""
+    begun: int = 0
+    asked: int = 0
+    """When operation and phase began, as a number: a reading with a higher one is newer. Not journalled."""
+    joined: str = ""
+    """The operation that does it already, of one with the outcome joined."""
+    waits: str = ""
+    """What keeps it in its phase, once that takes long; empty again when it goes on."""
 
     @property
     def kind(self) -> Kind:
@@ -352,19 +340,6 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class FlavorRest:
-    """A flavor that a cloud had no room for."""
-
-    cloud: str
-    zone: str
-    flavor: str
-    until: float
-    """Seconds since the epoch; until then others of the pool come first."""
-    text: str
-    """What the cloud said."""
-
-
-@dataclass(frozen=True)
 class Aside:
     """A DRAIN or DOWN that somebody else has set on a node, as it was last seen."""
 
@@ -377,19 +352,6 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Drain:
-    """A DRAIN that we have set, or are about to set."""
-
-    node: str
-    by: str
-    """What drained it, for example `resize 1a2b`."""
-    reason: str
-    """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
-    at: float
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True)
 class ShardRun:
     """A detached process and what it works on."""
 
@@ -397,4 +359,4 @@ class ShardRun:
     shard: str
     operations: tuple[str, ...]
     deadline: float
-    """When it is interrupted, in seconds since the epoch."""
+    """When it is interrupted, in seconds since the epoch; for people: its limit counts while we look."""

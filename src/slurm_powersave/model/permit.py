@@ -1,4 +1,4 @@
-"""A permit for one destroying act on one thing. Only decide/guard.py makes one; an adapter uses it once."""
+"""A permit for one destroying act on one thing. Made only by decide/guard.py, used once by an adapter."""
 
 import time
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from enum import StrEnum
 from slurm_powersave.model.errors import RefusedError
 
 LIFE = 60.0
-"""Seconds after which a permit is too old: what it rests on may no longer be so."""
+"""Seconds after which a permit is too old: its evidence may no longer be true."""
 
 
 class Act(StrEnum):
-    """What destroys, or ends jobs."""
+    """An act that destroys something, or can end jobs."""
 
     DELETE = "delete"
     REBUILD = "rebuild"
@@ -63,14 +63,14 @@ class Permit:
     node: str
     row: Row
     evidence: str
-    """One line for the history: what was seen."""
+    """One line for the history that says what was seen."""
     readings: tuple[int, ...] = ()
     """The numbers of the readings of Slurm, and of the cloud, that it rests on."""
     issued: float = field(default_factory=time.monotonic)
     used: bool = False
 
     def use(self, act: Act, subject: str) -> None:
-        """Take it for this act; an adapter calls this before it asks anybody for anything.
+        """Use the permit up for this act; an adapter calls this before it does anything else.
 
         Raises:
             RefusedError: it is for something else, was used, or is older than LIFE.
@@ -88,24 +88,29 @@ class Permit:
 
 
 _STATES = (Act.FORCE, Act.DRAIN, Act.DOWN)
-"""States of Slurm's that can end jobs."""
+"""States that can end jobs when Slurm is told to set them."""
+
+
+def needs_permit(state: str) -> bool:
+    """Tell whether Slurm may be told to set a state only with a permit for each node."""
+    return state in _STATES
 
 
 def use_for_state(permits: Iterable[Permit], state: str, nodes: Iterable[str]) -> None:
-    """Take the permits that a state of Slurm's needs; most need none.
+    """Use up the permits that setting a state in Slurm needs; most states need none.
 
     Raises:
-        RefusedError: a node has none that holds.
+        RefusedError: a node has no valid permit.
     """
-    if state in _STATES:
+    if needs_permit(state):
         use_all(permits, Act(state), nodes)
 
 
 def use_all(permits: Iterable[Permit], act: Act, subjects: Iterable[str]) -> None:
-    """Take a permit for this act on each subject; an adapter calls this before it asks anybody for anything.
+    """Use up a permit for this act on each subject; an adapter calls this before it does anything else.
 
     Raises:
-        RefusedError: one has none that holds.
+        RefusedError: a subject has no valid permit.
     """
     given = {permit.subject: permit for permit in permits if permit.act is act}
     for subject in subjects:

@@ -46,6 +46,8 @@ NOT_BEGUN = frozenset({WAITING, ASKING, DRAINING, CHECKING, QUEUED, UPDATE_QUEUE
 """What brings a node up has touched nothing yet in one of these."""
 IN_BATCH = frozenset({PLANNING, APPLYING, DELETE_PLANNING, DELETING, UPDATE_PLANNING, UPDATING})
 """A Terraform run works on it; nothing else may."""
+GOING = (DELETE_QUEUED, DELETE_PLANNING, DELETING, VERIFYING)
+"""The node's server is being deleted."""
 CREATING = frozenset({PLANNING, APPLYING})
 
 # Outcomes

@@ -37,7 +37,7 @@ def paragraph(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """Leave a text as it is but for halves of characters (lone surrogates), which no database takes."""
+    """Replace halves of characters (lone surrogates), which SQLite does not store; keep all the rest."""
     return _HALF.sub(_escape, text)
 
 

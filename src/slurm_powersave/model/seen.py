@@ -1,4 +1,4 @@
-"""In which order a node was seen in its states and called for. Numbers, because clocks jump."""
+"""The order of what was seen of a node and of the calls for it, as numbers, because clocks jump."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 class Seen:
     """The number of the last reading or call of each kind; 0: none.
 
-    Only their order means anything. So a number is raised only where it is not the highest already: a node
-    that stays as it is costs the journal nothing.
+    Only their order has a meaning. So the numbers of a node whose state does not change need not be raised,
+    and nothing is written to the journal.
     """
 
     registered: int = 0
@@ -27,7 +27,8 @@ class Seen:
     """We told Slurm POWER_DOWN_FORCE after a failure."""
 
     def raised(self, number: int, *kinds: str) -> "Seen":
-        """Raise these kinds to a number, those that are not the highest already."""
+        """Raise these kinds to a number, unless all of them are the highest already."""
         highest = max(vars(self).values())
-        low = [kind for kind in kinds if getattr(self, kind) < highest or not highest]
-        return replace(self, **dict.fromkeys(low, number)) if low else self
+        if highest and all(getattr(self, kind) == highest for kind in kinds):
+            return self
+        return replace(self, **dict.fromkeys(kinds, number))

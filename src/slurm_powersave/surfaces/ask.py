@@ -1,9 +1,11 @@
-"""Asking the engine for something: write a request, wait for its operations, leave with what became of it."""
+"""Ask the engine for something: write a request, wait for its operations, exit with their outcome."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,14 +19,28 @@ if TYPE_CHECKING:
     from slurm_powersave.adapters.journal import SqliteJournal
     from slurm_powersave.model.nodes import Operation
 
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until every node's operation has ended.")]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Wait until every node's operation has ended, or the one that it has joined; exit code 1 if one"
+        " failed or was cancelled, 7 if one was refused.",
+    ),
+]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait at most so long, else exit code 1."),
+    typer.Option(
+        "--timeout",
+        min=0,
+        metavar="SECONDS",
+        help="Wait at most so long, else exit code 11. Without it: an hour; for a reboot, which waits for"
+        " the node's jobs, a day.",
+    ),
 ]
 
+_HOUR, _DAY = 3600.0, 86400.0
 _ANSWER = 5.0
-"""Seconds in which the engine has asked Slurm, and knows what it refuses."""
+"""Seconds within which the engine has asked Slurm and knows what is refused."""
 
 
 def ask(
@@ -36,60 +52,73 @@ def ask(
     as_json: bool,
     words: str = "",
 ) -> None:
-    """Write an operator's request and leave with its outcome; `words` say what a reboot is to be."""
+    """Write an operator's request and exit with its outcome; `words` are a reboot's kind, or "force"."""
     from slurm_powersave.adapters import lock
     from slurm_powersave.engine.requests import operator_request
-    from slurm_powersave.surfaces import follow as following
 
     current = session(ctx)
     journal = current.journal()
     request = operator_request(current.cluster(), mode, expression, time.time(), words)
     journal.add_request(request, time.time())
-    serves = lock.holder(current.cluster().layout.lock) is not None
+    path = current.cluster().layout.lock
+    serves = lock.holder(path) is not None
     if not serves:
         render.note("no engine is running; the request waits for one")
-    if not wait and timeout is None:
-        if mode is Mode.REBOOT and serves:
-            _tell_answers(journal, request.id, as_json)
-        else:
-            _print_request(journal, request.id, as_json)
-        return
+    if wait or timeout is not None:
+        if timeout is None:
+            timeout = _DAY if mode is Mode.REBOOT else _HOUR
+        _wait(journal, request.id, timeout, path, as_json)
+    elif mode is Mode.REBOOT and serves:
+        _tell_answers(journal, request.id, as_json)
+    else:
+        _print_request(journal, request.id, as_json)
+
+
+def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, as_json: bool) -> None:
+    from slurm_powersave.engine.served import Served
+    from slurm_powersave.surfaces import follow as following
 
     tell: Callable[[following.Event], None] = (
         (lambda event: None) if as_json else (lambda event: render.print_lines([event.line()]))
     )
-    operations = following.wait(journal, request.id, timeout, tell)
-    if as_json:
-        _print_request(journal, request.id, as_json)
-    for part, why in journal.refusals(request.id):
-        render.note(f"refused: {part}: {why}")
-    if operations is None:
-        render.note(f"request {request.id} has not ended yet; it goes on: slurm-powersave follow")
-        raise typer.Exit(1)
-    _leave(operations, refused=bool(journal.refusals(request.id)))
+    try:
+        operations = following.wait(journal, request_id, timeout, tell, required=Served(path).require)
+    finally:
+        if as_json:
+            _print_request(journal, request_id, as_json)
+        for part, why in journal.refusals(request_id):
+            render.note(f"refused: {part}: {why}")
+    _leave(journal, operations, refused=bool(journal.refusals(request_id)))
 
 
 def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
-    """What ends at once (a refusal, a node that is powered down) is told without --wait, too."""
+    """Report what ends at once (a refusal, a node that is powered down), also without --wait."""
+    from slurm_powersave.model.errors import UnfinishedError
     from slurm_powersave.surfaces import follow as following
 
-    following.wait(
-        journal, request_id, _ANSWER, lambda event: None, until=lambda op: op.phase != phases.ASKING
-    )
+    with contextlib.suppress(UnfinishedError):
+        following.wait(
+            journal, request_id, _ANSWER, lambda event: None, until=lambda op: op.phase != phases.ASKING
+        )
     _print_request(journal, request_id, as_json)
     ended = [operation for operation in journal.operations_of(request_id) if operation.outcome]
     for operation in ended:
         if operation.text:
             render.note(f"{operation.node}: {operation.outcome}: {operation.text}")
-    _leave(ended, refused=bool(journal.refusals(request_id)))
+    _leave(journal, ended, refused=bool(journal.refusals(request_id)))
 
 
 def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
+    from slurm_powersave.surfaces.follow import became
+
     if as_json:
+        operations = journal.operations_of(request_id)
+        ends = [became(journal, one) for one in operations]
         render.print_json(
             {
                 "request": request_id,
-                "operations": [render.operation_value(one) for one in journal.operations_of(request_id)],
+                "operations": [render.operation_value(one) for one in operations],
+                "joined": [render.operation_value(one) for one in ends if one not in operations],
                 "refused": [{"part": part, "why": why} for part, why in journal.refusals(request_id)],
             }
         )
@@ -97,12 +126,26 @@ def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> No
         render.print_lines([request_id])
 
 
-def _leave(operations: Sequence[Operation], *, refused: bool) -> None:
-    """Leave with 1 if an operation failed, with 7 if all that went wrong was refused."""
+def _leave(journal: SqliteJournal, operations: Sequence[Operation], *, refused: bool) -> None:
+    """Exit with 1 if an operation failed or was cancelled, with 7 if operations were only refused."""
     from slurm_powersave.model.errors import PowersaveError, RefusedError
 
-    outcomes = {operation.outcome for operation in operations}
-    if "failed" in outcomes:
+    outcomes = {_outcome(journal, operation) for operation in operations}
+    if outcomes & {phases.FAILED, phases.CANCELLED}:
         raise typer.Exit(PowersaveError.exit_code)
-    if refused or "refused" in outcomes:
+    if refused or phases.REFUSED in outcomes:
         raise typer.Exit(RefusedError.exit_code)
+
+
+def _outcome(journal: SqliteJournal, asked: Operation) -> str:
+    """Say what became of what was asked for, by the operation that does it.
+
+    A suspend that has joined a resume which has failed is done when the node has no server any more.
+    """
+    from slurm_powersave.surfaces.follow import became
+
+    end = became(journal, asked)
+    if end.mode.brings_up and not asked.mode.brings_up:
+        record = journal.node_record(asked.node)
+        return phases.FAILED if record and record.server_id else phases.DONE
+    return end.outcome

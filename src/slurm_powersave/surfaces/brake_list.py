@@ -1,4 +1,4 @@
-"""What the brake holds, for a person who is to release it."""
+"""What the brake keeps from being deleted, for the person who is to release it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces import notices, render
 from slurm_powersave.surfaces.halts import ACT_COLUMNS, act_cells, brake_means, brake_value
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def gather(current: Session, why: str) -> dict[str, Any]:
-    """Gather what the brake holds (servers of POWERED_DOWN nodes), and what was destroyed just now."""
+    """Gather what the brake holds, and what was destroyed just now.
+
+    It holds servers of POWERED_DOWN nodes, and dead ones of nodes that Slurm can't reach.
+    """
     from slurm_powersave.adapters import connect
     from slurm_powersave.decide import brake
     from slurm_powersave.engine.observe import observe
@@ -31,6 +34,7 @@ def gather(current: Session, why: str) -> dict[str, Any]:
     return {
         **(brake_value(why) or {}),
         "servers": held and [{"node": one.name, "server": one.id, "status": one.status} for one in held],
+        "warnings": [notices.value(one) for one in notices.still_so(current.journal().notices(), seen.slurm)],
         "acts": [asdict(done) for done in acts],
         "unreadable": unread,
     }
@@ -47,6 +51,8 @@ def tell(current: Session, shown: dict[str, Any]) -> None:
     render.print_lines([f"servers whose nodes Slurm shows as POWERED_DOWN: {count}"])
     if servers:
         render.print_table(out, ("NODE", "SERVER", "STATUS"), servers)
+    render.print_lines(["", f"nodes that Slurm can't reach: {len(shown['warnings'])}"])
+    render.print_lines([f"  {one['node']}: {one['text']}" for one in shown["warnings"]])
     acts = [act_cells(Done(**one)) for one in shown["acts"]]
     render.print_lines(["", f"destroyed on the engine's own account in the last 10 minutes: {len(acts)}"])
     if acts:

@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from slurm_powersave import __version__
-from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import MachineError, PowersaveError
 from slurm_powersave.surfaces import (
     cli_backup,
     cli_check,
@@ -44,16 +45,24 @@ class ErrorsForPeople(TyperGroup):
         try:
             return super().invoke(ctx)
         except PowersaveError as error:
-            known = ctx.obj if isinstance(ctx.obj, Session) else Session()
-            if known.debug:
-                raise
-            render.print_error(error, as_json=known.json)
-            raise typer.Exit(error.exit_code) from None
+            self._tell(ctx, error, error)
         except BrokenPipeError:
             # Whoever read our output (head, less) has enough of it; nothing is wrong. The flush at the
             # interpreter's end would complain again, so stdout goes nowhere from here on.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:
+            # A full disk, a file of ours that this user may not write: no traceback helps there.
+            if not machine.is_at_fault(error):
+                raise
+            self._tell(ctx, error, MachineError(str(error.strerror), where=str(error.filename or "")))
+
+    def _tell(self, ctx: Any, error: Exception, told: PowersaveError) -> NoReturn:
+        known = ctx.obj if isinstance(ctx.obj, Session) else Session()
+        if known.debug:
+            raise error
+        render.print_error(told, as_json=known.json)
+        raise typer.Exit(told.exit_code) from None
 
 
 app = typer.Typer(

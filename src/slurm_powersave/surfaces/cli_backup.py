@@ -115,8 +115,8 @@ def restore(
             "It was elsewhere before, and the inventory names that place: run slurm-powersave deploy."
         )
     lines.append(
-        "The brake is on: what nobody asks for is not destroyed until Slurm, clouds and states have agreed"
-        " for 30 minutes, or until you run slurm-powersave continue --confirm."
+        "The brake is on: the engine destroys nothing without a request until Slurm, clouds and states have"
+        " agreed for 30 minutes, or until you run slurm-powersave continue --confirm."
     )
     lines.append("Now start the engine. Within a minute it has compared itself with Slurm and the cloud:")
     lines.append("slurm-powersave status; slurm-powersave terraform plan")

@@ -1,4 +1,4 @@
-"""`slurm-powersave check`: every mistake of the cluster file, and all that the clouds have against it."""
+"""`slurm-powersave check`: every mistake of the cluster file, and all that the clouds can't provide."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def register(app: typer.Typer) -> None:
 def check(
     ctx: typer.Context,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only the cluster file; ask nobody, run nothing.")
+        bool, typer.Option("--offline", help="Check only the cluster file; ask no cloud, run no program.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check the cluster file, then ask the clouds whether it can be had; change nothing.
+    """Check the cluster file, then ask the clouds whether they can provide it; change nothing.
 
     Credentials, images, flavors, networks and addresses, quota, key pair and names are looked at, and the
     version of slurmctld once it runs. All problems are in one report. Exit code 2 if there are mistakes or
@@ -83,7 +83,8 @@ def _lines(path: str, mistakes: Sequence[Mistake], report: Report | None) -> Ite
             more = f", then {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"pool {pool}: flavor {', then '.join(names[:_SHOWN])}{more}"
     for found in report.findings:
-        yield f"{found.severity}: {found.where}: {found.wrong}"
+        # A diff has several lines; none of what comes from outside may look like a finding of ours.
+        yield from f"{found.severity}: {found.where}: {found.wrong}".replace("\n", "\n    ").split("\n")
         yield f"  {found.right}"
     if not report.asked and not report.findings:
         return

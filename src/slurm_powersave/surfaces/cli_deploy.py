@@ -32,39 +32,54 @@ def deploy(
     yes: Yes = False,
     dry_run: DryRun = False,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not ask the clouds first whether all is as it should be.")
+        bool, typer.Option("--no-check", help="Do not run the checks of `check` first.")
     ] = False,
     replace_login: Annotated[
         str,
         typer.Option(
             "--replace-login",
             metavar="NAME",
-            help="Make the login node of this name anew, with an empty Slurm; --yes does not cover it. "
-            "Refused while jobs are queued or running.",
+            help="Replace the login node of this name by a new one with an empty Slurm. --yes alone never "
+            "does that. Refused while jobs are queued or running.",
         ),
     ] = "",
     force: Annotated[
         bool,
         typer.Option(
             "--force",
-            help="With --replace-login: even if Slurm can't be asked. Its state, the queue and all running "
-            "jobs are lost.",
+            help="With --replace-login: replace it even if Slurm can't be asked. Slurm's state, the queue "
+            "and all running jobs are lost.",
+        ),
+    ] = False,
+    replace_foreign: Annotated[
+        bool,
+        typer.Option(
+            "--replace-foreign",
+            help="Replace a slurm.conf, gres.conf or cgroup.conf on the login node that did not come from "
+            "here; a copy is kept there.",
+        ),
+    ] = False,
+    replace_edits: Annotated[
+        bool,
+        typer.Option(
+            "--replace-edits",
+            help="Replace what was edited by hand in those files since they were written; a copy is kept.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Create network, login node and Slurm, or change what differs from the cluster file.
 
-    Nothing that exists is deleted or replaced: such a plan is refused, exit code 7. First it does what
-    `check` does, and refuses if that finds errors. One that has failed or was interrupted is run
-    again: it goes on.
+    Nothing that exists is deleted or replaced: such a plan is refused with exit code 7. First it does
+    what `check` does, and refuses if that finds errors. If a deploy has failed or was interrupted, run
+    it again: it continues from there.
     """
     from slurm_powersave.engine import deploy as engine
     from slurm_powersave.engine.base_state import Wish
 
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
-        wish = Wish(replace_login, force)
+        wish = Wish(replace_login, force, replace_foreign, replace_edits)
         with _closing(cluster, "deploy"):
             done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
     if json:
@@ -90,7 +105,7 @@ def teardown(
         bool,
         typer.Option(
             "--discard-queue",
-            help="Queued jobs may be lost: needed with --yes, and for those that come while --wait waits.",
+            help="Queued jobs may be lost. Needed with --yes, and for jobs queued after the question.",
         ),
     ] = False,
     images: Annotated[
@@ -101,17 +116,19 @@ def teardown(
         typer.Option(
             "--backup",
             metavar="FILE|DIR",
-            help="Where the backup with the logs goes; otherwise STATE/backups.",
+            help="Where to write the backup with the logs; otherwise STATE/backups.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Delete all servers and the network of the cluster. Refused while jobs are running.
 
-    Queued jobs are lost with the login node: the question counts them, and --yes needs --discard-queue.
+    Queued jobs are lost with the login node. The question says how many; with --yes they are lost only
+    if --discard-queue is given, too.
 
-    Shows all that carries the cluster's tag, saves a backup and the logs, deletes, and asks the cloud
-    what is left: exit code 12 names it. One that has failed or was interrupted is run again: it goes on.
+    Shows everything with the cluster's tag, saves a backup and the logs, deletes, and asks the cloud what
+    is left, which is shown with exit code 12. If a teardown has failed or was interrupted, run it again:
+    it continues from there.
     """
     from slurm_powersave.engine import teardown as engine
     from slurm_powersave.engine.dismantle import Wish

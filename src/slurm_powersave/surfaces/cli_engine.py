@@ -24,9 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     ctx: typer.Context,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Log what is of use to developers, too.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also log details for developers.")] = False,
 ) -> None:
     """Serve the cluster until SIGTERM or Ctrl-C. One line per phase of each node goes to standard error."""
     from slurm_powersave.engine import service

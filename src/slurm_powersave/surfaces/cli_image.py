@@ -32,13 +32,16 @@ def build(
     ] = None,
     pool: Annotated[
         str | None,
-        typer.Option("--pool", help="Its cloud, flavor and before_configure; needed if there are several."),
+        typer.Option(
+            "--pool",
+            help="Use this pool's cloud, flavor and before_configure; needed if there are several pools.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Build a node image: start a server, prepare and clean it, take its snapshot, prove it.
+    """Build a node image: start a server, prepare and clean it, take a snapshot, test the image.
 
     What it needs for that is deleted at the end. One that was killed is tidied up by the next.
     """

@@ -39,17 +39,17 @@ def resume(
         bool,
         typer.Option(
             "--force",
-            help="Power up nodes that somebody has set DOWN or DRAIN, too. The state stays as it is: no job"
-            " starts there until somebody ends it.",
+            help="Also power up nodes that somebody has set DOWN or DRAIN. That state stays: no job starts"
+            " there until somebody ends it.",
         ),
     ] = False,
     wait: Wait = False,
     timeout: Timeout = None,
     json: Json = False,
 ) -> None:
-    """Ask for nodes to be created, by the same queue as Slurm's hooks.
+    """Ask for nodes to be created, through the same queue as the requests of Slurm's hooks.
 
-    A node that somebody has set DOWN or DRAIN is refused, with the reason and who set it.
+    Refused for a node that somebody has set DOWN or DRAIN; the refusal says who set it, and why.
     """
     if force:
         render.note(
@@ -66,18 +66,18 @@ def suspend(
         bool,
         typer.Option(
             "--force",
-            help="Delete these, too: nodes in use (their jobs are requeued, or end if they can't be), nodes"
-            " that somebody has set DOWN or DRAIN (it is put back afterwards), nodes of min_nodes (they are"
-            " created again).",
+            help="Also delete nodes in use (their jobs are requeued, or end if they can't be requeued), nodes"
+            " that somebody has set DOWN or DRAIN (that state is put back afterwards), and nodes of min_nodes"
+            " (they are created again).",
         ),
     ] = False,
     wait: Wait = False,
     timeout: Timeout = None,
     json: Json = False,
 ) -> None:
-    """Ask for nodes to be deleted, by the same queue as Slurm's hooks.
+    """Ask for nodes to be deleted, through the same queue as the requests of Slurm's hooks.
 
-    A node is refused that is in use, that somebody has set DOWN or DRAIN, or that is one of min_nodes.
+    Refused for a node that is in use, that somebody has set DOWN or DRAIN, or that is one of min_nodes.
     """
     if force:
         _tell_forced_suspend(ctx, nodes)
@@ -85,7 +85,7 @@ def suspend(
 
 
 def _words(force: bool) -> str:
-    from slurm_powersave.engine.guarding import FORCE
+    from slurm_powersave.decide.reboot import FORCE
 
     return FORCE if force else ""
 
@@ -96,32 +96,33 @@ def _tell_forced_suspend(ctx: typer.Context, nodes: str) -> None:
     cluster = session(ctx).cluster()
     asked = hostlist.expand(nodes, frozenset(cluster.nodes()))
     render.note(
-        "--force: jobs on these nodes are requeued, or end if they can't be; a DOWN or DRAIN that somebody"
-        " has set is put back afterwards"
+        "--force: jobs on these nodes are requeued, or end if they can't be requeued; a DOWN or DRAIN that"
+        " somebody has set is put back afterwards"
     )
     if kept := [name for name in cluster.persistent() if name in asked]:
-        render.note(f"--force: of min_nodes, so created again afterwards: {hostlist.fold(kept)}")
+        render.note(f"--force: created again afterwards, because of min_nodes: {hostlist.fold(kept)}")
 
 
 def history(
     ctx: typer.Context,
     node: Annotated[str | None, typer.Option("--node", metavar="NODE", help="Only this node.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="How many operations, or acts.")
+        int, typer.Option("--limit", metavar="N", min=1, help="How many operations, or acts, at most.")
     ] = 20,
     evidence: Annotated[
         bool,
         typer.Option(
             "--evidence",
-            help="Show what was deleted, rebuilt, rebooted or forced instead, each with what allowed it.",
+            help="Instead of operations show each deletion, rebuild, resize, reboot and forced power-down,"
+            " with the evidence that allowed it.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Show the newest operations with their phases and how they ended, newest first.
 
-    With --evidence: the newest acts that destroyed something, one a line; an act is recorded before it is
-    begun. With --json each operation has its acts.
+    With --evidence: the newest acts that destroyed something, one per line; an act is recorded before it
+    begins. With --json each operation has its acts.
     """
     from slurm_powersave.model import hostlist
 
@@ -130,15 +131,16 @@ def history(
         hostlist.expand(node, frozenset(current.cluster().nodes()))
     journal = current.journal()
     if not json and (why := journal.brake()):
-        render.note(f"the brake is on: {why}. What it holds: slurm-powersave continue")
+        render.note(f"the brake is on: {why}. To see which servers it keeps: slurm-powersave continue")
     if evidence:
         _evidence(current, journal.newest_acts(node, limit), json)
         return
     operations = journal.history(node, limit)
     if json:
+        acts = journal.acts_of(one.id for one in operations)
         render.print_json(
             [
-                {**render.operation_value(one), "acts": [asdict(done) for done in journal.acts(one.id)]}
+                {**render.operation_value(one), "acts": [asdict(done) for done in acts.get(one.id, ())]}
                 for one in operations
             ]
         )
@@ -183,14 +185,23 @@ def _history_row(operation: Operation) -> tuple[str, ...]:
 def follow(
     ctx: typer.Context,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Leave when nothing is running and nothing waits.")
+        bool,
+        typer.Option(
+            "--until-idle",
+            help="Leave when nothing is running and nothing waits; with exit code 11 if no engine runs.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Print one line per node and phase as it happens, until Ctrl-C; with --json one object a line."""
+    from slurm_powersave.adapters import lock
+    from slurm_powersave.engine.served import Served
     from slurm_powersave.surfaces.follow import POLL_SECONDS, Follower
 
-    follower = Follower(session(ctx).journal(), time.time())
+    current = session(ctx)
+    if until_idle and lock.holder(current.cluster().layout.lock) is None:
+        render.note("no engine is running; what is open waits for one")
+    follower, served = Follower(current.journal(), time.time()), Served(current.cluster().layout.lock)
     try:
         while True:
             news = follower.news()
@@ -199,8 +210,10 @@ def follow(
             else:
                 render.print_lines(event.line() for event in news)
             sys.stdout.flush()
-            if until_idle and follower.idle:
-                return
+            if until_idle:
+                if follower.idle:
+                    return
+                served.require()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return

@@ -15,6 +15,7 @@ from slurm_powersave.surfaces.session import Session, session
 from slurm_powersave.surfaces.talk import confirm
 
 if TYPE_CHECKING:
+    from slurm_powersave.engine.served import Served
     from slurm_powersave.engine.waves import Waves
 
 Outdated = Annotated[
@@ -55,6 +56,7 @@ def run(
 ) -> None:
     """Reimage what is outdated, in waves."""
     from slurm_powersave.adapters import lock
+    from slurm_powersave.engine.served import Served
     from slurm_powersave.model.errors import SlurmError
     from slurm_powersave.surfaces import wave_text
 
@@ -75,7 +77,7 @@ def run(
     if lock.holder(current.cluster().layout.lock) is None:
         render.note("no engine is running; the requests wait for one")
     try:
-        _follow(waves, quiet=as_json)
+        _follow(waves, Served(current.cluster().layout.lock), quiet=as_json)
     except KeyboardInterrupt:
         _interrupted(waves)
         raise typer.Exit(_INTERRUPTED) from None
@@ -102,7 +104,7 @@ def _waves(
     seen = observe(slurm, connect.clouds(cluster))
     for what, why in seen.unreadable.items():
         if what != "slurm":
-            render.note(f"{what} could not be read, the journal is believed: {why}")
+            render.note(f"{what} could not be read, so the journal is used instead: {why}")
     return Waves(
         cluster,
         current.journal(),
@@ -118,8 +120,12 @@ def _waves(
     )
 
 
-def _follow(waves: Waves, *, quiet: bool) -> None:
-    """Go on until it has ended, telling each phase of each node, and how far it is when that changes."""
+def _follow(waves: Waves, served: Served, *, quiet: bool) -> None:
+    """Run until all waves have ended; print each phase of each node, and the progress when it changes.
+
+    Raises:
+        UnfinishedError: no engine runs.
+    """
     told: dict[str, int] = {}
     last, trouble = "", ""
     while True:
@@ -137,6 +143,7 @@ def _follow(waves: Waves, *, quiet: bool) -> None:
             sys.stdout.flush()
         if waves.ended:
             return
+        served.require()
         time.sleep(POLL_SECONDS)
 
 
@@ -146,7 +153,7 @@ def _interrupted(waves: Waves) -> None:
     waves.news()
     for line in wave_text.left_lines(waves):
         render.note(line)
-    render.note(f"Interrupted: {waves.progress().text()}. The same command again goes on with the rest.")
+    render.note(f"Interrupted: {waves.progress().text()}. Run the same command again for the rest.")
 
 
 def _end(waves: Waves, as_json: bool) -> None:

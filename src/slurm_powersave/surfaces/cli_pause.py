@@ -1,9 +1,7 @@
-"""`slurm-powersave pause` and `continue`: a person stops the engine's changes, and lets it go on."""
+"""`slurm-powersave pause` and `continue`: stop the engine's changes for a while, and end that."""
 
 from __future__ import annotations
 
-import os
-import pwd
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _PoolAndWhy(TyperCommand):
-    """Usage for arguments of which the first may be left out."""
+    """Shows in the usage that the first of two arguments may be left out."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Name options and arguments."""
@@ -40,20 +38,21 @@ def pause(
         list[str] | None,
         typer.Argument(
             metavar="[POOL] WHY",
-            help="The reason, in quotation marks; before it the pool, otherwise the whole cluster is paused.",
+            help="The reason, in quotation marks. Without a pool before it the whole cluster is paused.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Change nothing new, in the cluster or in one pool, until `slurm-powersave continue`.
+    """Start no new changes, in the cluster or in one pool, until `slurm-powersave continue`.
 
-    What is under way ends. Nothing new is created, changed or deleted by the engine. Requests are kept,
-    and Slurm is still read and told. A resume that waits longer than half of ResumeTimeout is given back
-    to Slurm with the reason.
+    Changes that are under way are completed. The engine creates, changes and deletes nothing new. It keeps
+    all requests, and still reads Slurm and reports to it. A resume that waits longer than half of
+    ResumeTimeout is given back to Slurm with the reason.
 
-    The file `pause` in the state directory pauses the whole cluster, too; what it says is the reason.
+    A file named `pause` in the state directory also pauses the whole cluster; its text is the reason.
     Commands that change something themselves (deploy, image build, teardown) are not paused.
     """
+    from slurm_powersave.engine.acts import caller
     from slurm_powersave.model.records import Pause
 
     current = session(ctx)
@@ -61,7 +60,7 @@ def pause(
     pool, why = _pool_and_why(cluster, words or [])
     journal = current.journal()
     before = journal.pauses().get(pool)
-    journal.save_pause(Pause(pool, why, _caller(), time.time()))
+    journal.save_pause(Pause(pool, why, caller(), time.time()))
     saved = journal.pauses()[pool]
     halt = Halt(saved.pool, saved.why, saved.by, saved.at)
     half = cluster.power_save.resume_timeout / 2
@@ -73,7 +72,7 @@ def pause(
     render.print_lines(
         [
             f"paused: {halt.line}",
-            "What is under way ends. Nothing new is created, changed or deleted; requests are kept.",
+            "Changes under way are completed. Nothing new is created, changed or deleted; requests are kept.",
             f"A resume that waits longer than {half:.0f} s (half of ResumeTimeout) is given back to Slurm"
             " with this reason.",
             f"To go on: slurm-powersave continue{f' {pool}' * bool(pool)}",
@@ -82,7 +81,7 @@ def pause(
 
 
 def _pool_and_why(cluster: Cluster, words: Sequence[str]) -> tuple[str, str]:
-    """Take the arguments apart; a mistake in them pauses nothing."""
+    """Read the arguments; with a mistake in them nothing is paused."""
     from slurm_powersave.model.errors import ConfigError
 
     todo = 'For example: slurm-powersave pause "the switch is replaced"'
@@ -109,65 +108,54 @@ def _no_pool(cluster: Cluster, pool: str, pools: Sequence[str], hint: str = "") 
     return ConfigError(f"no pool {pool}", where=str(cluster.file), todo=f"It has {', '.join(pools)}.{hint}")
 
 
-def _caller() -> str:
-    """Name who calls; with sudo the person, not only the user whose rights are used."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
-    behind = os.environ.get("SUDO_USER", "")
-    return f"{behind} (sudo, as {user})" if behind and behind != user else user
-
-
 def go_on(
     ctx: typer.Context,
     pool: Annotated[
         str | None, typer.Argument(metavar="POOL", help="End this pool's pause only.", show_default=False)
     ] = None,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Release the brake, too. Read first what it holds.")
+        bool, typer.Option("--confirm", help="Also release the brake. First read what it keeps.")
     ] = False,
     pauses: Annotated[
-        bool, typer.Option("--pauses", help="End the pauses only; the brake stays as it is.")
+        bool, typer.Option("--pauses", help="End only the pauses; the brake stays on.")
     ] = False,
     json: Json = False,
 ) -> None:
     """End the pauses, and with --confirm release the brake.
 
-    The brake stops what the engine destroys on its own account, that is without a request of Slurm's or of
-    a person's. It comes on when that was too much in a short time, and with a journal that is new or
-    restored. While it is on, this command shows why, which servers it holds and what was destroyed in the
-    last 10 minutes; it changes nothing without --confirm, and leaves with exit code 7.
+    While the brake is on, the engine destroys nothing on its own account, that is without a request of
+    Slurm's or of a person's. The brake comes on when the engine has destroyed too many servers in a short
+    time, and when the journal is new or restored. Then this command shows why it is on, which servers it
+    keeps and what was destroyed in the last 10 minutes. Without --confirm it changes nothing and exits
+    with code 7.
 
-    A pause of the whole cluster by the file `pause` in the state directory ends by its removal.
+    When the pause of the whole cluster ends, the file `pause` is removed from the state directory.
     """
     from slurm_powersave.model.errors import RefusedError
 
     if confirm and (pool or pauses):
         raise typer.BadParameter(
-            "--confirm releases the brake of the whole cluster; POOL and --pauses do not"
+            "--confirm releases the brake of the whole cluster; it can't be used with POOL or --pauses"
         )
     current = session(ctx)
-    cluster, journal = current.cluster(), current.journal()
+    journal = current.journal()
     why = "" if pool or pauses else journal.brake()
     shown = brake_list.gather(current, why) if why else None
-    ended = [] if why and not confirm else _end(current, pool)
-    if why and confirm:
+    refused, released = bool(why) and not confirm, bool(why) and confirm
+    ended = [] if refused else _end(current, pool)
+    if released:
         journal.confirm(time.time())
-    left = halts(cluster, journal)
+    left = halts(current.cluster(), journal)
     if json:
         value = {"ended": [one.value() for one in ended], "paused": [one.value() for one in left]}
-        render.print_json(
-            {**value, "brake": shown or brake_value(journal.brake()), "released": bool(why and confirm)}
-        )
+        brake = shown or brake_value(journal.brake())
+        render.print_json({**value, "brake": brake, "released": released})
     else:
         _tell(current, shown, ended, left)
-        if why and confirm:
-            render.print_lines(["the brake is released"])
-    if why and not confirm:
-        todo = "Read the list above, then: slurm-powersave continue --confirm"
-        if left:
-            todo += ". It ends the pauses, too; --pauses ends them alone."
+        render.print_lines(["the brake is released"] * released)
+    if refused:
+        also = ". That also ends the pauses; --pauses ends only them." * bool(left)
+        todo = f"Read the list above, then: slurm-powersave continue --confirm{also}"
         raise RefusedError("the brake is on", why=why, todo=todo)
 
 
@@ -187,7 +175,7 @@ def _end(current: Session, pool: str | None) -> list[Halt]:
             path.unlink(missing_ok=True)
         except OSError as error:
             todo = "Nothing was ended. Remove it by hand."
-            raise PowersaveError("can't be removed", where=str(path), why=str(error), todo=todo) from error
+            raise PowersaveError("it can't be removed", where=str(path), why=str(error), todo=todo) from error
     journal.drop_pauses([one.pool for one in found if not one.file])
     return found
 

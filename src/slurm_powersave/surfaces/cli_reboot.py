@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slurm_powersave.model.modes import Kind, Mode
-from slurm_powersave.surfaces import cli_outdated
+from slurm_powersave.surfaces import cli_outdated, render
 from slurm_powersave.surfaces.ask import Timeout, Wait, ask
 from slurm_powersave.surfaces.session import Json, Nodes
 
@@ -16,6 +16,13 @@ Flavor = Annotated[
 ]
 Image = Annotated[
     str, typer.Option("--image", metavar="NAME", help="This image instead of the pool's.", show_default=False)
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Nodes that somebody has set DOWN or DRAIN, too; the state is put back afterwards.",
+    ),
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Delete and create instead of rebuilding in place.")]
 
@@ -30,17 +37,22 @@ def reboot(
     ctx: typer.Context,
     nodes: Nodes,
     flavor: Flavor = "",
+    force: Force = False,
     wait: Wait = False,
     timeout: Timeout = None,
     json: Json = False,
 ) -> None:
     """Reboot nodes through the cloud, each when its jobs have ended; with --flavor give them another size.
 
-    Another flavor holds until the server is made anew (the next resume).
+    A DOWN or DRAIN that somebody has set outlives a reboot; with --flavor such a node is refused. Another
+    flavor holds until the server is made anew (the next resume).
     """
     from slurm_powersave.decide.reboot import asked
 
-    words = asked(Kind.RESIZE, flavor) if flavor else asked(Kind.REBOOT)
+    if force and not flavor:
+        raise typer.BadParameter("--force goes with --flavor: a reboot keeps a DOWN or DRAIN anyway")
+    _tell_force(force)
+    words = asked(Kind.RESIZE, flavor, force=force) if flavor else asked(Kind.REBOOT)
     ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, words)
 
 
@@ -51,6 +63,7 @@ def reimage(
     ] = None,
     image: Image = "",
     replace: Replace = False,
+    force: Force = False,
     wait: Wait = False,
     timeout: Timeout = None,
     outdated: cli_outdated.Outdated = False,
@@ -63,6 +76,8 @@ def reimage(
 ) -> None:
     """Give nodes a fresh disk with their pool's image, each when its jobs have ended.
 
+    A node that somebody has set DOWN or DRAIN is refused, with the reason and who set it.
+
     With --outdated: all nodes whose server has another image than its pool, some at a time. It waits
     for them; interrupted, it goes on where it was when it is run again.
 
@@ -71,9 +86,9 @@ def reimage(
     from slurm_powersave.decide.reboot import asked
 
     if outdated:
-        if nodes or image or wait or timeout is not None:
+        if nodes or image or force or wait or timeout is not None:
             raise typer.BadParameter(
-                "--outdated goes with --pool, not with NODES, --image, --wait, --timeout"
+                "--outdated can be used with --pool, not with NODES, --image, --force, --wait or --timeout"
             )
         cli_outdated.run(
             ctx,
@@ -87,8 +102,17 @@ def reimage(
         )
         return
     if pool or at_most is not None or dry_run or yes or stop_after != 1:
-        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes go with --outdated")
+        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes need --outdated")
     if not nodes:
-        raise typer.BadParameter("which nodes? NODES or --outdated")
+        raise typer.BadParameter("give NODES or --outdated")
+    _tell_force(force)
     kind = Kind.REPLACE if replace else Kind.REIMAGE
-    ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, asked(kind, image))
+    ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, asked(kind, image, force=force))
+
+
+def _tell_force(force: bool) -> None:
+    if force:
+        render.note(
+            "--force: the servers of nodes that somebody has set DOWN or DRAIN are changed, too; the state"
+            " and its reason are put back afterwards"
+        )

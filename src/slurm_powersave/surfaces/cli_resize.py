@@ -29,24 +29,36 @@ def resize(
     yes: Yes = False,
     dry_run: DryRun = False,
     abort: Annotated[
-        bool, typer.Option("--abort", help="End a running resize, and undrain what it drained; nothing else.")
+        bool,
+        typer.Option(
+            "--abort", help="End a running resize and the drains that it has set; change nothing else."
+        ),
     ] = False,
     timeout: Annotated[
         float,
         typer.Option("--timeout", min=0, metavar="SECONDS", help="How long nodes may take to be drained."),
     ] = _DAY,
+    replace_edits: Annotated[
+        bool,
+        typer.Option(
+            "--replace-edits",
+            help="Replace what was edited by hand in Slurm's files on the login node; a copy is kept there.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add, remove, protect and release nodes until the cluster is as its file says; jobs are waited for.
 
     Can be interrupted at any moment; run again, it goes on where it was.
     """
+    from slurm_powersave.engine.base_state import Wish
     from slurm_powersave.engine.resizing import Resizing
 
     def tell(news: News) -> None:
         render.say(_line(news), err=json)
 
-    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell)
+    wish = Wish(replace_edits=replace_edits)
+    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:
@@ -54,7 +66,7 @@ def resize(
             else:
                 done = work.run(dry_run=dry_run, timeout=timeout)
     except KeyboardInterrupt:
-        render.note("interrupted; what was begun stays: run it again, or end its drains with resize --abort")
+        render.note("interrupted; what was done stays. Run it again, or end its drains with resize --abort")
         raise typer.Exit(130) from None
     except PowersaveError:
         if json:

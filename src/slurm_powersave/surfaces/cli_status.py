@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.surfaces import halts, render
+from slurm_powersave.surfaces import halts, notices, render
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -33,15 +33,21 @@ def status(
 ) -> None:
     """Show every node: Slurm's state, server, running operation, its phase and since when.
 
+    The last column says what keeps the operation, or what it waits for; else why the node rests, or Slurm's
+    reason.
+
     Where a server has another image or flavor than its pool wants, both are shown: what it has, and
     what it would get; "by hand" if somebody asked for what it has.
 
-    If slurmctld runs another version of Slurm than the cluster file says, that is said, and what to do.
-    Pauses and the brake are said, and how they end.
-    What can't be read is shown as ?, and why is said below; the exit code stays 0.
+    If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
+    So does one if slurm.conf and what the first nodes have found of their hardware differ.
+    Pauses and the brake are shown, and how they end; so is what an engine in trouble waits for. So are nodes
+    that Slurm can't reach, what is the matter with their servers, and what the engine will do about it.
+    What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
     from slurm_powersave.decide import slurm_running
+    from slurm_powersave.engine import first_nodes
     from slurm_powersave.engine.observe import observe
 
     current = session(ctx)
@@ -52,6 +58,8 @@ def status(
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
+    hardware = first_nodes.findings(cluster, journal, seen.flavors)
+    warnings = notices.still_so(journal.notices(), seen.slurm)
     if json:
         render.print_json(
             {
@@ -60,8 +68,10 @@ def status(
                 "waiting_requests": waiting,
                 "pauses": [one.value() for one in paused],
                 "brake": halts.brake_value(brake),
+                "warnings": [notices.value(one) for one in warnings],
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
+                "hardware": [asdict(one) for one in hardware],
                 "unreadable": dict(seen.unreadable),
             }
         )
@@ -79,15 +89,26 @@ def status(
         render.print_lines([f"engine: {lock.describe(cluster.layout.lock)}"])
         if "intake" in engine:
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
+        render.print_lines(_errors(engine))
     if waiting:
         render.print_lines([f"requests waiting for it: {waiting}"])
-    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake)])
+    render.print_lines([*halts.pause_lines(paused), *halts.brake_lines(brake), *notices.lines(warnings)])
     if other := slurm_running.disagreement(cluster, seen.running):
         render.print_lines([other.wrong, f"  {other.right}"])
+    for one in hardware:
+        render.print_lines([one.wrong, f"  {one.right}"])
     for what, why in seen.unreadable.items():
         render.note(f"{what} could not be read: {why}")
     if seen.running.trouble and "slurm" not in seen.unreadable:
         render.note(f"slurmctld's version could not be read: {seen.running.trouble}")
+
+
+def _errors(engine: dict[str, object]) -> list[str]:
+    """Say what the engine waits for, and how often it had to begin anew."""
+    lines = [f"engine waits, and tries again by itself: {engine['trouble']}"] if engine.get("trouble") else []
+    if engine.get("errors"):
+        lines.append(f"errors after which the engine began anew: {engine['errors']} (see its log)")
+    return lines
 
 
 def _version(cluster: Cluster, running: Running) -> dict[str, str | None]:
@@ -111,7 +132,8 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     """The column of differences stands there only while there are any."""
     outdated = [row.outdated or "-"] * differs
     since = "-" if row.since is None else render.clock(row.since)
-    return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, row.text
+    said = row.text or row.waits
+    return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said
 
 
 def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:

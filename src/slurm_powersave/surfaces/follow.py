@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from slurm_powersave.model import phases
+from slurm_powersave.model.errors import UnfinishedError
 from slurm_powersave.surfaces.render import clock, duration
 
 if TYPE_CHECKING:
@@ -96,29 +98,60 @@ class Follower:
         return sorted(new, key=lambda event: event.at)
 
 
+def became(journal: SqliteJournal, operation: Operation) -> Operation:
+    """Return the operation that does what one was asked for: itself, or the one that it has joined."""
+    while operation.outcome == phases.JOINED and (found := journal.operation(operation.joined)):
+        operation = found
+    return operation
+
+
 def wait(
     journal: SqliteJournal,
     request_id: str,
-    timeout: float | None,
+    timeout: float,
     tell: Callable[[Event], None],
     until: Callable[[Operation], bool] = lambda operation: False,
-) -> Sequence[Operation] | None:
-    """Wait until all operations of a request have ended, telling each event; None when time is up.
+    required: Callable[[], None] = lambda: None,
+) -> Sequence[Operation]:
+    """Wait until all that a request has become has ended, telling each event; return its operations.
 
-    `timeout` is in seconds; an operation for which `until` is true is not waited for either. A request
-    whose every part was refused has no operations: the empty list.
+    Args:
+        journal: where the request is.
+        request_id: the request. One whose every part was refused has no operations: the empty list.
+        timeout: seconds to wait at most.
+        tell: gets each event, those of operations that were joined too.
+        until: an operation for which it is true is not waited for.
+        required: raises an error when waiting is of no use any more.
+
+    Raises:
+        UnfinishedError: time is up.
     """
     begin = time.monotonic()
     told: dict[str, int] = {}
     while True:
         operations = journal.operations_of(request_id)
-        for operation in operations:
+        ends = [became(journal, operation) for operation in operations]
+        for operation in {one.id: one for one in (*operations, *ends)}.values():
             for event in events(operation, told.get(operation.id, 0)):
                 tell(event)
             told[operation.id] = len(operation.phases)
         planned = operations or journal.refusals(request_id)
-        if planned and all(one.outcome or until(one) for one in operations):
+        if planned and all(one.outcome or until(one) for one in ends):
             return operations
-        if timeout is not None and time.monotonic() - begin > timeout:
-            return None
+        if time.monotonic() - begin > timeout:
+            raise _late(request_id, timeout, ends)
+        required()
         time.sleep(POLL_SECONDS)
+
+
+def _late(request_id: str, timeout: float, ends: Sequence[Operation]) -> UnfinishedError:
+    left = [
+        f"{one.node} is {one.phase}" + (f" ({one.waits})" if one.waits else "")
+        for one in ends
+        if not one.outcome
+    ]
+    return UnfinishedError(
+        f"request {request_id} has not ended within {timeout:g} s",
+        why=", ".join(left[:10]) or "the engine has not taken it up",
+        todo="It goes on. To see how: slurm-powersave follow",
+    )

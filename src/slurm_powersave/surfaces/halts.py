@@ -1,4 +1,4 @@
-"""Why nothing, or less than usual, is changed: pauses and the brake, in lines and in JSON."""
+"""Pauses and the brake as lines and as JSON: why the engine changes nothing, or less than usual."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from slurm_powersave.model.records import Done
 
 WHOLE = ""
-"""The whole cluster, where a pool's name stands otherwise."""
+"""Stands for the whole cluster in place of a pool's name."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Halt:
     why: str
     by: str
     at: float | None
-    """Seconds since the epoch; None: not known of a file."""
+    """Seconds since the epoch; None for a pause by the file."""
     file: Path | None = None
 
     @property
@@ -87,7 +87,7 @@ def brake_lines(why: str) -> list[str]:
     return [
         f"the brake is on: {why}",
         f"  {brake_means(why)}",
-        "  To see what it holds: slurm-powersave continue. To release it: slurm-powersave continue --confirm",
+        "  To see what it keeps: slurm-powersave continue. To release it: slurm-powersave continue --confirm",
     ]
 
 
@@ -96,8 +96,8 @@ def brake_means(why: str) -> str:
     from slurm_powersave.decide import brake
 
     text = (
-        "Until it is released, the engine destroys nothing that neither Slurm nor a person has asked for."
-        " Requests are served."
+        "Until it is released, the engine destroys nothing without a request of Slurm's or of a person's."
+        " Requests are carried out as always."
     )
     if brake.ends_by_itself(why):
         minutes = brake.AGREED / 60

@@ -15,7 +15,7 @@ from slurm_powersave.model.printable import printable, printable_lines
 
 
 class PrintableFormatter(logging.Formatter):
-    """For every handler of ours. The lines of a traceback are indented: none looks like a record."""
+    """Formats all that we log. Lines of a traceback are indented, so that none looks like a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
@@ -71,6 +71,6 @@ def for_this_process() -> None:
 def tell_unexpected(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
 ) -> None:
-    """Tell an error that is a mistake of ours: its text may hold anything."""
+    """Log an unexpected error; its text may hold anything."""
     lines = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
     sys.stderr.write(_indented(lines).removeprefix("  ") + "\n")

@@ -141,6 +141,7 @@ def clock(at: float) -> str:
 
 def duration(seconds: float) -> str:
     """Say a length of time: 4.2 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    seconds = max(seconds, 0.0)  # between dates of a clock that was set back there may be less
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -176,5 +177,7 @@ def operation_value(operation: Operation) -> dict[str, Any]:
         "text": operation.text,
         "shard": operation.shard,
         "server_id": operation.server_id,
+        "joined": operation.joined,
+        "waits": operation.waits,
         "phases": [{"phase": phase.phase, "at": phase.at} for phase in operation.phases],
     }

@@ -37,7 +37,9 @@ def confirm(question: str, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        render.note(f"{question} There is no terminal to answer on; --yes answers yes.")
+        render.note(
+            f"{question} Standard input is not a terminal. Use --yes to answer yes without a question."
+        )
         return False
     return typer.confirm(printable(question), err=True)
 

@@ -10,18 +10,27 @@ from slurm_powersave.model.permit import Act, Permit
 
 
 class MemoryClock:
-    """Time that moves only by `advance`. Seconds since the epoch."""
+    """Time that moves only by `advance`, and an engine's host whose wall clock is set by `jump`."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self._now, self._jumped = start, 0.0
+        self._booted, self._boots = start - 1000.0, 1
 
     def now(self) -> float:
-        """Return the present moment."""
+        """Return the true time, which all but the engine's host keep. Seconds since the epoch."""
         return self._now
 
+    def wall(self) -> float:
+        """Return what the wall clock of the engine's host shows."""
+        return self._now + self._jumped
+
     def monotonic(self) -> float:
-        """Return the same: jumps of the wall clock are made by `jump`."""
-        return self._now - self._jumped
+        """Return the seconds since the engine's host was booted."""
+        return self._now - self._booted
+
+    def boot(self) -> str:
+        """Name the boot of the engine's host."""
+        return f"boot-{self._boots}"
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -29,8 +38,11 @@ class MemoryClock:
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock by so much."""
-        self._now += seconds
         self._jumped += seconds
+
+    def reboot(self) -> None:
+        """Boot the engine's host: the monotonic clock begins anew."""
+        self._booted, self._boots = self._now, self._boots + 1
 
 
 _BUSY = ("REBOOT", "REBUILD", "RESIZE")
@@ -97,6 +109,10 @@ class MemoryCloud:
     """How many servers were ever made."""
     others: list[Leftover] = field(default_factory=list)
     """What of ours there is beside the servers."""
+    locked: set[str] = field(default_factory=set)
+    """Servers, by id, that somebody has locked: they are not deleted."""
+    undying: set[str] = field(default_factory=set)
+    """Servers, by id, whose deletion is accepted and never ends."""
     keeps_consoles: bool = False
     """Whether a console still shows what it showed before a rebuild."""
     _keys: int = 0
@@ -180,8 +196,9 @@ class MemoryCloud:
         return [*found, *(Leftover(KEPT, server.id, server.name) for server in kept), *self.others]
 
     def _told(self, held: _Held) -> Server:
+        server = replace(held.server, locked=held.server.id in self.locked)
         done = self.clock.now() >= held.busy_until
-        return replace(held.server, status="ACTIVE") if done and held.server.status in _BUSY else held.server
+        return replace(server, status="ACTIVE") if done and server.status in _BUSY else server
 
     def server(self, server_id: str) -> Server | None:
         """Read one server; None if it is gone or another cluster's."""
@@ -200,9 +217,11 @@ class MemoryCloud:
         held = self._servers.get(server_id)
         if held and self._alive(held) and not self._ours(held):
             raise CloudError(f"server {server_id} is not ours")
+        if held and server_id in self.locked:
+            raise CloudError(f"server {server_id} is locked", failure=FailureClass.CONFIG)
         if held and self.soft_delete and not held.soft:
             held.soft, held.server = True, replace(held.server, status="SOFT_DELETED")
-        elif held and held.gone_at is None:
+        elif held and held.gone_at is None and server_id not in self.undying:
             held.gone_at = self.clock.now() + self.delete_seconds
 
     def flavors(self) -> dict[str, Flavor]:
@@ -252,7 +271,9 @@ class MemoryCloud:
 
     def _takes(self, server: Server, what: str) -> int:
         size = self.sizes[server.flavor]
-        return {"instances": 1, "ports": 1, "cores": size.vcpus, "ram": size.ram}.get(what, 0)
+        return {"instances": 1, "ports": 1, "server_group": 1, "cores": size.vcpus, "ram": size.ram}.get(
+            what, 0
+        )
 
     def _refuse(self, new: Server) -> None:
         """Say what Nova says before it makes anything."""

@@ -1,5 +1,6 @@
 """Ansible in memory: nodes are configured in their own time, and register with Slurm."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +27,14 @@ class MemoryPlaybooks:
     faults: dict[str, str] = field(default_factory=dict)
     """Node -> what Ansible says of it."""
     runs: dict[str, MemoryRun] = field(default_factory=dict)
+    hangs: set[str] = field(default_factory=set)
+    """Nodes whose part of a play never ends; the others of the play are done in their time."""
     steps: dict[str, bool | None] = field(default_factory=dict)
     """Node -> whether it says that a job runs there."""
+    hardware: dict[str, str] = field(default_factory=dict)
+    """Node -> what its slurmd says of its hardware."""
+    blind: bool = False
+    """Whether this host can't ask any node over SSH."""
 
     def configure(
         self,
@@ -39,15 +46,22 @@ class MemoryPlaybooks:
         """Configure the nodes, each in its own time; one whose sshd has another key than recorded fails."""
         run = MemoryRun(run_record("configure"), self.clock, self.clock.now() + self.seconds)
         good = []
+        if self.hangs & {node.name for node in nodes}:
+            run.ends = math.inf
+            by_name = {node.name: node for node in nodes}
+            run.at_news = lambda news: self.register(by_name[news.node]) if news.ok else None
         for node in nodes:
+            if node.name in self.hangs:
+                continue
             boot = self.boot_id(node.name)
             text = self.faults.get(node.name) or self._unknown(node, host_keys, disks or {})
             if boot and boot == (boot_ids or {}).get(node.name):
                 text = "it has not booted anew"
             failure = Failure(FailureClass.NODE_LOCAL, text) if text else None
             good += [] if text else [node]
-            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot)
-            run.events.append((run.ends, news))
+            hardware = self.hardware.get(node.name, "")
+            news = NodeProgress(node.name, not text, failure=failure, boot_id=boot, hardware=hardware)
+            run.events.append((self.clock.now() + self.seconds, news))
 
         def end() -> RunResult:
             for node in good:
@@ -74,17 +88,25 @@ class MemoryPlaybooks:
         return self.pins.get(node.name)
 
     def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run."""
+        """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
+        if run.forgotten:
+            killed = RunResult(False, "the play was killed before its end")
+            return MemoryRun(record, self.clock, 0.0, at_end=lambda: killed)
         run._seen = 0
         return run
 
     def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
+        """Remove what the run has said."""
+        self.runs[record.id].forgotten = True
 
     def reachable(self, node: DesiredNode) -> bool:
         """Tell whether the node has booted."""
         return self.boots(node)
+
+    def answers_ssh(self, node: DesiredNode) -> bool | None:
+        """Tell whether the node has booted and nothing keeps it from answering."""
+        return None if self.blind else self.boots(node)
 
     def runs_steps(self, node: DesiredNode) -> bool | None:
         """Say what was ordered for the node; one that has booted runs none, any other does not answer."""

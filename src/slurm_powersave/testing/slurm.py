@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 
 from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
 from slurm_powersave.model.permit import Permit, use_for_state
 from slurm_powersave.model.slurm_version import Version
-from slurm_powersave.testing import slurm_reboot
+from slurm_powersave.testing import slurm_reboot, slurm_times
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
 
@@ -22,16 +23,6 @@ Hook = Callable[[Mode, str], None]
 """What slurmctld calls: the mode and the hostlist expression."""
 
 _POWER = {"POWERING_UP", "POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN", "NOT_RESPONDING"}
-_FORCE_SECONDS = 0.7
-"""From POWER_DOWN_FORCE to POWERING_DOWN and the hook call (measured 0.6 to 1 s)."""
-_ISSUE_SECONDS = 0.5
-"""From a reboot request on an idle node to REBOOT_ISSUED and the hook call (measured 0.1 to 1 s)."""
-_PING_SECONDS = 1.0
-"""How long a node is NOT_RESPONDING after RESUME although its slurmd answers (measured 0.1 to 1 s)."""
-
-_PATIENCE = 20.0
-"""What BatchStartTimeout and MessageTimeout come to if nobody sets them."""
-
 _BY_HAND = Reboot(asap=True, nextstate="RESUME")
 """For a node whose flags a test has set."""
 
@@ -51,7 +42,7 @@ class MemorySlurm:
     answers: Callable[[str], bool] = lambda name: True
     """Whether a node's slurmd runs."""
     refusals: dict[str, str] = field(default_factory=dict)
-    """Node -> why its registrations are refused: its slurmd reports less than slurm.conf says."""
+    """Node -> why its registrations are refused; a blank: 24.11.5 over a reason that was cleared with one."""
     promised: NodeFacts | None = None
     """What slurm.conf says of every node."""
     version: str = "22.05.8"
@@ -74,10 +65,7 @@ class MemorySlurm:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        for name in self.names:
-            self._nodes[name] = self._off(name)
-
-    # What a test does
+        self._nodes |= {name: self._off(name) for name in self.names}
 
     def submit(self, *nodes: str, reboot: bool = False) -> int:
         """Give a job its nodes; those that are off are resumed, with `sbatch --reboot` all of them."""
@@ -132,6 +120,9 @@ class MemorySlurm:
                 self._set(name, add={"DOWN"}, drop={"IDLE"})
                 if not self._nodes[name].reason:
                     self._say(name, "Node unexpectedly rebooted", SLURM)
+            elif node.has("DOWN") and node.reason == "Not responding":
+                self._set(name, add={"IDLE"}, drop={"DOWN"})
+                self._say(name, "")
         self._set(name, drop=_POWER | {"INVALID_REG"})
         if why := self.refusals.get(name):
             self._refuse(name, why)
@@ -141,7 +132,7 @@ class MemorySlurm:
         self._requeue(name)
         if not self._nodes[name].has("DRAIN", "DOWN", "FAIL"):
             self._set(name, add={"DRAIN"})
-            self._say(name, why, SLURM)
+            self._say(name, why.strip(), SLURM)
         self._set(name, add={"INVALID_REG"})
 
     def scontrol_reboot(self, *nodes: str, asap: bool = False, nextstate: str = "", reason: str = "") -> None:
@@ -187,7 +178,7 @@ class MemorySlurm:
         forced, failed, rebooted = [], [], []
         for name, node in list(self._nodes.items()):
             age = now - self._since.get(name, now)
-            if node.has("POWER_DOWN") and age >= _FORCE_SECONDS:
+            if node.has("POWER_DOWN") and age >= slurm_times.FORCE:
                 # A DRAIN that was set before this moment is wiped; with idle_on_node_suspend a DOWN, too, and
                 # its reason stays (26.05.5 and 22.05.8, measured).
                 gone = {"POWER_DOWN", "POWERING_UP", "POWERED_DOWN", "NOT_RESPONDING", "DRAIN"}
@@ -205,13 +196,13 @@ class MemorySlurm:
                 self._say(name, "ResumeTimeout reached", SLURM)
                 self._set(name, add={"DOWN", "POWERED_DOWN"}, drop={"POWERING_UP", "IDLE", "ALLOCATED"})
                 failed.append(name)
-            elif slurm_reboot.is_due(node) and age >= _ISSUE_SECONDS:
+            elif slurm_reboot.is_due(node) and age >= slurm_times.ISSUE:
                 self._reboots[name] = replace(self._reboots.get(name, _BY_HAND), issued=now)
                 self._put(slurm_reboot.issued(node))
                 rebooted.append(name)
             elif node.has("REBOOT_ISSUED") and self._waited(name) >= self.resume_timeout:
                 self._put(slurm_reboot.timed_out(node))
-            elif self._silent(node) and age >= _PING_SECONDS and self.answers(name):
+            elif self._silent(node) and age >= slurm_times.PING and self.answers(name):
                 self._set(name, drop={"NOT_RESPONDING"})
         if forced:
             self.hook(Mode.SUSPEND, ",".join(forced))
@@ -242,6 +233,10 @@ class MemorySlurm:
         """Return the version."""
         self._check()
         return Version.of(self.version)
+
+    def power_timers(self) -> dict[str, int]:
+        """Return the timeouts."""
+        return {"ResumeTimeout": int(self.resume_timeout), "SuspendTimeout": int(self.suspend_timeout)}
 
     def suspend_exc_nodes(self) -> frozenset[str]:
         """Return the protected nodes."""
@@ -286,17 +281,20 @@ class MemorySlurm:
 
     def update_job(self, job: int, **fields: str) -> None:
         """Do what scontrol update does to a job."""
-        self._check()
-        if job not in self.jobs:
-            raise SlurmError("Invalid job id specified")
+        self._check(job=job)
         self.comments.setdefault(job, {}).update(fields)
         if fields.get("StartTime") == "now" and self.jobs[job].reason == "BeginTime":
             self.jobs[job] = replace(self.jobs[job], reason="Resources")
 
+    def job_note(self, job: int) -> JobNote:
+        """Return a job's state and what was written to it."""
+        self._check(job=job)
+        return JobNote(self.jobs[job].state, self.comments.get(job, {}).get("AdminComment", ""))
+
     def last_start(self) -> SlurmStart:
         """Return when slurmctld was started."""
         self._check()
-        return SlurmStart(_date(self.began), self.clock.now() - self.began, _PATIENCE)
+        return SlurmStart(_date(self.began), self.clock.now() - self.began, slurm_times.PATIENCE)
 
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
         """Return the first nodes of the jobs that were let go between these moments."""
@@ -305,9 +303,11 @@ class MemorySlurm:
         running = [self.jobs[job] for job in begun if job in self.jobs and self.jobs[job].state == "RUNNING"]
         return frozenset(job.nodes[0] for job in running)
 
-    def _check(self, nodes: Sequence[str] = ()) -> None:
+    def _check(self, nodes: Sequence[str] = (), job: int | None = None) -> None:
         if self.unreachable:
             raise SlurmError(self.unreachable)
+        if job is not None and job not in self.jobs:
+            raise SlurmError("Invalid job id specified")
         if unknown := [name for name in nodes if name not in self._nodes]:
             raise SlurmError(f"Invalid node name specified: {unknown[0]}")
 
@@ -335,7 +335,7 @@ class MemorySlurm:
         """Let the node register anew: Slurm sees whose script it does not run."""
         self._set(name, add={"NOT_RESPONDING"}, drop={"DRAIN"})
         missed = any(name in self.jobs[job].nodes for job in self.lost)
-        if missed and self.clock.now() - self.began > _PATIENCE:
+        if missed and self.clock.now() - self.began > slurm_times.PATIENCE:
             self.lost = frozenset()
             self._requeue(name)
 
@@ -371,6 +371,8 @@ class MemorySlurm:
     def _power_up(self, names: Sequence[str]) -> None:
         for name in names:
             self._set(name, add={"POWERING_UP", "NOT_RESPONDING"}, drop={"POWERED_DOWN"})
+            if self._nodes[name].has("DRAIN") and self._has(Difference.POWER_UP_TAKES_REASON):
+                self._say(name, "")
         if names:
             self.hook(Mode.RESUME, ",".join(names))
 

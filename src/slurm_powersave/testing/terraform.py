@@ -1,6 +1,7 @@
 """Terraform and Ansible in memory: runs that take time on the memory clock and outlive an engine."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,10 @@ class MemoryRun:
     ends: float
     events: list[tuple[float, NodeProgress]] = field(default_factory=list)
     at_end: Callable[[], RunResult] = lambda: RunResult(True)
+    at_news: Callable[[NodeProgress], None] = lambda news: None
     plan: Any = None
+    forgotten: bool = False
+    """Whether its output was removed."""
     _seen: int = 0
     _result: RunResult | None = None
 
@@ -52,6 +56,8 @@ class MemoryRun:
         """Return the events that have come since the last call."""
         due = [event for at, event in self.events if at <= self.clock.now()]
         new, self._seen = due[self._seen :], len(due)
+        for news in new:
+            self.at_news(news)
         return new
 
     def poll(self) -> RunResult | None:
@@ -94,6 +100,10 @@ class MemoryTerraform:
     """If set, states can't be read, with this text."""
     broken_shards: set[str] = field(default_factory=set)
     """Shards whose state can't be read."""
+    copies: dict[str, dict[str, StateServer]] = field(default_factory=dict)
+    """Each state as it was before its last apply."""
+    spoiled: set[str] = field(default_factory=set)
+    """Shards whose state is empty or broken on the disk until it is put back."""
     locked: set[str] = field(default_factory=set)
     """Shards whose state somebody else has locked."""
     init_fault: str = ""
@@ -129,7 +139,7 @@ class MemoryTerraform:
 
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read the state."""
-        if self.broken or shard in self.broken_shards:
+        if self.broken or shard in self.broken_shards | self.spoiled:
             raise TerraformError(self.broken or f"{shard}: not readable")
         return dict(self.states.get(shard, {}))
 
@@ -235,6 +245,7 @@ class MemoryTerraform:
         """Carry a plan out: creations end one after the other, deletions at once."""
         content = self.runs[plan.id].plan[1]
         plan_permits.use(content, permits)
+        self.copies[shard] = dict(self.states[shard])
         run = self._start("apply", 0.5)
         run.plan = (shard, content)
         texts: list[str] = []
@@ -255,6 +266,10 @@ class MemoryTerraform:
                     self.cloud.drop(self.states[shard][name].id)
                 except CloudError as error:
                     texts.append(str(error))
+                    continue
+                if self.states[shard][name].id in self.cloud.undying:
+                    texts.append("timeout while waiting for state to become DELETED")
+                    run.ends = math.inf  # until somebody ends it
                     continue
                 del self.states[shard][name]
                 at = self.clock.now() + self.delete_seconds
@@ -300,14 +315,37 @@ class MemoryTerraform:
             return NodeProgress(name, False, failure=Failure(classify(text), text))
         return NodeProgress(name, True, server_id=held.id)
 
+    def refresh(self, shard: str) -> MemoryRun:
+        """Take out of the state what the cloud does not have."""
+
+        def end() -> RunResult:
+            held = self.states[shard]
+            self.states[shard] = {n: one for n, one in held.items() if self.cloud.server(one.id)}
+            return RunResult(True)
+
+        return self._start("refresh", 0.5, at_end=end)
+
+    def is_broken(self, shard: str) -> bool:
+        """Tell whether the state is spoiled and no apply runs."""
+        return shard in self.spoiled and not self.busy(shard)
+
+    def put_back(self, shard: str) -> str:
+        """Put the copy in its place."""
+        self.spoiled.discard(shard)
+        self.states[shard] = self.copies.get(shard, {})
+        return "the copy is in its place"
+
     def adopt(self, record: RunRecord) -> MemoryRun:
-        """Take up a run; its events come again."""
+        """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
+        if run.forgotten:
+            return MemoryRun(record, self.clock, 0.0, at_end=lambda: RunResult(False, "terraform was killed"))
         run._seen = 0
         return run
 
     def forget(self, record: RunRecord) -> None:
-        """Nothing is left behind in memory."""
+        """Remove what the run has said."""
+        self.runs[record.id].forgotten = True
 
     def _start(
         self, kind: str, seconds: float, at_end: Callable[[], RunResult] = lambda: RunResult(True)

@@ -16,9 +16,11 @@ from pathlib import Path
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
+from slurm_powersave.model.server_status import OFF, RESCUED
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -61,6 +63,8 @@ class MemoryWorld:
     cluster: Cluster
     clock: MemoryClock = field(default_factory=MemoryClock)
     journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
+    silent: set[str] = field(default_factory=set)
+    """Nodes whose servers run and answer nobody."""
 
     def __post_init__(self) -> None:
         self.journal.set_brake("")  # as of a cluster that has been looked at for a while
@@ -73,6 +77,13 @@ class MemoryWorld:
         self.playbooks = MemoryPlaybooks(
             self.clock, self._register, self._boots, self.cloud.boot_id, self.cloud.host_key
         )
+        self._error: Exception | None = None
+        """What has ended the engine, if there is no other one yet."""
+        self.errors: list[Exception] = []
+        """What has ended engines in `run_on`."""
+        self.told: list[tuple[str, int]] = []
+        """What `status` was told of errors."""
+        self.recovery = Recovery(self.clock.monotonic, lambda text, count: self.told.append((text, count)))
         self.engine = self._engine()
 
     @classmethod
@@ -90,15 +101,19 @@ class MemoryWorld:
                 self.playbooks,
                 {"mem": self.cloud},
                 self.clock,
-            )
+            ),
+            self.recovery.faults,
         )
 
     def _register(self, node: DesiredNode) -> None:
-        if self._boots(node) and self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED"):
+        waits = self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED", "NOT_RESPONDING")
+        if self._boots(node) and waits:
             self.slurm.register(node.name)
 
     def _boots(self, node: DesiredNode) -> bool:
-        return any(s.address == node.address and s.host_key for s in self.cloud.alive())
+        here = [server for server in self.cloud.alive() if server.address == node.address]
+        runs = any(server.host_key and server.status not in OFF | RESCUED for server in here)
+        return runs and node.name not in self.silent
 
     def _hook(self, mode: Mode, hostlist: str) -> None:
         self.request(mode, hostlist)
@@ -106,7 +121,7 @@ class MemoryWorld:
     def request(self, mode: Mode, hostlist: str, source: str = "hook") -> str:
         """Journal a request, as the intake does with a hook's; return its id."""
         request = Request(str(uuid.uuid4()), mode, hostlist, self.clock.now(), source)
-        self.journal.add_request(request, self.clock.now())
+        self.journal.add_request(request, self.clock.wall())
         return request.id
 
     def run(self, seconds: float) -> None:
@@ -114,8 +129,13 @@ class MemoryWorld:
         end = self.clock.now() + seconds
         while self.clock.now() < end:
             self.slurm.tick()
-            self.engine.step()
+            self.step()
             self.clock.advance(STEP)
+
+    def step(self) -> None:
+        """Let the engine take a step."""
+        self.engine.step()
+        self.recovery.works()
 
     def settle(self, limit: float = 600.0) -> None:
         """Run until the engine has nothing to do; AssertionError if it does not come to rest."""
@@ -129,6 +149,23 @@ class MemoryWorld:
     def crash(self) -> None:
         """Drop the engine at once and start another on the same journal."""
         self.engine = self._engine()
+
+    def run_on(self, seconds: float, step: float = STEP) -> None:
+        """Run as the service does: after an error wait, then make another engine from the journal."""
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            try:
+                if self._error:
+                    self.clock.advance(self.recovery.met(self._error))
+                    self.engine = self._engine()
+                    self._error = None
+                self.slurm.tick()
+                self.step()
+                self.clock.advance(step)
+            except Exception as error:
+                self.engine.close()
+                self._error = error
+                self.errors.append(error)
 
     def newest(self, node: str) -> Operation:
         """Return a node's newest operation."""

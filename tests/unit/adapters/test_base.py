@@ -47,5 +47,5 @@ def test_no_state_holds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [[], {"resources": 3}, {"resources": ["x"]}])
 def test_what_is_no_state_is_told(tmp_path: Path, odd: object) -> None:
-    with pytest.raises(TerraformError, match="not a state"):
+    with pytest.raises(TerraformError, match="state can't be read"):
         state(tmp_path, odd).held()

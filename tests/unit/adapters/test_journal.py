@@ -1,6 +1,7 @@
 """The journal: what is in it survives, is there once, and never changes its mind."""
 
 import multiprocessing
+import os
 import sqlite3
 import stat
 from dataclasses import replace
@@ -9,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.errors import ConfigError, FailureClass, JournalError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
     DesiredNode,
-    Drain,
-    FlavorRest,
     Hold,
     NodeRecord,
     Operation,
@@ -22,6 +22,7 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
+from slurm_powersave.model.records import Drain, FlavorRest, Notice
 
 
 def request(request_id: str = "r1") -> Request:
@@ -55,6 +56,9 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"), 600.0)
     journal.save_run(run)
     journal.set_dirty("mem/nodes-001", True)
+    first = FirstNode("compute", "small", "img", "n1", 8.0, Hardware(2, 1, 1, 2, 1, 3788, "gpu:1"))
+    journal.save_first_node(replace(first, node="n9"))
+    journal.save_first_node(first)
     journal.close()
 
     again = SqliteJournal(path)
@@ -66,6 +70,7 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     assert again.holds() == {"n1": hold}
     assert again.runs() == [run]
     assert again.dirty_shards() == {"mem/nodes-001"}
+    assert again.first_nodes() == [first]
 
 
 def test_a_request_counts_once(path: Path) -> None:
@@ -145,21 +150,86 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     for table, column in (
         ("operations", "action"),
         ("operations", "target"),
+        ("operations", "joined"),
+        ("operations", "waits"),
         ("nodes", "boot_id"),
         ("nodes", "by_hand"),
         ("nodes", "image_id"),
         ("nodes", "flavor_id"),
+        ("runs", "host"),
+        ("runs", "boot_id"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("DROP TABLE first_nodes")
     db.execute("PRAGMA user_version=1")
     db.commit()
     db.close()
     again = SqliteJournal(path)
     assert again.open_operations() == [op]
     record = again.node_records()["n1"]
-    assert not record.by_hand
+    assert not record.by_hand and again.first_nodes() == []
     again.save_node(replace(record, by_hand=frozenset({"image", "flavor"})))
     assert SqliteJournal(path).node_records()["n1"].by_hand == {"image", "flavor"}
+
+
+def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
+    journal = SqliteJournal(path)
+    record = RunRecord("run1", "apply", "/d", 12, 345, "control", "b00t")
+    journal.save_run(ShardRun(record, "mem/nodes-001", ("a", "b"), 600.0))
+    assert journal.runs()[0].record == record
+    journal.close()
+    db = sqlite3.connect(path)
+    for table, column in (
+        ("runs", "host"),
+        ("runs", "boot_id"),
+        ("operations", "joined"),
+        ("operations", "waits"),
+    ):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("PRAGMA user_version=4")
+    db.commit()
+    db.close()
+    again = SqliteJournal(path)
+    assert again.runs() == [
+        ShardRun(replace(record, host="", boot_id=""), "mem/nodes-001", ("a", "b"), 600.0)
+    ]
+    again.save_run(ShardRun(record, "mem/nodes-001", (), 600.0))
+    assert again.runs()[0].record == record
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        sqlite3.OperationalError("database or disk is full"),
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.OperationalError("unable to open database file"),
+        sqlite3.DatabaseError("database disk image is malformed"),
+    ],
+)
+def test_what_sqlite_says_of_the_file_is_told_as_the_journal_s_trouble(
+    path: Path, said: sqlite3.Error
+) -> None:
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError, match=str(said)) as error, journal._told():
+        raise said
+    assert error.value.where == str(path) and error.value.todo
+    with pytest.raises(sqlite3.IntegrityError), journal._told():
+        raise sqlite3.IntegrityError("UNIQUE constraint failed")
+
+
+@pytest.mark.parametrize("kind", ["garbage", "directory", "FIFO"])
+def test_what_is_no_journal_is_told_with_what_to_do(path: Path, kind: str) -> None:
+    if kind == "garbage":
+        path.write_bytes(b"garbage" * 1000)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ConfigError, match="journal") as error:
+        SqliteJournal(path)
+    assert error.value.where == str(path) and "restore" in error.value.todo
+    assert set(os.listdir("/proc/self/fd")) <= set(before)
 
 
 def test_a_truncated_journal_is_refused(path: Path) -> None:
@@ -234,3 +304,42 @@ def test_the_rests_of_flavors_outlive_the_process(tmp_path: Path) -> None:
     assert {(rest.zone, rest.until) for rest in journal.flavor_rests()} == {("az1", 2000.0), ("az2", 1000.0)}
     journal.drop_flavor_rest("os", "az1", "small")
     assert [rest.zone for rest in journal.flavor_rests()] == ["az2"]
+
+
+def test_warnings_are_kept_until_they_are_over(path: Path) -> None:
+    journal = SqliteJournal(path)
+    one, other = (
+        Notice("n1", "s1", "silent\x1b", "slurm-powersave suspend", 5.0, (7, 8)),
+        Notice("n2", "", "gone", "", 6.0),
+    )
+    journal.save_notices([one, other], [])
+    found = SqliteJournal(path).notices()
+    assert found == {"n1": replace(one, text=r"silent\x1b"), "n2": other}
+    journal.save_notices([replace(other, text="off")], ["n1"])
+    assert [notice.text for notice in journal.notices().values()] == ["off"]
+    journal.forget_nodes(["n2"])
+    assert not journal.notices()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "boot",
+        "boot 1.0",
+        "boot nan inf",
+        "boot 1e9 5.0",
+        "b 1.0 2.0 3.0",
+        "b\n1.0 2.0",
+        "b 1.0 ٢.0",
+        "b" * 70,
+    ],
+)
+def test_clocks_that_make_no_sense_are_not_known(path: Path, value: str) -> None:
+    """The journal may come from a backup that somebody has made up."""
+    journal = SqliteJournal(path)
+    journal.save_anchor(("boot", 1700000000.5, 12.25))
+    assert journal.anchor() == ("boot", 1700000000.5, 12.25)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE marks SET value = ? WHERE name = 'clocks'", (value,))
+    assert journal.anchor() is None

@@ -1,5 +1,6 @@
 """One engine a cluster."""
 
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.lock import EngineLock, describe, holder, interrupt
-from slurm_powersave.model.errors import LockedError
+from slurm_powersave.model.errors import LockedError, MachineError
 
 _HOLD = """
 import sys, time
@@ -119,12 +120,15 @@ FIELDS = {
     "since": ["1", None, True, [], -1, 1e300, float("inf"), float("nan"), 10**400],
     "intake": [None, 1, ["a"], "two\nlines", "\x1b[2J"],
     "file": [None, 1, ["a"], "two\nlines"],
+    "trouble": [None, 1, ["a"], "two\nlines", "\x1b[2J"],
+    "errors": ["1", None, True, 1.5, -1, [], 10**400],
 }
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key in FIELDS for value in FIELDS[key]])
 def test_a_field_that_can_not_be_right_is_left_out(held: Path, key: str, value: object) -> None:
     good = {"pid": 12, "host": "control.example", "since": 1.5, "intake": "connected", "file": "ab12"}
+    good |= {"trouble": "no room", "errors": 2}
     held.write_text(json.dumps(good))
     assert holder(held) == good
     held.write_text(json.dumps(good | {key: value}))
@@ -218,3 +222,64 @@ def test_the_holder_is_interrupted_and_waited_for(tmp_path: Path) -> None:
     assert holder.stdout and holder.stdout.readline() == "held\n"
     assert interrupt(path, 10)
     assert holder.wait(5) == 3
+
+
+@pytest.mark.parametrize("kind", ["directory", "missing directory"])
+def test_a_lock_file_that_can_not_be_opened_is_told(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "engine.lock" if kind == "directory" else tmp_path / "none" / "engine.lock"
+    if kind == "directory":
+        path.mkdir()
+    with pytest.raises(MachineError, match="lock file") as error:
+        EngineLock(path)
+    assert error.value.where == str(path)
+
+
+def test_what_the_engine_waits_for_is_told_and_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+    lock.tell("connected since now")
+    lock.tell_trouble("no room" * 200, 3)
+    found = holder(path) or {}
+    assert found["errors"] == 3 and str(found["trouble"]).startswith("no room") and "pid" in found
+    assert found["intake"] == "not connected: the engine begins anew"
+    lock.tell("connected since now")
+    lock.tell_trouble("", 3)
+    found = holder(path) or {}
+    assert (found["trouble"], found["errors"], found["intake"]) == ("", 3, "connected since now")
+    lock.release()
+
+
+def test_a_lock_file_that_can_not_be_written_is_told_and_the_lock_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine.lock"
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        with pytest.raises(MachineError, match="No space left on device") as error:
+            EngineLock(path)
+    assert error.value.where == str(path) and holder(path) is None
+    EngineLock(path).release()
+
+
+def test_words_for_status_that_can_not_be_written_come_with_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine.lock"
+    lock = EngineLock(path)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        lock.tell_trouble("database or disk is full", 1)
+    assert "trouble" not in (holder(path) or {})
+    lock.tell_file("ab12")
+    lock.tell_file("ab12")
+    found = holder(path) or {}
+    assert (found["trouble"], found["file"]) == ("database or disk is full", "ab12")
+    lock.release()

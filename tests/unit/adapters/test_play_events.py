@@ -49,6 +49,18 @@ def test_a_node_is_done_with_our_task_and_does_not_wait_for_the_others() -> None
     assert not made.failed
 
 
+HARDWARE = "CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=3788"
+
+
+def test_what_a_node_says_of_its_hardware_is_passed_on_in_our_form() -> None:
+    made, spoken = group("n1", "n2", "n3")
+    made.event(event("runner_on_ok", "n1", res={"hardware": f"NodeName=n1 {HARDWARE} Parameters=x"}))
+    made.event(event("runner_on_ok", "n2", res={"hardware": f"NodeName=n2 {HARDWARE}; reboot"}))
+    made.event(event("runner_on_ok", "n3", "ansible.builtin.command", res={"hardware": HARDWARE}))
+    made.event(event("runner_on_ok", "n3", res={"hardware": {"cpus": [HARDWARE]}}))
+    assert [line.get("hardware") for line in spoken] == [HARDWARE, None, None]
+
+
 def test_a_node_with_a_playbook_after_ours_is_done_at_the_end_only() -> None:
     made, spoken = group("n1", "n2", more_follows=True)
     made.event(event("runner_on_ok", "n1"))

@@ -1,5 +1,6 @@
 """Configuring nodes: what is started, what is read of a run, and what a run is spared to know."""
 
+import errno
 import json
 import os
 import socket
@@ -103,6 +104,14 @@ def test_a_killed_run_leaves_no_node_without_an_outcome(tmp_path: Path) -> None:
     more, result = all_of(run)
     assert [(one.node, one.ok) for one in news + more] == [("n1", True), ("n2", False)]
     assert not result.ok
+
+
+def test_a_run_that_the_host_could_not_go_on_with_says_nothing_of_its_nodes(tmp_path: Path) -> None:
+    script = says({"node": "n1", "ok": True}, then="raise OSError(28, 'No space left on device')")
+    run = run_of(tmp_path / "run", script)
+    news, result = all_of(run)
+    assert [(one.node, one.ok) for one in news] == [("n1", True)]
+    assert result.machine and "No space left" in result.text
 
 
 def test_kill_reaches_a_play_in_a_session_of_its_own(tmp_path: Path) -> None:
@@ -251,7 +260,13 @@ def test_no_secret_of_ours_gets_into_ansible_and_no_host_key_goes_unchecked(
 
 
 @pytest.mark.parametrize(
-    ("banner", "up"), [(b"SSH-2.0-x\r\n", True), (b"HTTP/1.1 200\r\n", False), (b"", False)]
+    ("banner", "up"),
+    [
+        (b"SSH-2.0-x\r\n" + b"\0\0\0\x0c\x0a\x14", True),
+        (b"SSH-2.0-x\r\n", False),
+        (b"HTTP/1.1 200\r\n", False),
+        (b"", False),
+    ],
 )
 def test_a_node_is_reachable_when_sshd_says_so(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, banner: bytes, up: bool
@@ -272,3 +287,30 @@ def test_a_node_is_reachable_when_sshd_says_so(
         assert time.monotonic() - began < 2
         thread.join()
     assert AnsiblePlaybooks(tmp_path, site).reachable(node(1)) is False
+
+
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), False),
+        (TimeoutError(), False),
+        (OSError(errno.EHOSTUNREACH, ""), False),
+        (OSError(errno.EMFILE, ""), None),
+        (OSError(errno.ENETUNREACH, ""), None),
+        (PermissionError(errno.EPERM, ""), None),
+    ],
+)
+def test_a_host_that_can_not_ask_knows_nothing_of_a_node(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, error: OSError, answers: bool | None
+) -> None:
+    waited: list[float] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        waited.append(timeout)
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    asked = AnsiblePlaybooks(tmp_path, site)
+    assert asked.answers_ssh(node(1)) is answers
+    assert asked.reachable(node(1)) is False
+    assert waited == [playbooks.PATIENCE, playbooks.PROBE_SECONDS]

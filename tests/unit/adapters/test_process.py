@@ -1,18 +1,21 @@
 """Processes with a time limit, and processes that outlive the one that started them."""
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slurm_powersave.adapters import process
 from slurm_powersave.adapters.process import Tail, alive, exit_code, run, signal_run, start_detached
-from slurm_powersave.model.errors import MissingToolError
+from slurm_powersave.model.errors import MachineError, MissingToolError
 from slurm_powersave.model.nodes import RunRecord
 
 
@@ -163,6 +166,59 @@ def test_a_record_of_a_process_that_is_gone_ends_as_killed(tmp_path: Path) -> No
     child = subprocess.Popen(["true"])
     child.wait()
     assert exit_code(RunRecord("r1", "apply", str(tmp_path), child.pid, 1)) == -1
+
+
+def test_a_process_of_another_boot_or_host_is_not_ours(tmp_path: Path, started: list[RunRecord]) -> None:
+    """Pids and ticks begin anew with a boot: they may name somebody else's process."""
+    record = start(tmp_path, "sleep 30", started)
+    assert record.host == socket.gethostname() and record.boot_id == process.boot_id()
+    assert alive(record)
+    for other in (replace(record, boot_id="another"), replace(record, host="another")):
+        assert not alive(other) and exit_code(other) == -1
+        signal_run(other, signal.SIGKILL)
+    assert alive(record), "it was not signalled"
+    assert alive(replace(record, host="", boot_id="")), "as an older version has recorded it"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.ENOMEM])
+def test_a_host_that_can_start_nothing_is_no_missing_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(MachineError, match="could not be started"):
+        run(["true"], timeout=1)
+    with pytest.raises(MachineError, match="could not be started"):
+        start_detached(["true"], tmp_path / "run", run_id="r1", kind="plan")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_no_descriptor_is_left_where_the_second_file_can_not_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.open
+
+    def fail(path: object, *args: int) -> int:
+        if str(path).endswith("stderr"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return original(path, *args)  # type: ignore[arg-type]
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(MachineError):
+        start_detached(["true"], tmp_path / "run", run_id="r1", kind="plan")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_run_that_nobody_asks_for_leaves_no_zombie(tmp_path: Path, started: list[RunRecord]) -> None:
+    first = start_detached(["true"], tmp_path / "one", run_id="r1", kind="plan")
+    wait(lambda: "Z" in Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0])
+    start(tmp_path, "sleep 30", started)
+    assert not Path(f"/proc/{first.pid}").exists()
+    assert exit_code(first) == 0
 
 
 def test_a_missing_program_of_a_detached_run_is_its_exit_code(

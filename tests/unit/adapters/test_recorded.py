@@ -112,7 +112,7 @@ def test_names_that_go_while_they_are_read_end_it() -> None:
         def queue(self, words: Sequence[str]) -> tuple[str, int, str]:
             return "", 1, "squeue: error: Invalid node name e2e-2\n"
 
-    with pytest.raises(SlurmError, match="come and go"):
+    with pytest.raises(SlurmError, match="list of nodes changed"):
         ScontrolSlurm(Going("22.05")).snapshot(["e2e-2"])
 
 

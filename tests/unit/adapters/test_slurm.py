@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
+from slurm_powersave.adapters.slurm import LAST_GOOD, ScontrolSlurm, forgiving, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
+from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_version import Version
 from tests.permits import permits
@@ -241,6 +242,32 @@ def test_a_refusal_with_exit_code_0_is_one() -> None:
         ScontrolSlurm(shell).update_job(7, StartTime="now")
 
 
+def shown(job: str, *more: str) -> str:
+    """What `scontrol show job` prints of a job."""
+    lines = [f"JobId={job} JobName=x", "UserId=alice(1000) GroupId=alice(1000) MCS_label=N/A"]
+    lines += ["JobState=RUNNING Reason=None Dependency=(null)", *more, "WorkDir=/home/alice"]
+    return "\n   ".join(lines) + "\n\n"
+
+
+TASK_8 = shown("8 ArrayJobId=7", "AdminComment=a ")
+
+
+@pytest.mark.parametrize(
+    ("out", "note"),
+    [
+        (shown("7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=slurm-powersave: x "), JobNote("RUNNING", "slurm-powersave: x")),
+        (shown("7", "Comment=AdminComment=y ", "AdminComment=z "), JobNote("RUNNING", "z")),
+        (TASK_8 + shown("7 ArrayJobId=7", "AdminComment=b "), JobNote("RUNNING", "b")),
+        (TASK_8 + shown("7 ArrayJobId=7"), JobNote("RUNNING")),
+        (shown("7", "AdminComment=made up", "AdminComment=real "), JobNote("RUNNING", "2 lines")),
+        ("No jobs in the system", JobNote("")),
+    ],
+)  # fmt: skip
+def test_what_is_noted_of_a_job(out: str, note: JobNote) -> None:
+    assert ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).job_note(7) == note
+
+
 def test_nothing_is_left_to_the_remote_shell() -> None:
     asked: list[Sequence[str]] = []
 
@@ -268,6 +295,23 @@ def test_suspend_exc_nodes_that_make_no_sense(value: str) -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, f"SuspendExcNodes = {value}\n", ""))
     with pytest.raises(SlurmError, match="SuspendExcNodes"):
         slurm.suspend_exc_nodes()
+
+
+def test_the_timeouts_with_which_slurmctld_runs() -> None:
+    text = (
+        "ResumeRate              = 0 nodes/min\n"
+        "ResumeTimeout           = 90 sec\n"
+        "SuspendTime             = INFINITE\n"
+        "SuspendTimeout          = 15 sec\n"
+        "SlurmctldTimeout        = 120 sec\n"
+    )
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"ResumeTimeout": 90, "SuspendTimeout": 15}
+    text = "SuspendTime             = 300 sec\n"
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, text, ""))
+    assert slurm.power_timers() == {"SuspendTime": 300}
+    slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, "ResumeTimeout = soon\n", ""))
+    assert slurm.power_timers() == {}
 
 
 @pytest.mark.parametrize("text", ["22.05.8", "24.11.5", "26.05.0-0rc1", "27.05.1"])
@@ -316,7 +360,7 @@ def test_when_slurmctld_began() -> None:
 
 @pytest.mark.parametrize("out", ["", "2026-11-28T13:24:43\n", CONFIG.replace("2026-11-28T13:24:19", "N/A")])
 def test_a_start_that_is_not_told(out: str) -> None:
-    with pytest.raises(SlurmError, match="began"):
+    with pytest.raises(SlurmError, match="start time"):
         ScontrolSlurm(lambda argv, timeout: Completed(0, out, "")).last_start()
 
 
@@ -325,3 +369,34 @@ def test_on_which_hosts_jobs_began() -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, out, ""))
     first, last = datetime(2026, 11, 28, 13, 23, 49), datetime(2026, 11, 28, 13, 24, 17)
     assert slurm.started_on(first, last) == {"c2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("squeue: fatal: Unable to process configuration file", True),
+        ("scontrol: error: Parsing error at unrecognized key: MaxArraySise", True),
+        ("slurm_load_node error: Unable to contact slurm controller (connect failure)", False),
+    ],
+)
+def test_a_broken_slurm_conf_does_not_keep_us_from_asking_a_slurmctld_that_is_well(
+    words: str, again: bool
+) -> None:
+    asked = []
+
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        asked.append(list(argv))
+        return Completed(0, "fine", "") if argv[0] == "env" else Completed(1, "", words)
+
+    done = forgiving(shell)(["scontrol", "ping"], 5.0)
+    assert (done.rc == 0) is again
+    assert asked[1:] == ([["env", f"SLURM_CONF={LAST_GOOD}", "scontrol", "ping"]] if again else [])
+
+
+def test_without_a_good_copy_the_first_answer_is_told() -> None:
+    words = "fatal: Unable to process configuration file"
+
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        return Completed(1, "", "no such file" if argv[0] == "env" else words)
+
+    assert forgiving(shell)(["squeue"], 5.0).err == words

@@ -5,8 +5,9 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import Journal, all_delivered, children, every_hook_called
+from tests.waiting import within
 
 ID = "3f2b8c1e-9d4a-4f6b-8a1c-0e5d7b9c2a31"
 
@@ -31,18 +33,24 @@ def intake(hooks: HookScripts) -> Iterator[StreamIntake]:
         yield stream
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def scripted(*lines: str, then: str = "sys.stdin.read()") -> list[str]:
     """Return the argv of a reader that says these lines and then does what is given."""
     return [sys.executable, "-uc", f"import sys, time\nprint({chr(10).join(lines)!r})\n{then}"]
+
+
+def test_a_closed_stream_leaves_no_thread_and_no_descriptor(hooks: HookScripts) -> None:
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with StreamIntake(hooks.reader()) as stream:
+            assert within(5, lambda: stream.connected)  # called at once
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_a_thread_that_has_ended_is_not_called_connected(hooks: HookScripts) -> None:
+    with StreamIntake(hooks.reader()) as stream:
+        assert within(5, lambda: stream.connected)
+    stream._since = time.time()
+    assert stream.state() == "not connected: the thread that listens has ended"
 
 
 def test_a_call_arrives_and_leaves_the_spool(hooks: HookScripts, intake: StreamIntake) -> None:

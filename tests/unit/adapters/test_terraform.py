@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.terraform import VARIABLES, Module, ShardedTerraform, write_synced
+from slurm_powersave.adapters.state_file import write_synced
+from slurm_powersave.adapters.terraform import VARIABLES, Module, ShardedTerraform
 from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.model.errors import FailureClass, TerraformError
+from slurm_powersave.model.errors import FailureClass, MachineError, TerraformError
 from slurm_powersave.model.nodes import DesiredNode, RunResult, StateServer, TerraformNode
 from slurm_powersave.ports import Run
 
@@ -187,6 +188,78 @@ def test_an_apply_tells_of_each_node(terraform: ShardedTerraform, shard: Path, t
         ("n2", False, "", FailureClass.QUOTA),
     ]
     assert result == RunResult(False, "Quota exceeded for cores", FailureClass.QUOTA)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo 'Error: open tfplan: no space left on device' >&2; exit 1",
+        lines(
+            {
+                "type": "diagnostic",
+                "diagnostic": {"severity": "error", "summary": "Failed to save state: disk quota exceeded"},
+            }
+        )
+        + "\nexit 1",
+    ],
+)
+def test_an_apply_that_the_host_could_not_run_is_told_as_that(
+    terraform: ShardedTerraform, shard: Path, tmp_path: Path, script: str
+) -> None:
+    plan = plan_run(terraform, tmp_path)
+    (shard / "terraform.tfstate").write_text(state())
+    play(tmp_path, script)
+    assert finish(terraform.apply(SHARD, plan.record, 5)).machine
+    assert (shard / "terraform.tfstate.before-apply").read_text() == state()
+
+
+def test_a_full_disk_in_the_cloud_is_the_node_s(
+    terraform: ShardedTerraform, shard: Path, tmp_path: Path
+) -> None:
+    plan = plan_run(terraform, tmp_path)
+    play(tmp_path, lines(reason("n1", "Build failed: No space left on device")) + "\nexit 1")
+    assert not finish(terraform.apply(SHARD, plan.record, 5)).machine
+
+
+def test_a_run_that_had_no_room_for_its_exit_code(
+    terraform: ShardedTerraform, shard: Path, tmp_path: Path
+) -> None:
+    play(tmp_path, "sleep 30")
+    run = terraform.plan(SHARD, ["n1"], refresh=False)
+    (Path(run.record.directory) / "rc.new").touch()
+    run.kill()
+    assert finish(run).machine
+
+
+def test_a_plan_that_was_not_written_whole_is_the_host_s_trouble(
+    terraform: ShardedTerraform, shard: Path, tmp_path: Path
+) -> None:
+    plan = plan_run(terraform, tmp_path)
+    (Path(plan.record.directory) / "plan.json").write_text('{"resource_ch')
+    with pytest.raises(MachineError, match="not written whole"):
+        terraform.plan_json(plan.record)
+
+
+def test_a_spoiled_state_is_put_back(terraform: ShardedTerraform, shard: Path, tmp_path: Path) -> None:
+    path = shard / "terraform.tfstate"
+    path.write_text(state({"index_key": "n1", "attributes": {"id": "a"}}))
+    plan = plan_run(terraform, tmp_path)
+    play(tmp_path, f": >{path}; exit 1")
+    finish(terraform.apply(SHARD, plan.record, 5))
+    assert terraform.is_broken(SHARD)
+    with pytest.raises(TerraformError):
+        terraform.servers(SHARD)
+    terraform.put_back(SHARD)
+    assert terraform.servers(SHARD) == {"n1": StateServer("a")}
+
+
+def test_a_refresh_changes_nothing_but_the_state(
+    terraform: ShardedTerraform, shard: Path, tmp_path: Path
+) -> None:
+    play(tmp_path, f'echo "$@" >{tmp_path / "args"}')
+    assert finish(terraform.refresh(SHARD)).ok
+    words = (tmp_path / "args").read_text().split()
+    assert words[:3] == ["apply", "-refresh-only", "-auto-approve"]
 
 
 def test_each_node_keeps_its_own_reason_however_late_it_is_read(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import slurm_powersave
-from slurm_powersave.decide import guard, plan_permits
+from slurm_powersave.decide import guard, guard_dead, plan_permits
 from slurm_powersave.decide.guard import Answer, Look, Refusal
+from slurm_powersave.decide.silence import DEAD, Silence, Standing
 from slurm_powersave.model import permit as permits
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 from tests.permits import permit
@@ -84,6 +85,24 @@ def reboot(of: Look) -> Answer:
     return guard.by_reboot(of, Act.REBUILD)
 
 
+ASIDE = Aside("n1", "DRAIN", "fan", 0.0)
+
+
+def again(of: Look) -> Answer:
+    return guard_dead.restart(of, Silence(Standing.SILENT, 300), 300, "")
+
+
+def given_up(of: Look) -> Answer:
+    return guard_dead.give_up(of, Silence(Standing.OFF, 1800), 1800, "")
+
+
+def dead(of: Look) -> Answer:
+    return guard_dead.delete(of, Silence(Standing.SILENT, given_up=True), "")
+
+
+NR = {"reason": "Not responding", "by": "slurm"}
+"""Slurm's own words."""
+PUSHED = Seen(registered=2, used=3, pushed=4, off=5, called=6)
 MADE = ("operation=1a2b",)
 NEW = Seen(registered=1, off=2, resumed=3)
 ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
@@ -107,12 +126,26 @@ ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
     (forced, look("IDLE+DRAIN+POWERED_DOWN", reason="fan")),
     (reboot, look("DOWN+REBOOT_ISSUED")),
     (reboot, look("DOWN+REBOOT_ISSUED+RESERVED")),
+    (lambda of: guard.by_reboot(of, Act.REBOOT, aside=ASIDE), look("DOWN+REBOOT_ISSUED")),
+    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True), look("DOWN+REBOOT_ISSUED")),
+    (again, look("DOWN+NOT_RESPONDING", **NR)),
+    (again, look("DOWN+NOT_RESPONDING", **NR, job="PENDING")),
+    (given_up, look("DOWN+NOT_RESPONDING", **NR, status="SHUTOFF")),
+    (dead, look("IDLE+POWERING_DOWN", PUSHED)),
+    (dead, look("DOWN+POWERED_DOWN", PUSHED, **NR)),
 ]
 REFUSED: list[tuple[Callable[[Look], Answer], Look, str]] = [
     (hook, look("gone"), "does not know it"),
+    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
+    (lambda of: guard.by_reboot(of, Act.DELETE, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
+    (
+        lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True),
+        look("MIXED+DRAIN+REBOOT_REQUESTED"),
+        "no longer reboots it",
+    ),
     (hook, look("IDLE+POWERED_DOWN", Seen(registered=2)), "no call"),
     (hook, look("IDLE+POWERED_DOWN", replace(CALLED, used=6)), "in use after"),
-    (hook, look("IDLE+POWERED_DOWN", replace(CALLED, pushed=4)), "we had powered it down"),
+    (hook, look("IDLE+POWERED_DOWN", replace(CALLED, pushed=4)), "the engine itself had powered"),
     (hook, look("ALLOCATED+POWER_DOWN"), "in use"),
     (hook, look("ALLOCATED+POWERED_DOWN"), "in use"),
     (hook, look("MIXED"), "in use"),
@@ -136,19 +169,39 @@ REFUSED: list[tuple[Callable[[Look], Answer], Look, str]] = [
     (change, look("IDLE+POWERING_DOWN", Seen(registered=2, called=4)), "not called"),
     (change, look("IDLE+POWERING_DOWN", Seen(registered=2, forced=5, called=4)), "not called"),
     (change, look("ALLOCATED", Seen(registered=2, forced=3, called=4)), "in use"),
+    (change, look("IDLE+POWERING_DOWN", Seen(registered=2, forced=3, resumed=4, called=5)), "failed before"),
+    (change, look("IDLE+COMPLETING+POWERING_DOWN", Seen(registered=2, forced=3, called=4)), "completing"),
     (own, look("IDLE+POWERED_DOWN"), "can't be asked"),
     (own, look("IDLE+POWERED_DOWN", steps=True), "a job runs there"),
     (own, look("IDLE+POWERED_DOWN", status="ERROR"), "can't be asked"),
     (own, look("IDLE+POWERING_DOWN", steps=False), "not POWERED_DOWN"),
     (own, look("ALLOCATED+POWERED_DOWN", steps=False), "in use"),
+    (own, look("IDLE+COMPLETING+POWERED_DOWN", steps=False), "completing"),
     (own, look("IDLE+DRAIN+POWERED_DOWN", reason="fan", steps=False), "kept"),
     (person, look("ALLOCATED+POWER_DOWN"), "in use"),
     (person, look("IDLE+DRAIN+POWERED_DOWN", reason="fan"), "fan"),
     (forced, look("ALLOCATED+POWER_DOWN"), "in use"),
     (forced, look("IDLE"), "does not power it down"),
+    (forced, look("IDLE+COMPLETING+POWERING_DOWN"), "completing"),
     (reboot, look("DOWN"), "no longer reboots"),
     (reboot, look("ALLOCATED+REBOOT_REQUESTED+DRAIN"), "no longer reboots"),
     (reboot, look("gone"), "no longer reboots"),
+    (reboot, look("DOWN+COMPLETING+REBOOT_ISSUED"), "completing"),
+    (again, look("gone"), "does not show it DOWN"),
+    (again, look("IDLE+NOT_RESPONDING"), "does not show it DOWN"),
+    (again, look("ALLOCATED+NOT_RESPONDING"), "does not show it DOWN"),
+    (again, look("DOWN+NOT_RESPONDING", reason="fan"), "does not show it DOWN"),
+    (again, look("DOWN+REBOOT_ISSUED", **NR), "does not show it DOWN"),
+    (again, look("DOWN+NOT_RESPONDING", **NR, job="RUNNING"), "job 7"),
+    (again, look("DOWN+NOT_RESPONDING", **NR, job="COMPLETING"), "job 7"),
+    (given_up, look("DOWN+DRAIN+NOT_RESPONDING", **NR), "a person's"),
+    (given_up, look("DOWN+NOT_RESPONDING+MAINTENANCE", **NR), "a person's"),
+    (given_up, look("DOWN+NOT_RESPONDING+RESERVED", **NR), "a person's"),
+    (dead, look("DOWN+NOT_RESPONDING", PUSHED, **NR), "does not power it down"),
+    (dead, look("IDLE+POWERING_DOWN", replace(PUSHED, registered=7)), "did not have it powered down"),
+    (dead, look("IDLE+POWERING_DOWN", replace(PUSHED, resumed=7)), "did not have it powered down"),
+    (dead, look("ALLOCATED+POWERED_DOWN", PUSHED), "in use"),
+    (dead, look("IDLE+DRAIN+POWERED_DOWN", PUSHED, reason="fan"), "kept"),
 ]
 
 
@@ -177,6 +230,47 @@ def test_the_brake_and_the_quarter_of_an_hour() -> None:
     )
     assert isinstance(early, Refusal) and early.waits and "899 s of 900" in early.why
     assert isinstance(braked, Refusal) and braked.waits and "brake" in braked.why
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Silence(Standing.ANSWERS, 9999), "answers SSH"),
+        (Silence(Standing.RESCUED, 9999), "rescue"),
+        (Silence(Standing.ERROR, 9999), "ERROR"),
+        (Silence(Standing.CHANGING, 9999), "being changed"),
+        (Silence(Standing.UNKNOWN, 9999), "not looked at"),
+        (Silence(Standing.SILENT, 9999, network=True), "network"),
+        (Silence(Standing.OFF, 9999, network=True), "network"),
+        (Silence(Standing.SILENT, 299), "299 s of 300"),
+    ],
+)
+def test_a_server_that_is_not_dead_or_not_for_long(found: Silence, why: str) -> None:
+    of = look("DOWN+NOT_RESPONDING", **NR)
+    for rule in (guard_dead.restart, guard_dead.give_up):
+        answer = rule(of, found, 300, "")
+        assert isinstance(answer, Refusal) and answer.waits and why in answer.why
+
+
+def test_a_dead_server_is_started_again_once_and_the_brake_holds_all_three() -> None:
+    of, found = look("DOWN+NOT_RESPONDING", **NR), Silence(Standing.PUT_AWAY, 9999, restarted=True)
+    once = guard_dead.restart(of, found, 300, "")
+    assert isinstance(once, Refusal) and "24 hours" in once.why and not once.waits
+    assert isinstance(guard_dead.give_up(of, found, 300, ""), Permit)
+    braked = (
+        guard_dead.restart(of, replace(found, restarted=False), 300, "5"),
+        guard_dead.give_up(of, found, 300, "5"),
+        guard_dead.delete(look("IDLE+POWERING_DOWN", PUSHED), replace(found, given_up=True), "5"),
+    )
+    assert all(isinstance(one, Refusal) and one.waits and "brake" in one.why for one in braked)
+
+
+@pytest.mark.parametrize("standing", [one for one in Standing if one not in DEAD])
+def test_one_that_was_given_up_and_is_no_longer_dead_is_kept(standing: Standing) -> None:
+    answer = guard_dead.delete(look("IDLE+POWERING_DOWN", PUSHED), Silence(standing, given_up=True), "")
+    assert isinstance(answer, Refusal) and answer.waits
+    never = guard_dead.delete(look("IDLE+POWERING_DOWN", PUSHED), Silence(Standing.OFF), "")
+    assert isinstance(never, Refusal) and not never.waits
 
 
 def test_what_a_state_may_forget() -> None:
@@ -230,12 +324,12 @@ def test_a_change_in_place_needs_a_permit_to_rebuild_or_resize() -> None:
 
 def test_only_the_guard_makes_permits() -> None:
     """Nor does anything else copy one, or make its readings up."""
-    made = set()
+    made = {"Permit": set(), "permit": set()}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Permit":
-                made.add(str(path.relative_to(PACKAGE)))
-    assert made == {"decide/guard.py"}
+            if isinstance(node, ast.Call) and (name := ast.unparse(node.func).split(".")[-1]) in made:
+                made[name].add(str(path.relative_to(PACKAGE)))
+    assert made == {"Permit": {"decide/guard.py"}, "permit": {"decide/guard.py", "decide/guard_dead.py"}}
 
 
 DESTROYING = {"delete": 2, "rebuild": 3, "resize": 3, "reboot": 2, "stop_server": 2}

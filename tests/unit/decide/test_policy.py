@@ -58,7 +58,8 @@ def test_a_long_text_is_classed_in_a_moment(piece: str) -> None:
 
 
 def test_every_class_has_a_case() -> None:
-    assert {case["class"] for case in CASES} == set(FailureClass)
+    # No text of the outside's is an error of the engine itself.
+    assert {case["class"] for case in CASES} == set(FailureClass) - {FailureClass.INTERNAL}
 
 
 def test_a_rest_doubles_up_to_eight_times() -> None:

@@ -10,7 +10,8 @@ import yaml
 from slurm_powersave.decide import drain, resize
 from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.model.hostlist import fold
-from slurm_powersave.model.nodes import Drain, SlurmNode
+from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.world import cluster
 
 CASES = Path(__file__).parents[2] / "cases"

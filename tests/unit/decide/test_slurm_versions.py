@@ -52,6 +52,7 @@ def test_an_unknown_newer_version_does_what_the_newest_known_does(version: str) 
         (D.REBOOT_HOOK_CLEAN, {"24.11": False, "25.11": False, "26.05": True}),
         (D.NODE_ADDR_BECOMES_NAME, {"22.05": False, "23.11": True, "24.11": True, "26.05": True}),
         (D.POWER_UP_FORGOTTEN, {"22.05": True, "26.05": True}),
+        (D.POWER_UP_TAKES_REASON, {"22.05": True, "26.05": True}),
         (D.EXPEDITING, {"25.11": False, "26.05": True, "26.11": True}),
         (D.NODE_HAS_INSTANCE, {"23.02": False, "23.11": True}),
         (D.NODE_HAS_RESERVATION, {"24.05": False, "24.11": True}),

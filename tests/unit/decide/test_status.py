@@ -1,5 +1,7 @@
 """The rows of `slurm-powersave status`."""
 
+from dataclasses import replace
+
 from slurm_powersave.decide.status import StatusRow, rows, slurm_state
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
@@ -18,6 +20,9 @@ HOLD = Hold(
 )
 
 
+WAITS = "waits for Terraform to make the server"
+
+
 def test_everything_readable() -> None:
     found = rows(
         ["n1", "n2"],
@@ -31,8 +36,18 @@ def test_everything_readable() -> None:
     )
     assert found == [
         StatusRow("n1", "IDLE+CLOUD", "id1 ACTIVE", "-", "-", None),
-        StatusRow("n2", "IDLE+CLOUD+POWERED_DOWN", "-", "resume 1a2b3c", "applying", 102.5),
+        StatusRow("n2", "IDLE+CLOUD+POWERED_DOWN", "-", "resume 1a2b3c", "applying", 102.5, "", WAITS),
     ]
+
+
+def test_an_operation_says_first_what_keeps_it_then_what_it_has_met() -> None:
+    node = SlurmNode("n2", frozenset({"DOWN"}), "disk")
+    op = replace(
+        OPERATION, phase="verifying", text="server id-1 is locked", waits="the cloud c can't be read: 503"
+    )
+    for given, said in ((op, op.waits), (replace(op, waits=""), op.text)):
+        (row,) = rows(["n2"], {"n2": node}, [], [], [given], {}, {"n2": HOLD}, {})
+        assert (row.text, row.waits) == (said, "waits for the server to be gone")
 
 
 def test_slurm_unreadable() -> None:

@@ -27,6 +27,8 @@ from slurm_powersave.model.nodes import SlurmNode
             "slurm",
             "",
         ),
+        ("IDLE+CLOUD+DRAIN+INVALID_REG", "", "root", ""),
+        ("IDLE+CLOUD+DRAIN+INVALID_REG", "bad DIMM", "root", "DRAIN"),
         ("IDLE+CLOUD+DRAIN", "Low RealMemory (reported:900 < 100.00% of configured:1000)", "slurm", ""),
         ("IDLE+CLOUD+DRAIN", "Low socket*core*thread count, Low CPUs", "slurm", ""),
         ("IDLE+CLOUD+DRAIN", "Kill task failed", "slurm", ""),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.decide import guard
+from slurm_powersave.decide import guard, guard_dead
 from slurm_powersave.decide.slurm_versions import TESTED, Difference
 from slurm_powersave.model import phases
 from slurm_powersave.model.permit import Act, Row
@@ -58,7 +58,8 @@ def test_every_basis_of_a_permit_is_in_the_table_of_evidence() -> None:
 def test_the_table_of_evidence_has_all_words_of_the_guard() -> None:
     """Each constant text in a Refusal of the guard, found without the help of what writes the table."""
     text = guard_table.page("")
-    for found in re.findall(r'Refusal\(\s*f?"([^"]*)"', Path(guard.__file__).read_text()):
+    code = "".join(Path(one.__file__).read_text() for one in (guard, guard_dead))
+    for found in re.findall(r'Refusal\(\s*f?"([^"]*)"', code):
         for words in re.split(r"\{[^}]*\}", found):
             assert words in text, f"run `make docs`: {found}"
 

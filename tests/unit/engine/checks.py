@@ -1,9 +1,13 @@
 """What must hold when the engine has come to rest, and a fuse that kills it in mid-step."""
 
+import errno
+import os
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from slurm_powersave.model.errors import JournalError
 from slurm_powersave.model.nodes import Operation
 from slurm_powersave.testing.world import MemoryWorld
 
@@ -88,6 +92,8 @@ _EFFECTS = {
         "drop_flavor_rest",
         "save_seen",
         "add_act",
+        "save_anchor",
+        "move_rests",
     ],
     "slurm": ["update_nodes", "update_job"],
     "terraform": ["init", "write_nodes", "plan", "apply", "forget_servers"],
@@ -96,29 +102,73 @@ _EFFECTS = {
 }
 
 
-class Fuse:
-    """Kills the engine right after its N-th effect on the journal or on the outside; 0: only counts."""
+TROUBLES: dict[str, tuple[int, type[sqlite3.Error], str]] = {
+    "ENOSPC": (errno.ENOSPC, sqlite3.OperationalError, "database or disk is full"),
+    "EIO": (errno.EIO, sqlite3.OperationalError, "disk I/O error"),
+    "EROFS": (errno.EROFS, sqlite3.OperationalError, "attempt to write a readonly database"),
+    "EMFILE": (errno.EMFILE, sqlite3.OperationalError, "unable to open database file"),
+    "ENOMEM": (errno.ENOMEM, sqlite3.OperationalError, "out of memory"),
+    "malformed": (errno.EIO, sqlite3.DatabaseError, "database disk image is malformed"),
+}
+"""What a host in trouble says: of its files, and SQLite of the same."""
 
-    def __init__(self, world: MemoryWorld, at: int = 0) -> None:
-        self.at, self.count, self.armed = at, 0, True
+
+def trouble(world: MemoryWorld, kind: str, part: str = "journal") -> Exception:
+    """Make the error that a part of the engine meets."""
+    number, said, text = TROUBLES[kind]
+    if part != "journal":
+        return OSError(number, os.strerror(number))
+    try:
+        with world.journal._told():
+            raise said(text)
+    except JournalError as error:
+        return error
+
+
+class Fuse:
+    """Ends the engine at its N-th effect on the journal or on the outside; 0: only counts.
+
+    It is killed right after the effect, or meets an error (`kind`) right after it or in its place.
+    """
+
+    def __init__(self, world: MemoryWorld, at: int = 0, kind: str = "", *, instead: bool = False) -> None:
+        self.world, self.at, self.count, self.armed = world, at, 0, True
+        self.kind, self.instead = kind, instead
         self.last = ""
-        for part, names in _EFFECTS.items():
-            target = getattr(world, part)
-            for name in names:
-                setattr(target, name, self._wrap(f"{part}.{name}", getattr(target, name)))
+        for part in _EFFECTS:
+            self.watch(part)
+
+    def watch(self, part: str) -> None:
+        """Count the effects on a part of the world; once, and once more if it is another one."""
+        target = getattr(self.world, part)
+        for name in _EFFECTS[part]:
+            setattr(target, name, self._wrap(f"{part}.{name}", getattr(target, name)))
+
+    def light(self, after: int, kind: str, *, instead: bool) -> None:
+        """Let an error come at the N-th effect from now on."""
+        self.at, self.kind, self.instead, self.armed = self.count + after, kind, instead, True
 
     def _wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
-            result = original(*args, **named)
+            blows = False
             if self.armed:
                 self.count += 1
                 self.last = name
-                if self.count == self.at:
-                    self.armed = False
-                    raise Killed
+                blows = self.count == self.at
+                self.armed = not blows
+            if blows and self.instead:
+                self._end(name)
+            result = original(*args, **named)
+            if blows:
+                self._end(name)
             return result
 
         return call
+
+    def _end(self, name: str) -> None:
+        if not self.kind:
+            raise Killed
+        raise trouble(self.world, self.kind, name.partition(".")[0])
 
 
 def coarsely(world: MemoryWorld, seconds: float, step: float = 0.5) -> None:
@@ -126,16 +176,17 @@ def coarsely(world: MemoryWorld, seconds: float, step: float = 0.5) -> None:
     end = world.clock.now() + seconds
     while world.clock.now() < end:
         world.slurm.tick()
-        world.engine.step()
+        world.step()
         world.clock.advance(step)
 
 
-def run(world: MemoryWorld, seconds: float) -> None:
-    """Run, with a new engine whenever the fuse has blown."""
+def run(world: MemoryWorld, seconds: float, step: float = 0.3) -> None:
+    """Run, with a new engine whenever the fuse has blown, or an error was ordered."""
     end = world.clock.now() + seconds
     while world.clock.now() < end:
         try:
-            coarsely(world, end - world.clock.now(), 0.3)
+            world.run_on(end - world.clock.now(), step)
         except Killed:
             world.clock.advance(0.5)
             world.crash()
+    assert not [error for error in world.errors if isinstance(error, AssertionError)], world.errors

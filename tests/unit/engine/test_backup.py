@@ -184,7 +184,7 @@ def test_a_state_is_taken_when_it_is_whole(host: Host) -> None:
 def test_a_state_that_stays_broken_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "_STEADY", 0.1)
     (host.state / "terraform/base/terraform.tfstate").write_text("{")
-    with pytest.raises(TerraformError, match="not a state"):
+    with pytest.raises(TerraformError, match="state can't be read"):
         backup.make(host.cluster)
     assert not list((host.state).glob(".staging-*"))
 

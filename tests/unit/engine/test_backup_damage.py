@@ -95,7 +95,7 @@ def test_links_are_refused(host: Host, tmp_path: Path) -> None:
 
 def test_a_backup_that_does_not_verify_is_not_left(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(path: Path) -> None:
-        raise ConfigError("the backup is damaged, or is none")
+        raise ConfigError("the file is no backup, or is damaged")
 
     monkeypatch.setattr(archive, "verify", fails)
     with pytest.raises(ConfigError, match="damaged"):

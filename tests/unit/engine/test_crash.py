@@ -58,6 +58,20 @@ def failing(world: MemoryWorld) -> None:
     assert next(op.outcome for op in operations(world, "n1") if op.mode is Mode.RESUME) == "failed"
 
 
+def clock_set(world: MemoryWorld) -> None:
+    """The clock is set, back and forth, while a node rests."""
+    world.cloud.create_faults["n1"] = "Quota exceeded for cores"
+    world.slurm.submit("n1")
+    run(world, 10)
+    world.cloud.create_faults.clear()
+    for seconds in (-7200, 3600):
+        world.clock.jump(seconds)
+        run(world, 3)
+    assert "n1" in world.journal.holds()
+    run(world, 70)
+    assert not world.journal.holds() and not servers(world)
+
+
 def tainted(world: MemoryWorld) -> None:
     """One server of two ends in ERROR, and Terraform keeps it as tainted."""
     world.cloud.error_faults["n1"] = "No valid host was found"
@@ -78,7 +92,7 @@ def prepared(scenario: Callable[[MemoryWorld], None]) -> MemoryWorld:
     return world
 
 
-@pytest.mark.parametrize("scenario", [resume, suspend, replace, failing, tainted])
+@pytest.mark.parametrize("scenario", [resume, suspend, replace, failing, clock_set, tainted])
 def test_killed_at_every_step(scenario: Callable[[MemoryWorld], None]) -> None:
     whole = prepared(scenario)
     count = Fuse(whole)

@@ -12,9 +12,10 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.terraform_command import Command
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import deploy, strays
+from slurm_powersave.engine import base_state, deploy, strays
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
-from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.model.errors import CloudError, ConfigError, RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
@@ -56,7 +57,7 @@ class Lab:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab(tmp_path)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
-    monkeypatch.setattr(connect, "command", lambda cluster: SimpleNamespace(check=lambda: "1.11.4"))
+    monkeypatch.setattr(connect, "command", lambda *_: SimpleNamespace(check=lambda: "1.11.4"))
     monkeypatch.setattr(connect, "slurm", lambda cluster: made.slurm)
     monkeypatch.setattr(strays.time, "sleep", made.clock.advance)
     return made
@@ -76,8 +77,12 @@ def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
     lab.create("login", "role=login")
     lab.create("sps-builder", "role=builder")
     assert lab.orphans() == ["login"]
-    strays.delete(strays.find(lab.cluster, lab.base))
+    journal = SqliteJournal(":memory:")
+    strays.delete(strays.find(lab.cluster, lab.base), Acts(journal, "deploy"))
     assert lab.orphans() == []
+    (done,) = journal.newest_acts(None, 10)
+    assert (done.node, done.act, done.row) == ("login", "delete", "interrupted deploy")
+    assert "; deploy by " in done.evidence
     assert len(lab.cloud.servers()) == 2
 
 
@@ -103,8 +108,27 @@ def test_an_unknown_login_node_of_a_cluster_in_service_is_not_deleted(
     """As after half of the state directory was lost: one sign of life is enough."""
     lab.create("login", "role=login")
     sign(lab)
-    with pytest.raises(RefusedError, match="knows nothing of: login"):
+    with pytest.raises(RefusedError, match="not in the state directory: login"):
         lab.orphans()
+
+
+def test_a_base_state_that_was_left_empty_is_replaced_by_the_copy(lab: Lab) -> None:
+    """Once the cloud can be read: before that nothing is known of what the copy does not have."""
+    login = lab.create("login", "role=login")
+    lab.know(login)
+    path = lab.base.directory / "terraform.tfstate"
+    path.rename(path.with_name("terraform.tfstate.before-apply"))
+    path.touch()
+    lab.cloud.unreachable = "503 Service Unavailable"
+    with pytest.raises(CloudError):
+        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, dry_run=False)
+    assert path.read_text() == "" and not lab.said
+    lab.cloud.unreachable = ""
+    with pytest.raises(ConfigError):  # this cluster's files have no root module
+        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, dry_run=False)
+    assert lab.base.ids() == {login}
+    assert "before-apply is in its place" in lab.said[0] and str(lab.base.directory) in lab.said[0]
+    assert lab.orphans() == []
 
 
 def test_once_slurm_was_configured_an_unknown_login_node_is_in_service(lab: Lab) -> None:
@@ -113,7 +137,7 @@ def test_once_slurm_was_configured_an_unknown_login_node_is_in_service(lab: Lab)
     lab.cluster.layout.applied.write_text("{}")
     assert lab.orphans() == []
     lab.know("another")
-    with pytest.raises(RefusedError, match="knows nothing of: login"):
+    with pytest.raises(RefusedError, match="not in the state directory: login"):
         lab.orphans()
 
 
@@ -125,7 +149,9 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
     ]
     lab.create("n1", "node=n1")
     strays.tell(lab.cluster, lab.base, lab.talk)
-    assert lab.said == ["network net-2 is the cluster's and in no Terraform state: delete it by hand"]
+    assert lab.said == [
+        "network net-2 belongs to the cluster and is in no Terraform state: delete it by hand"
+    ]
 
 
 class Removing(MemoryCloud):
@@ -149,7 +175,7 @@ def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
     found = strays.beside(lab.cluster, lab.base)
     assert [left for _, left in found] == [ROUTER, NETWORK], "what Terraform knows is its own"
     assert strays.Orphans((), found).names == ["router r-1", "network slurm-powersave-test (net-1)"]
-    strays.remove(found)
+    strays.remove(found, Acts(None, "deploy"))
     assert lab.cloud.others == [known, image, Leftover("key pair", "k")]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.images import Order
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.image_build import Build
 from slurm_powersave.model.errors import (
     CloudError,
@@ -32,6 +34,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.clock = MemoryClock()
+        self.journal = SqliteJournal(":memory:")
         self.cloud = MemoryImageCloud(self.clock, "test")
         self.plays = MemoryImagePlays(self.cloud)
         self.said: list[str] = []
@@ -56,6 +59,7 @@ class Lab:
             "ssh-ed25519 AAAA",
             {"version": "1.0", "git": ""},
             boot_seconds=60,
+            acts=Acts(self.journal, "image build gold", self.clock.now),
         )
 
     def wait(self, seconds: float) -> None:
@@ -104,6 +108,15 @@ def test_an_image_is_built_and_proven_and_nothing_else_is_left(lab: Lab, order: 
     assert all(seconds > 0 for seconds in work.seconds.values())
     assert lab.cloud.server(lab.node) == before
     assert lab.cloud.disks[lab.node] == {"machine_id": "n1's"}
+
+
+def test_what_is_stopped_and_deleted_is_in_the_history(lab: Lab) -> None:
+    lab.build().run()
+    found = lab.journal.newest_acts(None, 10)[::-1]
+    assert [(one.node, str(one.act)) for one in found] == [
+        ("test-builder", "stop"), ("test-builder", "delete"), ("test-proof", "delete"),
+    ]  # fmt: skip
+    assert all(one.row == "image build" and "; image build gold by " in one.evidence for one in found)
 
 
 Fault = Callable[[Lab], None]

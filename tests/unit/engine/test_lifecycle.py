@@ -68,6 +68,23 @@ def test_the_last_node_goes_too_and_nothing_comes_instead() -> None:
     assert_at_rest(world)
 
 
+@pytest.mark.parametrize("mode", [Mode.RESUME, Mode.SUSPEND])
+def test_an_operation_that_joins_another_names_it(mode: Mode) -> None:
+    world = MemoryWorld.of(1)
+    if mode is Mode.SUSPEND:
+        world.slurm.end(up(world, "n1"))
+        world.slurm.suspend("n1")
+    else:
+        world.slurm.submit("n1")
+    world.run(1)
+    world.request(mode, "n1", source="operator")
+    world.run(1)
+    first, second = operations(world, "n1")[-2:]
+    assert (second.outcome, second.joined) == ("joined", first.id) and not first.joined
+    world.settle(60)
+    assert world.journal.operation(second.joined).outcome == "done"  # type: ignore[union-attr]
+
+
 def test_the_same_node_comes_and_goes_five_times() -> None:
     world = MemoryWorld.of(2)
     for _ in range(5):
@@ -182,12 +199,14 @@ def test_resume_timeout_cleans_up_and_gives_the_node_back() -> None:
     world.slurm.resume_timeout = 30.0
     world.cloud.never_boots.add("n1")
     world.slurm.submit("n1")
-    world.run(60)
+    world.run(40)
     world.settle(60)
-    node = world.slurm.node("n1")
-    assert not node.has("DOWN") and node.has("POWERED_DOWN"), "back in service without an administrator"
-    assert outcomes(world, "n1")[:2] == [("resume", "cancelled"), ("resume-fail", "done")]
+    assert outcomes(world, "n1")[:2] == [("resume", "failed"), ("resume-fail", "done")]
     assert servers(world) == {}
+    world.run(100)  # it rests, as after any failure
+    node = world.slurm.node("n1")
+    assert not node.has("DOWN", "DRAIN"), "back in service without an administrator"
+    assert node.has("POWERED_DOWN")
     world.cloud.never_boots.clear()
     up(world, "n1")
     assert_at_rest(world)

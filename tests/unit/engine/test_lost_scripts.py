@@ -1,5 +1,7 @@
 """Jobs that are RUNNING and whose script was lost in a restart of slurmctld."""
 
+from dataclasses import replace
+
 import pytest
 
 from slurm_powersave.model.errors import SlurmError
@@ -33,6 +35,16 @@ def test_slurm_learns_soon_that_a_script_is_missing() -> None:
     job = begun(world, "n1", "n2")
     world.slurm.restart(job)
     world.run(60)
+    assert world.slurm.jobs[job].state == "PENDING"
+
+
+def test_a_slurmctld_whose_clock_was_set_back_is_not_waited_for_longer() -> None:
+    world = MemoryWorld.of(1)
+    job = begun(world, "n1")
+    world.slurm.restart(job)
+    tell = world.slurm.last_start
+    world.slurm.last_start = lambda: replace(tell(), age=tell().age - 7200)  # type: ignore[method-assign]
+    world.run(120)
     assert world.slurm.jobs[job].state == "PENDING"
 
 

@@ -1,13 +1,19 @@
 """Nothing is destroyed by inference: lost journals, a Slurm that lies, servers that nobody wants."""
 
+from pathlib import Path
+
 import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import brake
+from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.model.permit import Act, Permit, Row
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
+from tests.unit.engine.jolts import JOLTS
 
 
 def up(world: MemoryWorld, *nodes: str) -> int:
@@ -28,6 +34,15 @@ def powered_down(world: MemoryWorld, *nodes: str) -> None:
     """Let Slurm show nodes as off, whatever runs there: `slurmctld -c`, a lost StateSaveLocation."""
     for name in nodes:
         world.slurm._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+
+
+def called_off() -> MemoryWorld:
+    """A world in which n1 runs, and Slurm shows it as off without having called for it."""
+    world = MemoryWorld.of(1)
+    up(world, "n1")
+    world.slurm.jobs.clear()
+    powered_down(world, "n1")
+    return world
 
 
 # A journal that is lost
@@ -58,6 +73,21 @@ def test_a_lost_journal_and_a_shard_that_is_tidied_at_once() -> None:
     assert_agreed(world)
 
 
+def test_a_state_that_could_not_be_read_with_a_lost_journal_is_looked_at_later() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1", "n2")
+    (shard,) = [name for name, held in world.terraform.states.items() if held]
+    world.terraform.broken_shards.add(shard)
+    lose_the_journal(world)
+    world.cloud.vanish(servers(world)["n2"][0])
+    powered_down(world, "n2")
+    coarsely(world, 30)
+    assert set(world.terraform.states[shard]) == {"n1", "n2"}
+    world.terraform.broken_shards.clear()
+    coarsely(world, 120)
+    assert set(world.terraform.states[shard]) == {"n1"} == set(servers(world))
+
+
 def test_a_server_that_went_by_itself_leaves_the_state_and_no_other_does() -> None:
     world = MemoryWorld.of(3)
     up(world, "n1", "n2", "n3")
@@ -83,6 +113,20 @@ def test_a_cloud_that_can_not_be_read_keeps_every_entry_in_its_state() -> None:
     assert {name for state in world.terraform.states.values() for name in state} == {"n1", "n2"}
 
 
+def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again() -> None:
+    world = MemoryWorld.of(2)
+    up(world, "n1")
+    made = servers(world)
+    lose_the_journal(world)
+    outside = (world.slurm, world.terraform, world.playbooks)
+    world.engine = Engine(World(world.cluster, world.journal, *outside, {}, world.clock))
+    coarsely(world, 60)
+    assert servers(world) == made and not world.journal.dirty_shards()
+    assert [record.server_id for record in world.journal.node_records().values() if record.shard] == made[
+        "n1"
+    ]
+
+
 # A Slurm that has lost its state
 
 
@@ -99,20 +143,14 @@ def test_a_slurm_that_shows_every_node_as_off_gets_no_server_deleted() -> None:
 
 
 def test_what_does_not_say_whether_a_job_runs_there_is_left() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     coarsely(world, 3600, step=5)
     assert set(servers(world)) == {"n1"}
 
 
 def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     world.playbooks.steps["n1"] = None
     world.cloud.set_status(servers(world)["n1"][0], "SHUTOFF")
     coarsely(world, 1000, step=2)
@@ -121,10 +159,7 @@ def test_what_is_off_in_the_cloud_need_not_say_anything() -> None:
 
 
 def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 800, step=2)
     world.slurm.unreachable = "Unable to contact slurm controller"
     coarsely(world, 300, step=2)
@@ -137,10 +172,7 @@ def test_the_quarter_of_an_hour_begins_anew_when_slurm_could_not_be_read() -> No
 
 
 def test_the_quarter_of_an_hour_is_not_told_by_the_wall_clock() -> None:
-    world = MemoryWorld.of(1)
-    up(world, "n1")
-    world.slurm.jobs.clear()
-    powered_down(world, "n1")
+    world = called_off()
     coarsely(world, 60, step=2)
     world.clock.jump(86400)
     coarsely(world, 120, step=2)
@@ -169,6 +201,33 @@ def test_five_servers_may_go_on_our_own_account_and_then_a_person_is_asked() -> 
     coarsely(world, 600, step=5)
     world.settle()
     assert servers(world) == {}
+
+
+@pytest.mark.parametrize("jolt", JOLTS)
+def test_the_brake_counts_by_no_wall_clock(jolt: str) -> None:
+    world = MemoryWorld.of(9)
+    guard = world.engine._steps._guard
+    for number in range(5):
+        guard.record(Permit(Act.DELETE, f"id-{number}", "n1", Row.OWN, "a test"))
+    world.run(30)
+    JOLTS[jolt][0](world)
+    world.run(1)
+    own = world.engine._own
+    assert len(own._done) == 5 and "5 are the most" in own.brake("another")
+    world.journal.set_brake("")
+    coarsely(world, 600, step=5)
+    assert not own.brake("another") and not own._done
+
+
+def test_a_person_who_confirms_ends_the_count_whatever_the_clock_shows() -> None:
+    world = MemoryWorld.of(9)
+    for number in range(5):
+        guard = world.engine._steps._guard
+        guard.record(Permit(Act.DELETE, f"id-{number}", "n1", Row.OWN, "a test"))
+    world.clock.jump(-7200)
+    world.run(1)
+    world.journal.confirm(world.clock.wall())
+    assert not world.engine._own.brake("another")
 
 
 def test_slurms_own_calls_are_not_braked() -> None:
@@ -202,6 +261,20 @@ def test_a_new_journal_is_not_believed_while_they_differ() -> None:
     coarsely(world, 3600, step=5)
     assert world.journal.brake() == brake.NEW
     assert set(servers(world)) == {"n1", "n2"}
+
+
+def test_a_cloud_that_can_not_be_read_has_not_agreed() -> None:
+    clouds = {name: {"adapter": "none", "nodes_module": Path("/nonexistent")} for name in ("mem", "other")}
+    login = cluster().login.model_dump(mode="json")
+    pool = cluster(2).node_pools[0].model_dump(mode="json")
+    world = MemoryWorld.of(
+        2, clouds=clouds, login=login | {"cloud": "mem"}, node_pools=[pool | {"cloud": "mem"}]
+    )
+    up(world, "n1", "n2")
+    lose_the_journal(world)
+    world.cloud.unreachable = "503 Service Unavailable"
+    coarsely(world, 3600, step=5)
+    assert world.journal.brake() == brake.NEW
 
 
 # Evidence of a call

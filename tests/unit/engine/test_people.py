@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_powersave.engine.guarding import FORCE
+from slurm_powersave.decide.reboot import FORCE
+from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request, SlurmNode
 from slurm_powersave.model.records import Pause
@@ -57,6 +58,23 @@ def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) 
     assert world.slurm.node("n1").reason == (reason or "no reason was given")
 
 
+def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
+    world = MemoryWorld.of(1)
+    world.slurm.end(up(world, "n1"))
+    drained(world, "n1", "bad DIMM")
+    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
+    world.journal.add_request(request, world.clock.now())
+    while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
+        world.run(0.05)
+    node = world.slurm.node("n1")
+    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
+    world.run(3)
+    assert world.slurm.node("n1").powering_up, "a DRAIN would requeue the job that waits for the node"
+    world.slurm._put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
+    world.run(5)
+    assert world.slurm.node("n1").has("DRAIN") and world.slurm.node("n1").reason == "bad DIMM"
+
+
 def test_a_suspend_of_one_of_min_nodes_is_refused_and_by_force_it_comes_back() -> None:
     pool = cluster(2).node_pools[0].model_dump(mode="json")
     world = MemoryWorld.of(2, node_pools=[pool | {"min_nodes": 1}])
@@ -104,6 +122,7 @@ def test_a_resume_leaves_a_node_that_somebody_has_set_aside(state: str) -> None:
 def test_what_somebody_has_set_outlives_a_failed_creation(reason: str, version: str) -> None:
     world = MemoryWorld.of(1, slurm_version=version)
     drained(world, "n1", reason)
+    coarsely(world, 60)  # POWER_UP takes the reason away: it has to be seen before
     world.cloud.create_faults["n1"] = "No valid host was found"
     world.slurm._power_up(["n1"])
     coarsely(world, 120)
@@ -112,6 +131,36 @@ def test_what_somebody_has_set_outlives_a_failed_creation(reason: str, version: 
     assert_one_outcome_each(world)
     coarsely(world, 4000, step=5)
     assert world.slurm.node("n1").has("DRAIN"), "the end of our rest is not the end of theirs"
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_drain_has_its_reason_again_when_the_node_is_up(by_hand: bool) -> None:
+    world = MemoryWorld.of(1)
+    drained(world, "n1", "bad DIMM")
+    if by_hand:
+        coarsely(world, 60)
+        world.slurm._power_up(["n1"])
+        coarsely(world, 60)
+    else:
+        assert ask(world, Mode.RESUME, "n1", FORCE).outcome == "done"
+    node = world.slurm.node("n1")
+    assert servers(world) and node.has("DRAIN") and node.reason == "bad DIMM"
+
+
+def test_our_own_drain_stays_ours_though_somebody_powers_the_node_up() -> None:
+    world = MemoryWorld.of(1)
+    world.cloud.create_faults["n1"] = "No valid host was found"
+    world.slurm.submit("n1")
+    coarsely(world, 60)
+    ours = world.slurm.node("n1")
+    assert ours.has("DRAIN") and "(capacity)" in ours.reason
+    world.cloud.create_faults.clear()
+    world.slurm._power_up(["n1"])
+    assert world.slurm.node("n1").reason == ""
+    coarsely(world, 60)
+    assert world.journal.asides() == {}
+    coarsely(world, 4000, step=5)
+    assert not world.slurm.node("n1").has("DRAIN"), "our rest has ended"
 
 
 def test_a_drain_that_slurm_refuses_is_not_asked_for_without_end() -> None:

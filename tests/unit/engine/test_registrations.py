@@ -38,8 +38,9 @@ def test_a_refused_registration_is_a_failure_of_the_node(world: MemoryWorld, wor
     assert_at_rest(world)
 
 
-def test_it_fails_at_once_and_is_tried_again_after_its_rest(world: MemoryWorld) -> None:
-    world.slurm.refusals["n1"] = NO_GPU
+@pytest.mark.parametrize("words", [NO_GPU, " "], ids=["in Slurm's words", "without a word"])
+def test_it_fails_at_once_and_is_tried_again_after_its_rest(world: MemoryWorld, words: str) -> None:
+    world.slurm.refusals["n1"] = words
     began = world.clock.now()
     world.slurm.submit("n1")
     run_until(world, "n1", phases.FAILING)
@@ -64,6 +65,19 @@ def test_a_drain_of_before_is_no_failure_and_is_named(world: MemoryWorld) -> Non
     assert set(servers(world)) == {"n1"}
     node = world.slurm.node("n1")
     assert node.has("DRAIN") and node.reason == "burn-in test"
+
+
+def test_a_drain_that_has_lost_its_reason_outlives_a_refused_registration(world: MemoryWorld) -> None:
+    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
+    world.run(40)
+    world.slurm.refusals["n1"] = NO_GPU
+    world.slurm.update_nodes(["n1"], state="POWER_UP")
+    run_until(world, "n1", phases.CONFIGURING)
+    world.slurm.update_nodes(["n1"], reason=" ")
+    world.settle(90)
+    node = world.slurm.node("n1")
+    assert operations(world, "n1")[0].outcome == phases.FAILED
+    assert node.has("DRAIN") and node.reason == "bad DIMM"
 
 
 def test_what_slurm_has_set_down_is_no_success(world: MemoryWorld) -> None:

@@ -9,7 +9,8 @@ from slurm_powersave.decide.resize import Change, Nodes, change
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
-from slurm_powersave.model.nodes import Drain, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.permits import permits
 from tests.unit.engine.checks import servers
@@ -33,6 +34,7 @@ class Scene:
         self.applied: list[set[str]] = []
         self.fuse = -1
         """How many effects are left until it is killed; none if negative."""
+        self.served: Callable[[], None] = lambda: None
         self.want(nodes, least)
         if least:
             self.world.slurm.end(up(self.world, *(f"n{number}" for number in range(1, least + 1))))
@@ -87,11 +89,12 @@ class Scene:
         return Surroundings(
             Fused(),  # type: ignore[arg-type]  # what it lacks it takes from MemorySlurm
             world.journal,
-            world.clock.now,
+            world.clock,
             pause,
             self.apply,
             lambda: frozenset(servers(world)),
             self.news.append,
+            self.served,
         )
 
     def apply(self, keep: Nodes, protect: Nodes) -> None:
@@ -155,6 +158,11 @@ def test_shrink_waits_for_the_job_and_gives_the_nodes_back_as_elastic_ones() -> 
     assert scene.states() == {"n1": "up", "n2": "off", "n3": "off", "n4": "off"}
     assert scene.world.slurm.protected == {"n1"}
     assert not scene.world.journal.drains()
+    acts = [one for one in scene.world.journal.newest_acts(None, 100)[::-1] if not one.operation]
+    assert {(one.node, one.act) for one in acts} == {
+        (node, act) for node in ("n2", "n3") for act in ("DRAIN", "POWER_DOWN")
+    }
+    assert all(one.row == "by a person" and "; resize " in one.evidence for one in acts)
     up(scene.world, "n3")
 
 
@@ -269,11 +277,11 @@ def test_abort_undrains_what_a_resize_drained_and_nothing_else() -> None:
     with pytest.raises(UnfinishedError):
         scene.resize(timeout=5)
     scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM", permits=permits("DRAIN", ["n2"]))
-    assert abort(scene.around, 0.0) == ["n3"]
+    assert abort(scene.around) == ["n3"]
     shown = scene.world.slurm.snapshot().nodes
     assert {n: node.reason for n, node in shown.items() if node.has("DRAIN")} == {"n1": "disk", "n2": "RAM"}
     assert not scene.world.journal.drains()
-    assert abort(scene.around, 0.0) == []
+    assert abort(scene.around) == []
     assert set(scene.world.slurm.jobs) == set(jobs)
 
 
@@ -317,3 +325,18 @@ def test_it_is_killed_after_each_of_its_effects_and_run_again(edit: Callable[[Sc
             assert kill > 8, "it was killed at each of them"
             return
     raise AssertionError("it was never quick enough")
+
+
+@pytest.mark.parametrize(("nodes", "least"), [(4, 2), (1, 0)], ids=["enlarge", "shrink"])
+def test_nobody_waits_for_servers_without_an_engine(nodes: int, least: int) -> None:
+    scene = Scene(2, 1)
+    scene.want(nodes, least)
+
+    def nobody() -> None:
+        raise UnfinishedError("no engine is running")
+
+    scene.served = nobody
+    scene.world.engine.step = lambda: None  # type: ignore[method-assign]
+    resize = Resize(scene.around, scene.found, "1a2b", 86400.0)
+    with pytest.raises(UnfinishedError, match="no engine is running"):
+        resize.run()

@@ -14,8 +14,18 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
-from slurm_powersave.testing.world import MemoryWorld, cluster
-from tests.unit.engine.checks import assert_agreed, assert_one_outcome_each, coarsely, servers
+from slurm_powersave.model.permit import Act, Row
+from slurm_powersave.testing.world import STEP, MemoryWorld, cluster
+from tests.unit.engine.checks import (
+    TROUBLES,
+    Fuse,
+    assert_agreed,
+    assert_one_outcome_each,
+    coarsely,
+    run,
+    servers,
+)
+from tests.unit.engine.jolts import stand_still
 
 NAMES = ("n1", "n2", "n3")
 NODES = st.sampled_from(NAMES)
@@ -31,16 +41,23 @@ class Cluster(RuleBasedStateMachine):
         self.world = MemoryWorld.of(
             len(NAMES),
             node_pools=[pool | {"flavors": ["small", "large"]}],
-            failure={"rest": REST, "boot_timeout": 15, "registration_timeout": 15},
+            failure={
+                "rest": REST,
+                "boot_timeout": 15,
+                "registration_timeout": 15,
+                "restart_after": 5,
+                "silent_after": 100,
+            },
         )
         self.world.slurm.resume_timeout = 90.0
         self.wrong: list[str] = []
         self.gone: set[str] = set()
         self.set_by_hand: dict[str, tuple[str, str]] = {}
         """Node -> what an administrator has set, and why."""
-        self.lied: set[str] = set()
-        """Nodes whose job runs on although Slurm calls them off."""
+        self.lied: dict[str, float] = {}
+        """Nodes whose job runs on although Slurm calls them off -> since when."""
         self._watch()
+        self.fuse = Fuse(self.world)
 
     def _watch(self) -> None:
         cloud, slurm = self.world.cloud, self.world.slurm
@@ -108,11 +125,13 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND]), node=NODES)
     def operator(self, mode: Mode, node: str) -> None:
-        self.world.request(mode, node, source="operator")
+        if node not in self.lied:  # a person's word is enough for one that Slurm calls off
+            self.world.request(mode, node, source="operator")
 
     @rule(mode=st.sampled_from([Mode.RESUME, Mode.SUSPEND, Mode.RESUME_FAIL]), nodes=st.sets(NODES))
     def stray_hook(self, mode: Mode, nodes: set[str]) -> None:
-        self.world.request(mode, ",".join([*sorted(nodes), "x9"]))
+        # Slurm's own call is enough for one that it calls off.
+        self.world.request(mode, ",".join([*sorted(nodes - self.lied.keys()), "x9"]))
 
     # An administrator
 
@@ -134,6 +153,12 @@ class Cluster(RuleBasedStateMachine):
         self.world.slurm._put(replace(node, flags=flags, reason=reason, reason_by="root"))
         self.set_by_hand[name] = (state, reason)
 
+    def _all_go_on(self) -> None:
+        """Lift all that was set by hand; Slurm refuses it of a node that comes or goes."""
+        for name in self.set_by_hand:
+            if not self.world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
+                self.world.slurm._resume(name)
+
     @precondition(lambda self: self.set_by_hand)
     @rule(choice=st.integers(0, 20))
     def lets_it_go_on(self, choice: int) -> None:
@@ -149,10 +174,14 @@ class Cluster(RuleBasedStateMachine):
 
     # Time and death
 
-    @rule()
-    def the_journal_is_lost(self) -> None:
+    @rule(confirmed=st.booleans())
+    def the_journal_is_lost(self, confirmed: bool) -> None:
+        self.fuse.armed = False
         self.world.journal = SqliteJournal(":memory:")
+        self.fuse.watch("journal")
         self.world.engine = self.world._engine()
+        if confirmed:
+            self.world.journal.confirm(self.world.clock.now())
 
     @rule(nodes=st.sets(NODES, min_size=1), asked=st.booleans())
     def slurm_calls_running_nodes_off(self, nodes: set[str], asked: bool) -> None:
@@ -161,22 +190,77 @@ class Cluster(RuleBasedStateMachine):
             node = self.world.slurm.node(name)
             if node.up and node.in_use:
                 self.world.playbooks.steps[name] = True if asked else None
-                self.lied.add(name)
+                self.lied[name] = self.world.clock.now()
                 flags = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
                 self.world.slurm._put(replace(node, flags=flags))
 
-    @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR"]))
+    @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR", "SUSPENDED", "RESCUE", "ACTIVE"]))
     def a_server_stops(self, node: str, status: str) -> None:
+        if status == "SHUTOFF":
+            self.lied.pop(node, None)  # nothing runs there any more
         for server_id in servers(self.world).get(node, []):
             self.world.cloud.set_status(server_id, status)
 
+    @rule(
+        node=NODES,
+        how=st.sampled_from(["silent", "SHUTOFF", "SUSPENDED", "only its slurmd has ended"]),
+        minutes=st.sampled_from([0, 2, 5]),
+    )
+    def slurm_can_not_reach_a_node(self, node: str, how: str, minutes: int) -> None:
+        """It was up; its job is requeued."""
+        self.submit({node})
+        run(self.world, 15, STEP)
+        seen = self.world.slurm.node(node)
+        if not seen.up or node in {*self.lied, *self.set_by_hand}:
+            return
+        if how == "silent":
+            self.world.silent.add(node)
+        elif how.isupper():
+            self.a_server_stops(node, how)
+        self.world.slurm._requeue(node)
+        flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
+        self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
+        run(self.world, 60 * minutes, 1)
+
+    @rule(node=NODES)
+    def it_answers_again(self, node: str) -> None:
+        self.world.silent.discard(node)
+        self._heard(node)
+
+    def _heard(self, name: str) -> None:
+        """A slurmd that runs on registers when it can."""
+        node = self.world.slurm.node(name)
+        runs = self.world._boots(self.world.cluster.desired(name))
+        if runs and node.has("DOWN") and node.has("NOT_RESPONDING") and node.reason == "Not responding":
+            self.world.slurm.register(name, booted=False)
+
     @rule(seconds=st.sampled_from([0.1, 0.5, 2.0, 7.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
-        self.world.run(seconds)
+        run(self.world, seconds, STEP)
 
     @rule()
     def crash(self) -> None:
+        self.fuse.armed = False
         self.world.crash()
+
+    @rule(seconds=st.sampled_from([-7200, -60, -1, 1, 60, 3600]))
+    def the_clock_is_set(self, seconds: float) -> None:
+        self.world.clock.jump(seconds)
+
+    @rule(seconds=st.sampled_from([3, 20, 120]), away=st.booleans(), booted=st.booleans())
+    def the_engine_does_nothing(self, seconds: float, away: bool, booted: bool) -> None:
+        """It is stopped, or away; its host may be booted in the meantime."""
+        stand_still(seconds, self.world)
+        if away and booted:
+            self.world.clock.reboot()
+        if away:
+            self.fuse.armed = False
+            self.world.crash()
+
+    @rule(kind=st.sampled_from(sorted(TROUBLES)), after=st.integers(1, 12), instead=st.booleans())
+    def an_error_is_met(self, kind: str, after: int, instead: bool) -> None:
+        """The host of the engine is in trouble at one of its next effects."""
+        self.fuse.light(after, kind, instead=instead)
 
     # Faults
 
@@ -246,10 +330,17 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def nothing_goes_on_our_own_account_that_may_run_a_job(self) -> None:
         acts = self.world.journal.acts_since(0.0, OWN_ROWS)
-        assert not self.lied & {act.node for act in acts}, acts
+        assert not [act for act in acts if act.at > self.lied.get(act.node, act.at)], acts
+
+    @invariant()
+    def a_dead_server_is_started_again_once(self) -> None:
+        acts = self.world.journal.acts_since(0.0, [Row.DEAD])
+        started = [act.subject for act in acts if act.act == Act.REBOOT]
+        assert len(started) == len(set(started)), acts
 
     def teardown(self) -> None:
         world = self.world
+        self.fuse.armed = False
         self.nothing_goes_on_our_own_account_that_may_run_a_job()
         self.lied.clear()
         world.playbooks.steps.clear()
@@ -263,11 +354,17 @@ class Cluster(RuleBasedStateMachine):
         world.slurm.unreadable.clear()
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
+        world.silent.clear()
+        for name, ids in servers(world).items():
+            for server_id in ids:
+                held = world.cloud._servers[server_id]
+                if held.server.status == "RESCUE":
+                    world.cloud.set_status(server_id, "ACTIVE")
+            self._heard(name)
         coarsely(world, 30)
-        for name in self.set_by_hand:
-            if not world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
-                world.slurm._resume(name)
+        self._all_go_on()
         coarsely(world, 1000, step=2)  # until what nobody wants is deleted
+        self._all_go_on()  # those that were on their way
         for name in servers(world):
             if world.slurm.node(name).has(
                 "POWERED_DOWN"

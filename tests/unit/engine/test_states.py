@@ -24,7 +24,7 @@ class PretendState:
         if self.directory.name == "nodes-002":
             raise TerraformError("terraform plan failed", why="locked")
         actions = {"create": 1} if self.directory.name == "nodes-001" else {}
-        return Planned(self.directory / "plan" / "tfplan", "a text" if actions else "", actions)
+        return Planned(self.directory / "plan" / "tfplan", "a text" if actions else "", actions, {})
 
     def forget(self, planned: Planned) -> None:
         self.forgotten.append(planned.file)

@@ -7,6 +7,7 @@ import pytest
 
 from slurm_powersave.adapters.base import Planned
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
 from slurm_powersave.engine.emptying import Emptying
 from slurm_powersave.engine.survey import Survey
@@ -42,7 +43,12 @@ class State:
         if self.fails == "plan":
             raise TerraformError("terraform plan failed", why="state lock")
         held = len(self._ids) + self._network
-        return Planned(self.directory / "tfplan", "", {"delete": held} if held else {})
+        return Planned(self.directory / "tfplan", "", {"delete": held} if held else {}, self._content())
+
+    def _content(self) -> dict[str, object]:
+        """What `terraform show -json` says of it."""
+        held = sorted(self._ids) + [NETWORK.id] * self._network
+        return {"resource_changes": [{"change": {"actions": ["delete"], "before": {"id": i}}} for i in held]}
 
     def apply(self, planned: Planned, permits: Sequence[Permit] = ()) -> None:
         if self.fails == "apply":
@@ -145,6 +151,7 @@ class Lab:
             clock=world.clock,
             wait=wait,
             talk=Talk(self.said.append, self.said.append, ask, self.unasked),
+            acts=Acts(self.journal, "teardown", world.clock.now),
         )
         self.cloud.delete = noted  # type: ignore[method-assign]
         try:
@@ -170,6 +177,31 @@ def test_first_a_backup_then_nodes_strays_and_the_network_last(lab: Lab) -> None
     order = [event for event in lab.events if event.startswith(("save", "destroy")) or "n3" in event]
     assert order == ["save", "destroy mem/nodes-001", "delete n3", "destroy base"]
     assert lab.events.index("delete sps-builder") < lab.events.index("destroy base")
+
+
+def test_what_is_deleted_and_drained_is_in_the_history_with_who_and_from_where(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "ann")
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 40000 192.0.2.1 22")
+    stray = lab.idle().create("n3", "node=n3")
+    there = {server.id for server in lab.cloud.servers()} | {NETWORK.id}
+    begun: list[list[str]] = []
+    delete = lab.cloud.delete
+
+    def noted(server_id: str, permit: Permit) -> None:
+        begun.append([done.subject for done in lab.world.journal.newest_acts(None, 100)])
+        delete(server_id, permit)
+
+    lab.cloud.delete = noted  # type: ignore[method-assign]
+    lab.run()
+    found = [one for one in lab.world.journal.newest_acts(None, 100) if one.row == "teardown"]
+    assert {one.act for one in found} == {"delete"} and {one.subject for one in found} == there
+    assert any(stray in before for before in begun), "before it is begun"
+    assert all("; teardown by ann (sudo, as" in one.evidence for one in found)
+    assert all(one.evidence.endswith(" from 192.0.2.7") for one in found)
+    drained = {one.node for one in lab.world.journal.newest_acts(None, 100) if one.act == "DRAIN"}
+    assert drained == set(lab.world.cluster.nodes())
 
 
 def test_what_is_there_is_shown(lab: Lab) -> None:
@@ -250,7 +282,7 @@ def test_yes_does_not_cover_a_queue_that_can_not_be_read(lab: Lab) -> None:
 def test_jobs_that_are_queued_while_the_person_thinks(lab: Lab) -> None:
     lab.idle().queue(71)
     lab.asked = lambda: lab.queue(72)
-    with pytest.raises(UnfinishedError, match="2 jobs are queued by now"):
+    with pytest.raises(UnfinishedError, match="2 jobs are queued now; you were asked about 1"):
         lab.run()
     assert lab.events == ["save"]
     assert not lab.world.slurm.node("n1").has("DRAIN") and not lab.world.journal.drains()

@@ -3,6 +3,7 @@
 import pytest
 
 from slurm_powersave.model import phases
+from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
@@ -76,6 +77,27 @@ def test_a_state_that_cannot_be_read_stops_its_shard_only() -> None:
     world.settle(120)
     assert set(servers(world)) == {"n3"}
     assert_at_rest(world)
+
+
+def test_a_map_that_cannot_be_read_stops_its_shard_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = MemoryWorld.of(4)
+    world.slurm.suspend_timeout = 600
+    world.slurm.end(up(world, "n1"))
+    shard, read = world.journal.node_records()["n1"].shard, world.terraform.nodes
+
+    def nodes(name: str) -> object:
+        if name == shard:
+            raise TerraformError("not readable as JSON", where=name)
+        return read(name)
+
+    monkeypatch.setattr(world.terraform, "nodes", nodes)
+    up(world, "n2")
+    assert world.journal.node_records()["n2"].shard != shard
+    world.slurm.suspend("n1")
+    world.run(120)
+    assert set(servers(world)) == {"n2"}, "n1's server has gone by its id"
+    assert outcomes(world, "n1")[-1] == ("suspend", "done")
+    assert world.journal.dirty_shards() == {shard}
 
 
 def test_a_state_that_cannot_be_read_after_an_apply_loses_no_server() -> None:

@@ -1,5 +1,6 @@
 """The cluster file changes while the engine runs."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from slurm_powersave.decide.settings import load
 from slurm_powersave.engine.watch import LOOK, Watch, digest
+from slurm_powersave.model.errors import JournalError, MachineError
 from tests.unit.surfaces import conftest
 
 CLUSTER = conftest.CLUSTER.replace("adapter: local", "adapter: local\n    settings: {root: ./cloud}")
@@ -61,12 +63,44 @@ def test_a_login_address_that_was_not_deployed_is_not_taken(
     path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
     assert looks.several() == [False, False, False]
     assert looks.watch.cluster.login.address == "10.0.0.10"
-    assert "is not taken" in caplog.text and "no deploy has given it 10.0.0.99" in caplog.text
+    assert "is not used" in caplog.text and "no deploy has given it 10.0.0.99" in caplog.text
     path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 2"))
     assert looks.several() == [False, True, False]
     state.write_text("{")
     path.write_text(CLUSTER.replace("address: 10.0.0.10", "address: 10.0.0.99"))
     assert looks.several() == [False, True, False], "a state that can't be read tells nothing"
+
+
+def test_a_change_that_could_not_be_judged_is_judged_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has no open files left at the very moment."""
+    looks = Looks(path)
+    path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 2"))
+    with monkeypatch.context() as short:
+
+        def full() -> set[str]:
+            raise JournalError("unable to open database file")
+
+        short.setattr(looks.watch, "_used", full)
+        assert looks.several(1) == [False]
+        for _ in range(2):
+            with pytest.raises(JournalError):
+                looks.several(1)
+    assert looks.several(1) == [True]
+    path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 3"))
+    with monkeypatch.context() as short:
+        short.setattr("slurm_powersave.decide.yaml_file.read_text", no_files)
+        assert looks.several(1) == [False]
+        for _ in range(2):
+            with pytest.raises(MachineError):
+                looks.several(1)
+    assert looks.several(1) == [True]
+    assert len(looks.watch.cluster.persistent()) == 3
+
+
+def no_files(path: Path) -> str:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_what_is_still_being_written_is_waited_for(path: Path) -> None:
@@ -85,7 +119,7 @@ def test_a_mistake_is_said_once_and_the_old_content_stays(
     before = looks.watch.content
     path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 9"))
     assert looks.several(5) == [False] * 5
-    assert caplog.text.count("is not taken") == 1
+    assert caplog.text.count("is not used") == 1
     assert looks.watch.content == before
     path.write_text(CLUSTER)
     assert looks.several() == [False] * 3, "back again: nothing has changed"

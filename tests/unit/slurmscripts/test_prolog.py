@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.hook_scripts import HookScripts
+from tests.waiting import within
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "c[1-2]"}
 
@@ -43,15 +44,6 @@ class FakeSlurm:
 @pytest.fixture
 def slurm(hooks: HookScripts) -> FakeSlurm:
     return FakeSlurm(hooks)
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @contextmanager
@@ -117,8 +109,6 @@ def test_states_that_are_not_ready(hooks: HookScripts, slurm: FakeSlurm, mark: s
     with waiting(hooks) as prolog:
         assert within(5, lambda: slurm.calls("squeue") != [])
         assert prolog.poll() is None
-        prolog.terminate()
-        assert prolog.wait(5) == 0
 
 
 @pytest.mark.parametrize(
@@ -186,11 +176,28 @@ def test_without_slurms_programs_it_leaves(hooks: HookScripts) -> None:
 def test_scancel_ends_it_with_zero(hooks: HookScripts, slurm: FakeSlurm) -> None:
     with waiting(hooks) as prolog:
         assert within(5, lambda: slurm.calls("squeue") != [])
+        slurm.say("squeue", "")
+        os.killpg(prolog.pid, signal.SIGTERM)
+        assert prolog.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    "answer", ["<7 CONFIGURING>", "slurm_load_jobs error: Unable to contact slurm controller"]
+)
+def test_a_slurmctld_that_is_being_stopped_gets_the_time_to_kill_it(
+    hooks: HookScripts, slurm: FakeSlurm, answer: str
+) -> None:
+    """It runs the prolog again after its restart then; one that has ended is not run again."""
+    hurry = hooks.root / "hurry"
+    hooks.program("sleep", f'[ -e {hurry} ] || exec /bin/sleep "$1"')
+    with waiting(hooks) as prolog:
+        assert within(5, lambda: slurm.calls("squeue") != [])
+        slurm.say("squeue", answer, code=answer.startswith("slurm"))
         os.killpg(prolog.pid, signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
-            # A slurmctld that is being stopped has this long to kill it, and then runs it again later.
-            prolog.wait(1)
-        assert prolog.wait(10) == 0
+            prolog.wait(3)
+        hurry.touch()
+        assert prolog.wait(5) == 0, "but not for ever"
 
 
 @pytest.mark.parametrize("code", [0, 3])

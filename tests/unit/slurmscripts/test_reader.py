@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hook_scripts import SOURCES, HookScripts
+from tests.waiting import within
 
 
 @pytest.fixture
@@ -78,15 +79,6 @@ def connect(hooks: HookScripts) -> Iterator[Callable[..., Connection]]:
 
 
 Connect = Callable[..., Connection]
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def names(directory: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """The command as a whole: help, version, errors, quick start."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -56,6 +57,17 @@ def test_our_errors_have_no_traceback_but_with_debug(
     result = command("check")
     assert (result.exit_code, result.stderr) == (3, "slurm-powersave: state: locked: pid 1\n  Wait.\n")
     assert isinstance(command("--debug", "check").exception, LockedError)
+
+
+def test_a_full_disk_has_no_traceback_either(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/state/inventory/hosts.yml")
+
+    monkeypatch.setattr(cli_check, "session", full)
+    result = command("check")
+    assert result.exit_code == 1
+    assert result.stderr == "slurm-powersave: /state/inventory/hosts.yml: No space left on device\n"
+    assert isinstance(command("--debug", "check").exception, OSError)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect, tools
-from slurm_powersave.engine import deploy
+from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.slurm_conf import HEADER
+from slurm_powersave.engine import deploy, preflight
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.model.slurm_version import Version
 
@@ -101,6 +105,21 @@ def test_the_clouds_are_asked_and_it_is_said_what(
         "0 errors, 0 warnings; nothing was changed.",
     ]
     assert sorted(cluster_file.parent.rglob("*")) == before
+
+
+def test_what_a_first_node_has_is_a_warning(
+    command: Command, cluster_file: Path, cloud: OneCloud, journal: SqliteJournal
+) -> None:
+    hardware = Hardware(1, 1, 1, 1, 1, 780)
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))
+    result = command("check")
+    assert result.exit_code == 0
+    assert (
+        "warning: node_pools[0].real_memory: pool compute: the cluster file says RealMemory 800"
+        in result.stdout
+    )
+    assert "0 errors, 1 warning;" in result.stdout
 
 
 def test_an_error_is_exit_code_2(command: Command, cloud: OneCloud) -> None:
@@ -197,6 +216,10 @@ class OneSlurm:
 
     def __init__(self, said: str | SlurmError) -> None:
         self.said = said
+        self.timers = {"ResumeTimeout": 1800, "SuspendTimeout": 600}
+
+    def power_timers(self) -> dict[str, int]:
+        return self.timers
 
     def running_version(self) -> Version:
         if isinstance(self.said, SlurmError):
@@ -247,6 +270,30 @@ def test_a_slurmctld_that_can_not_be_asked_is_no_error(command: Command, slurmct
     text = "its version could not be read: slurmctld: no answer: line one line two"
     assert f"asked: slurmctld on demo-login: {text}\n" in result.stdout
     assert "0 errors, 0 warnings" in result.stdout
+
+
+def test_limits_with_which_slurmctld_does_not_run_are_a_warning(
+    command: Command, slurmctld: OneSlurm
+) -> None:
+    slurmctld.timers["ResumeTimeout"] = 600
+    result = command("check")
+    assert result.exit_code == 0
+    assert (
+        "warning: power_save.resume_timeout: 1800 s, and slurmctld runs with ResumeTimeout=600\n"
+        in result.stdout
+    )
+    assert "warning: failure.boot_timeout: a server may take 600 s until its SSH answers" in result.stdout
+
+
+def test_limits_that_come_too_late_are_found_offline(command: Command, cluster_file: Path) -> None:
+    cluster_file.write_text(cluster_file.read_text() + "power_save: {resume_timeout: 180}\n")
+    result = command("check", "--offline")
+    assert result.exit_code == 0
+    assert (
+        "warning: failure.boot_timeout: a server may take 600 s until its SSH answers, and Slurm gives a"
+        " node up after 180 s (power_save.resume_timeout)\n"
+        "  failure.boot_timeout of less than 180, or power_save.resume_timeout of more than 600.\n"
+    ) in result.stdout
 
 
 def test_offline_asks_no_slurmctld(command: Command, slurmctld: OneSlurm, cluster_file: Path) -> None:
@@ -320,3 +367,34 @@ def test_deploy_refuses_to_write_for_another_version(
         slurmctld.said = said
         assert command("deploy", *argv).exit_code == 0
     assert len(done) == 2
+
+
+def test_slurms_files_on_the_login_node(
+    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the host says stands in lines of its own, and none of them can look like a finding of ours."""
+    edited = f"{HEADER}MessageTimeout=19\nerror: forged\n"
+    files = LiveFiles({"slurm.conf": edited, "gres.conf": ""}, {"slurm.conf": HEADER})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("check")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert "    +MessageTimeout=19" in lines and "    +error: forged" in lines
+    assert [line for line in lines if line.startswith("error")] == []
+    files = LiveFiles({"slurm.conf": "# do not touch\n"}, unreadable="fatal: x")
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("check")
+    assert result.exit_code == 2 and "it is there and did not come from here" in result.stdout
+    assert "no user's command works: fatal: x" in result.stdout
+
+
+def test_a_key_that_slurm_does_not_know_is_a_warning(command: Command, cluster_file: Path) -> None:
+    cluster_file.write_text(cluster_file.read_text() + "slurm_conf_extra: {MaxArraySise: 1000}\n")
+    result = command("check", "--offline")
+    assert result.exit_code == 0 and "Did you mean MaxArraySize?" in result.stdout
+    cluster_file.write_text(
+        cluster_file.read_text().replace("{MaxArraySise: 1000}", '{NodeName: "DEFAULT CPUs=2"}')
+    )
+    assert command("check", "--offline").exit_code == 2
+    refused = command("resize")
+    assert refused.exit_code == 2

@@ -9,10 +9,11 @@ import pytest
 
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.engine.guarding import FORCE
-from slurm_powersave.model.errors import FailureClass
+from slurm_powersave.decide.reboot import FORCE
+from slurm_powersave.engine import served as served_module
+from slurm_powersave.model.errors import FailureClass, UnfinishedError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation
+from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Operation
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done
 from slurm_powersave.surfaces import follow
@@ -70,7 +71,7 @@ def test_suspend_json(command: Command, journal: SqliteJournal) -> None:
     result = command("suspend", "demo-2", "--json")
     (request,) = journal.unplanned_requests()
     assert request.mode is Mode.SUSPEND
-    assert json.loads(result.stdout) == {"request": request.id, "operations": [], "refused": []}
+    assert json.loads(result.stdout) == {"request": request.id, "operations": [], "joined": [], "refused": []}
 
 
 def test_a_typo_asks_for_nothing(command: Command, journal: SqliteJournal) -> None:
@@ -89,7 +90,7 @@ def test_without_a_journal_it_says_what_to_do(command: Command, cluster_file: Pa
 
 @pytest.mark.parametrize(
     ("outcome", "code"),
-    [("done", 0), ("failed", 1), ("refused", 7), ("joined", 0), ("not configured", 7)],
+    [("done", 0), ("failed", 1), ("cancelled", 1), ("refused", 7), ("joined", 0), ("not configured", 7)],
 )
 def test_wait_leaves_with_the_outcome(
     command: Command, served: dict[str, str], outcome: str, code: int
@@ -116,10 +117,93 @@ def test_wait_says_why_it_failed(command: Command, served: dict[str, str]) -> No
 
 
 def test_wait_ends_at_its_timeout(command: Command, journal: SqliteJournal) -> None:
-    result = command("resume", "demo-2", "--timeout", "0")
-    assert result.exit_code == 1
-    assert "it goes on" in result.stderr
+    began = time.monotonic()
+    result = command("resume", "demo-2", "--timeout", "1")
+    assert result.exit_code == 11 and 1 < time.monotonic() - began < 5
+    assert "has not ended within 1 s: the engine has not taken it up" in result.stderr
+    assert "It goes on" in result.stderr
     assert len(journal.unplanned_requests()) == 1
+
+
+def joins(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, first: Operation, outcome: str, gone: bool = True
+) -> None:
+    """Let the command's request join an operation, which ends at the third look."""
+    looks = iter(range(100))
+
+    def serve(seconds: float) -> None:
+        for request in journal.unplanned_requests():
+            op = journal.new_operation(request.id, first.node, request.mode, "", time.time())
+            joined = replace(op, outcome="joined", joined=first.id, text=f"operation {first.id} does it")
+            journal.plan_request(request.id, [joined], [], time.time())
+        if next(looks) == 2:
+            if not gone:
+                node = DesiredNode(first.node, "compute", "local", "default", "small", "", "10.0.1.2")
+                journal.save_node(NodeRecord(node, server_id="id-1"))
+            journal.save_operation(replace(first, outcome=outcome, since=time.time()))
+
+    monkeypatch.setattr(follow.time, "sleep", serve)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("done", 0), ("failed", 1), ("refused", 7), ("cancelled", 1)])
+def test_wait_follows_the_operation_that_was_joined(
+    command: Command, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, outcome: str, code: int
+) -> None:
+    first = operate(journal, "r1", "demo-2", "")
+    joins(journal, monkeypatch, first, outcome)
+    result = command("resume", "--wait", "demo-2")
+    assert result.exit_code == code, result.stderr
+    assert f"operation {first.id} does it" in result.stdout
+    told = [line.split()[3] for line in result.stdout.splitlines()]
+    assert told == ["joined", "queued", "applying", outcome]
+
+
+def test_wait_tells_in_json_what_was_joined(
+    command: Command, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = operate(journal, "r1", "demo-2", "")
+    joins(journal, monkeypatch, first, "done")
+    value = json.loads(command("resume", "--wait", "--json", "demo-2").stdout)
+    assert [(one["outcome"], one["joined"]) for one in value["operations"]] == [("joined", first.id)]
+    assert [(one["id"], one["outcome"]) for one in value["joined"]] == [(first.id, "done")]
+
+
+@pytest.mark.parametrize(("gone", "code"), [(True, 0), (False, 1)])
+def test_a_suspend_that_joined_a_failed_resume_is_done_when_its_server_is_gone(
+    command: Command, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, gone: bool, code: int
+) -> None:
+    first = operate(journal, "r1", "demo-2", "")
+    joins(journal, monkeypatch, first, "failed", gone)
+    assert command("suspend", "--wait", "demo-2").exit_code == code
+
+
+@pytest.mark.parametrize("argv", [("resume", "demo-2", "--wait"), ("follow", "--until-idle")])
+def test_nobody_waits_for_ever_without_an_engine(
+    command: Command, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(served_module, "PATIENCE", 1.5)
+    operate(journal, "r1", "demo-1", "")
+    result = command(*argv)
+    assert result.exit_code == 11
+    assert "no engine is running; " in result.stderr, "said at once"
+    assert "no engine is running: waited" in result.stderr and "is kept" in result.stderr
+
+
+def test_an_engine_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
+    now = [100.0]
+    served = served_module.Served(tmp_path / "lock", lambda: now[0])
+    served.require()
+    now[0] += 14
+    served.require()
+    lock = EngineLock(tmp_path / "lock")
+    now[0] += 2
+    served.require()
+    lock.release()
+    now[0] += 600
+    served.require()
+    now[0] += 15
+    with pytest.raises(UnfinishedError, match="no engine is running"):
+        served.require()
 
 
 def test_history_is_a_table_without_colours_in_a_pipe(command: Command, journal: SqliteJournal) -> None:
@@ -164,8 +248,9 @@ def test_history_tells_the_evidence(command: Command, journal: SqliteJournal) ->
 
 
 def test_history_says_that_the_brake_is_on(command: Command, journal: SqliteJournal) -> None:
-    assert "the brake is on: the journal is new. What it holds: slurm-powersave continue\n" in (
-        command("history").stderr
+    assert (
+        "the brake is on: the journal is new. To see which servers it keeps: slurm-powersave continue\n"
+        in (command("history").stderr)
     )
     journal.set_brake("")
     assert command("history").stderr == ""
@@ -182,7 +267,7 @@ def test_force_is_a_word_of_the_request(command: Command, journal: SqliteJournal
 def test_force_says_what_follows(command: Command, journal: SqliteJournal) -> None:
     text = command("suspend", "demo-[1-2]", "--force").stderr
     assert "jobs on these nodes are requeued" in text and "put back afterwards" in text
-    assert "of min_nodes, so created again afterwards: demo-1\n" in text
+    assert "created again afterwards, because of min_nodes: demo-1\n" in text
     assert "min_nodes" not in command("suspend", "demo-2", "--force").stderr
     assert (
         "no job starts there until somebody ends that state" in command("resume", "demo-2", "--force").stderr

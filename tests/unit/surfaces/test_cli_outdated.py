@@ -121,7 +121,7 @@ def test_dry_run_tells_and_asks_for_nothing(command: Command, outside: Outside) 
 
 def test_without_an_answer_nothing_is_asked_for(command: Command, outside: Outside) -> None:
     result = command("reimage", "--outdated")
-    assert result.exit_code == 1 and "--yes answers yes" in result.stderr
+    assert result.exit_code == 1 and "Use --yes to answer yes" in result.stderr
     assert not outside.journal.unplanned_requests()
 
 
@@ -171,7 +171,7 @@ def test_an_interruption_says_what_goes_on(command: Command, outside: Outside) -
     outside.interrupt = True
     code, text = go(command, "--at-most", "3")
     assert code == 130
-    assert "The same command again goes on with the rest" in text
+    assert "Run the same command again for the rest" in text
     assert "goes on: demo-1 (slurm-powersave follow)" in text
     assert "goes on when its jobs have ended: demo-2 (scontrol cancel_reboot demo-2" in text
 

@@ -25,6 +25,8 @@ from .conftest import Command
         (["reimage", "demo-2", "--image", "rocky-9.4"], "reimage image=rocky-9.4"),
         (["reimage", "demo-2", "--replace"], "reimage replace"),
         (["reimage", "demo-2", "--replace", "--image", "a"], "reimage image=a replace"),
+        (["reimage", "demo-2", "--replace", "--force"], "reimage replace force"),
+        (["reboot", "demo-2", "--flavor", "m1.large", "--force"], "resize flavor=m1.large force"),
     ],
 )
 def test_the_words_of_the_request(
@@ -47,10 +49,12 @@ def test_the_words_of_the_request(
         (["reboot", "demo-2", "--flavor", 'm1";reboot'], "--flavor"),
         (["reimage", "demo-9"], "demo-9: not configured"),
         (["reimage"], "NODES or --outdated"),
-        (["reimage", "demo-2", "--dry-run"], "go with --outdated"),
-        (["reimage", "demo-2", "--at-most", "2"], "go with --outdated"),
-        (["reimage", "--outdated", "demo-2"], "--outdated goes with --pool"),
-        (["reimage", "--outdated", "--image", "a"], "--outdated goes with --pool"),
+        (["reimage", "demo-2", "--dry-run"], "need --outdated"),
+        (["reimage", "demo-2", "--at-most", "2"], "need --outdated"),
+        (["reimage", "--outdated", "demo-2"], "--outdated can be used with --pool"),
+        (["reimage", "--outdated", "--image", "a"], "--outdated can be used with --pool"),
+        (["reimage", "--outdated", "--force"], "--outdated can be used with --pool"),
+        (["reboot", "demo-2", "--force"], "--force goes with --flavor"),
     ],
 )
 def test_what_is_malformed_asks_for_nothing(
@@ -62,12 +66,20 @@ def test_what_is_malformed_asks_for_nothing(
     assert not journal.unplanned_requests()
 
 
+def test_what_force_means_is_said(command: Command, journal: SqliteJournal) -> None:
+    assert "are put back afterwards" in " ".join(command("reimage", "demo-2", "--force").stderr.split())
+    assert "put back" not in command("reimage", "demo-2").stderr
+
+
+@pytest.mark.parametrize("force", [True, False])
 @pytest.mark.parametrize("kind", [Kind.REBOOT, Kind.REIMAGE, Kind.REPLACE, Kind.RESIZE])
-def test_the_engine_reads_what_the_command_words(kind: Kind) -> None:
+def test_the_engine_reads_what_the_command_words(kind: Kind, force: bool) -> None:
     node = DesiredNode("n1", "p", "c", "old", "small", "", "10.0.0.1")
     target = {Kind.REBOOT: "", Kind.RESIZE: "large"}.get(kind, "new-2.1")
     flavors = {"large": Flavor("large", 2, 2000)}
-    found = wish(asked(kind, target), node, node, images=["new-2.1"], flavors=flavors, promised=None)
+    found = wish(
+        asked(kind, target, force=force), node, node, images=["new-2.1"], flavors=flavors, promised=None
+    )
     assert (found.kind, found.target, found.refused) == (kind, target, "")
 
 

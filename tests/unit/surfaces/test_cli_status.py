@@ -11,10 +11,13 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
+from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.surfaces import render
 
 from .conftest import Command
 
@@ -111,17 +114,49 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
     lock.release()
 
 
+def test_what_an_engine_in_trouble_waits_for(
+    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+) -> None:
+    lock = EngineLock(cluster_file.parent / "state" / "engine.lock")
+    assert "errors" not in command("status").stdout
+    lock.tell_trouble("database or disk is full", 7)
+    text = command("status").stdout
+    assert "engine waits, and tries again by itself: database or disk is full\n" in text
+    assert "errors after which the engine began anew: 7 (see its log)\n" in text
+    assert "requests from demo-login: not connected: the engine begins anew\n" in text
+    engine = json.loads(command("status", "--json").stdout)["engine"]
+    assert (engine["trouble"], engine["errors"]) == ("database or disk is full", 7)
+    lock.tell_trouble("", 7)
+    text = command("status").stdout
+    assert "waits, and tries" not in text and "began anew: 7" in text
+    lock.release()
+
+
 def test_json(command: Command, outside: Outside) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)
     assert value.keys() == {
-        *("cluster", "engine", "waiting_requests", "pauses", "brake"),
-        *("nodes", "slurm_version", "unreadable"),
+        *("cluster", "engine", "waiting_requests", "pauses", "brake", "warnings"),
+        *("nodes", "slurm_version", "hardware", "unreadable"),
     }
     assert value["engine"] is None
     assert value["unreadable"] == {"cloud local": "401"}
     assert value["nodes"][1]["phase"] == "applying"
     assert value["nodes"][1]["since"] == 1001.0
+
+
+def test_a_first_node_with_less_than_the_file_promises(
+    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+) -> None:
+    assert "the first node" not in command("status").stdout
+    hardware = Hardware(1, 1, 1, 1, 1, 780)
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    told = "the first node with flavor small (demo-1) has 780"
+    wrong = f"pool compute: the cluster file says RealMemory 800, {told}"
+    cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))
+    assert f"{wrong}\n  Slurm drains a node" in command("status").stdout
+    (found,) = json.loads(command("status", "--json").stdout)["hardware"]
+    assert found["wrong"] == wrong and found["where"] == "node_pools[0].real_memory"
 
 
 def test_slurmctld_was_upgraded(command: Command, outside: Outside, cluster_file: Path) -> None:
@@ -173,3 +208,36 @@ def test_a_newer_slurmctld_than_any_that_was_tested(command: Command, outside: O
     found = json.loads(command("status", "--json").stdout)["slurm_version"]
     assert found["standing"] == "newer than all that were tested"
     assert 'slurm_version: "27.05"' in found["right"]
+
+
+def test_nodes_that_slurm_can_not_reach(command: Command, outside: Outside, journal: SqliteJournal) -> None:
+    replaces = "slurm-powersave suspend"
+    journal.save_notices(
+        [
+            Notice("demo-2", "s2", "silent", replaces, 1000.0),
+            Notice("demo-3", "s3", "silent", replaces, 990.0, (7,)),
+            Notice("demo-4", "", "its server is gone", "", 1000.0),
+            Notice("demo-1", "s1", "it answers again: Slurm shows it in service", replaces, 1000.0),
+        ],
+        [],
+    )
+    text = command("status").stdout
+    at = render.clock(990.0)
+    assert f"warning: demo-[2-3] since {at}: silent\n" in text
+    assert "  To replace the server now: slurm-powersave suspend demo-[2-3]\n" in text
+    assert "demo-4 since" in text and "answers again" not in text
+    value = json.loads(command("status", "--json").stdout)["warnings"]
+    assert [one["node"] for one in value] == ["demo-2", "demo-3", "demo-4"]
+    assert value[1] == {
+        "node": "demo-3", "server": "s3", "text": "silent", "since": 990.0,
+        "command": "slurm-powersave suspend demo-3", "jobs": [7],
+    }  # fmt: skip
+    assert (value[2]["server"], value[2]["command"]) == (None, None)
+
+
+def test_while_slurm_can_not_be_read_all_warnings_stay(
+    command: Command, outside: Outside, journal: SqliteJournal
+) -> None:
+    journal.save_notices([Notice("demo-1", "s1", "silent", "", 1000.0)], [])
+    outside.slurm_error = "no answer within 10 s"
+    assert "warning: demo-1" in command("status").stdout

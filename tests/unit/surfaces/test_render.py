@@ -54,7 +54,14 @@ def test_a_row_in_a_pipe_is_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (4.25, "4.2 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273600, "3 d 4 h")],
+    [
+        (-7200.0, "0.0 s"),
+        (0.04, "0.0 s"),
+        (4.25, "4.2 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (273600, "3 d 4 h"),
+    ],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert render.duration(seconds) == text

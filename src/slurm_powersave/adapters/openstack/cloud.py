@@ -230,7 +230,7 @@ class OpenStackCloud:
                 failure=FailureClass.CONFIG,
                 where="OpenStack compute",
                 why="somebody has locked it",
-                todo="openstack server unlock",
+                todo=f"openstack server unlock {found['id']}",
             )
 
     def _find(self, server_id: str) -> Mapping[str, Any] | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from slurm_powersave.decide.plain_file import read_text
+
 _FILES = {"cacert": "OS_CACERT", "cert": "OS_CERT", "key": "OS_KEY"}
 """Settings that name a file -> the variable of an RC file that names the same."""
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -96,7 +98,7 @@ def _read(name: str, given: str, here: Path) -> tuple[str, Mapping[Any, Any]]:
     paths += [place / f"{name}{suffix}" for place in _places(here) for suffix in _SUFFIXES]
     for path in paths:
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(read_text(path))
         except (OSError, ValueError, yaml.YAMLError):
             continue
         return str(path), _mapping(_mapping(content).get("clouds"))

@@ -18,6 +18,8 @@ log = logging.getLogger("slurm_powersave")
 
 GRACE = 60.0
 """Seconds in which Terraform's provider confirms a resize of its own: it looks every 3 to 10 s."""
+_FORGOTTEN = 86400.0
+"""Seconds after which a resize is no longer kept in mind: its server may have been deleted meanwhile."""
 _BEGUN = 30.0
 """Seconds after which a resize that was accepted shows in the server's status."""
 
@@ -36,7 +38,11 @@ class Resizes:
     def asked(self, server_id: str) -> None:
         """Note a resize of ours, before it is asked for."""
         with self._lock:
-            self._asked[server_id] = self._clock()
+            now = self._clock()
+            for noted in (self._asked, self._since):
+                for gone in [one for one, at in noted.items() if now - at > _FORGOTTEN]:
+                    del noted[gone]
+            self._asked[server_id] = now
 
     def refused(self, server_id: str) -> None:
         """Note that it was refused."""

@@ -14,14 +14,9 @@ _STATUSES = {
     "PASSWORD": "ACTIVE",
     "REVERT_RESIZE": "RESIZE",
     "VERIFY_RESIZE": "RESIZE",
-    # Not there for Slurm, and back only by somebody's hand.
-    "PAUSED": "SHUTOFF",
-    "RESCUE": "SHUTOFF",
-    "SHELVED": "SHUTOFF",
-    "SHELVED_OFFLOADED": "SHUTOFF",
-    "SUSPENDED": "SHUTOFF",
 }
-"""Nova's other words stay as they are. MIGRATING: it runs, and can't be changed until that is over.
+"""Nova's other words stay as they are; what they mean for a node stands in model/server_status.py.
+MIGRATING: it runs, and can't be changed until that is over.
 
 SOFT_DELETED is not DELETED: the cloud still counts it and its port holds the address. Only a reading by id
 shows one (Nova leaves them out of listings); deleting it again purges it.
@@ -43,22 +38,22 @@ def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
             why=repr(found.get("id"))[:80],
         )
     status = matching(STATUS, found.get("status")) or "UNKNOWN"
-    ours = _STATUSES.get(status, status)
     fault = str((found.get("fault") or {}).get("message") or "")[:_LONGEST_FAULT]
-    if not fault and status != ours and (ours == "SHUTOFF" or status == "VERIFY_RESIZE"):
+    if not fault and status == "VERIFY_RESIZE":
         fault = f"Nova says {status}"
     image = matching(SERVER_ID, (found.get("image") or {}).get("id"))  # none if it was booted from a volume
     flavor = found.get("flavor") or {}
     return Server(
         id=server_id,
         name=chosen_name(found.get("name")),
-        status=ours,
+        status=_STATUSES.get(status, status),
         address=next(iter(addresses(found, "fixed")), ""),
         image=chosen_name(images.get(image, image)),
         image_id=image,
         flavor=chosen_name(flavor.get("original_name")) or matching(SERVER_ID, flavor.get("id")),
         tags=frozenset(tag for tag in found.get("tags") or () if isinstance(tag, str)),
         fault=fault,
+        locked=found.get("locked") is True,
     )
 
 

@@ -63,8 +63,9 @@ def test_contract(subject: Subject, case: Callable[[Subject], None]) -> None:
         ("REVERT_RESIZE", "RESIZE", ""),
         ("PASSWORD", "ACTIVE", ""),
         ("SHUTOFF", "SHUTOFF", ""),
-        ("SUSPENDED", "SHUTOFF", "Nova says SUSPENDED"),
-        ("SHELVED_OFFLOADED", "SHUTOFF", "Nova says SHELVED_OFFLOADED"),
+        ("SUSPENDED", "SUSPENDED", ""),
+        ("SHELVED_OFFLOADED", "SHELVED_OFFLOADED", ""),
+        ("RESCUE", "RESCUE", ""),
         ("MIGRATING", "MIGRATING", ""),
         ("SOFT_DELETED", "SOFT_DELETED", ""),
         ("UNKNOWN", "UNKNOWN", ""),
@@ -189,6 +190,17 @@ def test_what_is_locked_foreign_or_gone_is_not_changed(
     else:
         assert not said, "it was changed"
     assert not subject.world.asked("DELETE") and not subject.world.asked("POST")
+
+
+def test_a_lock_is_told(subject: Subject) -> None:
+    locked, free = subject.create("n1", OURS), subject.create("n2", OURS)
+    subject.world.cloud.servers[locked]["locked"] = True
+    assert {one.id: one.locked for one in subject.cloud.servers()} == {locked: True, free: False}
+    found = subject.cloud.server(locked)
+    assert found and found.locked
+    with pytest.raises(CloudError) as refused:
+        subject.cloud.delete(locked, permit("delete", locked))
+    assert refused.value.todo == f"openstack server unlock {locked}"
 
 
 @pytest.mark.parametrize(

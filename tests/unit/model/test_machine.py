@@ -1,0 +1,85 @@
+"""Which errors are the host's own trouble."""
+
+import errno
+import os
+import sqlite3
+
+import pytest
+
+from slurm_powersave.model import machine
+from slurm_powersave.model.errors import CloudError, ConfigError, JournalError, MissingToolError
+
+NUMBERS = [
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE),
+    *(errno.EAGAIN, errno.ENOMEM, errno.EACCES),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_error_of_the_host_wherever_it_is_wrapped(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    assert machine.is_at_fault(error)
+    try:
+        try:
+            raise error
+        except OSError as first:
+            raise CloudError("no answer") from first
+    except CloudError as second:
+        assert machine.is_at_fault(second)
+    try:
+        try:
+            raise error
+        except OSError:
+            raise MissingToolError("could not be started")  # noqa: B904  # as a library does
+    except MissingToolError as second:
+        assert machine.is_at_fault(second)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        JournalError("full"),
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_others_of_the_host(error: Exception) -> None:
+    assert machine.is_at_fault(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "no such file"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        TimeoutError("timed out"),
+        KeyError("n1"),
+        RuntimeError("dictionary changed size during iteration"),
+        ConfigError("wrong"),
+        CloudError("quota"),
+        sqlite3.IntegrityError("UNIQUE constraint failed"),
+    ],
+)
+def test_what_is_not_of_the_host(error: Exception) -> None:
+    assert not machine.is_at_fault(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error: Failed to write plan file: open tfplan: no space left on device",
+        "OSError: [Errno 28] No space left on device",
+        "fork/exec .terraform/providers/x: resource temporarily unavailable",
+        "sh: 1: Cannot fork",
+        "open errored.tfstate: read-only file system",
+        "socket: too many open files",
+        "runtime: out of memory: cannot allocate 4194304-byte block",
+    ],
+)
+def test_words_of_programs(text: str) -> None:
+    assert machine.says(text)
+
+
+@pytest.mark.parametrize("text", ["Quota exceeded for cores", "No valid host was found", "unreachable", ""])
+def test_words_about_others(text: str) -> None:
+    assert not machine.says(text)
