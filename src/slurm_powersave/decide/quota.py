@@ -11,9 +11,10 @@ _WORDS = {
     "cores": "core",
     "ram": "MiB RAM",
     "ports": "port",
+    "server_group": "place in the server group",
 }
-_ONE = {"instances": 1, "ports": 1}
-"""What a server needs whatever its flavor: it has one fixed address."""
+_ONE = {"instances": 1, "ports": 1, "server_group": 1}
+"""What a server needs whatever its flavor: one fixed address, and a place in the nodes' server group."""
 
 
 @dataclass(frozen=True)

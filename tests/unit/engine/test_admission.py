@@ -34,6 +34,22 @@ def test_five_of_eight_run_and_three_are_told_why() -> None:
     assert_at_rest(w)
 
 
+def test_the_eleventh_node_is_told_that_its_server_group_is_full_until_one_has_gone() -> None:
+    w = world(12, server_group=(10, 0))
+    jobs = {name: w.slurm.submit(name) for name in (f"n{number}" for number in range(1, 12))}
+    w.settle(60)
+    assert len(servers(w)) == 10 and "n11" not in servers(w)
+    op = operations(w, "n11")[0]
+    assert (op.outcome, op.failure) == ("failed", FailureClass.QUOTA)
+    assert op.text == "needs 1 place in the server group, 0 of 10 left" and w.cloud.created == 10
+    w.slurm.end(jobs["n1"])
+    w.slurm.suspend("n1")
+    w.settle(60)
+    w.slurm.submit("n12")
+    w.settle(60)
+    assert len(servers(w)) == 10 and "n12" in servers(w)
+
+
 def test_slurm_knows_within_five_seconds() -> None:
     w = world(4, cores=(1, 0))
     w.slurm.submit("n1", "n2")

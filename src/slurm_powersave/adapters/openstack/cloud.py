@@ -148,8 +148,9 @@ class OpenStackCloud:
 
     @read_as_told
     def quota(self) -> Mapping[str, Limit]:
-        """Read Nova's limits and what the whole project uses of them."""
-        return limits.compute(self._api)
+        """Read Nova's limits and what the whole project uses of them; of the nodes' server group, too."""
+        group = f"slurm-powersave-{self._cluster}" if self._settings.server_group else ""
+        return limits.compute(self._api, group)
 
     @read_as_told
     def leftovers(self) -> Sequence[Leftover]:

@@ -24,8 +24,12 @@ _NETWORK = {
 }
 
 
-def compute(api: Api) -> dict[str, Limit]:
-    """Read Nova's limits: instances, cores, ram (MiB), server_groups, server_group_members. One call."""
+def compute(api: Api, group: str = "") -> dict[str, Limit]:
+    """Read Nova's limits: instances, cores, ram (MiB), server_groups, server_group_members. One call.
+
+    With the name of a server group one call more: `server_group` is how many servers it may have and has.
+    Nova counts each group by itself, and leaves deleted servers out.
+    """
     told = api.get("compute", "/limits")["limits"]["absolute"]
     found = {
         ours: Limit(_limit(told[most]), int(told.get(used, 0)))
@@ -34,7 +38,14 @@ def compute(api: Api) -> dict[str, Limit]:
     }
     if _MEMBERS in told:
         found["server_group_members"] = Limit(_limit(told[_MEMBERS]), 0)
+        if group and (members := _members(api, group)):
+            found["server_group"] = Limit(_limit(told[_MEMBERS]), max(members))
     return found
+
+
+def _members(api: Api, name: str) -> list[int]:
+    groups = api.get("compute", "/os-server-groups")["server_groups"]
+    return [len(group["members"]) for group in groups if group["name"] == name]
 
 
 def network(api: Api, project_id: str) -> dict[str, Limit]:

@@ -163,6 +163,20 @@ def test_minus_one_is_unlimited(subject: Subject) -> None:
     assert quota["ram"] == Limit(None, 0) and quota["instances"] == Limit(10, 0)
 
 
+def test_the_places_in_the_nodes_server_group_are_counted(openstack: World) -> None:
+    openstack.cloud.server_groups = [
+        {"id": "g-1", "name": f"slurm-powersave-{CLUSTER}", "members": ["s-1", "s-2"]},
+        {"id": "g-2", "name": "slurm-powersave-other", "members": ["s-3", "s-4", "s-5"]},
+    ]
+    assert "server_group" not in Subject(openstack).cloud.quota(), "the nodes are in no group"
+    subject = Subject(openstack, server_group="soft-anti-affinity")
+    assert subject.cloud.quota()["server_group"] == Limit(10, 2)
+    openstack.cloud.limits["server_group_members"] = -1
+    assert subject.cloud.quota()["server_group"] == Limit(None, 2)
+    openstack.cloud.server_groups = []
+    assert "server_group" not in subject.cloud.quota()
+
+
 @pytest.mark.parametrize(
     "change",
     [
