@@ -50,6 +50,7 @@ power_save:
 failure:
   rest: {{capacity: 20, quota: 20, unknown: 20, node-local: 20, config: 20, auth: 20}}
   boot_timeout: {boot_timeout}
+  restart_after: {restart_after}
 fast_start: true
 slurm_conf_extra:
   AuthInfo: cred_expire=10
@@ -68,6 +69,7 @@ DEFAULTS = {
     "min_nodes": 0,
     "image": "lab-base",
     "boot_timeout": 60,
+    "restart_after": 300,
 }
 
 
