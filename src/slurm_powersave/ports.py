@@ -134,6 +134,15 @@ class Terraform(Protocol):
     def write_nodes(self, shard: str, nodes: Mapping[str, TerraformNode]) -> None:
         """Replace that map, atomically."""
 
+    def newer_module(self, shard: str) -> str:
+        """Name the root module's version if the shard has another one; empty if it has this one."""
+
+    def try_module(self, shard: str) -> Run:
+        """Start a plan with the newer root module beside the shard; it ends well if nothing would change."""
+
+    def end_trial(self, shard: str, *, take: bool) -> None:
+        """Give the shard the root module that was tried, or leave it as it was."""
+
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read node name -> server from the shard's state; tainted ones too."""
 

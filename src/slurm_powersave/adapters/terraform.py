@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import providers, state_file
+from slurm_powersave.adapters import module_version, providers, state_file
 from slurm_powersave.adapters.process import (
     Tail,
     exit_code,
@@ -121,9 +121,7 @@ class ShardedTerraform:
         """Copy the root module into the shard and start `terraform init`."""
         directory = self.directory(shard)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        module = self._modules[cloud]
-        for source in sorted(module.path.glob("*.tf")):
-            shutil.copyfile(source, directory / source.name)
+        module_version.copy(self._modules[cloud].path, directory)
         if not (directory / VARIABLES).exists():
             self.write_nodes(shard, {})
         return self._start(providers.init(self._command, directory), "init", directory)
@@ -150,6 +148,9 @@ class ShardedTerraform:
 
     def write_nodes(self, shard: str, nodes: Mapping[str, TerraformNode]) -> None:
         """Replace the variables file, atomically and synced."""
+        write_synced(self.directory(shard) / VARIABLES, self._variables(shard, nodes))
+
+    def _variables(self, shard: str, nodes: Mapping[str, TerraformNode]) -> str:
         module = self._modules[shard.split("/")[0]]
         entries = {
             name: {
@@ -169,7 +170,29 @@ class ShardedTerraform:
         }
         if module.base:
             content["base"] = module.base
-        write_synced(self.directory(shard) / VARIABLES, json.dumps(content, indent=1) + "\n")
+        return json.dumps(content, indent=1) + "\n"
+
+    def newer_module(self, shard: str) -> str:
+        """Name the root module's version if the shard has another one; empty if it has this one."""
+        return module_version.newer(self._modules[shard.split("/")[0]].path, self.directory(shard))
+
+    def try_module(self, shard: str) -> Run:
+        """Start a plan with the newer root module beside the shard; it ends well if nothing would change."""
+        module, run_id = self._modules[shard.split("/")[0]].path, secrets.token_hex(4)
+        variables = {VARIABLES: self._variables(shard, self.nodes(shard))}
+        place = module_version.lay_out(module, self.directory(shard), variables)
+        out = self._runs / run_id / "tfplan"
+        script = module_version.script(self._command, place, out, empty=not self.servers(shard))
+        return self._start(["/bin/sh", "-c", script], "module", place, run_id)
+
+    def end_trial(self, shard: str, *, take: bool) -> None:
+        """Give the shard the root module that was tried, or leave it as it was."""
+        directory = self.directory(shard)
+        place = module_version.trial(directory)
+        if take:
+            module_version.copy(place, directory)
+            self.write_nodes(shard, self.nodes(shard))
+        shutil.rmtree(place, ignore_errors=True)
 
     def busy(self, shard: str) -> bool:
         """Tell whether some terraform process, ours or a person's, holds the state's lock."""

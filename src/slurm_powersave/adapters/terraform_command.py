@@ -81,8 +81,9 @@ class Command:
         refresh: bool,
         destroy: bool = False,
         replace: Iterable[str] = (),
+        detailed: bool = False,
     ) -> list[str]:
-        """Return the argv of `terraform plan -json -out`."""
+        """Return the argv of `terraform plan -json -out`; `detailed`: it ends with 2 if there are changes."""
         return self._argv(
             "plan",
             json=IsFlagged,
@@ -90,6 +91,7 @@ class Command:
             out=str(out),
             refresh=refresh,
             destroy=IsFlagged if destroy else None,
+            detailed_exitcode=IsFlagged if detailed else None,
             lock_timeout="30s",
             target=list(targets),
             replace=list(replace),

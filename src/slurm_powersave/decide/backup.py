@@ -23,7 +23,7 @@ _LONGEST = 1000
 """Characters of a member's name at most; each / in it makes a directory."""
 _YEAR_10000 = 253_402_300_800
 _LEFT = re.compile(
-    r"/\.terraform/|^/terraform/[^/]+/providers(\.new|\.old)?/|/(plan|run)-[^/]*/|\.lock\.info$"
+    r"/\.terraform/|^/terraform/[^/]+/(providers(\.new|\.old)?|try-[^/]*)/|/(plan|run)-[^/]*/|\.lock\.info$"
     r"|\.tfstate\.(backup|before-apply|broken)$|\.new$"
 )
 """Files that are left out: Terraform makes them again, or they exist only for a moment."""

@@ -17,6 +17,7 @@ from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
 from slurm_powersave.engine.results import KILLED, PLAN_SECONDS, Batch, Results
+from slurm_powersave.engine.root_modules import RootModules
 from slurm_powersave.engine.shards import Shards
 from slurm_powersave.engine.soft_deleted import SoftDeleted
 from slurm_powersave.engine.tidying import Tidying
@@ -56,6 +57,7 @@ class Batches:
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards, SoftDeleted(world, operations, guard))
         self._tidying = Tidying(world, operations, guard, self.shards, self._batches.append)
+        self._modules = RootModules(world, self.shards, self._batches.append)
         self._looks = Looks()
         """For how long we have seen each process run."""
         self._not_before: dict[str, float] = {}
@@ -178,6 +180,12 @@ class Batches:
                 if self.shards.idle(cloud, 1) is None:
                     self._new_shard(cloud)
 
+    def renew(self, cloud: str) -> None:
+        """Give shards a newer version of their root module, where it changes nothing."""
+        if not self._faults.guilty(cloud):
+            with self._faults.during(cloud):
+                self._modules.look(cloud)
+
     def _new_shard(self, cloud: str) -> None:
         shards = self._world.terraform.shards(cloud)
         if self._world.now() < self._not_before.get(cloud, 0.0):
@@ -253,6 +261,8 @@ class Batches:
     def _ended(self, batch: Batch, result: RunResult) -> None:
         if batch.stage == "apply":
             self.results.applied(batch, result)
+        elif batch.stage == "module":
+            self._modules.tried(batch.shard, result)
         elif result.ok and batch.stage == "forget":
             self.shards.write(batch.shard)  # the next look at the shard finds it clean
         elif result.ok and batch.stage == "refresh":

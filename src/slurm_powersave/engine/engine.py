@@ -181,6 +181,8 @@ class Engine:
                     self._batches.tidy(shard)
         for cloud in self._world.cluster.clouds:
             self._batches.spare(cloud)
+            if not self._pauses.why():
+                self._batches.renew(cloud)
 
     def _running(self, phase: str) -> list[Operation]:
         """Return the operations in a phase whose pool is not paused."""

@@ -21,6 +21,8 @@ class Shards:
     def __init__(self, world: World, busy: Callable[[str], bool]) -> None:
         """`busy` tells whether a run of ours works in a shard."""
         self._world, self._busy = world, busy
+        self.kept: set[str] = set()
+        """Shards that keep an older version of the root module: they take no new nodes."""
 
     def entries(self, shard: str) -> dict[str, TerraformNode]:
         """Return the nodes whose records name the shard, with the entries that made their servers."""
@@ -52,20 +54,27 @@ class Shards:
 
     def room(self, shard: str) -> int:
         """Return how many more nodes the shard may take."""
-        return SHARD_NODES - sum(record.shard == shard for record in self._world.records.values())
+        return SHARD_NODES - len(self.names(shard))
 
-    def idle(self, cloud: str, wanted: int) -> str | None:
-        """Choose a shard that can take a create at once: with room for all `wanted` nodes if there is one."""
+    def names(self, shard: str) -> list[str]:
+        """Name the nodes that the shard holds."""
+        return [name for name, record in self._world.records.items() if record.shard == shard]
+
+    def quiet(self, cloud: str) -> list[str]:
+        """Name the shards that can be planned in at once."""
         dirty = self._world.journal.dirty_shards()
-        found = [
+        return [
             shard
             for shard in self._world.terraform.shards(cloud)
             if not self._busy(shard)
             and shard not in dirty
             and self._world.terraform.initialised(shard)
-            and self.room(shard) > 0
             and not self._world.terraform.busy(shard)
         ]
+
+    def idle(self, cloud: str, wanted: int) -> str | None:
+        """Choose a shard that can take a create at once: with room for all `wanted` nodes if there is one."""
+        found = [one for one in self.quiet(cloud) if one not in self.kept and self.room(one) > 0]
         fitting = [shard for shard in found if self.room(shard) >= wanted]
         return next(iter(fitting or found), None)
 

@@ -42,12 +42,13 @@ def status(
     If slurmctld runs another version of Slurm than the cluster file names, a line says so, and what to do.
     So does one if slurm.conf and what the first nodes have found of their hardware differ.
     Pauses and the brake are shown, and how they end; so is what an engine in trouble waits for. So are nodes
-    that Slurm can't reach, what is the matter with their servers, and what the engine will do about it.
+    that Slurm can't reach, what is the matter with their servers, and what the engine will do about it; and
+    nodes whose Terraform state has an older version of the root module.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect, lock
     from slurm_powersave.decide import slurm_running
-    from slurm_powersave.engine import first_nodes
+    from slurm_powersave.engine import first_nodes, root_modules
     from slurm_powersave.engine.observe import observe
 
     current = session(ctx)
@@ -60,6 +61,7 @@ def status(
     paused, brake = halts.halts(cluster, journal), journal.brake()
     hardware = first_nodes.findings(cluster, journal, seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
+    older = root_modules.older(cluster, journal.node_records())
     if json:
         render.print_json(
             {
@@ -72,6 +74,7 @@ def status(
                 "nodes": [asdict(row) for row in found],
                 "slurm_version": _version(cluster, seen.running),
                 "hardware": [asdict(one) for one in hardware],
+                "older_root_modules": older,
                 "unreadable": dict(seen.unreadable),
             }
         )
@@ -97,6 +100,7 @@ def status(
         render.print_lines([other.wrong, f"  {other.right}"])
     for one in hardware:
         render.print_lines([one.wrong, f"  {one.right}"])
+    render.print_lines(root_modules.lines(older))
     for what, why in seen.unreadable.items():
         render.note(f"{what} could not be read: {why}")
     if seen.running.trouble and "slurm" not in seen.unreadable:

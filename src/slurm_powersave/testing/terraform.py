@@ -108,6 +108,12 @@ class MemoryTerraform:
     """Shards whose state somebody else has locked."""
     init_fault: str = ""
     """If set, `terraform init` fails with this text."""
+    module: str = "1"
+    """The version of the root module."""
+    module_changes: bool = False
+    """Whether it would change servers that an older one has made."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Shard -> the version that it has."""
 
     def shards(self, cloud: str) -> Sequence[str]:
         """Name the shards."""
@@ -121,9 +127,28 @@ class MemoryTerraform:
             if self.init_fault:
                 return RunResult(False, self.init_fault, classify(self.init_fault))
             self.states.setdefault(shard, {})
+            self.versions[shard] = self.module
             return RunResult(True)
 
         return self._start("init", 0.5, at_end=end)
+
+    def newer_module(self, shard: str) -> str:
+        """Name the root module's version if the shard has another one."""
+        return self.module if self.versions.get(shard, self.module) != self.module else ""
+
+    def try_module(self, shard: str) -> MemoryRun:
+        """Find out whether it would change something."""
+
+        def end() -> RunResult:
+            refused = self.module_changes and self.states[shard]
+            return RunResult(not refused, "terraform ended with 2" if refused else "")
+
+        return self._start("module", 0.5, at_end=end)
+
+    def end_trial(self, shard: str, *, take: bool) -> None:
+        """Give it to the shard, or not."""
+        if take:
+            self.versions[shard] = self.module
 
     def initialised(self, shard: str) -> bool:
         """Tell whether init has ended."""

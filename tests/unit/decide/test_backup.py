@@ -23,6 +23,7 @@ MANIFEST = Manifest(
         ("terraform/base/.terraform.lock.hcl", True),
         ("terraform/os/providers.lock.hcl", True),
         ("terraform/os/providers/registry.terraform.io/a/b/1.0.0/linux_amd64/x", False),
+        ("terraform/os/try-nodes-001/terraform.tfstate", False),
         ("terraform/local/nodes-001/nodes.auto.tfvars.json", True),
         ("terraform/local/nodes-001/main.tf", True),
         ("terraform/local/nodes-001/.terraform/providers/x", False),

@@ -137,7 +137,7 @@ def test_json(command: Command, outside: Outside) -> None:
     value = json.loads(command("status", "--json").stdout)
     assert value.keys() == {
         *("cluster", "engine", "waiting_requests", "pauses", "brake", "warnings"),
-        *("nodes", "slurm_version", "hardware", "unreadable"),
+        *("nodes", "slurm_version", "hardware", "older_root_modules", "unreadable"),
     }
     assert value["engine"] is None
     assert value["unreadable"] == {"cloud local": "401"}
