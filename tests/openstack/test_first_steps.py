@@ -1,6 +1,8 @@
 """The first steps of docs/how-to/openstack.md: from each place of the credentials, and interrupted."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e.guests import CHECKOUT
 from tests.openstack.cluster import Stack
 from tests.openstack.harness import Lab, Project, clean_environment
 
@@ -64,6 +67,43 @@ def test_check_and_terraform_log_in_from_each_place(stack: Stack, where: str) ->
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert "to create" in done.stdout + done.stderr
+    assert stack.project.left() == {}
+
+
+def page() -> tuple[list[str], str]:
+    """Return the commands of the page's "From nothing to a job": on the control host, and the job."""
+    text = (CHECKOUT / "docs/how-to/openstack.md").read_text()
+    part = text.partition("## From nothing to a job")[2].partition("\n## ")[0]
+    block = part.partition("```sh\n")[2].partition("```")[0]
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    job = re.search(r"`(sbatch [^`]+)`", part)
+    assert job
+    return [line for line in lines if line], job[1]
+
+
+@pytest.mark.parametrize("where", ["working directory", "relative", "home", "RC file"])
+def test_the_page_from_nothing_to_a_job(stack: Stack, where: str) -> None:
+    """Each command as it stands there; --yes is what the person answers."""
+    work, env = place(stack, where)
+    commands, job = page()
+    assert [line.split()[-1] for line in commands] == ["check", "deploy", "slurm-powersave-engine"]
+    for line in commands[:2]:
+        words = [*shlex.split(line)[1:], *["--yes"] * line.endswith("deploy")]
+        done = subprocess.run(
+            stack.argv(*words), cwd=work, env=env, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    # The service has another working directory: the page says to name the file to it.
+    names = {"working directory": work / "clouds.yaml", "relative": work / "own/credentials"}
+    stack.environment = env | ({"OS_CLIENT_CONFIG_FILE": str(names[where])} if where in names else {})
+    stack.start_engine()
+    number = int(stack.login(f"cd /mnt/ohpc && {job}").split()[-1])
+    stack.job_done(number, 180)
+    said = stack.login(f"cat /mnt/ohpc/slurm-{number}.out").split()
+    assert sorted(said) == ["first-1", "first-2"]
+    assert "No changes" in stack.command("terraform", "plan", timeout=120)
+    stack.stop_engine()
+    stack.command("teardown", "--yes", "--force", timeout=600)
     assert stack.project.left() == {}
 
 

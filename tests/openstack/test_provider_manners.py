@@ -228,6 +228,21 @@ def test_server_that_is_off_is_a_difference(world: World, steady: Terraform) -> 
     assert project.status(server) == "ACTIVE" and steady.changes() == {}
 
 
+def test_a_flavor_that_was_deleted_would_replace_its_servers(world: World) -> None:
+    """The cloud can't say what it was, and Nova can't resize such a server."""
+    admin, project = world.project.admin.compute, world.project
+    flavor = admin.create_flavor(name="manners.gone", ram=64, vcpus=1, disk=0)
+    state = world.nodes("f1", flavor="manners.gone", flavor_id=flavor.id)
+    state.apply()
+    assert state.changes() == {}
+    admin.delete_flavor(flavor)
+    ((_, change),) = state.changes().items()
+    assert change["actions"] == ["delete", "create"]
+    assert (change["before"]["flavor_id"], change["after"]["flavor_id"]) == ("", flavor.id)
+    assert project.status(server_of(state, "f1")) == "ACTIVE"
+    state.run("destroy", "-auto-approve")
+
+
 def test_server_deleted_behind_our_back_is_to_be_created(world: World, doomed: Terraform) -> None:
     """A refresh forgets it."""
     project, server = world.project, server_of(doomed, "d1")

@@ -84,6 +84,17 @@ def test_what_forces_a_replacement(change: dict[str, Any], paths: list[Any], rep
     assert bool(replacing(found, Instance.force_new)) is replaces
 
 
+def test_a_flavor_that_was_deleted_forces_a_replacement() -> None:
+    """It is read as empty (CustomizeDiff of the real one)."""
+    prior = stored() | {"flavor_id": "", "flavor_name": ""}
+    found = differences(
+        BLOCK, prior, fill(BLOCK, prior | {"flavor_id": "f"}, Instance.defaults, create=False)
+    )
+    instance = Instance(None)  # type: ignore[arg-type]  # no cloud is asked
+    assert replacing(found, instance.forcing(prior)) == [("flavor_id",)]
+    assert replacing(found, instance.forcing(prior | {"flavor_id": "e"})) == []
+
+
 def test_time_limits() -> None:
     """As Go writes durations."""
     assert [duration(text, 7) for text in ("20m", "1h30m", "90s", None)] == [1200, 5400, 90, 7]

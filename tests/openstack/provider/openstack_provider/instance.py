@@ -46,6 +46,11 @@ class Instance(Resource):
         if prior and prior["power_state"] == "build":
             state["network"], state["security_groups"] = prior["network"], prior["security_groups"]
 
+    def forcing(self, prior: State) -> frozenset[str]:
+        """Add a flavor that was deleted, and is read as empty: Nova can't resize such a server."""
+        gone = {name for name in ("flavor_id", "flavor_name") if prior.get(name) == ""}
+        return self.force_new | gone
+
     def create(self, state: State, config: State) -> None:
         """Boot a server and wait until it is ACTIVE."""
         unused = [name for name in UNUSED if config.get(name)]

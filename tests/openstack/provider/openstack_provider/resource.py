@@ -33,6 +33,10 @@ class Resource:
     def planned(self, prior: State | None, state: State, config: State) -> None:
         """Change what is planned; `prior` is None for a creation."""
 
+    def forcing(self, prior: State) -> frozenset[str]:
+        """Name the attributes whose change forces a replacement of what there is."""
+        return self.force_new
+
     def create(self, state: State, config: State) -> None:
         """Make it; set `id` as soon as there is one."""
         raise NotImplementedError

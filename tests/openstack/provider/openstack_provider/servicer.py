@@ -137,7 +137,7 @@ class Servicer(rpc.ProviderServicer):
             planned = prior | {name: planned[name] for name in changed & set(planned)}
         return pb.PlanResourceChange.Response(
             planned_state=to_dynamic_value(planned),
-            requires_replace=[_path(path) for path in replacing(paths, resource.force_new)],
+            requires_replace=[_path(path) for path in replacing(paths, resource.forcing(prior or {}))],
             legacy_type_system=True,
         )
 
