@@ -317,11 +317,16 @@ class HttpCloud:
     def _compute_os_keypairs(
         self, method: str, path: list[str], query: dict[str, str], body: Any
     ) -> tuple[int, Any]:
-        return 200, {"keypair": {"name": path[1], "public_key": self._one(self.key_pairs, path[1])}}
+        found = self._one(self.key_pairs, path[1])
+        if method == "DELETE":
+            del self.key_pairs[path[1]]
+        return 200, {"keypair": {"name": path[1], "public_key": found}}
 
     def _compute_os_server_groups(
         self, method: str, path: list[str], query: dict[str, str], body: Any
     ) -> tuple[int, Any]:
+        if method == "DELETE":
+            self.server_groups = [group for group in self.server_groups if group["id"] != path[1]]
         return 200, {"server_groups": self.server_groups}
 
     def _block_storage_volumes(

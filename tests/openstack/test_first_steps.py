@@ -1,5 +1,6 @@
 """The first steps of docs/how-to/openstack.md: from each place of the credentials, and interrupted."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -142,6 +143,46 @@ def test_a_deploy_that_is_interrupted_goes_on_and_nothing_is_made_twice(stack: S
         for name, count in ids(stack.project).items()
         if name in ("routers", "networks", "floating IPs")
     )
+    assert "No changes" in stack.command("terraform", "plan", timeout=120)
+    stack.command("teardown", "--yes", "--discard-queue", timeout=600)
+    assert stack.project.left() == {}
+
+
+def working_in(directory: Path) -> list[int]:
+    """Return the processes whose working directory is below a directory: Terraform and its providers."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink().is_relative_to(directory):
+                found.append(int(entry.name))
+    return found
+
+
+def kill(stack: Stack, kind: str, *words: str) -> None:
+    """Run a command; as soon as the project has something of a kind kill it and all that it has started."""
+    process = subprocess.Popen(
+        stack.argv(*words), env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    end = time.monotonic() + 240
+    while kind not in stack.project.left():
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    while pids := working_in(stack.root / "state"):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("kind", ["key pairs", "server groups", "networks", "routers", "floating IPs"])
+def test_what_a_killed_deploy_has_made_is_replaced_by_the_next(stack: Stack, kind: str) -> None:
+    """Terraform has not written what it made: only the cloud knows."""
+    kill(stack, kind, "deploy", "--yes", "--no-check")
+    stack.command("deploy", "--yes", "--no-check", timeout=600)
+    counts = ids(stack.project)
+    singles = ("key pairs", "server groups", "routers", "networks", "subnets", "floating IPs", "servers")
+    assert {name: counts[name] for name in singles} == dict.fromkeys(singles, 1)
     assert "No changes" in stack.command("terraform", "plan", timeout=120)
     stack.command("teardown", "--yes", "--discard-queue", timeout=600)
     assert stack.project.left() == {}

@@ -26,11 +26,11 @@ _GONE_SECONDS = 120.0
 
 Servers = Sequence[tuple[Cloud, Server]]
 Things = Sequence[tuple[RemovesLeftovers, Leftover]]
-_ORDER = ("floating IP", "router", "port", "subnet", "network", "security group")
-"""Neutron's kinds of what a deploy makes, in the order in which they can be deleted.
-
-Key pairs and server groups have no tags: those are only named.
-"""
+_ORDER = (
+    *("floating IP", "router", "port", "subnet", "network", "security group"),
+    *("server group", "key pair"),
+)
+"""The kinds of what a deploy makes beside servers, in the order in which they can be deleted."""
 
 
 @dataclass(frozen=True)

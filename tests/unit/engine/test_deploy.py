@@ -170,13 +170,14 @@ def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
 ) -> None:
     lab.cloud = Removing(lab.clock, "test")
     lab.know("net-2")
-    known, image = Leftover("network", "net-2"), Leftover("image", "i")
-    lab.cloud.others = [NETWORK, known, ROUTER, image, Leftover("key pair", "k")]
+    known, image, key = Leftover("network", "net-2"), Leftover("image", "i"), Leftover("key pair", "k", "k")
+    lab.cloud.others = [key, NETWORK, known, ROUTER, image]
     found = strays.beside(lab.cluster, lab.base)
-    assert [left for _, left in found] == [ROUTER, NETWORK], "what Terraform knows is its own"
-    assert strays.Orphans((), found).names == ["router r-1", "network slurm-powersave-test (net-1)"]
+    assert [left for _, left in found] == [ROUTER, NETWORK, key], "what Terraform knows is its own"
+    names = strays.Orphans((), found).names
+    assert names == ["router r-1", "network slurm-powersave-test (net-1)", str(key)]
     strays.remove(found, Acts(None, "deploy"))
-    assert lab.cloud.others == [known, image, Leftover("key pair", "k")]
+    assert lab.cloud.others == [known, image]
 
 
 @pytest.mark.parametrize("sign", [node_of_the_cluster, server_in_the_journal, slurm_that_answers])

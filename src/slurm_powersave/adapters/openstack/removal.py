@@ -8,13 +8,16 @@ from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import Leftover
 
 _PATHS = {
-    "floating IP": "/floatingips",
-    "router": "/routers",
-    "port": "/ports",
-    "subnet": "/subnets",
-    "network": "/networks",
-    "security group": "/security-groups",
+    "floating IP": ("network", "/floatingips"),
+    "router": ("network", "/routers"),
+    "port": ("network", "/ports"),
+    "subnet": ("network", "/subnets"),
+    "network": ("network", "/networks"),
+    "security group": ("network", "/security-groups"),
+    "server group": ("compute", "/os-server-groups"),
+    "key pair": ("compute", "/os-keypairs"),
 }
+"""Kind -> service and path."""
 
 
 def remove(api: Api, left: Leftover) -> None:
@@ -25,17 +28,18 @@ def remove(api: Api, left: Leftover) -> None:
     """
     if left.kind not in _PATHS:
         raise CloudError(f"{left} is not removed by itself", failure=FailureClass.CONFIG, where="OpenStack")
-    place = f"{_PATHS[left.kind]}/{quote(left.id, safe='')}"
+    service, path = _PATHS[left.kind]
+    place = f"{path}/{quote(left.id, safe='')}"
     if left.kind == "router":
         for port in api.listed("network", "/ports", device_id=left.id):
             if str(port.get("device_owner") or "").startswith("network:router_interface"):
-                _ask(api, "PUT", f"{place}/remove_router_interface", {"port_id": port["id"]})
-    _ask(api, "DELETE", place)
+                _ask(api, "PUT", service, f"{place}/remove_router_interface", {"port_id": port["id"]})
+    _ask(api, "DELETE", service, place)
 
 
-def _ask(api: Api, method: str, path: str, body: Any = None) -> None:
+def _ask(api: Api, method: str, service: str, path: str, body: Any = None) -> None:
     try:
-        api.ask(method, "network", path, body=body)
+        api.ask(method, service, path, body=body)
     except CloudError as error:
         if error.status != 404:
             raise

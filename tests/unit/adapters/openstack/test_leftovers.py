@@ -109,16 +109,21 @@ def test_what_an_interrupted_deploy_left_is_removed_in_order_and_nothing_else(op
         ]
         floating = {"id": f"fip-{name}", "floating_ip_address": "192.0.2.9", "port_id": f"login-{name}"}
         cloud.network["floatingips"].append(floating)
+    for name in ("demo", "other"):
+        cloud.key_pairs[f"slurm-powersave-{name}"] = "ssh-ed25519 AAAA"
+        cloud.server_groups.append({"id": f"group-{name}", "name": f"slurm-powersave-{name}", "members": []})
     before = {kind: len(found) for kind, found in cloud.network.items()}
     adapter = OpenStackCloud("demo", openstack.settings())
     found = sorted(adapter.leftovers(), key=lambda left: strays._ORDER.index(left.kind))
-    assert len(found) == 6
+    assert len(found) == 8
     for left in found:
         adapter.remove(left, permit("delete", left.id))
     assert adapter.leftovers() == []
     assert {kind: len(found) for kind, found in cloud.network.items()} == {
         kind: count // 2 for kind, count in before.items()
     }
+    assert list(cloud.key_pairs) == ["slurm-powersave-other"]
+    assert [group["id"] for group in cloud.server_groups] == ["group-other"]
     foreign = Leftover("network", "networks-other", "other")
     adapter.remove(foreign, permit("delete", foreign.id))
     assert cloud.network["networks"], "not ours: never touched"
