@@ -129,3 +129,28 @@ def test_a_node_without_a_place_in_the_server_group_is_told(stack: Stack) -> Non
     for job in jobs:
         stack.job_done(job, 240)
     no_changes(stack)
+
+
+def test_a_node_whose_flavor_was_deleted_is_refused_in_words_and_replaced_on_request(stack: Stack) -> None:
+    node, admin = "touched-1", stack.project.admin.compute
+    flavor = admin.create_flavor(name="touched.gone", ram=512, vcpus=1, disk=1)
+    try:
+        stack.idle(node)
+        server = stack.servers()[node]
+        asked(stack, [node], "resize flavor=touched.gone")
+        assert ended(stack, node, 120).outcome == "done"
+    finally:
+        admin.delete_flavor(flavor)
+    said = stack.command("check")
+    assert "the flavor touched.gone was deleted in the cloud" in said and f"{node} can't be reimaged" in said
+    asked(stack, [node], "reimage image=lab-base-2")
+    op = ended(stack, node, 120)
+    assert op.outcome == "refused" and "--replace" in op.text, op
+    assert stack.servers() == {node: server}
+    stack.wait("Slurm has it back", lambda: stack.up(node) and not stack.node(node).has("DRAIN"), 60)
+    stack.command("reimage", node, "--replace", "--wait", timeout=240)
+    assert stack.servers()[node] != server
+    made = stack.project.cloud.compute.get_server(stack.servers()[node])
+    assert made.flavor["original_name"] == "lab.tiny"
+    stack.except_from_suspend("")
+    given_back(stack, node)
