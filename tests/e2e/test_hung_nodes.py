@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,28 @@ from slurm_powersave.model import phases
 from tests.e2e.harness import Live
 
 
-def freeze(name: str) -> None:
-    """Stop all processes of a guest, as a host does that hangs."""
+def processes(name: str) -> dict[int, str]:
+    """The processes of a guest: pid -> command."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "root/etc/hostname").read_text().strip() == name:
-                os.kill(int(process.name), signal.SIGSTOP)
-        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
-            continue
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue  # it has ended, or is nobody's guest
+    return found
+
+
+def hang(live: Live, name: str) -> None:
+    """Stop all processes of a guest once Ansible is logged in there, as on a host that hangs."""
+    live.wait(f"{name} has come", lambda: processes(name), 30)
+    end = time.monotonic() + 30
+    while "sshd: root" not in " ".join(processes(name).values()):
+        assert time.monotonic() < end, f"nobody logged in to {name}"
+        time.sleep(0.05)
+    for process in processes(name):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGSTOP)
 
 
 @pytest.mark.slow
@@ -27,8 +42,7 @@ def test_four_nodes_that_hang_in_their_plays_hold_up_no_other(live: Live) -> Non
     jobs = []
     for node in hung:
         jobs.append(live.sbatch(f"-w {node}"))
-        live.wait(f"{node} is in its play", lambda node=node: live.phases().get(node) == phases.CONFIGURING, 30)
-        freeze(node)
+        hang(live, node)
     time.sleep(2)
     assert [live.phases().get(node) for node in hung] == [phases.CONFIGURING] * 4
 
