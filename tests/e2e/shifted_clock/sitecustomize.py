@@ -1,6 +1,6 @@
-"""The clock of Python programs that have this directory on PYTHONPATH: the machine's, and a file's seconds more.
+"""A clock for Python programs that have this directory on PYTHONPATH: so many seconds from the machine's.
 
-The machine's own clock is everybody's: a test can't move it.
+The seconds are in the file that SHIFTED_CLOCK names. The machine's own clock belongs to everybody.
 """
 
 import os
