@@ -12,26 +12,25 @@ from slurm_powersave.model import phases
 from tests.e2e.harness import Live
 
 
-def processes(name: str) -> dict[int, str]:
-    """The processes of a guest: pid -> command."""
+def processes(server: str) -> dict[int, str]:
+    """The processes of a guest, by the id of its server: pid -> command."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "root/etc/hostname").read_text().strip() == name:
-                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue  # it has ended, or is nobody's guest
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if server in (process / "cgroup").read_text():
+                found[int(process.name)] = (process / "cmdline").read_text()
     return found
 
 
-def hang(live: Live, name: str) -> None:
-    """Stop all processes of a guest once Ansible is logged in there, as on a host that hangs."""
-    live.wait(f"{name} has come", lambda: processes(name), 30)
+def hang(live: Live, node: str) -> None:
+    """Stop all processes of a node once Ansible is logged in there, as on a host that hangs."""
+    live.wait(f"{node} has a server", lambda: node in live.servers(), 30)
+    server = live.servers()[node]
     end = time.monotonic() + 30
-    while "sshd: root" not in " ".join(processes(name).values()):
-        assert time.monotonic() < end, f"nobody logged in to {name}"
+    while ": root [priv]" not in " ".join(processes(server).values()):
+        assert time.monotonic() < end, f"nobody logged in to {node}"
         time.sleep(0.05)
-    for process in processes(name):
+    for process in processes(server):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGSTOP)
 
