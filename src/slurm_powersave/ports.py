@@ -295,6 +295,9 @@ class TellsLeftovers(Protocol):
 class RemovesLeftovers(TellsLeftovers, Protocol):
     """A cloud adapter that can also remove what is neither a server nor an image. Raises CloudError."""
 
+    def parts(self) -> Sequence[Leftover]:
+        """List what `leftovers` has not, because it goes with what it is a part of: interfaces, rules."""
+
     def remove(self, left: Leftover, permit: Permit) -> None:
         """Delete it, if it is still among our cluster's leftovers."""
 

@@ -58,7 +58,7 @@ class HttpCloud:
         for name in ("default", "other"):
             self.add_image(name)
         self.network.setdefault("networks", [])
-        for kind in ("subnets", "ports", "security-groups", "floatingips", "routers"):
+        for kind in ("subnets", "ports", "security-groups", "security-group-rules", "floatingips", "routers"):
             self.network.setdefault(kind, [])
 
     def __enter__(self) -> "HttpCloud":
@@ -390,7 +390,11 @@ class HttpCloud:
         tags = set(query.get("tags", "").split(",")) - {""}
         if len(path) > 1:
             return self._change_network(method, path, body)
-        asked = {key: query[key] for key in ("network_id", "name", "device_id") if key in query}
+        asked = {
+            key: query[key]
+            for key in ("network_id", "name", "device_id", "security_group_id")
+            if key in query
+        }
         found = [
             one
             for one in self.network[path[0]]

@@ -5,7 +5,7 @@ cluster was never in service.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm_powersave.adapters import connect
@@ -16,7 +16,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
-from slurm_powersave.model.leftovers import IMAGE, SERVER, Leftover
+from slurm_powersave.model.leftovers import IMAGE, INTERFACE, RULE, SERVER, Leftover
 from slurm_powersave.model.nodes import NodeRecord, Server
 from slurm_powersave.model.permit import Row
 from slurm_powersave.ports import Cloud, RemovesLeftovers, TellsLeftovers
@@ -27,7 +27,7 @@ _GONE_SECONDS = 120.0
 Servers = Sequence[tuple[Cloud, Server]]
 Things = Sequence[tuple[RemovesLeftovers, Leftover]]
 _ORDER = (
-    *("floating IP", "router", "port", "subnet", "network", "security group"),
+    *("floating IP", INTERFACE, "router", "port", "subnet", "network", RULE, "security group"),
     *("server group", "key pair"),
 )
 """The kinds of what a deploy makes beside servers, in the order in which they can be deleted."""
@@ -100,12 +100,18 @@ def beside(cluster: Cluster, state: State) -> Things:
         (cloud, left)
         for cloud in connect.clouds(cluster).values()
         if isinstance(cloud, RemovesLeftovers)
-        for left in cloud.leftovers()
-        if left.kind in _ORDER and left.id not in known
+        for left in _single([*cloud.leftovers(), *cloud.parts()], known)
     ]
     if not found or in_service(cluster, cluster.login.address):
         return []
     return sorted(found, key=lambda one: _ORDER.index(one[1].kind))
+
+
+def _single(found: Sequence[Leftover], known: Collection[str]) -> list[Leftover]:
+    """Leave out what is known, and parts that go with what is not."""
+    unknown = [left for left in found if left.kind in _ORDER and left.id not in known]
+    ids = {left.id for left in unknown}
+    return [left for left in unknown if left.part_of not in ids]
 
 
 def in_service(cluster: Cluster, address: str) -> bool:

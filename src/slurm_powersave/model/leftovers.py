@@ -7,6 +7,9 @@ SERVER, IMAGE = "server", "image"
 KEPT = "deleted server that the cloud keeps"
 """SOFT_DELETED: in no listing of servers, and yet its port holds address and network."""
 
+INTERFACE, RULE = "router interface", "security group rule"
+"""Parts of a router and of a security group, without tags: they go with what they are parts of."""
+
 
 @dataclass(frozen=True)
 class Leftover:
@@ -14,9 +17,11 @@ class Leftover:
 
     kind: str
     """server, port, network, subnet, router, security group, key pair, floating IP, server group, volume,
-    image, or KEPT."""
+    image, KEPT, INTERFACE or RULE."""
     id: str
     name: str = ""
+    part_of: str = ""
+    """The id of the router or security group that it is a part of."""
 
     def __str__(self) -> str:
         return (

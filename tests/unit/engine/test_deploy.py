@@ -16,7 +16,7 @@ from slurm_powersave.engine import base_state, deploy, strays
 from slurm_powersave.engine.acts import Acts
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import CloudError, ConfigError, RefusedError
-from slurm_powersave.model.leftovers import Leftover
+from slurm_powersave.model.leftovers import INTERFACE, RULE, Leftover
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
@@ -157,9 +157,14 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
 class Removing(MemoryCloud):
     """A cloud that removes what is not a server, too."""
 
+    def parts(self) -> list[Leftover]:
+        """A rule of a group that a state knows, and an interface of the router that none does."""
+        return [Leftover(RULE, "rule-1", "", "net-2"), Leftover(INTERFACE, "port-1", "", "r-1")]
+
     def remove(self, left: Leftover, permit: Permit) -> None:
         permit.use(Act.DELETE, left.id)
-        self.others.remove(left)
+        if left in self.others:
+            self.others.remove(left)
 
 
 NETWORK, ROUTER = Leftover("network", "net-1", "slurm-powersave-test"), Leftover("router", "r-1", "")
@@ -173,9 +178,10 @@ def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
     known, image, key = Leftover("network", "net-2"), Leftover("image", "i"), Leftover("key pair", "k", "k")
     lab.cloud.others = [key, NETWORK, known, ROUTER, image]
     found = strays.beside(lab.cluster, lab.base)
-    assert [left for _, left in found] == [ROUTER, NETWORK, key], "what Terraform knows is its own"
+    kinds = [left.kind for _, left in found]
+    assert kinds == ["router", "network", RULE, "key pair"], "what Terraform knows is its own"
     names = strays.Orphans((), found).names
-    assert names == ["router r-1", "network slurm-powersave-test (net-1)", str(key)]
+    assert names == ["router r-1", "network slurm-powersave-test (net-1)", f"{RULE} rule-1", str(key)]
     strays.remove(found, Acts(None, "deploy"))
     assert lab.cloud.others == [known, image]
 

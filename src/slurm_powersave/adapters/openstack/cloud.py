@@ -161,10 +161,15 @@ class OpenStackCloud:
         return [*servers, *beside, *(leftovers.volumes(self._api, self._cluster) if volumes else ())]
 
     @read_as_told
+    def parts(self) -> Sequence[Leftover]:
+        """List the interfaces of our routers and the rules of our security groups."""
+        return leftovers.parts(self._api, self._cluster)
+
+    @read_as_told
     def remove(self, left: Leftover, permit: Permit) -> None:
         """Delete what an interrupted deploy left; what is not our cluster's any more is never touched."""
         permit.use(Act.DELETE, left.id)
-        beside = leftovers.beside_servers(self._api, self._cluster, ())
+        beside = [*leftovers.beside_servers(self._api, self._cluster, ()), *self.parts()]
         if left.id in {one.id for one in beside if one.kind == left.kind}:
             removal.remove(self._api, left)
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.images import CLUSTER
-from slurm_powersave.model.leftovers import IMAGE, KEPT, Leftover
+from slurm_powersave.model.leftovers import IMAGE, INTERFACE, KEPT, RULE, Leftover
 
 _TAGGED = {
     "router": "/routers",
@@ -31,10 +31,7 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
     found: dict[str, Leftover] = {}
     name = f"slurm-powersave-{cluster}"
     for kind, path in _TAGGED.items():
-        ours = api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}")
-        if kind != "floating IP":
-            ours += [one for one in api.listed("network", path, name=name) if _is_untagged(one, name)]
-        for one in ours:
+        for one in _ours(api, cluster, kind, path):
             found[one["id"]] = _leftover(kind, one)
     for network in [one.id for one in found.values() if one.kind == "network"]:
         # Nova makes a server's port without a tag, and may leave it.
@@ -46,6 +43,33 @@ def beside_servers(api: Api, cluster: str, images: Iterable[Mapping[str, Any]]) 
         tied = [one for one in api.listed("network", "/floatingips") if one.get("port_id") in ports]
         found = {str(one["id"]): _leftover("floating IP", one) for one in tied} | found
     return [*found.values(), *_named(api, name), *_images(images, cluster)]
+
+
+def parts(api: Api, cluster: str) -> list[Leftover]:
+    """List the parts of our routers and security groups that have neither tag nor name: interfaces and rules.
+
+    Rules for what goes out are Neutron's own: each new group has them.
+    """
+    found = []
+    for router in _ours(api, cluster, "router", "/routers"):
+        for port in api.listed("network", "/ports", device_id=router["id"]):
+            if str(port.get("device_owner") or "").startswith("network:router_interface"):
+                found.append(Leftover(INTERFACE, str(port["id"]), f"of {router['name']}", str(router["id"])))
+    for group in _ours(api, cluster, "security group", "/security-groups"):
+        for rule in api.listed("network", "/security-group-rules", security_group_id=group["id"]):
+            if rule.get("direction") == "ingress":
+                found.append(Leftover(RULE, str(rule["id"]), f"of {group['name']}", str(group["id"])))
+    return found
+
+
+def _ours(api: Api, cluster: str, kind: str, path: str) -> list[Mapping[str, Any]]:
+    name = f"slurm-powersave-{cluster}"
+    found: list[Mapping[str, Any]] = list(
+        api.listed("network", path, tags=f"slurm-powersave,cluster={cluster}")
+    )
+    if kind != "floating IP":
+        found += [one for one in api.listed("network", path, name=name) if _is_untagged(one, name)]
+    return found
 
 
 def volumes(api: Api, cluster: str) -> list[Leftover]:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.leftovers import Leftover
+from slurm_powersave.model.leftovers import INTERFACE, RULE, Leftover
 
 _PATHS = {
     "floating IP": ("network", "/floatingips"),
@@ -14,6 +14,7 @@ _PATHS = {
     "subnet": ("network", "/subnets"),
     "network": ("network", "/networks"),
     "security group": ("network", "/security-groups"),
+    RULE: ("network", "/security-group-rules"),
     "server group": ("compute", "/os-server-groups"),
     "key pair": ("compute", "/os-keypairs"),
 }
@@ -26,6 +27,10 @@ def remove(api: Api, left: Leftover) -> None:
     Raises:
         CloudError: the cloud refuses, or it is of a kind that is not removed here.
     """
+    if left.kind == INTERFACE:
+        path = f"/routers/{quote(left.part_of, safe='')}/remove_router_interface"
+        _ask(api, "PUT", "network", path, {"port_id": left.id})
+        return
     if left.kind not in _PATHS:
         raise CloudError(f"{left} is not removed by itself", failure=FailureClass.CONFIG, where="OpenStack")
     service, path = _PATHS[left.kind]

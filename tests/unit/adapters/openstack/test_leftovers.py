@@ -6,7 +6,7 @@ from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.engine import strays
 from slurm_powersave.model.errors import CloudError, RefusedError
 from slurm_powersave.model.images import CLUSTER
-from slurm_powersave.model.leftovers import KEPT, Leftover
+from slurm_powersave.model.leftovers import INTERFACE, KEPT, RULE, Leftover
 from tests.permits import permit
 from tests.unit.adapters.openstack.lab import World
 
@@ -127,6 +127,37 @@ def test_what_an_interrupted_deploy_left_is_removed_in_order_and_nothing_else(op
     foreign = Leftover("network", "networks-other", "other")
     adapter.remove(foreign, permit("delete", foreign.id))
     assert cloud.network["networks"], "not ours: never touched"
+
+
+def test_an_interface_and_a_rule_that_no_state_knows_are_removed_alone(openstack: World) -> None:
+    """Their router and their group stay; Neutron's own rules, for what goes out, are not ours."""
+    network = openstack.cloud.network
+    network["routers"] += [
+        {"id": "r", "name": "demo", "tags": OURS},
+        {"id": "r2", "name": "x", "tags": OTHERS},
+    ]
+    network["security-groups"].append({"id": "g", "name": "demo", "tags": OURS})
+    network["ports"] += [
+        {"id": f"if-{router}", "device_id": router, "device_owner": "network:router_interface"}
+        for router in ("r", "r2")
+    ]
+    network["security-group-rules"] = [
+        {"id": "in", "security_group_id": "g", "direction": "ingress"},
+        {"id": "out", "security_group_id": "g", "direction": "egress"},
+        {"id": "other", "security_group_id": "g2", "direction": "ingress"},
+    ]
+    adapter = OpenStackCloud("demo", openstack.settings())
+    found = adapter.parts()
+    assert [(left.kind, left.id, left.part_of) for left in found] == [
+        (INTERFACE, "if-r", "r"),
+        (RULE, "in", "g"),
+    ]
+    for left in found:
+        adapter.remove(left, permit("delete", left.id))
+    adapter.remove(Leftover(RULE, "other", "", "g2"), permit("delete", "other"))
+    assert [port["id"] for port in network["ports"]] == ["if-r2"]
+    assert [rule["id"] for rule in network["security-group-rules"]] == ["out", "other"]
+    assert len(network["routers"]) == 2 and adapter.parts() == []
 
 
 def test_a_removal_without_a_permit_is_refused(openstack: World) -> None:
