@@ -231,7 +231,7 @@ def test_server_that_is_off_is_a_difference(world: World, steady: Terraform) -> 
 def test_a_flavor_that_was_deleted_would_replace_its_servers(world: World) -> None:
     """The cloud can't say what it was, and Nova can't resize such a server."""
     admin, project = world.project.admin.compute, world.project
-    flavor = admin.create_flavor(name="manners.gone", ram=64, vcpus=1, disk=0)
+    flavor = admin.create_flavor(name="manners.gone", ram=512, vcpus=1, disk=1)
     state = world.nodes("f1", flavor="manners.gone", flavor_id=flavor.id)
     state.apply()
     assert state.changes() == {}
