@@ -233,9 +233,11 @@ def test_a_flavor_that_was_deleted_would_replace_its_servers(world: World) -> No
     admin, project = world.project.admin.compute, world.project
     flavor = admin.create_flavor(name="manners.gone", ram=512, vcpus=1, disk=1)
     state = world.nodes("f1", flavor="manners.gone", flavor_id=flavor.id)
-    state.apply()
-    assert state.changes() == {}
-    admin.delete_flavor(flavor)
+    try:
+        state.apply()
+        assert state.changes() == {}
+    finally:
+        admin.delete_flavor(flavor)
     ((_, change),) = state.changes().items()
     assert change["actions"] == ["delete", "create"]
     assert (change["before"]["flavor_id"], change["after"]["flavor_id"]) == ("", flavor.id)
