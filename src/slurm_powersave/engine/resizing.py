@@ -11,10 +11,11 @@ from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import slurm_look, slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.play_plan import PlayPlan, differences
 from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
-from slurm_powersave.engine import accepting, applied, deploy, preflight
+from slurm_powersave.engine import accepting, applied, change_plan, deploy, preflight
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
@@ -28,6 +29,7 @@ from slurm_powersave.model.nodes import NodeRecord
 
 _ENGINE = 15.0
 """Seconds in which the engine takes a cluster file that has changed."""
+PLAYBOOK = "resize.yml"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Resizing:
         self._slurm = connect.slurm(cluster)
         self._resize: Resize | None = None
         self._live = LiveFiles()
+        self._seen = change_plan.Seen(PlayPlan())
 
     def close(self) -> None:
         """Close the journal."""
@@ -81,13 +84,15 @@ class Resizing:
         )
         if dry_run:
             found = self._change()
-            return Done(found, self._show(found), {})
+            return Done(found, self._shown(found), {})
         held = EngineLock(self._cluster.layout.resize_lock, "a resize")
         try:
             found = self._change()
-            planned = self._show(found)
+            planned = self._shown(found)
             if planned and not self._talk.ask("Do this?"):
                 return None
+            if planned and not self._talk.unasked:
+                self._refuse_other(found)
             if planned:
                 self._engine_is_ready()
                 deploy.prepare(self._cluster)
@@ -136,7 +141,25 @@ class Resizing:
         surplus = (*found.leaving, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
         same = applied.of(made.variables).same(applied.load(self._cluster))
-        return replace(found, rewrite=not same or bool(self._live.unreadable))
+        plan = self._look(found)
+        return replace(
+            found,
+            rewrite=not same or bool(self._live.unreadable) or not plan.nothing,
+            slurmctld=plan.does("slurmctld") if plan.hosts else None,
+        )
+
+    def _look(self, found: Change) -> PlayPlan:
+        """Ask the play what it would change in the end, when all that is to go has gone."""
+        stay = tuple(name for name in found.leaving if name in found.alone)
+        protected = tuple(name for name in (*found.leaving, *found.unprotect) if name in found.alone)
+        self._seen = change_plan.look(
+            self._cluster,
+            PLAYBOOK,
+            lambda: deploy.make_inventory(self._cluster, self._leaving(stay, protected)),
+            self._wish,
+            leaves=bool(found.leaving or found.unprotect),
+        )
+        return self._seen.plan
 
     @property
     def _records(self) -> Mapping[str, NodeRecord]:
@@ -147,12 +170,42 @@ class Resizing:
         places = {name: record.node.address for name, record in self._records.items()}
         return leaving(keep, places, protect, last.node_lines, last.partition_lines)
 
+    def _refuse_other(self, shown: Change) -> None:
+        """Look again, and do nothing but what was shown; nodes that Slurm moves meanwhile don't count.
+
+        Raises:
+            RefusedError: files, daemons or nodes of the plan differ.
+        """
+        plan = self._seen.plan
+        now = self._change()
+        found = differences(plan, self._seen.plan, self._cluster.nodes())
+        for what in ("added", "leaving", "protect", "unprotect"):
+            if moved := {*getattr(shown, what)} ^ {*getattr(now, what)}:
+                found.append(f"{what}: {fold(moved)}")
+        change_plan.refuse_other(found)
+
+    def _shown(self, found: Change) -> list[Step]:
+        """Show files, daemons, servers and steps.
+
+        Raises:
+            PlaybookError: the play would be refused; nothing was changed.
+        """
+        records = self._records
+        deploy.tell_addresses(self._cluster, records, self._talk)
+        change_plan.show(self._talk, self._seen.plan, PLAYBOOK)
+        for name in found.drained:
+            if name in records and records[name].server_id:
+                self._talk.say(f"server {name} ({records[name].server_id}) is deleted")
+        if found.wake:
+            self._talk.say(change_plan.creates(found.wake))
+        return self._show(found)
+
     def _show(self, found: Change) -> list[Step]:
         for name, why in found.alone.items():
             self._talk.say(f"{name} is left alone: {why}")
         planned = steps(found)
         for number, step in enumerate(planned, 1):
-            words = [f"{number}.", step.kind.value, step.act.value, fold(step.nodes) if step.nodes else ""]
+            words = [f"{number}.", step.words, fold(step.nodes) if step.nodes else ""]
             self._talk.say(" ".join(filter(None, words)) + (f": {step.text}" if step.text else ""))
         if not planned:
             self._talk.say("Nothing to do: the cluster is as its file says.")
@@ -200,7 +253,7 @@ class Resizing:
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:
         made = deploy.make_inventory(self._cluster, self._leaving(keep, protect))
-        accepting.play(self._cluster, "resize.yml", made, "resize", self._wish)
+        accepting.play(self._cluster, PLAYBOOK, made, "resize", self._wish)
 
     def _servers(self) -> frozenset[str] | None:
         """Name the nodes that have a server, as the clouds tell it; the journal where no adapter can."""
