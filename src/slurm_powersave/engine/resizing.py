@@ -40,6 +40,10 @@ class Done:
     steps: list[Step]
     outcome: Mapping[str, str]
     """Node -> the step that it came to."""
+    plan: PlayPlan
+    """What was shown of files and daemons."""
+    deleted: Mapping[str, str]
+    """Node -> the id of its server, of those that go."""
 
 
 class Resizing:
@@ -84,11 +88,11 @@ class Resizing:
         )
         if dry_run:
             found = self._change()
-            return Done(found, self._shown(found), {})
+            return Done(found, self._shown(found), {}, self._seen.plan, self._deleted(found))
         held = EngineLock(self._cluster.layout.resize_lock, "a resize")
         try:
             found = self._change()
-            planned = self._shown(found)
+            planned, plan, deleted = self._shown(found), self._seen.plan, self._deleted(found)
             if planned and not self._talk.ask("Do this?"):
                 return None
             if planned and not self._talk.unasked:
@@ -100,7 +104,7 @@ class Resizing:
             self._resize.run()
         finally:
             held.release()
-        return Done(found, planned, self._resize.outcome)
+        return Done(found, planned, self._resize.outcome, plan, deleted)
 
     @property
     def outcome(self) -> Mapping[str, str]:
@@ -190,15 +194,17 @@ class Resizing:
         Raises:
             PlaybookError: the play would be refused; nothing was changed.
         """
-        records = self._records
-        deploy.tell_addresses(self._cluster, records, self._talk)
+        deploy.tell_addresses(self._cluster, self._records, self._talk)
         change_plan.show(self._talk, self._seen.plan, PLAYBOOK)
-        for name in found.drained:
-            if name in records and records[name].server_id:
-                self._talk.say(f"server {name} ({records[name].server_id}) is deleted")
+        for name, server in self._deleted(found).items():
+            self._talk.say(f"server {name} ({server}) is deleted")
         if found.wake:
             self._talk.say(change_plan.creates(found.wake))
         return self._show(found)
+
+    def _deleted(self, found: Change) -> dict[str, str]:
+        records = self._records
+        return {n: records[n].server_id for n in found.drained if n in records and records[n].server_id}
 
     def _show(self, found: Change) -> list[Step]:
         for name, why in found.alone.items():

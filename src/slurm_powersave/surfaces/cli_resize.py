@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,6 +98,11 @@ def _end(done: Done | None, dry_run: bool, as_json: bool) -> None:
                     {"kind": s.kind.value, "act": s.act.value, "nodes": list(s.nodes), "text": s.text}
                     for s in (done.steps if done else [])
                 ],
+                "plan": asdict(done.plan) if done else {},
+                "servers": {
+                    "created": list(done.change.wake) if done else [],
+                    "deleted": dict(done.deleted) if done else {},
+                },
                 "left_alone": dict(done.change.aside or {}) if done else {},
                 "nodes": dict(done.outcome) if done else {},
             }
