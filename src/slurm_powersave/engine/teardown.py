@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect, evidence, process
+from slurm_powersave.adapters import connect, evidence, lock, process
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
@@ -38,14 +38,18 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
     layout = cluster.layout
     if not layout.root.exists():
         talk.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
-        layout.root.mkdir(mode=0o700, parents=True)
+        if not wish.dry_run:
+            layout.root.mkdir(mode=0o700, parents=True)
     with ExitStack() as held:
         for path, what in (
             (layout.lock, "an engine"),
             (layout.resize_lock, "a resize"),
             (layout.image_lock, "an image build"),
         ):
-            held.callback(EngineLock(path, what).release)
+            if not wish.dry_run:
+                held.callback(EngineLock(path, what).release)
+            elif lock.holder(path) is not None:
+                talk.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
         journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
         if journal:
             held.callback(journal.close)

@@ -153,6 +153,7 @@ def _value(outcome: Outcome) -> dict[str, Any]:
         "others": [asdict(left) for left in outcome.others],
         "terraform": outcome.plans,
         "jobs_waiting": outcome.waiting,
+        "would_be_refused": outcome.refused,
         "backup": outcome.backup,
         "kept": [asdict(left) for left in outcome.kept],
     }
