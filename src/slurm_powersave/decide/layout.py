@@ -49,6 +49,11 @@ class Layout:
         return self.root / "applied.json"
 
     @property
+    def cluster_files(self) -> Path:
+        """The last cluster files that were applied."""
+        return self.root / "cluster-files"
+
+    @property
     def image(self) -> Path:
         """What a running `image build` works with: inventory and host keys of its servers."""
         return self.root / "image"

@@ -21,6 +21,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.change_plan import Files
+from slurm_powersave.engine.going_back import Applying
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     ConfigError,
@@ -45,6 +46,7 @@ def deploy(
         RefusedError: what exists would be deleted or replaced, or jobs are in the way; nothing was changed.
         PowersaveError: what failed; a second call goes on from there.
     """
+    applying = Applying.of(cluster)
     _refuse_odd(cluster, wish)
     connect.command(cluster).check()
     if check:
@@ -56,7 +58,10 @@ def deploy(
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
             return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), talk, wish, dry_run)
-    return _deploy(cluster, talk, wish, dry_run)
+    done = _deploy(cluster, talk, wish, dry_run)
+    if done and not dry_run:
+        applying.succeeded()
+    return done
 
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:

@@ -17,6 +17,7 @@ from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
 from slurm_powersave.engine import accepting, applied, change_plan, deploy, preflight
 from slurm_powersave.engine.base_state import NO_WISH, Wish
+from slurm_powersave.engine.going_back import Applying
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.engine.served import Served
@@ -69,6 +70,7 @@ class Resizing:
         self._resize: Resize | None = None
         self._live = LiveFiles()
         self._seen = change_plan.Seen(PlayPlan())
+        self._applying = Applying.of(cluster)
 
     def close(self) -> None:
         """Close the journal."""
@@ -102,6 +104,7 @@ class Resizing:
                 deploy.prepare(self._cluster)
             self._resize = Resize(self._around(), found, self._id(), timeout)
             self._resize.run()
+            self._applying.succeeded()
         finally:
             held.release()
         return Done(found, planned, self._resize.outcome, plan, deleted)

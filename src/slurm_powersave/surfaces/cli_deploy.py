@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.back import Back, cluster_of
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -27,6 +28,7 @@ def deploy(
     ctx: typer.Context,
     yes: Yes = False,
     dry_run: DryRun = False,
+    back: Back = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not run the checks of `check` first.")
     ] = False,
@@ -73,10 +75,12 @@ def deploy(
     from slurm_powersave.engine import deploy as engine
     from slurm_powersave.engine.base_state import Wish
 
-    cluster = session(ctx).cluster()
+    speak, done = talk(yes, quiet=json), False
     with only_result_on_stdout() if json else nullcontext():
+        cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
         wish = Wish(replace_login, force, replace_foreign, replace_edits)
-        done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
+        if cluster:
+            done = engine.deploy(cluster, speak, wish, dry_run=dry_run, check=not no_check)
     if json:
         render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
     if not done:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.surfaces import render
-from slurm_powersave.surfaces.session import Json, session
+from slurm_powersave.surfaces.back import Back, cluster_of
+from slurm_powersave.surfaces.session import Json
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def resize(
     ctx: typer.Context,
     yes: Yes = False,
     dry_run: DryRun = False,
+    back: Back = False,
     abort: Annotated[
         bool,
         typer.Option(
@@ -58,8 +60,14 @@ def resize(
     def tell(news: News) -> None:
         render.say(_line(news), err=json)
 
-    wish = Wish(replace_edits=replace_edits)
-    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell, wish)
+    if abort and back:
+        raise ConfigError("--abort and --back can't be used together", todo="End the resize first.")
+    speak, wish = talk(yes, quiet=json), Wish(replace_edits=replace_edits)
+    cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
+    if cluster is None:
+        _end(None, dry_run, json)
+        return
+    work = Resizing(cluster, speak, tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:

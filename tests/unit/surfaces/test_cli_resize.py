@@ -237,7 +237,10 @@ def test_a_play_that_failed_is_run_again(
     with monkeypatch.context() as broken:
         broken.setattr(accepting, "run_playbook", lambda site, name, extra: 2)
         assert command("resize", "--yes").exit_code == 6
+    assert not (cluster_file.parent / "state/cluster-files").exists(), "it was not applied"
     assert "1. change files: slurmctld reconfigures" in command("resize", "--yes").stdout
+    (kept,) = (cluster_file.parent / "state/cluster-files").iterdir()
+    assert kept.read_text() == cluster_file.read_text()
     assert "Nothing to do" in command("resize").stdout
 
 
