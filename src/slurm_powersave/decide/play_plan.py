@@ -96,7 +96,9 @@ class PlayPlan:
             found.append(f"{text} on {fold(hosts)}")
         for why, hosts in self._by(lambda one: [one.unread] if one.unread else []):
             found.append(f"{fold(hosts)} can't be read: {why}")
-        return [*found, *(f"warning: {note}" for note in self.notes)]
+        found += [f"warning: {note}" for note in self.notes]
+        # What a host says in several lines is not to look like lines of ours.
+        return [line.replace("\n", "\n  ") for line in found]
 
     def _by(self, parts: Callable[[HostPlan], Iterable[Any]]) -> list[tuple[Any, list[str]]]:
         """Group the hosts by what happens to them."""
