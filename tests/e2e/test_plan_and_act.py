@@ -226,3 +226,18 @@ def test_a_deploy_changes_the_login_node_and_says_so(site: Site) -> None:
     assert changed == shown == {(CONF, site.login)}
     assert after.servers == before.servers
     assert "No file and no daemon would change" in site.live.command("deploy", "--dry-run", timeout=120)
+
+
+@pytest.mark.slow
+def test_it_goes_back_to_the_cluster_file_before(site: Site) -> None:
+    before, file = site.outside(), site.live.file.read_text()
+    site.edit(extra(KillWait=33))
+    edited = site.live.file.read_text()
+    site.live.command("deploy", "--yes", timeout=180)
+    assert site.outside() != before
+    said = site.live.command("deploy", "--back", "--yes", timeout=180)
+    assert re.search(r"^-  KillWait: 33$", said, re.MULTILINE), said
+    assert site.live.file.read_text() == file and site.outside().files == before.files
+    (kept,) = site.live.file.parent.glob(f"{site.live.file.name}.replaced-*")
+    assert kept.read_text() == edited
+    kept.unlink()
