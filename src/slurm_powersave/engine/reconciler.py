@@ -8,7 +8,7 @@ from dataclasses import replace
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
 from slurm_powersave.decide.who import NO_REASON
-from slurm_powersave.engine import adoption
+from slurm_powersave.engine import adoption, applied
 from slurm_powersave.engine.dead_servers import DeadServers
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
@@ -92,7 +92,7 @@ class Reconciler:
                 servers,
                 busy,
                 self._world.journal.holds(),
-                self._world.cluster.persistent(),
+                applied.persistent(self._world.cluster),
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
