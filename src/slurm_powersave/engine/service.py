@@ -13,6 +13,7 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.command_history import engine_took
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.recovery import Recovery
@@ -70,7 +71,12 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         SqliteJournal(layout.journal).close()
         version = connect.command(cluster).check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
-        watch = Watch(cluster, "", lambda: {r.node.cloud for r in records(cluster).values() if r.server_id})
+        watch = Watch(
+            cluster,
+            "",
+            lambda: {r.node.cloud for r in records(cluster).values() if r.server_id},
+            engine_took,
+        )
         recovery = Recovery(time.monotonic, lock.tell_trouble)
         while not stop.is_set():
             _serve_on(watch, lock, stop, recovery)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(teardown)
 
 
+@changing_alone()
 def deploy(
     ctx: typer.Context,
     yes: Yes = False,
@@ -83,6 +85,7 @@ def deploy(
         _unchanged()
 
 
+@changing_alone()
 def teardown(
     ctx: typer.Context,
     yes: Yes = False,

@@ -9,6 +9,7 @@ import typer
 
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(resize)
 
 
+@changing_alone()
 def resize(
     ctx: typer.Context,
     yes: Yes = False,
