@@ -44,6 +44,11 @@ class Layout:
         return self.root / "command.lock"
 
     @property
+    def identity(self) -> Path:
+        """Which cluster's this directory is, and of which cluster file."""
+        return self.root / "cluster.json"
+
+    @property
     def applied(self) -> Path:
         """What of slurm.conf slurmctld was last given."""
         return self.root / "applied.json"

@@ -17,7 +17,7 @@ from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, identity, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
@@ -149,6 +149,7 @@ def prepare(cluster: Cluster) -> None:
             raise ConfigError("no SSH key could be made", where=str(layout.private_key), why=done.err.strip())
     if not layout.munge_key.exists():
         _write_secret(layout.munge_key, os.urandom(1024))
+    identity.record(cluster)
     journal = SqliteJournal(layout.journal)
     try:
         _record_addresses(cluster, journal)

@@ -65,7 +65,9 @@ def changing_alone(
         def run(ctx: typer.Context, **options: Any) -> None:
             waits, limit = options.pop("wait_lock"), options.pop("lock_timeout")
             with ExitStack() as held:
-                if when(options) and (found := _cluster(session(ctx), may_lack_file)):
+                if found := _cluster(session(ctx), may_lack_file):
+                    _refuse_another(found, options, restores=may_lack_file)
+                if found and when(options):
                     held.enter_context(_alone(found, ctx, options, waits or limit is not None, limit))
                 held.enter_context(_history(ctx, options))
                 function(ctx, **options)
@@ -97,6 +99,14 @@ def _cluster(current: Session, may_lack_file: bool) -> Cluster | None:
         if may_lack_file:
             return None
         raise
+
+
+def _refuse_another(cluster: Cluster, options: Options, *, restores: bool) -> None:
+    """Refuse a changed cluster_name or state_dir, also in a dry run; a restore looks at the backup's."""
+    from slurm_powersave.engine import identity
+
+    if not restores and not options.get(_ABORT):
+        identity.refuse(cluster)
 
 
 @contextmanager
