@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -23,6 +23,11 @@ def live(live: Live) -> Iterator[Live]:
     """The cluster; its file, and Slurm, are as they were at the end."""
     before = live.file.read_text()
     yield live
+    for one in Begun.all:
+        if one.process.poll() is None:
+            one.process.terminate()
+            one.process.wait(60)
+    Begun.all.clear()
     if live.file.read_text() != before:
         live.file.write_text(before)
         live.command("deploy", "--yes", timeout=180)
@@ -37,11 +42,15 @@ def edit(live: Live, **changes: Any) -> None:
 class Begun:
     """A command that was started and left to its work. Its output goes to a file: a pipe would fill up."""
 
+    all: ClassVar[list["Begun"]] = []
+    """What a test has begun: none outlives it."""
+
     def __init__(self, live: Live, *words: str) -> None:
         self._log = live.root / f"{'-'.join(words).replace('--', '')}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(live.argv(*words), stdout=log, stderr=subprocess.STDOUT)
         self.pid = self.process.pid
+        self.all.append(self)
 
     def holds(self, live: Live) -> bool:
         """Tell whether it holds the lock of commands."""
@@ -82,7 +91,7 @@ def test_two_deploys_at_once(live: Live, monkeypatch: pytest.MonkeyPatch) -> Non
     assert f"{BUSY}: deploy --yes by ann (sudo, as root), process {first.pid} on {HOST} since " in refused
     second = Begun(live, "deploy", "--yes", "--wait-lock")
     live.command("pause", "test")  # a request for the engine: it waits for nobody
-    live.command("continue")
+    live.command("continue", "--pauses")
     assert first.holds(live), "all that was while the first one ran"
     live.command("deploy", "--dry-run", timeout=120)
     first.end()
@@ -92,7 +101,9 @@ def test_two_deploys_at_once(live: Live, monkeypatch: pytest.MonkeyPatch) -> Non
     found = commands(live)
     texts = [one["text"] for one in found]
     assert texts[0] == "deploy --yes --wait-lock" and texts.count("deploy --yes") >= 1
-    assert texts.index("deploy --yes --wait-lock") < texts.index("continue") < texts.index("pause test")
+    assert (
+        texts.index("deploy --yes --wait-lock") < texts.index("continue --pauses") < texts.index("pause test")
+    )
     assert {one["outcome"] for one in found[:4]} == {"done"}
     assert found[0]["by"] == f"ann (sudo, as root) on {HOST} from 192.0.2.7"
     changed = [one for one in found if "MessageTimeout: 21" in one["diff"]]
