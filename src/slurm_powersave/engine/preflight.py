@@ -66,8 +66,8 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
         (
             *identity.findings(cluster),
             *live_files.findings(cluster, live),
-            *pairs.findings(cluster),
             *preflight.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *pairs.findings(cluster),
             *_first_nodes(cluster, known),
         ),
         flavors.by_pool(cluster, known),

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide import settings
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import applied, deploy, identity
 from slurm_powersave.model.errors import RefusedError
-from tests.unit.surfaces.conftest import CLUSTER, Command
-
-pytest_plugins = ("tests.unit.surfaces.conftest",)
+from tests.unit.surfaces.conftest import CLUSTER
 
 
 class Place:
@@ -115,26 +112,3 @@ def test_neither_a_copy_nor_one_that_was_torn_down_nor_another_file_s(deployed: 
     os.rename(deployed.file, deployed.root / "second.yml")
     deployed.file = deployed.root / "second.yml"
     assert told(deployed.cluster("state_dir: state", "state_dir: other")) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("check", "--offline"), 2),
-        (("deploy", "--dry-run"), 7),
-        (("deploy", "--no-check"), 7),
-        (("resize", "--dry-run"), 7),
-        (("teardown", "--dry-run"), 7),
-        (("image", "build", "--dry-run"), 7),
-    ],
-)
-def test_every_command_refuses(
-    command: Command, cluster_file: Path, words: tuple[str, ...], code: int
-) -> None:
-    SqliteJournal(cluster_file.parent / "state/journal.db").close()
-    identity.record(settings.load(cluster_file))
-    cluster_file.write_text(CLUSTER.replace("cluster_name: demo", "cluster_name: new"))
-    result = command(*words)
-    assert result.exit_code == code
-    assert "the name can't change" in result.stdout + result.stderr
-    assert not (cluster_file.parent / "state/command.lock").exists()

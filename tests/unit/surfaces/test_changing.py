@@ -11,12 +11,13 @@ import typer
 from slurm_powersave.adapters import lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide import settings
 from slurm_powersave.engine import deploy as engine
-from slurm_powersave.engine import restore, service
+from slurm_powersave.engine import identity, restore, service
 from slurm_powersave.model.records import Command as Typed
 from slurm_powersave.surfaces.cli import app
 
-from .conftest import Command
+from .conftest import CLUSTER, Command
 
 ALONE = {
     "deploy": "--yes",
@@ -212,3 +213,26 @@ def test_old_ones_go_with_the_rest(journal: SqliteJournal) -> None:
         journal.save_command(Typed(str(at), at, "deploy", "ann"), "")
     assert journal.prune(2.5, 1) == 1 and journal.prune(2.5, 5) == 1
     assert [one.at for one in journal.commands(5)] == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("check", "--offline"), 2),
+        (("deploy", "--dry-run"), 7),
+        (("deploy", "--no-check"), 7),
+        (("resize", "--dry-run"), 7),
+        (("teardown", "--dry-run"), 7),
+        (("image", "build", "--dry-run"), 7),
+    ],
+)
+def test_every_command_refuses_another_cluster_name(
+    command: Command, cluster_file: Path, words: tuple[str, ...], code: int
+) -> None:
+    SqliteJournal(cluster_file.parent / "state/journal.db").close()
+    identity.record(settings.load(cluster_file))
+    cluster_file.write_text(CLUSTER.replace("cluster_name: demo", "cluster_name: new"))
+    result = command(*words)
+    assert result.exit_code == code
+    assert "the name can't change" in result.stdout + result.stderr
+    assert not (cluster_file.parent / "state/command.lock").exists()
