@@ -314,11 +314,22 @@ def test_a_node_that_others_readings_do_not_name_is_not_unknown(world: MemoryWor
     """The last reading is of the nodes that somebody waits for, and n1 waits for its jobs."""
     drained(world)
     run_until(world, "n1", phases.DRAINING)
-    world.playbooks.seconds = 900
-    for _ in range(3):
-        world.slurm.submit("n2")
-        coarsely(world, 200)
-    assert operations(world, "n1")[-1].phase == phases.DRAINING
+    world.playbooks.register = lambda node: None
+    world.slurm.submit("n2")
+    for _ in range(110):
+        coarsely(world, 1)
+        op = operations(world, "n1")[-1]
+        assert (op.phase, op.waits) == (phases.DRAINING, "")
+
+
+def test_a_node_that_slurm_knows_again_has_its_minute_once_more(world: MemoryWorld) -> None:
+    at_phase(world, resume, phases.REGISTERING)
+    for _ in range(2):
+        node = world.slurm._nodes.pop("n1")
+        coarsely(world, 40)
+        world.slurm._nodes["n1"] = node
+        coarsely(world, 5)
+    assert operations(world, "n1")[-1].phase == phases.REGISTERING
 
 
 @pytest.mark.parametrize(("story", "phase"), [(resume, phases.REGISTERING), (suspend, phases.DELETE_QUEUED)])
