@@ -199,6 +199,10 @@ class SlurmView:
             self._backoff.ok(self._clock.monotonic())
             self.version.refresh()
 
+    def leave(self, why: str) -> None:
+        """Take in that it is not even tried now: nothing is known of Slurm."""
+        self._snapshot, self.error = None, why
+
     def promised(self, name: str) -> NodeFacts | None:
         """Return what slurm.conf promised of a node when it was last read; None if that is not known."""
         return self._promised.get(name)
@@ -248,6 +252,10 @@ class CloudView:
                 log.info("cloud %s readable again", self._name)
             self.error, self.reading, self.began = "", number, now
             self._backoff.ok(self._clock.monotonic())
+
+    def leave(self, why: str) -> None:
+        """Take in that it is not even tried now: nothing is known of this cloud."""
+        self._servers, self.error = None, why
 
     def servers(self, newer_than: int = 0, since: float = float("-inf")) -> tuple[Server, ...] | None:
         """Return the last listing if it is newer than one of that number, and began since that moment."""

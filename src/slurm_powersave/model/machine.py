@@ -14,6 +14,8 @@ _NUMBERS = frozenset(
     | {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EACCES, errno.EPERM}
 )
 """errno(3): of the disk, of what a process may have, and of our own files that this user may not read."""
+_LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+"""Of these: what does not end by itself, because somebody has to put a file right."""
 _NO_THREAD = "can't start new thread"
 """What Python makes of EAGAIN when a thread begins."""
 _WORDS = re.compile(
@@ -33,6 +35,11 @@ def is_at_fault(error: BaseException) -> bool:
         or (isinstance(one, RuntimeError) and _NO_THREAD in str(one))
         for one in _chain(error)
     )
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Tell whether such an error is about one file that somebody has to put right; all others work."""
+    return any(isinstance(one, OSError) and one.errno in _LASTING for one in _chain(error))
 
 
 def says(text: str) -> bool:
