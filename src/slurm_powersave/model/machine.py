@@ -7,7 +7,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from slurm_powersave.model.errors import MachineError
+from slurm_powersave.model.errors import MachineError, OwnFileError
 
 _NUMBERS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOLCK}
@@ -39,7 +39,10 @@ def is_at_fault(error: BaseException) -> bool:
 
 def is_lasting(error: BaseException) -> bool:
     """Tell whether such an error is about one file that somebody has to put right; all others work."""
-    return any(isinstance(one, OSError) and one.errno in _LASTING for one in _chain(error))
+    return any(
+        isinstance(one, OwnFileError) or (isinstance(one, OSError) and one.errno in _LASTING)
+        for one in _chain(error)
+    )
 
 
 def says(text: str) -> bool:

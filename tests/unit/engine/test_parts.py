@@ -8,9 +8,9 @@ import pytest
 
 from slurm_powersave.engine.faults import LONGEST_REST, Faults
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import MachineError, SlurmError
+from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.checks import assert_at_rest, operations, run, servers
+from tests.unit.engine.checks import assert_at_rest, operations, outcomes, run, servers
 from tests.unit.engine.test_lifecycle import up
 
 FAILURE = {"boot_timeout": 120}
@@ -119,6 +119,49 @@ def test_an_unreadable_cloud_is_not_read_in_every_step_while_the_comparing_rests
     before = world.slurm.read
     run(world, 15)
     assert world.slurm.read == before
+
+
+def test_a_private_key_that_is_gone_is_waited_for_and_no_node_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = MemoryWorld.of(3)
+    gone = up(world, "n3")
+    world.slurm.resume_timeout = 3600
+    with monkeypatch.context() as broken:
+        broken.setattr(world.playbooks, "configure", fail(lambda: OwnFileError("the SSH key is missing")))
+        world.slurm.submit("n1")
+        run(world, 60)
+        world.slurm.end(gone)
+        world.slurm.suspend("n3")
+        run(world, 150, 0.5)
+        assert set(servers(world)) == {"n1"}, "what needs no play goes on"
+        assert operations(world, "n1")[-1].phase == phases.BOOTING
+        assert world.left_alone.startswith("starting Ansible (") and "key is missing" in world.left_alone
+    run(world, 300, 0.5)
+    world.settle(60)
+    assert outcomes(world, "n1") == [("resume", "done")] and world.cloud.created == 2
+
+
+def test_a_shard_whose_map_may_not_be_read_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = MemoryWorld.of(3)
+    world.run(1)
+    world.slurm.resume_timeout = 3600
+    nodes = world.terraform.nodes
+
+    def read(shard: str) -> Any:
+        if shard == "mem/nodes-001":
+            raise TerraformError("not readable as JSON", where=shard) from denied()
+        return nodes(shard)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.terraform, "nodes", read)
+        world.slurm.submit("n1")
+        run(world, 60)
+        assert world.slurm.node("n1").up and world.recovery.count == 0
+        assert world.journal.dirty_shards() == {"mem/nodes-001"}, "it is looked at until it can be read"
+    run(world, 120)
+    world.settle(60)
+    assert_at_rest(world)
 
 
 def test_what_is_given_up_is_not_taken_for_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
