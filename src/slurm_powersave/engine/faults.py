@@ -26,7 +26,7 @@ rest makes another engine, with which every operation's limits begin anew."""
 class _Errors:
     count: int
     text: str
-    at: float
+    last: float
     """When the last one was, on the monotonic clock."""
 
     @property
@@ -99,10 +99,10 @@ class Faults:
         found = self._errors.get(part)
         if found is None:
             return ""
-        since = self._clock() - found.at
-        if since < found.rest:
+        ago = self._clock() - found.last
+        if ago < found.rest:
             return found.text
-        if since > 2 * max(found.rest, FIRST_REST):
+        if ago > 2 * max(found.rest, FIRST_REST):
             del self._errors[part]  # it has worked for as long as it rested
         return ""
 

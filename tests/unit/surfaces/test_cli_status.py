@@ -128,9 +128,7 @@ def test_what_an_engine_in_trouble_waits_for(
     assert (engine["trouble"], engine["errors"]) == ("database or disk is full", 7)
     text = "comparing (3 errors, tried again after 60 s): KeyError: x"
     lock.tell_left_alone(text)
-    said = (
-        "engine leaves alone what always fails: comparing (3 errors, tried again after 60 s): KeyError: 'x'\n"
-    )
+    said = f"engine leaves alone what always fails: {text}\n"
     assert said in command("status").stdout
     lock.tell_left_alone("")
     assert "leaves alone" not in command("status").stdout
