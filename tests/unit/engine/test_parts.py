@@ -11,7 +11,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, run, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.test_lifecycle import run_until, up
 
 FAILURE = {"boot_timeout": 120}
 
@@ -161,6 +161,21 @@ def test_a_shard_whose_map_may_not_be_read_keeps_nobody_waiting(monkeypatch: pyt
         assert world.journal.dirty_shards() == {"mem/nodes-001"}, "it is looked at until it can be read"
     run(world, 120)
     world.settle(60)
+    assert_at_rest(world)
+
+
+def test_a_run_that_can_not_be_taken_up_is_given_up_and_what_it_did_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = MemoryWorld.of(2)
+    world.slurm.resume_timeout = 3600
+    world.slurm.submit("n1")
+    run_until(world, "n1", phases.APPLYING)
+    monkeypatch.setattr(world.terraform, "adopt", fail(mistake))
+    world._error = OSError(errno.EIO, "Input/output error")  # another engine is made
+    run(world, 120)
+    world.settle(120)
+    assert world.slurm.node("n1").up and world.recovery.count <= 5
     assert_at_rest(world)
 
 
