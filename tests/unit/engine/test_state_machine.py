@@ -196,7 +196,9 @@ class Cluster(RuleBasedStateMachine):
     @rule(nodes=st.sets(NODES, min_size=1), asked=st.booleans())
     def slurm_calls_running_nodes_off(self, nodes: set[str], asked: bool) -> None:
         """slurmctld has lost its state; the servers say what runs there, or nothing."""
-        for name in nodes:
+        if self.world.journal.unplanned_requests():
+            return  # a call of Slurm's that nobody has read yet is newer than the last look at a job
+        for name in nodes - {op.node for op in self.world.journal.open_operations()}:
             node = self.world.slurm.node(name)
             if node.up and node.in_use:
                 self.world.playbooks.steps[name] = True if asked else None
