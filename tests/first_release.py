@@ -91,7 +91,7 @@ def _write_all(directory: Path, files: Mapping[str, str]) -> None:
         write(directory / name, content)
 
 
-def backup(place: Path) -> Path:
+def backup(place: Path, journal_of_then: str = "backup.sql") -> Path:
     """Pack the backup as that release did, for a cluster file in `place`; return the file."""
     found = recorded("backup.yml", place)
     said, since = found["manifest"], found["changed_since"]
@@ -99,7 +99,7 @@ def backup(place: Path) -> Path:
     now = {f"state/{name}": content for name, content in (recorded("state.yml", place) | _SECRETS).items()}
     _write_all(packed, now | since)
     write(packed / "cluster.yml", filled((RECORDED / "cluster.yml").read_text(), place))
-    journal(packed / "state/journal.db", place, "backup.sql")
+    journal(packed / "state/journal.db", place, journal_of_then)
     content = {name: (packed / name).read_bytes() for name in said["members"]}
     members = {
         name: {"size": len(one), "sha256": hashlib.sha256(one).hexdigest()} for name, one in content.items()

@@ -26,6 +26,7 @@ from slurm_powersave.engine import applied
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, NodeProgress, Request, StateServer
+from slurm_powersave.model.seen import Seen
 from tests import first_release
 from tests.hook_scripts import HookScripts
 from tests.waiting import within
@@ -146,6 +147,7 @@ def test_its_rows_are_values_of_ours(old: Path) -> None:
         assert journal.flavor_rests()[0].until == 1795909999.5
         assert journal.asides()["up-4"].reason == "disk" and journal.drains()["up-6"].by == "f1"
         assert journal.dirty_shards() == {EMPTY}
+        assert journal.seen() == {"up-3": Seen(registered=1, resumed=4)}, "the call of its open operation"
         assert journal.brake() == "", "as it was: the old release had none"
         (run,) = journal.runs()
         assert (run.record.id, run.operations, run.record.host, run.record.boot_id) == (

@@ -124,9 +124,8 @@ def assert_taken_over(world: Taken, made: int) -> None:
         assert outcomes(world, name) == [("resume", "done")], "no node was asked for twice"
         assert world.slurm.node(name).flags == {"ALLOCATED", "CLOUD"}
     assert [job.state for job in world.slurm.jobs.values()] == ["RUNNING", "RUNNING", "CONFIGURING"]
-    assert {
-        node for run in world.playbooks.runs.values() for _, news in run.events for node in [news.node]
-    } == {"up-3"}, "the nodes of running jobs are not configured once more"
+    configured = {news.node for play in world.playbooks.runs.values() for _, news in play.events}
+    assert configured <= {"up-3"}, "the nodes of running jobs are not configured once more"
     assert not world.told and not world.errors
 
 
@@ -152,6 +151,71 @@ def test_wherever_the_new_engine_is_killed_at_first_the_end_is_the_same(tmp_path
             break
         assert_taken_over(world, made=MADE[ends])
     assert at > 10, "it was killed at many effects"
+
+
+def changed(place: Path, *statements: tuple[str, tuple[object, ...]]) -> Path:
+    """Lay the files out with another journal: no run is under way, and what is given."""
+    state = first_release.state_directory(place)
+    with closing(sqlite3.connect(state / "journal.db")) as db, db:
+        for statement in (("DELETE FROM runs", ()), *statements):
+            db.execute(*statement)
+    return state
+
+
+@pytest.mark.parametrize("phase", ["checking", "queued", "planning", "applying", "recovering"])
+def test_a_creation_that_had_not_begun_is_made(tmp_path: Path, phase: str) -> None:
+    state = changed(tmp_path / "old", ("UPDATE operations SET phase = ? WHERE outcome = ''", (phase,)))
+    world = Taken(state, "killed without one")
+    world.run(40)
+    assert_taken_over(world, made=1)
+
+
+@pytest.mark.parametrize("phase", ["booting", "configuring", "registering"])
+def test_a_server_that_was_made_is_brought_up(tmp_path: Path, phase: str) -> None:
+    state = changed(
+        tmp_path / "old",
+        ("UPDATE operations SET phase = ?, server_id = ? WHERE outcome = ''", (phase, UP_3)),
+        ("UPDATE nodes SET server_id = ?, shard = ? WHERE name = 'up-3'", (UP_3, SHARD)),
+    )
+    world = Taken(state, "before")
+    world.run(10)
+    if phase == "registering":  # its play was over: its slurmd comes by itself
+        world.slurm.register("up-3")
+    world.run(20)
+    assert_taken_over(world, made=0)
+
+
+@pytest.mark.parametrize("phase", ["checking", "delete-queued", "delete-planning", "deleting", "verifying"])
+def test_a_deletion_that_slurm_has_asked_for_is_done(tmp_path: Path, phase: str) -> None:
+    at, server = TAKEN_OVER - 5, HEALTHY["up-1"][0]
+    state = changed(
+        tmp_path / "old",
+        ("UPDATE operations SET outcome = 'cancelled' WHERE outcome = ''", ()),
+        ("INSERT INTO requests VALUES ('s','suspend','up-1',?,'hook',NULL,'','',?,1)", (at, at)),
+        (
+            "INSERT INTO operations (id,request,node,mode,phase,created,since,shard,server_id)"
+            " VALUES ('f1','s','up-1','suspend',?,?,?,?,?)",
+            (phase, at, at, SHARD, server),
+        ),
+    )
+    world = Taken(state, "killed without one")
+    world.slurm.hook = lambda mode, nodes: None  # that call is in the journal
+    world.slurm.end(1)
+    world.slurm.suspend("up-1")
+    world.slurm.hook = world._hook
+    coarsely(world, 60)
+    assert "up-1" not in servers(world) and servers(world)["up-2"] == HEALTHY["up-2"]
+    assert outcomes(world, "up-1")[-1] == ("suspend", "done")
+    assert not world.journal.open_operations()
+
+
+@pytest.mark.parametrize("ends", ["later", "killed with a server"])
+def test_a_server_that_never_boots_does_not_stay(tmp_path: Path, ends: str) -> None:
+    """The call for up-3 is in the old journal, and nothing has shown the node registered since."""
+    world = taken(tmp_path / "old", ends)
+    world.silent.add("up-3")
+    world.run(60)
+    assert UP_3 not in servers(world).get("up-3", [])
 
 
 def test_the_files_alone_say_what_a_new_engine_begins_with(tmp_path: Path) -> None:
@@ -246,8 +310,15 @@ def test_its_backup_is_whole_for_us(tmp_path: Path) -> None:
     assert len(manifest.members) == 27
 
 
-def test_its_backup_is_restored_and_what_it_does_not_record_is_said(stub: Stub) -> None:
-    backup = first_release.backup(stub.place)
+@pytest.mark.parametrize(
+    ("journal_of_then", "ended"),
+    [("backup.sql", ["done", "done"]), ("journal.sql", ["cancelled", "done", "done"])],
+)
+def test_its_backup_is_restored_and_what_it_does_not_record_is_said(
+    stub: Stub, journal_of_then: str, ended: list[str]
+) -> None:
+    """One that was made before up-3 was asked for, or while its server was being made."""
+    backup = first_release.backup(stub.place, journal_of_then)
     done = stub.restore(backup)
     assert not done.moved and done.cluster_file_differs and done.cluster.layout.root == stub.place / "state"
     told = "\n".join(stub.said)
@@ -259,7 +330,7 @@ def test_its_backup_is_restored_and_what_it_does_not_record_is_said(stub: Stub) 
         records = {name: one.server_id for name, one in journal.node_records().items() if one.server_id}
         assert records == {name: ids[0] for name, ids in HEALTHY.items()}
         assert journal.brake() == brake.RESTORED and not journal.runs() and not journal.open_operations()
-        assert [op.outcome for op in journal.history(limit=9)] == ["done", "done"]
+        assert [op.outcome for op in journal.history(limit=9)] == ended
     assert [*connect.terraform(done.cluster).servers(SHARD)] == [*HEALTHY]
 
 
