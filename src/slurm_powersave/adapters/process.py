@@ -273,7 +273,7 @@ def _rc(directory: Path | str) -> Path:
 
 def _names(pid: int, path: Path) -> bool:
     try:
-        return os.fsencode(path) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return os.fsencode(path) in read_bytes(Path(f"/proc/{pid}/cmdline")).split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -183,7 +183,8 @@ def test_a_run_of_the_first_release_is_known_by_its_directory(
     tmp_path: Path, started: list[RunRecord]
 ) -> None:
     """Its records name neither host nor boot: pid and ticks alone may be somebody else's after a reboot."""
-    record = replace(start(tmp_path, "sleep 30", started), host="", boot_id="")
+    record = replace(start(tmp_path, "echo; exec sleep 30", started), host="", boot_id="")
+    wait(lambda: (tmp_path / "run/stdout.jsonl").read_text())  # in its first moment it has no arguments
     assert alive(record) and exit_code(record) is None
     other = subprocess.Popen(["sleep", "30"], start_new_session=True)
     try:
