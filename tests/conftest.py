@@ -21,6 +21,8 @@ from tests import evidence, times
 HERE = Path(__file__).resolve().parent
 _SPREAD = ("test_chain", "test_reboots")
 """Modules of end-to-end tests that need nothing but a worker's cluster."""
+_TOGETHER = {"test_slurm_conf": "test_playbooks"}
+"""Modules that use the guests of another one."""
 _SECONDS = {
     "test_reimage_waves": 80,
     "test_resize": 60,
@@ -29,6 +31,7 @@ _SECONDS = {
     "test_image": 45,
     "test_reboots": 30,
     "test_chain": 20,
+    "test_slurm_conf": 20,
     "test_fast_start": 20,
     "test_playbooks": 12,
 }
@@ -67,7 +70,7 @@ class ByCluster(LoadScopeScheduling):
         version = re.search(r"\[(\d+\.\d+)[-\]]", nodeid)
         if version and version[1] != self._main:
             return version[1]  # One worker deploys another version's cluster, once.
-        return nodeid if path.stem in _SPREAD else str(path)
+        return nodeid if path.stem in _SPREAD else str(path.with_stem(_TOGETHER.get(path.stem, path.stem)))
 
     @functools.cached_property
     def _main(self) -> str:

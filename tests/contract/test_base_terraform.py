@@ -6,7 +6,6 @@ The root module is of the builtin `terraform_data` alone: no provider, no cloud.
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import base_state, deploy, trust
+from slurm_powersave.engine import accepting, base_state, deploy, preflight, trust
 from slurm_powersave.engine.base_state import Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import ConfigError, RefusedError, TerraformError
@@ -123,10 +123,12 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "slurm", slurm)
     monkeypatch.setattr(trust, "wait", lambda *words, **more: None)
-    monkeypatch.setattr(deploy, "write_inventory", lambda cluster: None)
-    monkeypatch.setattr(deploy, "run_playbook", lambda site, name: 0)
+    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: None)
+    monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
-        deploy, "applied", SimpleNamespace(save=lambda cluster: cluster.layout.applied.write_text("{}"))
+        accepting,
+        "play",
+        lambda cluster, playbook, made, verb, wish: cluster.layout.applied.write_text("{}"),
     )
     assert made.deploy()
     made.questions.clear()

@@ -6,6 +6,7 @@ marked `every_slurm` and, in `make test-all`, for all.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.guests import CHOSEN_SLURM, MAIN_SLURM, SLURM_VERSIONS
 from tests.e2e.harness import Live
+from tests.e2e.play_lab import Lab
 from tests.place import own_place
 
 PLACE = Path("/var/tmp/slurm-powersave-tests")
@@ -77,3 +79,28 @@ def live(deployed: Live) -> Iterator[Live]:
     """The cluster at rest; brought to rest again by the next test that uses it."""
     deployed.rest()
     yield deployed
+
+
+PLAY_NETWORK = f"10.{200 + LANE % 20}"
+"""Of the guests of `lab`."""
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A login node that a play deployed, and two nodes; what a killed run left is removed first."""
+    own_place(PLACE)
+    with (PLACE / f"lock-playbooks{LANE or ''}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = Lab(PLACE / f"playbooks-{LANE}", f"br-sps-play{LANE or ''}", PLAY_NETWORK)
+        made.remove()
+        made.make()
+        made.play("deploy.yml")
+        made.on("play-login", "scontrol update nodename=play-2 state=POWER_UP")
+        time.sleep(2)  # Slurm waits for a boot after the request, in whole seconds
+        for node in made.nodes.values():
+            made.start(node.name, node.address)
+        news, result, _ = made.configure("play-1", "play-2")
+        assert result.ok, news
+        made.wait("both have registered", lambda: made.states() == dict.fromkeys(news, "idle"))
+        yield made
+        made.remove()

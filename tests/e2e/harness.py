@@ -25,6 +25,8 @@ from tests.evidence import Evidence, kept, operations, tail
 
 LOCAL_CLOUD = CHECKOUT / "demo" / "local_cloud" / "cli.py"
 OFF = "POWERED_DOWN"
+CONF = "/etc/slurm/slurm.conf /etc/slurm/slurm-powersave.d/written/slurm.conf"
+"""slurm.conf, and how it was written: a test that edits both does what a deploy would have done."""
 
 # Short times, so that a whole life of a node fits into a test; the rest is as a site would have it.
 CLUSTER_FILE = """
@@ -310,8 +312,8 @@ class Live:
 
     def except_from_suspend(self, expression: str) -> None:
         """Set SuspendExcNodes; empty: none."""
-        line = f"echo SuspendExcNodes={expression} >>/etc/slurm/slurm.conf" if expression else ":"
-        self.login(f"sed -i '/^SuspendExcNodes=/d' /etc/slurm/slurm.conf; {line}; scontrol reconfigure")
+        line = f"echo SuspendExcNodes={expression} | tee -a {CONF} >/dev/null" if expression else ":"
+        self.login(f"sed -i '/^SuspendExcNodes=/d' {CONF}; {line}; scontrol reconfigure")
 
     # The cloud and the journal
 
@@ -359,6 +361,10 @@ class Live:
             return journal.open_operations()
         finally:
             journal.close()
+
+    def phases(self) -> dict[str, str]:
+        """Return the phase of each node that an operation is under way for."""
+        return {operation.node: operation.phase for operation in self.open_operations()}
 
     # Waiting
 

@@ -11,7 +11,7 @@ from slurm_powersave.adapters.spool import parse_named
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version
-from tests.e2e.harness import OFF, Live
+from tests.e2e.harness import CONF, OFF, Live
 
 SPOOL = "/var/spool/slurm-powersave/new"
 _NEVER = 3600
@@ -145,7 +145,7 @@ def awake(live: Live) -> Iterator[Real]:
 
 def _suspend_after(live: Live, before: int, seconds: int) -> None:
     change = f"s/ SuspendTime={before} / SuspendTime={seconds} /"
-    live.login(f"sed -i '{change}' /etc/slurm/slurm.conf && scontrol reconfigure")
+    live.login(f"sed -i '{change}' {CONF} && scontrol reconfigure")
 
 
 def named(calls: Sequence[tuple[str, str]], mode: str) -> list[str]:

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Live
-
-CONF = "/etc/slurm/slurm.conf"
+from tests.e2e.harness import CONF, Live
 
 
 @pytest.fixture

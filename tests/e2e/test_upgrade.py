@@ -1,10 +1,12 @@
 """The first release deploys a cluster, and ours takes it over while jobs run."""
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Operation
@@ -14,6 +16,12 @@ from tests.e2e.old_release import old_release
 from tests.place import own_place
 
 FIRST = "4add6ed"
+NEWER = {
+    "": ("slurm_version",),
+    "failure": ("restart_after", "silent_after"),
+    "slurm_conf_extra": ("SlurmdParameters",),
+}
+"""Section -> what the harness writes there that the old release does not know, or sets by itself."""
 pytestmark = [pytest.mark.slow]
 
 
@@ -26,12 +34,14 @@ class Upgraded(Live):
         self.make()
 
     def write(self, **changes: object) -> None:
-        """Write the cluster file; the old release had no key for the version, and one default more."""
+        """Write the cluster file; for the old release without the keys that came after it."""
         super().write(**changes)  # type: ignore[arg-type]
         if self.python != Live.python:
-            lines = self.file.read_text().splitlines(keepends=True)
-            new = ("slurm_version:", "  SlurmdParameters:")
-            self.file.write_text("".join(line for line in lines if not line.startswith(new)))
+            found = yaml.safe_load(self.file.read_text())
+            for section, keys in NEWER.items():
+                for key in keys:
+                    (found[section] if section else found).pop(key)
+            self.file.write_text(yaml.safe_dump(found))
 
     def upgrade(self) -> None:
         """Stop the old engine, write what the new release wants in the cluster file, start the new one."""
@@ -50,9 +60,11 @@ def old() -> Iterator[Upgraded]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = Upgraded(place / "cluster", "up", f"br-sps-up{LANE or ''}", f"10.{150 + LANE}", slurm="22.05")
         made.remove()
+        shutil.rmtree(place, ignore_errors=True)
         made.begin(place / "old")
         yield made
         made.remove()
+        shutil.rmtree(place)
 
 
 def runs(live: Live, options: str, script: str = "sleep 600") -> int:

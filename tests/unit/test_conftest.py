@@ -68,6 +68,7 @@ def test_a_worker_gets_all_tests_of_another_version_of_slurm_and_else_a_module(s
     )
     assert scope("tests/e2e/test_chain.py::test_one[26.05]").endswith("::test_one[26.05]"), "on any worker"
     assert scope("tests/openstack/test_lab.py::test_one") == "openstack"
+    assert scope("tests/e2e/test_slurm_conf.py::test_one") == scope("tests/e2e/test_playbooks.py::test_two")
 
 
 def test_the_units_that_take_longest_begin_first(scheduler: Any) -> None:

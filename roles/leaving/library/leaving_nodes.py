@@ -34,6 +34,11 @@ options:
     description: A file with the text that slurmctld has loaded. It counts where slurmctld does not answer.
     type: path
     required: true
+  last_good:
+    description: The slurm.conf that slurmctld ran with last. It is read where the live one can't be; so is
+      the new one, if there is none.
+    type: path
+    default: /etc/slurm/slurm-powersave.d/good/slurm.conf
   port:
     description: What must not answer at the address of a node that leaves.
     type: int
@@ -183,6 +188,20 @@ class Host:
             self.module.fail_json(msg=f"{' '.join(argv[:3])}: {why}")
         return lines or []
 
+    def read_with(self, *files):
+        """Let Slurm's programs read one of these, where they can't read the live slurm.conf."""
+        lines, _ = self.ask("timeout", "5", "sinfo", "--version")
+        if lines is not None:
+            return
+        for file in files:
+            if os.path.exists(file):
+                os.environ["SLURM_CONF"] = file
+                lines, _ = self.ask("timeout", "5", "sinfo", "--version")
+                if lines is not None:
+                    self.module.warn(f"Slurm can't read its slurm.conf here; it is asked with {file}")
+                    return
+        os.environ.pop("SLURM_CONF", None)
+
     def nodes(self, text):
         """Name the nodes of a slurm.conf."""
         expressions = names(text, "NodeName")
@@ -245,6 +264,7 @@ def main():
         "slurm_conf_path": {"type": "path", "default": "/etc/slurm/slurm.conf"},
         "version": {"type": "str", "default": ""},
         "loaded_file": {"type": "path", "required": True},
+        "last_good": {"type": "path", "default": "/etc/slurm/slurm-powersave.d/good/slurm.conf"},
         "port": {"type": "int", "default": 22},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
@@ -254,6 +274,11 @@ def main():
         module.fail_json(msg=wrong)
     directory = os.path.dirname(module.params["slurm_conf_path"])
     new = "\n".join([new, *(host.text(path) for path in included(new, directory))])
+    if host.text(module.params["slurm_conf_path"]):
+        text = os.path.join(module.tmpdir, "slurm.conf")
+        with open(text, "w") as file:
+            file.write(module.params["slurm_conf"])
+        host.read_with(module.params["last_good"], text)
     old = host.text(module.params["loaded_file"]).partition("\n# gres.conf\n")[0]
     shown, why = host.ask("scontrol", "--oneliner", "show", "node")
     if shown is None:

@@ -18,7 +18,9 @@ description:
   - Writes the munge key, C(/etc/hosts), the host name, C(slurm.conf), C(gres.conf) and C(cgroup.conf), and
     starts munged. On a compute node it then starts slurmd, last of all; on others munged is enabled, too.
   - A daemon whose files change is stopped before they are written and started afterwards. A run that is
-    interrupted in between leaves it stopped, and the next run starts it.
+    interrupted in between leaves it stopped, and the next run starts it. If slurmd ran before and does not
+    start with the new files, the old ones come back and it is started with them; the module fails
+    nevertheless.
 options:
   hostname:
     description: What the host must call itself; Slurm looks its node up by this name. Not touched if absent.
@@ -32,9 +34,9 @@ options:
     type: str
     required: true
   slurm_conf:
-    description: The text of C(slurm.conf).
+    description: The text of C(slurm.conf). With none it, C(gres.conf) and C(cgroup.conf) are left alone.
     type: str
-    required: true
+    default: ""
   gres_conf:
     description: The text of C(gres.conf). With none a file that came from here is removed.
     type: str
@@ -138,7 +140,15 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slurm_host_files import hosts_text, listens, mounted, read, slurmd_port, write
+from ansible.module_utils.slurm_host_files import (
+    hosts_text,
+    last_words,
+    listens,
+    mounted,
+    read,
+    slurmd_port,
+    write,
+)
 from ansible.module_utils.slurm_host_hardware import hardware
 from ansible.module_utils.slurm_host_storage import SYSTEMD, requires, where
 from ansible.module_utils.slurm_host_units import Problem, Units
@@ -158,6 +168,8 @@ class Host(Units):
         super().__init__(module)
         self.wanted = module.params
         self.diffs = []
+        self.before = {}
+        """Path -> content and mode, of what a slurmd that ran had before this run."""
         self.boot_id = (read(BOOT_ID) or b"").decode().strip()
         self.hardware = ""
 
@@ -244,7 +256,7 @@ class Host(Units):
     def slurm(self):
         """Write slurm.conf, its companions and the site's scripts; slurmd does not run while they change."""
         differ = []
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+        for name in ("slurm.conf", "gres.conf", "cgroup.conf") if self.wanted["slurm_conf"] else ():
             path = "/etc/slurm/" + name
             text = self.wanted[name.replace(".", "_")]
             old = read(path)
@@ -255,6 +267,7 @@ class Host(Units):
             if script["text"].encode() != (read(script["path"]) or b""):
                 differ.append((script["path"], script["text"], 0o755))
         if differ and self.wanted["slurmd"] and self.active("slurmd"):
+            self.before = {path: (read(path) or b"", mode) for path, _text, mode in differ}
             self.systemctl("stop", "slurmd")
             self.units["slurmd"]["ActiveState"] = "inactive"
         for path, text, mode in differ:
@@ -294,17 +307,39 @@ class Host(Units):
             time.sleep(0.2)
 
     def slurmd(self):
-        """Start slurmd and see that it listens."""
+        """Start slurmd, with its old files if it does not run with new ones."""
         if self.units["slurmd"].get("UnitFileState") == "enabled":
             self.systemctl("disable", "slurmd")
         if self.active("slurmd"):
             return
         self.hardware = hardware(self.module)
+        try:
+            self.start_slurmd()
+        except Problem as problem:
+            if not self.before or self.check:
+                raise
+            words = last_words((read("/etc/slurm/slurm.conf") or b"").decode("utf-8", "replace"))
+            raise Problem("; ".join(filter(None, [str(problem), words, self.put_back()]))) from problem
+
+    def put_back(self):
+        """Give a slurmd that ran before its old files again; say what became of it."""
+        for path, (content, mode) in self.before.items():
+            if content or read(path) is not None:
+                self.put(path, content, mode)
+        self.run("systemctl", "reset-failed", "slurmd")
+        try:
+            self.start_slurmd()
+        except Problem as problem:
+            return f"with its old files, which are back, slurmd does not start either: {problem}"
+        return "its old files are back, and slurmd runs with them"
+
+    def start_slurmd(self):
+        """Start slurmd and wait until it listens."""
         self.systemctl("start", "slurmd")
         if self.check:
             return
         deadline = time.monotonic() + SLURMD_WAIT
-        port = slurmd_port(self.wanted["slurm_conf"])
+        port = slurmd_port((read("/etc/slurm/slurm.conf") or b"").decode("utf-8", "replace"))
         while not listens(port):
             _rc, state = self.run("systemctl", "is-active", "slurmd")
             if state not in ("active", "activating"):
@@ -341,7 +376,7 @@ def main():
             "hostname": {"type": "str"},
             "munge_key": {"type": "str", "required": True, "no_log": True},
             "hosts": {"type": "str", "required": True},
-            "slurm_conf": {"type": "str", "required": True},
+            "slurm_conf": {"type": "str", "default": ""},
             "gres_conf": {"type": "str", "default": ""},
             "cgroup_conf": {"type": "str", "default": ""},
             "dns_servers": {"type": "list", "elements": "str", "default": []},

@@ -61,6 +61,20 @@ def slurmd_port(slurm_conf):
     return int(found.group(1)) if found else 6818
 
 
+def last_words(slurm_conf):
+    """Return what slurmd's log says last of errors: systemd tells only that it ended."""
+    found = re.search(r"(?im)^\s*SlurmdLogFile\s*=\s*([^\s%]+)\s*$", slurm_conf)
+    try:
+        with open(found.group(1) if found else "", "rb") as file:
+            cut = max(0, os.fstat(file.fileno()).st_size - 8192)
+            file.seek(cut)
+            lines = file.read().decode("utf-8", "replace").splitlines()[1 if cut else 0 :]
+    except OSError:
+        return ""
+    said = [re.sub(r"^\[[^\]]*\] ", "", line)[:300] for line in lines if re.search("error|fatal", line)]
+    return " | ".join(list(dict.fromkeys(said))[-3:])
+
+
 def mounted(path):
     """Tell whether a path is a mount point; os.path.ismount misses bind mounts of the same file system."""
     wanted = os.path.realpath(path).encode()

@@ -13,7 +13,7 @@ from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.slurm import ScontrolSlurm, largest_answer, local_shell, ssh_shell
+from slurm_powersave.adapters.slurm import ScontrolSlurm, forgiving, largest_answer, local_shell, ssh_shell
 from slurm_powersave.adapters.state_file import outputs
 from slurm_powersave.adapters.stream import StreamIntake
 from slurm_powersave.adapters.terraform import Module, ShardedTerraform
@@ -78,11 +78,12 @@ def slurm(cluster: Cluster) -> ScontrolSlurm:
     names = cluster.nodes()
     bounded = partial(run, limit=largest_answer(len(names)))
     if cluster.login.connection == "local":
-        return ScontrolSlurm(local_shell(bounded), known=names)
+        return ScontrolSlurm(forgiving(local_shell(bounded)), known=names)
     digest = hashlib.sha256(str(cluster.state_dir).encode()).hexdigest()[:12]
     control = ["-oControlMaster=auto", "-oControlPersist=60", f"-oControlPath={_sockets(cluster)}/{digest}"]
     ssh = [*_ssh(cluster), *control, _target(cluster)]
-    return ScontrolSlurm(ssh_shell(bounded, ssh, become=" ".join(_become(cluster))), known=names)
+    shell = ssh_shell(bounded, ssh, become=" ".join(_become(cluster)))
+    return ScontrolSlurm(forgiving(shell), known=names)
 
 
 def intake(cluster: Cluster) -> StreamIntake:

@@ -39,11 +39,7 @@ class RunInventory:
         login = groups["all"]["children"]["login"]["hosts"]
         cut = {name: _only(group, {*nodes, *login}) for name, group in groups.items()}
         (directory / "hosts.json").write_text(json.dumps(literal(cut)))
-        for level in (Path(), Path("group_vars"), Path("group_vars/all")):
-            for entry in sorted((self._source / level).iterdir()):
-                name = str(level / entry.name)
-                if name not in (HOSTS, VARIABLES) and not (directory / name).exists():
-                    os.symlink(entry.resolve(), directory / name)
+        link_others(self._source, directory)
 
     def _read(self, name: str) -> Any:
         path = self._source / name
@@ -59,6 +55,15 @@ class RunInventory:
                 todo="Write it anew: slurm-powersave deploy",
             ) from error
         return self._parsed[name][1]
+
+
+def link_others(source: Path, directory: Path) -> None:
+    """Link what a site has laid beside the generated files of an inventory into another one."""
+    for level in (Path(), Path("group_vars"), Path("group_vars/all")):
+        for entry in sorted((source / level).iterdir()) if (source / level).is_dir() else ():
+            name = str(level / entry.name)
+            if name not in (HOSTS, VARIABLES) and not (directory / name).exists():
+                os.symlink(entry.resolve(), directory / name)
 
 
 def _only(group: Mapping[str, Any], wanted: set[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from slurm_powersave.adapters.process import Completed
 from slurm_powersave.adapters.slurm_reading import Reader
+from slurm_powersave.decide.layout import LIVE_FILES
 from slurm_powersave.model.errors import HostlistError, SlurmError
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.job_note import JobNote
@@ -187,6 +188,27 @@ def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text):
         raise ValueError(f"not a number of seconds: {text[:40]!r}")
     return int(text)
+
+
+LAST_GOOD = f"{LIVE_FILES}/good/slurm.conf"
+"""The slurm.conf that slurmctld ran with last (roles/slurmctld)."""
+_BROKEN_FILE = re.compile(r"Unable to (?:process|establish) configuration|Parsing error|fatal: .*slurm\.conf")
+
+
+def forgiving(shell: Shell) -> Shell:
+    """Ask again with the last good slurm.conf where the live one can't be read.
+
+    Each of Slurm's programs reads it first: with a mistake in it nobody could ask a slurmctld that is well.
+    """
+
+    def ask(argv: Sequence[str], timeout: float) -> Completed:
+        done = shell(argv, timeout)
+        if not done.rc or not _BROKEN_FILE.search(done.err):
+            return done
+        again = shell(["env", f"SLURM_CONF={LAST_GOOD}", *argv], timeout)
+        return again if again.rc == 0 else done
+
+    return ask
 
 
 def local_shell(run: Callable[..., Completed]) -> Shell:

@@ -124,6 +124,7 @@ def _variables(
             "etc_hosts": _etc_hosts(cluster, addresses, leaving),
             "node_lines": slurm_conf.node_lines(cluster, facts, addresses, leaving),
             "partition_lines": slurm_conf.partition_lines(cluster, facts, leaving),
+            "memory_per_cpu": slurm_conf.memory_per_cpu(cluster, facts, leaving),
             "min_nodes": fold(cluster.persistent()),
             "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses, leaving),
             "gres_conf": slurm_conf.gres_conf(cluster),

@@ -7,6 +7,10 @@ SPOOL = "/var/spool/slurm-powersave"
 """On the slurmctld host: what the hooks accepted and the engine has not journalled yet."""
 HOOKS = "/usr/lib/slurm-powersave"
 """On the slurmctld host (and the nodes, for reboot and site scripts): what Slurm calls."""
+SLURM_FILES = "/etc/slurm"
+"""Where Slurm's files are."""
+LIVE_FILES = f"{SLURM_FILES}/slurm-powersave.d"
+"""On the slurmctld host: a new slurm.conf that is tried, the last good one, and old ones."""
 FAST_START = f"{HOOKS}/prolog-slurmctld"
 SITE_PROLOG_SLURMCTLD = f"{HOOKS}/site-prolog-slurmctld"
 SITE_PROLOG = f"{HOOKS}/site-prolog"
@@ -93,6 +97,11 @@ class Layout:
     def inventory(self) -> Path:
         """For `ansible-playbook -i`."""
         return self.root / "inventory"
+
+    @property
+    def next_inventory(self) -> Path:
+        """The inventory of a running `deploy` or `resize`, until slurmctld has taken its slurm.conf."""
+        return self.root / "inventory.next"
 
     @property
     def base(self) -> Path:

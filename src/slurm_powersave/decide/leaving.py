@@ -6,7 +6,7 @@ needs of it meanwhile stands in the inventory of the last deploy: its NodeName l
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slurm_powersave.model.hostlist import expand_any, fold, natural
 from slurm_powersave.model.nodes import NodeFacts
@@ -49,6 +49,8 @@ class Leaving:
     partitions: tuple[OldPartition, ...] = ()
     protected: tuple[str, ...] = ()
     """Nodes that are not to be suspended, beyond those of the cluster file."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Partition -> the DefMemPerCPU in MiB that we gave it last: it is not lowered."""
 
     def in_partition(self, name: str) -> tuple[str, ...]:
         """Name the nodes that leave a partition."""

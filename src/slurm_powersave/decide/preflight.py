@@ -5,7 +5,13 @@ What could not be read is told as such, and only what depends on it is left out.
 
 from collections.abc import Mapping
 
-from slurm_powersave.decide import preflight_network, preflight_quota, preflight_servers, slurm_running
+from slurm_powersave.decide import (
+    preflight_network,
+    preflight_quota,
+    preflight_servers,
+    slurm_look,
+    slurm_running,
+)
 from slurm_powersave.decide.cluster import Cluster
 from slurm_powersave.decide.fields import split_jump
 from slurm_powersave.decide.findings import Ask, Finding, Found, Here, Severity, error, warning
@@ -45,7 +51,7 @@ def findings(
         running: what the slurmctld that runs said of its version.
     """
     found = [*slurm_running.findings(cluster, running), *_tools(tools), *_jump(cluster, here)]
-    found += _overrides(cluster)
+    found += [*_overrides(cluster), *slurm_look.findings(cluster)]
     for name, read in facts.items():
         ask = Ask(cluster, name, read, here)
         for check in (

@@ -35,10 +35,16 @@ def slurm_conf(
         *found.lines(),
         "",
         *node_lines(cluster, facts, addresses, leaving),
+        *_why(cluster, facts, leaving),
         *partition_lines(cluster, facts, leaving),
-        *(f"{key}={value}" for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
+        *(_line(key, value) for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
     ]
     return HEADER + "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: str) -> str:
+    # `Include=FILE` is an unknown key to Slurm.
+    return f"{key} {value}" if key.lower() == "include" else f"{key}={value}"
 
 
 def gres_conf(cluster: Cluster) -> str:
@@ -72,18 +78,16 @@ def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: L
     """Write the PartitionName lines.
 
     SuspendTime stands here and not for the whole cluster, so that a node that a site adds by
-    slurm_conf_extra is never suspended. Where memory is a resource, a job that does not ask for any
-    gets its cores' share: without DefMemPerCPU it would get all, and each node one job.
+    slurm_conf_extra is never suspended.
     """
     lines = []
-    memory = "_memory" in parameters(cluster).get("SelectTypeParameters").lower()
+    memory = memory_per_cpu(cluster, facts, leaving)
     for partition in cluster.partitions:
         options: dict[str, tuple[str, str]] = {"state": ("State", "UP")}
         idle = cluster.power_save.suspend_time or _NEVER
         options["suspendtime"] = ("SuspendTime", str(idle))
-        given = {key.lower() for key in partition.options}
-        if memory and not given & {"defmempercpu", "defmempernode"}:
-            options["defmempercpu"] = ("DefMemPerCPU", str(_memory_per_cpu(cluster, partition, facts)))
+        if partition.name in memory:
+            options["defmempercpu"] = ("DefMemPerCPU", str(memory[partition.name]))
         options |= {key.lower(): (key, value) for key, value in partition.options.items()}
         nodes = [*cluster.partition_nodes(partition), *leaving.in_partition(partition.name)]
         words = [f"PartitionName={partition.name}", f"Nodes={fold(nodes)}"]
@@ -92,10 +96,40 @@ def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: L
     return lines + [partition.line() for partition in kept]
 
 
-def _memory_per_cpu(cluster: Cluster, partition: Partition, facts: Mapping[str, NodeFacts]) -> int:
-    """The share in MiB that fits every node of the partition."""
+def memory_per_cpu(
+    cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL
+) -> dict[str, int]:
+    """Return the DefMemPerCPU in MiB that we set, by partition; none where the cluster file sets one.
+
+    Where memory is a resource, a job that does not ask for any gets its cores' share: without DefMemPerCPU it
+    would get all, and each node one job. It is what fits every node of the partition, but never less than we
+    set before: a small pool that joins must not take memory from the jobs of the others.
+    """
+    if "_memory" not in parameters(cluster).get("SelectTypeParameters").lower():
+        return {}
+    return {
+        partition.name: max(_smallest(cluster, partition, facts)[0], leaving.memory.get(partition.name, 0))
+        for partition in cluster.partitions
+        if not {key.lower() for key in partition.options} & {"defmempercpu", "defmempernode"}
+    }
+
+
+def _smallest(cluster: Cluster, partition: Partition, facts: Mapping[str, NodeFacts]) -> tuple[int, str]:
+    """The share in MiB that fits every node of the partition, and the pool that has the least."""
     pools = {cluster.pool_of(name).name for name in cluster.partition_nodes(partition)}
-    return max(1, min(facts[pool].real_memory // facts[pool].cpus for pool in pools))
+    return min((max(1, facts[pool].real_memory // facts[pool].cpus), pool) for pool in pools)
+
+
+def _why(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving) -> Iterator[str]:
+    """Say in the file itself what we set and why."""
+    set_by_us = memory_per_cpu(cluster, facts, leaving)
+    for partition in cluster.partitions:
+        if value := set_by_us.get(partition.name):
+            least, pool = _smallest(cluster, partition, facts)
+            why = f"the memory per CPU of pool {pool}, the least in it"
+            if least < value:
+                why = f"as it was; pool {pool} has {least} MiB per CPU only"
+            yield f"# DefMemPerCPU={value} of {partition.name}: {why}. options.DefMemPerCPU sets another."
 
 
 def _gres_kinds(options: str) -> list[str]:

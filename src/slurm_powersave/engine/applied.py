@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slurm_powersave.decide.inventory import VARIABLES
@@ -22,6 +22,8 @@ class Applied:
     cgroup_conf: str = ""
     node_lines: tuple[str, ...] = ()
     partition_lines: tuple[str, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Partition -> the DefMemPerCPU in MiB that we set."""
 
     def same(self, other: "Applied") -> bool:
         """Tell whether Slurm would see a difference."""
@@ -41,6 +43,7 @@ def of(variables: Mapping[str, Any]) -> Applied:
         ours["cgroup_conf"],
         tuple(ours["node_lines"]),
         tuple(ours["partition_lines"]),
+        ours.get("memory_per_cpu", {}),
     )
 
 

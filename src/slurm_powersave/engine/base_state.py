@@ -34,6 +34,10 @@ class Wish:
     """The login node's name, typed by the person: this server may be replaced."""
     force: bool = False
     """Replace it also if Slurm can't be asked whether jobs would be lost."""
+    replace_foreign: bool = False
+    """Slurm's files on the login node that are not ours may be replaced."""
+    replace_edits: bool = False
+    """What somebody has edited in our files there may be replaced, too."""
 
 
 NO_WISH = Wish()

@@ -7,23 +7,21 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.playbooks import run_playbook
 from slurm_powersave.adapters.process import run
-from slurm_powersave.decide import addresses, flavors, slurm_running
+from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
-from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import applied, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     ConfigError,
-    PlaybookError,
     RefusedError,
     SlurmError,
 )
@@ -48,8 +46,9 @@ def deploy(
     _refuse_odd(cluster, wish)
     connect.command(cluster).check()
     if check:
-        _refuse_findings(preflight.look(cluster), talk)
+        _refuse_findings(preflight.look(cluster, files=False), talk)
     else:
+        slurm_look.refuse(cluster)
         slurm_running.refuse(cluster, preflight.slurmctld(cluster))
     talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
@@ -73,20 +72,15 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
     if not cluster.layout.private_key.exists():
         strays.refuse_unknown(cluster, strays.servers(cluster))
     prepare(cluster)
+    preflight.refuse_foreign(cluster, talk, wish, lambda: make_inventory(cluster, Leaving()))
     if cluster.login.connection == "ssh" and not base_state.deploy(cluster, talk, wish, dry_run=dry_run):
         return dry_run
     if dry_run:
         talk.say(f"Ansible would run deploy.yml on {cluster.login.name}.")
         return True
-    write_inventory(cluster)
+    made = make_inventory(cluster, Leaving())
     talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
-    if rc := run_playbook(connect.site(cluster), "deploy.yml"):
-        raise PlaybookError(
-            f"deploy.yml failed with exit code {rc}",
-            where=cluster.login.name,
-            todo="Correct what Ansible names above, and run deploy again: it continues from there.",
-        )
-    applied.save(cluster)
+    accepting.play(cluster, "deploy.yml", made, "deploy", wish)
     return True
 
 
@@ -184,12 +178,7 @@ def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
 
 def write_inventory(cluster: Cluster, leaving: Leaving = Leaving()) -> None:  # noqa: B008  # frozen
     """Write what Ansible reads: hosts and variables, with the recorded addresses."""
-    made = make_inventory(cluster, leaving)
-    for name, text in made.files().items():
-        path = cluster.layout.inventory / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists() or read_text(path) != text:
-            path.write_text(text)
+    accepting.write(cluster.layout.inventory, make_inventory(cluster, leaving))
 
 
 def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
@@ -201,7 +190,12 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
         journal.close()
     sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
     facts = flavors.facts(cluster, sizes, first)
+    leaving = replace(leaving, memory=_memory(cluster))
     return inventory(cluster, facts, given_addresses(cluster, records), leaving)
+
+
+def _memory(cluster: Cluster) -> Mapping[str, int]:
+    return applied.load(cluster).memory if cluster.layout.applied.exists() else {}
 
 
 def _write_secret(path: Path, content: bytes) -> None:

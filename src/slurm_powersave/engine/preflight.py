@@ -1,19 +1,24 @@
 """Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import flavors, preflight, slurm_running
+from slurm_powersave.adapters.live_files import read as read_live_files
+from slurm_powersave.decide import flavors, live_files, preflight, slurm_look, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
+from slurm_powersave.decide.inventory import Inventory
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
 from slurm_powersave.engine import first_nodes
+from slurm_powersave.engine.base_state import Wish
 from slurm_powersave.engine.observe import running
+from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor
@@ -38,10 +43,14 @@ class Report:
         return tuple(one for one in self.findings if one.severity is Severity.ERROR)
 
 
-def look(cluster: Cluster) -> Report:
-    """Ask all clouds, slurmctld and Terraform at the same time. Nothing is changed anywhere."""
-    with ThreadPoolExecutor(max_workers=2 + len(cluster.clouds)) as pool:
+def look(cluster: Cluster, *, files: bool = True) -> Report:
+    """Ask all clouds, slurmctld and Terraform at the same time. Nothing is changed anywhere.
+
+    `files`: whether Slurm's files on the login node are looked at, too; `deploy` does that for itself.
+    """
+    with ThreadPoolExecutor(max_workers=3 + len(cluster.clouds)) as pool:
         slurm = pool.submit(slurmctld, cluster)
+        there = pool.submit(_live_files, cluster) if files else None
         terraform = pool.submit(tools.read, connect.command(cluster), cluster.layout.terraform)
         reads = {name: pool.submit(_facts, cluster, name) for name in cluster.clouds}
     facts = {name: read.result() for name, read in reads.items()}
@@ -49,11 +58,13 @@ def look(cluster: Cluster) -> Report:
     asked = [f"terraform {found.terraform}"] if found.terraform else []
     asked += [f"cloud {name}: {line}" for name, one in facts.items() for line in _asked(one)]
     asked += slurm_running.asked(cluster, slurm.result())
+    live = there.result() if there else LiveFiles()
     known = {name: one.flavors for name, one in facts.items() if one and one.flavors is not None}
     told = {name: one for name, one in facts.items() if one}
     return Report(
         tuple(asked),
         (
+            *live_files.findings(cluster, live),
             *preflight.findings(cluster, told, found, _here(cluster), slurm.result()),
             *_first_nodes(cluster, known),
         ),
@@ -63,7 +74,39 @@ def look(cluster: Cluster) -> Report:
 
 def offline(cluster: Cluster) -> Report:
     """Find what can be found without asking anybody."""
-    return Report((), tuple(slurm_running.findings(cluster, Running())), {})
+    found = (*slurm_running.findings(cluster, Running()), *slurm_look.findings(cluster))
+    return Report((), found, {})
+
+
+def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
+    """Say what was edited in Slurm's files on the login node; replace no file there that is not ours.
+
+    Returns what is there.
+
+    Raises:
+        RefusedError: there are such files, and nobody said that they may be replaced.
+    """
+    found = _live_files(cluster)
+    if found.edited():
+        talk.say(f"edited on {cluster.login.name} since it was written:\n{found.edits()}")
+    if found.foreign(cluster) and not wish.replace_foreign:
+        ours = make().variables["slurm_powersave"]
+        wanted = {name: ours[name.replace(".", "_")] for name in live_files.NAMES}
+        live_files.refuse_foreign(cluster, found, wanted)
+    return found
+
+
+def _live_files(cluster: Cluster) -> LiveFiles:
+    """Read Slurm's files on the login node; where there is none yet, or it can't be asked, nothing is known.
+
+    They are looked at again on that host before anything is written.
+    """
+    if cluster.login.connection != "local" and not _deployed(cluster):
+        return LiveFiles()
+    try:
+        return read_live_files(connect.login_argv(cluster))
+    except PowersaveError:
+        return LiveFiles()
 
 
 def slurmctld(cluster: Cluster) -> Running:

@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from slurm_powersave.adapters import connect, lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.adapters.playbooks import run_playbook
-from slurm_powersave.decide import slurm_running
+from slurm_powersave.decide import slurm_look, slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
-from slurm_powersave.engine import applied, deploy
+from slurm_powersave.engine import accepting, applied, deploy, preflight
+from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.engine.served import Served
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.errors import ConfigError, LockedError, PlaybookError, PowersaveError
+from slurm_powersave.model.errors import ConfigError, LockedError, PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord
 
@@ -42,8 +43,10 @@ class Done:
 class Resizing:
     """A cluster's resize, its lock held from `run` to its end."""
 
-    def __init__(self, cluster: Cluster, talk: Talk, tell: Callable[[News], None]) -> None:
-        """Open what is needed.
+    def __init__(
+        self, cluster: Cluster, talk: Talk, tell: Callable[[News], None], wish: Wish = NO_WISH
+    ) -> None:
+        """Open what is needed. `wish` says whether what was edited in Slurm's files may be replaced.
 
         Raises:
             ConfigError: the cluster was never deployed.
@@ -54,10 +57,11 @@ class Resizing:
                 where=str(cluster.layout.root),
                 todo="Run: slurm-powersave deploy",
             )
-        self._cluster, self._talk, self._tell = cluster, talk, tell
+        self._cluster, self._talk, self._tell, self._wish = cluster, talk, tell, wish
         self._journal = SqliteJournal(cluster.layout.journal)
         self._slurm = connect.slurm(cluster)
         self._resize: Resize | None = None
+        self._live = LiveFiles()
 
     def close(self) -> None:
         """Close the journal."""
@@ -71,6 +75,10 @@ class Resizing:
             PowersaveError: what failed, or was left.
         """
         slurm_running.refuse(self._cluster, running(self._slurm))
+        slurm_look.refuse(self._cluster)
+        self._live = preflight.refuse_foreign(
+            self._cluster, self._talk, self._wish, lambda: deploy.make_inventory(self._cluster, Leaving())
+        )
         if dry_run:
             found = self._change()
             return Done(found, self._show(found), {})
@@ -128,7 +136,7 @@ class Resizing:
         surplus = (*found.leaving, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
         same = applied.of(made.variables).same(applied.load(self._cluster))
-        return replace(found, rewrite=not same)
+        return replace(found, rewrite=not same or bool(self._live.unreadable))
 
     @property
     def _records(self) -> Mapping[str, NodeRecord]:
@@ -191,14 +199,8 @@ class Resizing:
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:
-        deploy.write_inventory(self._cluster, self._leaving(keep, protect))
-        if rc := run_playbook(connect.site(self._cluster), "resize.yml"):
-            raise PlaybookError(
-                f"resize.yml failed with exit code {rc}",
-                where=self._cluster.login.name,
-                todo="Correct what Ansible names above, and run resize again: it continues from there.",
-            )
-        applied.save(self._cluster)
+        made = deploy.make_inventory(self._cluster, self._leaving(keep, protect))
+        accepting.play(self._cluster, "resize.yml", made, "resize", self._wish)
 
     def _servers(self) -> frozenset[str] | None:
         """Name the nodes that have a server, as the clouds tell it; the journal where no adapter can."""

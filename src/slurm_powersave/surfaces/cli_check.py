@@ -83,7 +83,8 @@ def _lines(path: str, mistakes: Sequence[Mistake], report: Report | None) -> Ite
             more = f", then {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"pool {pool}: flavor {', then '.join(names[:_SHOWN])}{more}"
     for found in report.findings:
-        yield f"{found.severity}: {found.where}: {found.wrong}"
+        # A diff has several lines; none of what comes from outside may look like a finding of ours.
+        yield from f"{found.severity}: {found.where}: {found.wrong}".replace("\n", "\n    ").split("\n")
         yield f"  {found.right}"
     if not report.asked and not report.findings:
         return

@@ -47,6 +47,21 @@ def deploy(
             "and all running jobs are lost.",
         ),
     ] = False,
+    replace_foreign: Annotated[
+        bool,
+        typer.Option(
+            "--replace-foreign",
+            help="Replace a slurm.conf, gres.conf or cgroup.conf on the login node that did not come from "
+            "here; a copy is kept there.",
+        ),
+    ] = False,
+    replace_edits: Annotated[
+        bool,
+        typer.Option(
+            "--replace-edits",
+            help="Replace what was edited by hand in those files since they were written; a copy is kept.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Create network, login node and Slurm, or change what differs from the cluster file.
@@ -60,7 +75,7 @@ def deploy(
 
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
-        wish = Wish(replace_login, force)
+        wish = Wish(replace_login, force, replace_foreign, replace_edits)
         done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
     if json:
         render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})

@@ -38,18 +38,27 @@ def resize(
         float,
         typer.Option("--timeout", min=0, metavar="SECONDS", help="How long nodes may take to be drained."),
     ] = _DAY,
+    replace_edits: Annotated[
+        bool,
+        typer.Option(
+            "--replace-edits",
+            help="Replace what was edited by hand in Slurm's files on the login node; a copy is kept there.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add, remove, protect and release nodes until the cluster is as its file says; jobs are waited for.
 
     Can be interrupted at any moment; run again, it goes on where it was.
     """
+    from slurm_powersave.engine.base_state import Wish
     from slurm_powersave.engine.resizing import Resizing
 
     def tell(news: News) -> None:
         render.say(_line(news), err=json)
 
-    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell)
+    wish = Wish(replace_edits=replace_edits)
+    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:

@@ -106,7 +106,7 @@ class MemoryWorld:
                 self.slurm,
                 self.terraform,
                 self.playbooks,
-                {"mem": self.cloud},
+                {self.cluster.cloud_of(self.cluster.login): self.cloud},
                 self.clock,
             ),
             self.recovery.faults,

@@ -1,6 +1,7 @@
 """The module leaving_nodes: what stands against a slurm.conf that leaves nodes or partitions out."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,20 @@ class Fake:
         self.installed = True
         self.no_conf = False
         """There is no slurm.conf: scontrol expands nothing."""
+        self.broken = ""
+        """What is in a slurm.conf that Slurm can't read."""
+        self.warned: list[str] = []
+        self.warn = self.warned.append
+        self.tmpdir = str(Path(params["loaded_file"]).parent / "tmp")
+        Path(self.tmpdir).mkdir(exist_ok=True)
 
     def run_command(self, argv: list[str], **_: Any) -> tuple[int, str, str]:
         words = " ".join(argv)
+        read = Path(os.environ.get("SLURM_CONF", self.params["slurm_conf_path"]))
+        if self.broken and self.broken in read.read_text():
+            return 1, "", "fatal: Unable to process configuration file"
+        if "--version" in argv:
+            return 0, "slurm-wlm 26.05.5\n", ""
         if argv[0] == "slurmctld":
             return (0, "slurm-wlm 26.05.5\n", "") if self.installed else (2, "", "no such file")
         if "hostnames" in words and self.no_conf:
@@ -115,6 +127,7 @@ def run(
     held: str = "",
     version: str = "26.05",
     installed: bool = True,
+    broken: str = "",
 ) -> dict[str, Any]:
     """Run the module; `shown` None: slurmctld does not answer."""
     loaded = path / "loaded"
@@ -124,19 +137,44 @@ def run(
         "slurm_conf": new,
         "slurm_conf_path": str(path / "slurm.conf"),
         "loaded_file": str(loaded),
+        "last_good": str(path / "good.conf"),
         "port": 1,
     }
     fake = Fake(params, shown, held)
     fake.installed, params["version"] = installed, version
-    fake.no_conf = shown is None and not old
+    fake.no_conf, fake.broken = shown is None and not old, broken
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(module, "AnsibleModule", lambda **_: fake)
+        patch.setenv("SLURM_CONF", "")  # put back afterwards
+        patch.delenv("SLURM_CONF")
         module.main()
     return fake.said
 
 
 TWO = "PartitionName=main Nodes=ALL\nPartitionName=second Nodes=ALL\n"
 N12 = "".join(f"NodeName=n{i} Arch=x NodeAddr=127.0.0.9 State={DRAINED} ThreadsPerCore=1\n" for i in (1, 2))
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["the last good one", "the new one"])
+def test_with_a_broken_slurm_conf_slurmctld_is_asked_with_another_one(
+    module: Any, tmp_path: Path, good: bool
+) -> None:
+    (tmp_path / "slurm.conf").write_text("MaxArraySise=1\n")
+    if good:
+        (tmp_path / "good.conf").write_text("ClusterName=x\n")
+    text = f"NodeName=n1\n{TWO}"
+    busy = N12.replace(DRAINED, "ALLOCATED")
+    assert "n2 (ALLOCATED)" in run(module, tmp_path, text, "", busy, broken="MaxArraySise")["msg"]
+    assert run(module, tmp_path, text, "", N12, broken="MaxArraySise") == {"changed": False, "nodes": ["n2"]}
+
+
+def test_with_a_broken_slurm_conf_and_no_slurmctld_every_node_counts_as_in_use(
+    module: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "slurm.conf").write_text("MaxArraySise=1\n")
+    old = "NodeName=n[1-2]\n"
+    said = run(module, tmp_path, "NodeName=n1\n", old, None, broken="MaxArraySise")
+    assert "slurm.conf loses n2, and slurmctld can't be asked" in said["msg"]
 
 
 def test_a_node_that_only_slurmctld_knows_leaves_as_well(module: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm, ssh_shell
+from slurm_powersave.adapters.slurm import LAST_GOOD, ScontrolSlurm, forgiving, ssh_shell
 from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.job_note import JobNote
@@ -369,3 +369,34 @@ def test_on_which_hosts_jobs_began() -> None:
     slurm = ScontrolSlurm(lambda argv, timeout: Completed(0, out, ""))
     first, last = datetime(2026, 11, 28, 13, 23, 49), datetime(2026, 11, 28, 13, 24, 17)
     assert slurm.started_on(first, last) == {"c2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("squeue: fatal: Unable to process configuration file", True),
+        ("scontrol: error: Parsing error at unrecognized key: MaxArraySise", True),
+        ("slurm_load_node error: Unable to contact slurm controller (connect failure)", False),
+    ],
+)
+def test_a_broken_slurm_conf_does_not_keep_us_from_asking_a_slurmctld_that_is_well(
+    words: str, again: bool
+) -> None:
+    asked = []
+
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        asked.append(list(argv))
+        return Completed(0, "fine", "") if argv[0] == "env" else Completed(1, "", words)
+
+    done = forgiving(shell)(["scontrol", "ping"], 5.0)
+    assert (done.rc == 0) is again
+    assert asked[1:] == ([["env", f"SLURM_CONF={LAST_GOOD}", "scontrol", "ping"]] if again else [])
+
+
+def test_without_a_good_copy_the_first_answer_is_told() -> None:
+    words = "fatal: Unable to process configuration file"
+
+    def shell(argv: Sequence[str], timeout: float) -> Completed:
+        return Completed(1, "", "no such file" if argv[0] == "env" else words)
+
+    assert forgiving(shell)(["squeue"], 5.0).err == words

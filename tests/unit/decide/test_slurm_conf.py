@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 
 from slurm_powersave.decide.addresses import assign
+from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.decide.slurm_conf import cgroup_conf, gres_conf, node_lines, partition_lines, slurm_conf
+from slurm_powersave.decide.slurm_conf import (
+    cgroup_conf,
+    gres_conf,
+    memory_per_cpu,
+    node_lines,
+    partition_lines,
+    slurm_conf,
+)
 from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
@@ -66,6 +74,10 @@ def test_the_whole_text_for_22_05(make: Make) -> None:
         "NodeName=demo-[1-4] NodeAddr=10.79.1.[1-4] CPUs=2 RealMemory=1800 State=CLOUD",
         "NodeName=demo-big-0 NodeAddr=10.79.2.1 CPUs=16 RealMemory=60000 State=CLOUD",
         "NodeName=demo-big-1 NodeAddr=10.79.2.9 CPUs=16 RealMemory=60000 State=CLOUD",
+        "# DefMemPerCPU=900 of main: the memory per CPU of pool compute, the least in it. "
+        "options.DefMemPerCPU sets another.",
+        "# DefMemPerCPU=900 of long: the memory per CPU of pool compute, the least in it. "
+        "options.DefMemPerCPU sets another.",
         "PartitionName=main Nodes=demo-[1-4] State=UP SuspendTime=600 DefMemPerCPU=900 Default=YES",
         "PartitionName=long Nodes=demo-[1-2],demo-big-[0-1] State=UP SuspendTime=600 DefMemPerCPU=900",
     ]
@@ -265,6 +277,17 @@ def test_a_job_that_asks_for_no_memory_gets_its_cores_share(
     assert next((word for word in line.split() if word.startswith("DefMemPerCPU")), None) == expected
 
 
+@pytest.mark.parametrize(("before", "now"), [(0, 900), (800, 900), (921, 921)])
+def test_a_small_pool_that_joins_does_not_lower_what_jobs_get(make: Make, before: int, now: int) -> None:
+    leaving = Leaving(memory={"long": before})
+    assert memory_per_cpu(make(), FACTS, leaving) == {"main": 900, "long": now}
+    text = slurm_conf(make(), FACTS, assign(make(), {}), leaving)
+    assert ("as it was; pool compute has 900 MiB per CPU only" in text) is (before > 900)
+    assert memory_per_cpu(make({"partitions[1].options": {"DefMemPerCPU": 5}}), FACTS, leaving) == {
+        "main": 900
+    }
+
+
 def test_gres_conf_and_cgroup_conf(make: Make) -> None:
     assert gres_conf(make()) == ""
     assert gres_conf(make({"gres_conf": "AutoDetect=nvml"})).splitlines()[1:] == ["AutoDetect=nvml"]
@@ -272,3 +295,8 @@ def test_gres_conf_and_cgroup_conf(make: Make) -> None:
     assert cgroup_conf(make({"cgroup_conf": "CgroupPlugin=disabled\n"})).splitlines()[1:] == [
         "CgroupPlugin=disabled"
     ]
+
+
+def test_an_include_is_written_as_slurm_reads_it(make: Make) -> None:
+    lines = conf(make({"slurm_conf_extra": {"Include": ["a.conf", "b.conf"]}}))
+    assert lines[-2:] == ["Include a.conf", "Include b.conf"]

@@ -8,7 +8,9 @@ import pytest
 
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.engine import deploy
+from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.slurm_conf import HEADER
+from slurm_powersave.engine import deploy, preflight
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.hardware import FirstNode, Hardware
@@ -364,3 +366,34 @@ def test_deploy_refuses_to_write_for_another_version(
         slurmctld.said = said
         assert command("deploy", *argv).exit_code == 0
     assert len(done) == 2
+
+
+def test_slurms_files_on_the_login_node(
+    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the host says stands in lines of its own, and none of them can look like a finding of ours."""
+    edited = f"{HEADER}MessageTimeout=19\nerror: forged\n"
+    files = LiveFiles({"slurm.conf": edited, "gres.conf": ""}, {"slurm.conf": HEADER})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("check")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert "    +MessageTimeout=19" in lines and "    +error: forged" in lines
+    assert [line for line in lines if line.startswith("error")] == []
+    files = LiveFiles({"slurm.conf": "# do not touch\n"}, unreadable="fatal: x")
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("check")
+    assert result.exit_code == 2 and "it is there and did not come from here" in result.stdout
+    assert "no user's command works: fatal: x" in result.stdout
+
+
+def test_a_key_that_slurm_does_not_know_is_a_warning(command: Command, cluster_file: Path) -> None:
+    cluster_file.write_text(cluster_file.read_text() + "slurm_conf_extra: {MaxArraySise: 1000}\n")
+    result = command("check", "--offline")
+    assert result.exit_code == 0 and "Did you mean MaxArraySize?" in result.stdout
+    cluster_file.write_text(
+        cluster_file.read_text().replace("{MaxArraySise: 1000}", '{NodeName: "DEFAULT CPUs=2"}')
+    )
+    assert command("check", "--offline").exit_code == 2
+    refused = command("resize")
+    assert refused.exit_code == 2

@@ -10,8 +10,10 @@ import pytest
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.settings import load
-from slurm_powersave.engine import applied, deploy, resizing
+from slurm_powersave.decide.slurm_conf import HEADER
+from slurm_powersave.engine import accepting, applied, deploy, preflight, resizing
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.nodes import NodeRecord
 from slurm_powersave.model.records import Drain
@@ -31,7 +33,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     made.set_flags("demo-1", "IDLE", "CLOUD")
     made.protected = frozenset({"demo-1"})
 
-    def play(site: object, name: str) -> int:
+    def play(site: object, name: str, extra: object) -> int:
         now = load(cluster_file)
         assert name == "resize.yml"
         made.configure(now.nodes(), now.persistent())
@@ -41,7 +43,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(connect, "slurm", lambda cluster: made)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {})
-    monkeypatch.setattr(resizing, "run_playbook", play)
+    monkeypatch.setattr(accepting, "run_playbook", play)
     (cluster_file.parent / "state/keys").mkdir()
     (cluster_file.parent / "state/keys/id_ed25519").touch()
     (cluster_file.parent / "state/keys/munge.key").touch()
@@ -110,6 +112,29 @@ def test_an_engine_that_has_another_file_is_waited_for_and_named(
     assert slurm.protected == {"demo-1"}
 
 
+def test_a_slurm_conf_that_slurm_cant_read_is_written_anew(
+    command: Command, slurm: MemorySlurm, monkeypatch: Any
+) -> None:
+    files = LiveFiles({"slurm.conf": HEADER}, unreadable="MaxArraySise")
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    assert "1. enlarge slurm.conf" in command("resize", "--dry-run").stdout
+
+
+def test_a_slurm_conf_of_somebody_else_is_not_replaced(
+    command: Command, slurm: MemorySlurm, monkeypatch: Any
+) -> None:
+    files = LiveFiles({"slurm.conf": "# do not touch\nNodeName=site\n"})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    result = command("resize", "--dry-run")
+    assert result.exit_code == 7 and "-# do not touch" in result.stderr
+
+
+def test_what_was_edited_by_hand_is_shown(command: Command, slurm: MemorySlurm, monkeypatch: Any) -> None:
+    files = LiveFiles({"slurm.conf": f"{HEADER}Epilog=/x\n"}, {"slurm.conf": HEADER})
+    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    assert "+Epilog=/x" in command("resize", "--dry-run").stdout
+
+
 def test_it_grows(command: Command, slurm: MemorySlurm, cluster_file: Path, engine: EngineLock) -> None:
     edit(cluster_file, "min_nodes: 1", "min_nodes: 3")
     engine.tell_file(digest(cluster_file))
@@ -136,7 +161,7 @@ def test_a_play_that_failed_is_run_again(
     edit(cluster_file, 'Default: "YES"', 'Default: "YES", MaxTime: "60"')
     engine.tell_file(digest(cluster_file))
     with monkeypatch.context() as broken:
-        broken.setattr(resizing, "run_playbook", lambda site, name: 2)
+        broken.setattr(accepting, "run_playbook", lambda site, name, extra: 2)
         assert command("resize", "--yes").exit_code == 6
     assert "1. enlarge slurm.conf: slurmctld reconfigures" in command("resize", "--yes").stdout
     assert "Nothing to do" in command("resize").stdout
