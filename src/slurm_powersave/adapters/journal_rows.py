@@ -112,6 +112,19 @@ UPDATE requests SET planned = 2 WHERE planned = 1
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 
+FILLS = {
+    3: """
+INSERT INTO seen (node, registered, used, off, called, resumed, pushed, forced)
+SELECT operations.node, 1, 0, 0,
+  MAX(CASE WHEN operations.mode <> 'resume' AND source = 'hook' THEN number + 1 ELSE 0 END),
+  MAX(CASE WHEN operations.mode = 'resume' THEN number + 1 ELSE 0 END), 0, 0
+FROM operations JOIN requests ON requests.id = operations.request
+WHERE outcome = '' AND operations.mode IN ('resume', 'suspend', 'resume-fail') GROUP BY operations.node;
+""",
+}
+"""From a version to the next one: what goes into a new table. Up to version 3 only the open operations tell
+which calls there were: in the order of their numbers, and after whatever a node was seen in before."""
+
 
 def request(row: sqlite3.Row) -> Request:
     """Make the value of a row."""

@@ -92,6 +92,10 @@ class EngineLock:
             self._holder["intake"] = "not connected: the engine begins anew"
         self._tell("trouble", text[:_LONGEST], always=True)
 
+    def tell_left_alone(self, text: str) -> None:
+        """Say for `status` which parts of the engine are left alone after errors (empty: none)."""
+        self._tell("left_alone", text[:_LONGEST])
+
     def _tell(self, key: str, value: str, *, always: bool = False) -> None:
         """What can't be written now is written with the next word: nobody may fail for it."""
         if self._holder.get(key) == value and not self._unwritten and not always:
@@ -155,6 +159,7 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
     "intake": _is_line,
     "file": _is_line,
     "trouble": _is_line,
+    "left_alone": _is_line,
     "errors": _is_count,
 }
 
@@ -174,8 +179,8 @@ def holder(path: Path) -> dict[str, object] | None:
     """Return what the running engine says of itself, or None if none holds the lock.
 
     That is pid, host, since, command and user (of a command that changes things), intake (words on the stream
-    of requests), file (digest of the cluster file), trouble (what it waits for) and errors (how often it
-    began anew).
+    of requests), file (digest of the cluster file), trouble (what it waits for), left_alone (parts that
+    always fail) and errors (how often it began anew).
 
     What the file does not say, or says in a form that can't be right, is left out.
     """

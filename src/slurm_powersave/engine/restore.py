@@ -130,6 +130,8 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
     """Do to the files what makes them a state directory: all before anything is in its place."""
     there = cluster.model_copy(update={"state_dir": state})
     say(f"backup of cluster {manifest.cluster}, made on {manifest.host} at {_date(manifest.created)}")
+    if text := backup.converted(manifest, SCHEMA_VERSION):
+        say(text)
     journal = SqliteJournal(there.layout.journal)
     try:
         terraform = connect.terraform(there)
