@@ -362,6 +362,10 @@ class Live:
         finally:
             journal.close()
 
+    def phases(self) -> dict[str, str]:
+        """Return the phase of each node that an operation is under way for."""
+        return {operation.node: operation.phase for operation in self.open_operations()}
+
     # Waiting
 
     def wait(self, what: str, done: Callable[[], object], seconds: float) -> None:

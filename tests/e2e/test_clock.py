@@ -1,12 +1,17 @@
-"""The engine was stopped or away: no healthy server is given up."""
+"""The engine was stopped or away, or its clock moved: no healthy server is given up."""
 
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Live
+from slurm_powersave.model import phases
+from tests.e2e.harness import OFF, Live
+
+SHIFTED = Path(__file__).parent / "shifted_clock"
 
 
 def coming(live: Live, *nodes: str, seconds: float) -> int:
@@ -49,3 +54,61 @@ def test_an_engine_that_was_away(live: Live, seconds: int) -> None:
         kept(live, servers, job)
     else:
         live.job_done(job, 180)
+
+
+@pytest.fixture
+def step(live: Live, tmp_path: Path) -> Iterator[Callable[[float], None]]:
+    """The cluster with an engine whose clock is so many seconds from the right one; it begins right."""
+    offset = tmp_path / "offset"
+
+    def to(seconds: float) -> None:
+        new = offset.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.rename(offset)
+
+    to(0)
+    live.stop_engine()
+    live.start_engine("env", f"PYTHONPATH={SHIFTED}", f"SHIFTED_CLOCK={offset}")
+    yield to
+    live.stop_engine()
+    live.start_engine()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        (phases.APPLYING, -7200),
+        (phases.APPLYING, 7200),
+        (phases.BOOTING, -7200),
+        (phases.BOOTING, -60),
+        (phases.BOOTING, 60),
+        (phases.BOOTING, 7200),
+        (phases.CONFIGURING, -7200),
+        (phases.CONFIGURING, 7200),
+    ],
+)
+def test_a_clock_that_steps_while_nodes_come_and_go(
+    live: Live, step: Callable[[float], None], when: str, seconds: float
+) -> None:
+    nodes = ["e2e-1", "e2e-2"]
+    fault = "slow-create" if when == phases.APPLYING else "slow-boot"
+    for node in nodes:
+        live.cloud("fault", "add", fault, "--match", node, "--seconds", "4", "--times", "1")
+    job = live.sbatch(f"-w {','.join(nodes)} -N2", "sleep 20")
+    live.wait(f"a node is {when}", lambda: when in live.phases().values(), 30)
+    step(seconds)
+    live.wait("the job runs", lambda: live.job(job).get("JobState") == "RUNNING", 60)
+    servers = live.servers()
+    assert servers.keys() == {*nodes}
+    step(0)
+    time.sleep(5)
+    assert live.servers() == servers and live.job(job)["JobState"] == "RUNNING"
+
+    live.job_done(job, 60)
+    live.wait("nodes go", lambda: live.open_operations(), 60)
+    step(seconds)
+    live.wait("they have gone", lambda: not live.servers() and not live.open_operations(), 60)
+    assert all(OFF in live.node(node).flags for node in nodes)
+    assert {live.newest(node).outcome for node in nodes} == {"done"}
+    assert "the clock" in live.log()

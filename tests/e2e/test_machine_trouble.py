@@ -60,21 +60,15 @@ def full(place: Path) -> Iterator[None]:
         filler.unlink()
 
 
-def phase(live: Live, node: str) -> str:
-    """The phase of the node's open operation; empty if there is none."""
-    return next((op.phase for op in live.open_operations() if op.node == node), "")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "when", [phases.QUEUED, phases.PLANNING, phases.APPLYING, phases.BOOTING, phases.CONFIGURING]
-)
+@pytest.mark.parametrize("when", [phases.PLANNING, phases.APPLYING, phases.BOOTING, phases.CONFIGURING])
 def test_a_disk_that_is_full_while_a_node_comes(small: Live, when: str) -> None:
+    """A second node is asked for meanwhile."""
     live = small
     if when in SLOW:
         live.cloud("fault", "add", SLOW[when], "--match", "e2e-1", "--seconds", "4", "--times", "1")
     job = live.sbatch("-w e2e-1")
-    live.wait(f"its node is {when}", lambda: phase(live, "e2e-1") in (when, phases.REGISTERING), 30)
+    live.wait(f"its node is {when}", lambda: live.phases().get("e2e-1") in (when, phases.REGISTERING), 30)
     with full(live.root / "state"):
         live.sbatch("-w e2e-2")
         live.wait(
@@ -84,7 +78,8 @@ def test_a_disk_that_is_full_while_a_node_comes(small: Live, when: str) -> None:
     live.job_done(job, 120)
     live.wait("all is suspended", lambda: not live.servers() and not live.open_operations(), 90)
     assert OFF in live.node("e2e-2").flags
-    assert live.newest("e2e-1").outcome == "done", "a full disk is no fault of the node"
+    # Where slurmd runs already the job is done, and the node suspended, before the engine can write again.
+    assert live.newest("e2e-1").outcome in ("done", "cancelled"), "a full disk is no fault of the node"
     assert "No changes" in live.command("terraform", "plan")
 
 
@@ -92,7 +87,9 @@ def test_a_disk_that_is_full_while_a_node_comes(small: Live, when: str) -> None:
 def test_a_disk_that_is_full_while_a_node_goes(small: Live) -> None:
     live = small
     live.job_done(live.sbatch("-w e2e-1"), 90)
-    live.wait("it is going", lambda: phase(live, "e2e-1") in (phases.DELETE_QUEUED, phases.DELETING), 30)
+    live.wait(
+        "it is going", lambda: live.phases().get("e2e-1") in (phases.DELETE_QUEUED, phases.DELETING), 30
+    )
     with full(live.root / "state"):
         subprocess.run(["sleep", "12"], check=True)
     live.wait("it has gone", lambda: not live.servers() and not live.open_operations(), 90)

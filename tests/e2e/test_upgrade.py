@@ -1,6 +1,7 @@
 """The first release deploys a cluster, and ours takes it over while jobs run."""
 
 import fcntl
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,9 +60,11 @@ def old() -> Iterator[Upgraded]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = Upgraded(place / "cluster", "up", f"br-sps-up{LANE or ''}", f"10.{150 + LANE}", slurm="22.05")
         made.remove()
+        shutil.rmtree(place, ignore_errors=True)
         made.begin(place / "old")
         yield made
         made.remove()
+        shutil.rmtree(place)
 
 
 def runs(live: Live, options: str, script: str = "sleep 600") -> int:

@@ -30,7 +30,9 @@ JSON = {
     "decide/slurm_look.py": "the tables of Slurm's keys: our own files",
     "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/backup.py": "a backup's manifest",
+    "adapters/play_check.py": "the plan of our own process, which has read Ansible's events",
     "engine/applied.py": "what of slurm.conf was given last: our own file",
+    "engine/identity.py": "whose a state directory is: our own file",
     "engine/backup.py": "a Terraform state, to copy one that is whole",
     "adapters/site_variables.py": "the inventory: our own file",
 }
@@ -50,10 +52,12 @@ DECODING = {
     "adapters/spool.py": "requests, as the hooks wrote them",
     "adapters/stream.py": "requests, as the reader sends them",
     "decide/plain_file.py": "files of ours and of persons, for all the modules that read them",
+    "engine/going_back.py": "cluster files, to show how they differ",
     "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
 }
 ARCHIVES = {"adapters/archive.py": "a backup"}
 PATTERNS = {
+    "adapters/check_events.py": "paths, units and hosts in what Ansible would change",
     "adapters/journal_evidence.py": "how the clocks stood: our own journal, or one of a backup",
     "adapters/known_hosts.py": "host keys, as a cloud hands them out",
     "adapters/lock.py": "who holds a lock: our own file",
@@ -74,6 +78,7 @@ PATTERNS = {
     "decide/images.py": "an image's name, as a person gives it",
     "decide/leaving.py": "our own slurm.conf",
     "decide/literal.py": "every text that Ansible gets, for what it would take for a template",
+    "decide/pairs.py": "the gres_conf of the cluster file",
     "decide/policy.py": "every text that becomes a reason in Slurm: one line of ASCII",
     "decide/reboot.py": "the reason of a reboot in Slurm",
     "decide/registration.py": "Slurm's reason for a registration that it refuses",
@@ -81,6 +86,7 @@ PATTERNS = {
     "decide/slurm_parameters.py": "the cluster file",
     "decide/who.py": "the reason of a DRAIN or DOWN in Slurm",
     "decide/yaml_file.py": "the cluster file",
+    "engine/identity.py": "the cluster's name in our own slurm.conf",
     "engine/results.py": "Terraform's words: which server has failed",
     "model/hardware.py": "what a node says by `slurmd -C`",
     "model/hostlist.py": "hostlist expressions",
@@ -100,6 +106,7 @@ PROGRAMS = {
     "adapters/local.py": "the local cloud's command",
     "adapters/openstack/console.py": "ssh-keyscan, where the cluster file wants it",
     "adapters/node_steps.py": "ssh to a node: one of two words, or nothing",
+    "adapters/play_check.py": "our own process, which asks Ansible what it would change",
     "adapters/playbooks.py": "our own playbook_run, detached",
     "adapters/process.py": "runs what the others name",
     "adapters/project.py": "git describe of our own checkout",
@@ -255,6 +262,7 @@ SHOWS = {
     "surfaces/render.py": "tables, lines, JSON: everything that a command prints",
     "surfaces/log.py": "an error that nobody expected",
     "adapters/child_output.py": "what ansible-playbook prints",
+    "adapters/play_check.py": "JSON for the command that has started it",
     "adapters/playbook_run.py": "JSON for the engine, into a file",
     "surfaces/talk.py": "a question",
 }

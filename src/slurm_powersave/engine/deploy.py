@@ -18,7 +18,7 @@ from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, identity, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
 from slurm_powersave.engine.change_plan import Files
 from slurm_powersave.engine.going_back import Applying
@@ -192,6 +192,7 @@ def make_keys(cluster: Cluster) -> None:
             raise ConfigError("no SSH key could be made", where=str(layout.private_key), why=done.err.strip())
     if not layout.munge_key.exists():
         _write_secret(layout.munge_key, os.urandom(1024))
+    identity.record(cluster)
 
 
 def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def go_back(file: Path, talk: Talk, *, dry_run: bool) -> Cluster | None:
     """
     file = file.resolve()
     text = read_bytes(file)
-    old = _previous(text, _layout(file).cluster_files)
+    old = _previous(text, layout_of(file).cluster_files)
     lines = difflib.unified_diff(
         text.decode(errors="replace").splitlines(),
         read_bytes(old).decode(errors="replace").splitlines(),
@@ -86,8 +86,12 @@ def _known(directory: Path) -> list[Path]:
     return sorted(directory.glob("[0-9]*-*.yml"))
 
 
-def _layout(file: Path) -> Layout:
-    """Find the state directory, also of a cluster file with mistakes, which one may want to leave."""
+def layout_of(file: Path) -> Layout:
+    """Find the state directory, also of a cluster file with mistakes, which one may want to leave.
+
+    Raises:
+        ConfigError: the file has mistakes, and no directory is known where others were applied.
+    """
     try:
         return settings.load(file).layout
     except ConfigError:

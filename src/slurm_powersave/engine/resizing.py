@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect, lock
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import slurm_look, slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
 from slurm_powersave.decide.live_files import LiveFiles
@@ -24,7 +23,7 @@ from slurm_powersave.engine.served import Served
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.errors import ConfigError, LockedError, PowersaveError
+from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord
 
@@ -48,7 +47,7 @@ class Done:
 
 
 class Resizing:
-    """A cluster's resize, its lock held from `run` to its end."""
+    """A cluster's resize; whoever runs it holds the lock of commands (engine/alone.py)."""
 
     def __init__(
         self, cluster: Cluster, talk: Talk, tell: Callable[[News], None], wish: Wish = NO_WISH
@@ -91,22 +90,18 @@ class Resizing:
         if dry_run:
             found = self._change()
             return Done(found, self._shown(found), {}, self._seen.plan, self._deleted(found))
-        held = EngineLock(self._cluster.layout.resize_lock, "a resize")
-        try:
-            found = self._change()
-            planned, plan, deleted = self._shown(found), self._seen.plan, self._deleted(found)
-            if planned and not self._talk.ask("Do this?"):
-                return None
-            if planned and not self._talk.unasked:
-                self._refuse_other(found)
-            if planned:
-                self._engine_is_ready()
-                deploy.prepare(self._cluster)
-            self._resize = Resize(self._around(), found, self._id(), timeout)
-            self._resize.run()
-            self._applying.succeeded()
-        finally:
-            held.release()
+        found = self._change()
+        planned, plan, deleted = self._shown(found), self._seen.plan, self._deleted(found)
+        if planned and not self._talk.ask("Do this?"):
+            return None
+        if planned and not self._talk.unasked:
+            self._refuse_other(found)
+        if planned:
+            self._engine_is_ready()
+            deploy.prepare(self._cluster)
+        self._resize = Resize(self._around(), found, self._id(), timeout)
+        self._resize.run()
+        self._applying.succeeded()
         return Done(found, planned, self._resize.outcome, plan, deleted)
 
     @property
@@ -115,19 +110,8 @@ class Resizing:
         return dict(self._resize.outcome) if self._resize else {}
 
     def abort(self) -> list[str]:
-        """End a resize that runs on this host, and what any has drained; return the released nodes.
-
-        Raises:
-            LockedError: one is running elsewhere, or does not end.
-        """
-        path = self._cluster.layout.resize_lock
-        if not lock.interrupt(path, 30):
-            raise LockedError("the running resize does not end", where=str(path), why=lock.describe(path))
-        held = EngineLock(path, "a resize")
-        try:
-            return abort(self._around())
-        finally:
-            held.release()
+        """End what any resize has drained; return the released nodes."""
+        return abort(self._around())
 
     # What is there
 

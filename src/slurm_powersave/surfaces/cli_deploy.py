@@ -11,6 +11,7 @@ import typer
 
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.back import Back, cluster_of
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(teardown)
 
 
+@changing_alone()
 def deploy(
     ctx: typer.Context,
     yes: Yes = False,
@@ -87,6 +89,7 @@ def deploy(
         _unchanged()
 
 
+@changing_alone()
 def teardown(
     ctx: typer.Context,
     yes: Yes = False,

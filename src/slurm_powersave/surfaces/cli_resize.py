@@ -11,6 +11,7 @@ import typer
 from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.back import Back, cluster_of
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(resize)
 
 
+@changing_alone()
 def resize(
     ctx: typer.Context,
     yes: Yes = False,

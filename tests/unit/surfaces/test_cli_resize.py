@@ -292,11 +292,11 @@ def test_it_writes_nothing_for_another_version_of_slurm(
 
 
 def test_a_second_one_is_refused(command: Command, slurm: MemorySlurm, cluster_file: Path) -> None:
-    lock = EngineLock(cluster_file.parent / "state/resize.lock", "a resize")
+    lock = EngineLock(cluster_file.parent / "state/command.lock", command="resize --yes", user="ann")
     result = command("resize")
     lock.release()
     assert result.exit_code == 3
-    assert "a resize is running already: process " in result.stderr
+    assert "is running: resize --yes by ann, process " in result.stderr
 
 
 def test_deploy_leaves_nodes_in_use_to_it(
