@@ -79,6 +79,7 @@ def site(tmp_path: Path) -> Site:
     # JSON is YAML.
     (tmp_path / "inventory/hosts.yml").write_text(json.dumps({"all": {"children": children}}))
     (group_vars / "slurm_powersave.yml").write_text(json.dumps(variables))
+    (tmp_path / "key").write_text("key\n")
     return Site(tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "key")
 
 

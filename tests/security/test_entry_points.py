@@ -30,11 +30,14 @@ JSON = {
     "decide/slurm_look.py": "the tables of Slurm's keys: our own files",
     "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/backup.py": "a backup's manifest",
+    "adapters/play_check.py": "the plan of our own process, which has read Ansible's events",
     "engine/applied.py": "what of slurm.conf was given last: our own file",
+    "engine/identity.py": "whose a state directory is: our own file",
     "engine/backup.py": "a Terraform state, to copy one that is whole",
     "adapters/site_variables.py": "the inventory: our own file",
 }
 YAML = {
+    "adapters/openstack/credentials.py": "which clouds clouds.yaml names: a person's file",
     "decide/literal.py": "the inventory: our own file",
     "decide/yaml_file.py": "the cluster file: a person's",
 }
@@ -50,10 +53,12 @@ DECODING = {
     "adapters/spool.py": "requests, as the hooks wrote them",
     "adapters/stream.py": "requests, as the reader sends them",
     "decide/plain_file.py": "files of ours and of persons, for all the modules that read them",
+    "engine/going_back.py": "cluster files, to show how they differ",
     "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
 }
 ARCHIVES = {"adapters/archive.py": "a backup"}
 PATTERNS = {
+    "adapters/check_events.py": "paths, units and hosts in what Ansible would change",
     "adapters/journal_evidence.py": "how the clocks stood: our own journal, or one of a backup",
     "adapters/known_hosts.py": "host keys, as a cloud hands them out",
     "adapters/lock.py": "who holds a lock: our own file",
@@ -70,18 +75,23 @@ PATTERNS = {
     "decide/fields.py": "the cluster file",
     "decide/failure_texts.py": "the words of a cloud, Terraform and Ansible, to class a failure",
     "decide/failure_words.py": "the words by which those texts are classed",
+    "decide/file_diff.py": "keys of the cluster file that name a secret",
     "decide/flavor_choice.py": "names of flavors, held against the cluster file's expression",
     "decide/images.py": "an image's name, as a person gives it",
     "decide/leaving.py": "our own slurm.conf",
     "decide/literal.py": "every text that Ansible gets, for what it would take for a template",
+    "decide/pairs.py": "the gres_conf of the cluster file",
     "decide/policy.py": "every text that becomes a reason in Slurm: one line of ASCII",
     "decide/reboot.py": "the reason of a reboot in Slurm",
     "decide/registration.py": "Slurm's reason for a registration that it refuses",
     "decide/report.py": "pydantic's words about the cluster file",
+    "decide/server_states.py": "the words of a cloud on a server's state",
     "decide/slurm_parameters.py": "the cluster file",
     "decide/who.py": "the reason of a DRAIN or DOWN in Slurm",
     "decide/yaml_file.py": "the cluster file",
+    "engine/identity.py": "the cluster's name in our own slurm.conf",
     "engine/results.py": "Terraform's words: which server has failed",
+    "engine/soft_deleted.py": "the id of a server in the words of a cloud",
     "model/hardware.py": "what a node says by `slurmd -C`",
     "model/hostlist.py": "hostlist expressions",
     "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
@@ -90,7 +100,7 @@ PATTERNS = {
     "model/machine.py": "what Terraform and Ansible print of this host's own trouble",
 }
 PROGRAMS = {
-    "adapters/base.py": "terraform, in the foreground",
+    "adapters/foreground.py": "terraform, in the foreground",
     "adapters/child_output.py": "ansible-playbook, in the foreground",
     "adapters/connect.py": "ssh to the login node and the jump host, ssh-keygen -F",
     "adapters/evidence.py": "logs of the login node, kept as they are",
@@ -100,6 +110,7 @@ PROGRAMS = {
     "adapters/local.py": "the local cloud's command",
     "adapters/openstack/console.py": "ssh-keyscan, where the cluster file wants it",
     "adapters/node_steps.py": "ssh to a node: one of two words, or nothing",
+    "adapters/play_check.py": "our own process, which asks Ansible what it would change",
     "adapters/playbooks.py": "our own playbook_run, detached",
     "adapters/process.py": "runs what the others name",
     "adapters/project.py": "git describe of our own checkout",
@@ -255,6 +266,7 @@ SHOWS = {
     "surfaces/render.py": "tables, lines, JSON: everything that a command prints",
     "surfaces/log.py": "an error that nobody expected",
     "adapters/child_output.py": "what ansible-playbook prints",
+    "adapters/play_check.py": "JSON for the command that has started it",
     "adapters/playbook_run.py": "JSON for the engine, into a file",
     "surfaces/talk.py": "a question",
 }

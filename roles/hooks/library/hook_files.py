@@ -209,20 +209,28 @@ def mended(parent, name, user, mode, check):
     return changed
 
 
-def file(wanted, check):
-    """Write or remove a file; tell whether that was needed."""
+def file(wanted, check, diffs):
+    """Write or remove a file; tell whether that was needed, and add what changes in it."""
     path, text, mode = wanted["path"], wanted["text"].encode(), int(wanted["mode"], 8)
     with above(path, make=bool(text) and not check) as (parent, owner):
         if parent is None:
+            diffs += [difference(path, b"", text)] if text else []
             return bool(text)
         if owner != 0:
             raise Unsafe(f"{os.path.dirname(path)} must be a directory of root")
         old = content(parent, os.path.basename(path), mode)
         if old == (text or None):
             return False
+        diffs.append(difference(path, old or b"", text))
         if not check:
             put(parent, path, text, mode)
         return True
+
+
+def difference(path, old, new):
+    """Return what Ansible shows with --diff."""
+    before, after = (text.decode("utf-8", "replace") for text in (old, new))
+    return {"before": before, "after": after, "before_header": path, "after_header": path}
 
 
 def content(parent, name, mode):
@@ -277,15 +285,16 @@ def main():
         },
         supports_check_mode=True,
     )
-    changes = []
-    for kind, do in (("directories", directory), ("files", file)):
+    changes, diffs = [], []
+    makers = {"directories": directory, "files": lambda wanted, check: file(wanted, check, diffs)}
+    for kind, do in makers.items():
         for wanted in module.params[kind]:
             try:
                 if do(wanted, module.check_mode):
                     changes.append(wanted["path"])
             except (OSError, KeyError, Unsafe) as error:
                 module.fail_json(msg=f"{wanted['path']}: {error}", changed=bool(changes), changes=changes)
-    module.exit_json(changed=bool(changes), changes=changes)
+    module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
 
 
 if __name__ == "__main__":

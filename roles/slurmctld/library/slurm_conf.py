@@ -53,6 +53,10 @@ options:
     description: Whether it must be restarted to take them; else it is reconfigured.
     type: bool
     default: false
+  judge:
+    description: Whether C(do=try) lets Slurm try the new files. It looks whose the live ones are anyhow.
+    type: bool
+    default: true
   replace_foreign:
     description: Whether files that are not ours may be replaced. A copy is kept.
     type: bool
@@ -184,7 +188,7 @@ class Work:
             self.answer["broken"] = there and trial.parse(given["place"]).rc != 0
             self.look_at_edits(trial)
             target = self.target(self.answer["keep"])
-            if not (given["reload"] or self.differs(target)):
+            if not (given["judge"] and (given["reload"] or self.differs(target))):
                 return
             # In check mode nothing is left behind; the candidate must be readable by SlurmUser.
             os.chmod(scratch, 0o755)
@@ -272,11 +276,12 @@ class Work:
             return
         self.answer["changed"] = True
         self.answer["diff"] = [
-            {"before": live[name], "after": target[name], "before_header": name, "after_header": name}
-            for name in NAMES
+            {"before": live[name], "after": target[name], "before_header": path, "after_header": path}
+            for name, path in ((name, os.path.join(given["place"], name)) for name in NAMES)
             if live[name] != target[name]
         ]
         if check:
+            self.answer["acts"].append(Change(self.slurm, self.files, given["restart"]).how())
             return
         if not os.path.isdir(self.files.candidate):
             self.files.build(target)
@@ -345,6 +350,7 @@ def main():
             "script": {"type": "str", "default": ""},
             "look": {"type": "int", "default": 1},
             "reload": {"type": "bool", "default": False},
+            "judge": {"type": "bool", "default": True},
             "restart": {"type": "bool", "default": False},
             "replace_foreign": {"type": "bool", "default": False},
             "replace_edits": {"type": "bool", "default": False},

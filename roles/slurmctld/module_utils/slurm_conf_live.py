@@ -122,12 +122,13 @@ class Change:
 
         Returns whether they stay. What was wrong is in `wrong`, what became of the old files, too.
         """
-        running, before = self.slurm.active(), self.slurm.jobs()
-        self.restart = self.restart or (running and not self.slurm.answers())
+        before = self.slurm.jobs()
+        how = self.how()
+        self.restart = self.restart or how == "restart"
         drained, log = self.slurm.drained(), Log(self.slurm)
         self.files.put(texts)
         self.slurm.env = {}
-        self._tell(running)
+        self._tell(how)
         if not self.wrong:
             self._verify(log, before, drained)
         if not self.wrong:
@@ -137,11 +138,15 @@ class Change:
         self._back(back, drained)
         return False
 
-    def _tell(self, running):
-        if not running:
-            self._systemctl("start")
-        elif self.restart:
-            self._systemctl("restart")
+    def how(self):
+        """Say how slurmctld will take new files: start, restart or reconfigure."""
+        if not self.slurm.active():
+            return "start"
+        return "restart" if self.restart or not self.slurm.answers() else "reconfigure"
+
+    def _tell(self, how):
+        if how != "reconfigure":
+            self._systemctl(how)
         else:
             self.acts.append("reconfigure")
             rc, out = self.slurm.ask("scontrol", "reconfigure", seconds=int(SECONDS))

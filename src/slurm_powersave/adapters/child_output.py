@@ -18,6 +18,8 @@ _BLOCK = 1 << 16
 _END = "\n"
 _LEFT_OPEN = 2.0
 """Seconds for the last words: something that lives on may hold the pipe."""
+_LAST_WORK = 10.0
+"""Seconds for a program that is interrupted to end what it has begun."""
 _COLOURS = {
     "ok: [": "32",
     "changed: [": "33",
@@ -46,12 +48,24 @@ def run_shown(argv: Sequence[str], env: Mapping[str, str]) -> int:
             reader.start()
         code = process.wait()
     except BaseException:  # Ctrl-C, too
-        process.kill()
-        process.wait()
+        _end(process)
         raise
     for reader in readers:
         reader.join(_LEFT_OPEN)
     return code
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a program with all that it has begun: Ansible's workers outlive an Ansible that is killed at once.
+
+    Measured with ansible-core 2.19: after SIGKILL a worker's task ran on, after SIGTERM nothing did.
+    """
+    process.terminate()
+    try:
+        process.wait(_LAST_WORK)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _pass_on(stream: IO[bytes], number: int) -> None:

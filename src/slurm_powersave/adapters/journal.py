@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slurm_powersave.adapters import journal_rows
+from slurm_powersave.adapters.journal_commands import Commands
 from slurm_powersave.adapters.journal_evidence import Evidence
 from slurm_powersave.adapters.journal_history import History
 from slurm_powersave.adapters.journal_requests import WITH_OPERATIONS, WITHOUT, Requests
@@ -22,7 +23,7 @@ _TRIES = 20
 """Short ids that are tried for an operation."""
 
 
-class SqliteJournal(Requests, Evidence, History):
+class SqliteJournal(Requests, Evidence, Commands, History):
     """Requests, operations, phases, what each node is to be, holds and running processes."""
 
     def __init__(self, path: Path | str) -> None:

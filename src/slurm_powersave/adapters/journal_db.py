@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from slurm_powersave.adapters.journal_rows import NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
+from slurm_powersave.adapters.journal_rows import FILLS, NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
 from slurm_powersave.decide.plain_file import wrong_kind
 from slurm_powersave.model.errors import ConfigError, JournalError
 
@@ -83,10 +83,12 @@ class Database:
     def _upgrade(self) -> None:
         with self._write() as db:
             version = self._version()  # another process may have been quicker
-            if 0 < version < SCHEMA_VERSION:
-                for step in range(version, SCHEMA_VERSION):
-                    _run(db, UPGRADES[step])
+            steps = range(version, SCHEMA_VERSION) if version > 0 else ()
+            for step in steps:
+                _run(db, UPGRADES[step])
             _run(db, SCHEMA)
+            for step in steps:
+                _run(db, FILLS.get(step, ""))
             if version == 0:
                 _run(db, NEW)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

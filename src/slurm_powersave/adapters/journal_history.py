@@ -38,13 +38,13 @@ class History(Database):
         return [_operation(rows) for _, rows in by_number]
 
     def prune(self, before: float, most: int) -> int:
-        """Drop the oldest of what has ended before a moment; return how many operations and acts went.
+        """Drop the oldest of what ended before a moment; return how many operations, acts, commands.
 
         What is open stays, and so does a node's newest operation, with its request and its acts.
 
         Args:
             before: seconds since the epoch.
-            most: operations, and acts, that one call drops.
+            most: operations, acts, and commands, that one call drops.
         """
         with self._write() as db:
             old = db.execute(
@@ -68,8 +68,13 @@ class History(Database):
                 " (SELECT 1 FROM operations WHERE id = acts.operation) ORDER BY at LIMIT ?2)",
                 (before, most),
             ).rowcount
+            commands = db.execute(
+                "DELETE FROM commands WHERE number IN"
+                " (SELECT number FROM commands WHERE at < ? ORDER BY at LIMIT ?)",
+                (before, most),
+            ).rowcount
             db.execute("DELETE FROM flavor_rests WHERE until < ?", (before,))
-        return len(old) + acts
+        return len(old) + acts + commands
 
 
 def _operation(rows: Iterable[sqlite3.Row]) -> Operation:

@@ -7,7 +7,7 @@ from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -67,6 +67,10 @@ CREATE TABLE IF NOT EXISTS acts (
 CREATE INDEX IF NOT EXISTS acts_operation ON acts (operation);
 CREATE INDEX IF NOT EXISTS acts_at ON acts (at);
 CREATE INDEX IF NOT EXISTS acts_subject ON acts (subject);
+CREATE TABLE IF NOT EXISTS commands (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, at REAL NOT NULL, text TEXT NOT NULL,
+  by TEXT NOT NULL, diff TEXT NOT NULL, outcome TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS commands_at ON commands (at);
 CREATE TABLE IF NOT EXISTS notices (
   node TEXT PRIMARY KEY, server TEXT NOT NULL, text TEXT NOT NULL, command TEXT NOT NULL, at REAL NOT NULL,
   jobs TEXT NOT NULL DEFAULT '');
@@ -104,8 +108,22 @@ ALTER TABLE operations ADD COLUMN waits TEXT NOT NULL DEFAULT '';
 UPDATE requests SET planned = 2 WHERE planned = 1
   AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id);
 """,
+    5: "",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
+
+FILLS = {
+    3: """
+INSERT INTO seen (node, registered, used, off, called, resumed, pushed, forced)
+SELECT operations.node, 1, 0, 0,
+  MAX(CASE WHEN operations.mode <> 'resume' AND source = 'hook' THEN number + 1 ELSE 0 END),
+  MAX(CASE WHEN operations.mode = 'resume' THEN number + 1 ELSE 0 END), 0, 0
+FROM operations JOIN requests ON requests.id = operations.request
+WHERE outcome = '' AND operations.mode IN ('resume', 'suspend', 'resume-fail') GROUP BY operations.node;
+""",
+}
+"""From a version to the next one: what goes into a new table. Up to version 3 only the open operations tell
+which calls there were: in the order of their numbers, and after whatever a node was seen in before."""
 
 
 def request(row: sqlite3.Row) -> Request:

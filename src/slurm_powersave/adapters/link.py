@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-_LONGEST = (4 << 20) + 1024
+LONGEST = (4 << 20) + 1024
 """Bytes of a line: base64 of the largest request, with its id."""
 _UNHEARD = 1 << 20
 """Bytes that may wait until the other side reads them; an acknowledgement has 41."""
@@ -53,6 +53,8 @@ class Link:
         self._stdin, self._stdout, self._stderr = (
             stream.fileno() for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
+        self.longest = LONGEST
+        """Bytes of a line; more ends the connection."""
         self._complaint = complaint
         self._poked = poked
         self._silence = silence
@@ -136,8 +138,8 @@ class Link:
         self._heard = time.monotonic()
         self._half += chunk
         end = self._half.rfind(b"\n", self._searched) + 1
-        if len(self._half) - end > _LONGEST:
-            raise self._ended(f"a line of more than {_LONGEST} bytes")
+        if len(self._half) - end > self.longest:
+            raise self._ended(f"a line of more than {self.longest} bytes")
         whole = self._half[:end].decode("ascii", "replace")
         del self._half[:end]
         self._searched = len(self._half)

@@ -1,4 +1,4 @@
-"""One engine per cluster: a lock that the kernel drops when its holder dies."""
+"""One engine, and one changing command, per cluster: a lock that the kernel drops when its holder dies."""
 
 import contextlib
 import fcntl
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from slurm_powersave.model.errors import LockedError, MachineError
+from slurm_powersave.model.printable import printable
 
 _LENGTH = 8192
 _TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
@@ -26,8 +27,8 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
 class EngineLock:
     """Holds STATE/engine.lock (or another), which names its holder."""
 
-    def __init__(self, path: Path, what: str = "an engine") -> None:
-        """Take the lock.
+    def __init__(self, path: Path, what: str = "an engine", *, command: str = "", user: str = "") -> None:
+        """Take the lock; `command` and `user` are told to others.
 
         Raises:
             LockedError: another engine, or what `what` names, holds it; the text says which.
@@ -52,6 +53,8 @@ class EngineLock:
             )
         self._unwritten = False
         self._holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        said = {"command": command[:_LONGEST], "user": user[:_LONGEST]}
+        self._holder |= {key: printable(text) for key, text in said.items() if text}
         try:
             self._write()
         except OSError as error:
@@ -89,6 +92,10 @@ class EngineLock:
             self._holder["intake"] = "not connected: the engine begins anew"
         self._tell("trouble", text[:_LONGEST], always=True)
 
+    def tell_left_alone(self, text: str) -> None:
+        """Say for `status` which parts of the engine are left alone after errors (empty: none)."""
+        self._tell("left_alone", text[:_LONGEST])
+
     def _tell(self, key: str, value: str, *, always: bool = False) -> None:
         """What can't be written now is written with the next word: nobody may fail for it."""
         if self._holder.get(key) == value and not self._unwritten and not always:
@@ -104,6 +111,13 @@ class EngineLock:
         # Of one length, in one write: a reader at the same moment sees the old text or the new one.
         text = json.dumps(self._holder, ensure_ascii=False)
         os.pwrite(self._descriptor, text.encode(errors="replace").ljust(_LENGTH), 0)
+
+    def is_at(self, path: Path) -> bool:
+        """Tell whether this is the file at a path, and not one that was deleted or moved away."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Give the lock back."""
@@ -140,9 +154,12 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
     "pid": _is_pid,
     "host": _is_host,
     "since": _is_time,
+    "command": _is_line,
+    "user": _is_line,
     "intake": _is_line,
     "file": _is_line,
     "trouble": _is_line,
+    "left_alone": _is_line,
     "errors": _is_count,
 }
 
@@ -161,8 +178,9 @@ def _read(descriptor: int) -> dict[str, object]:
 def holder(path: Path) -> dict[str, object] | None:
     """Return what the running engine says of itself, or None if none holds the lock.
 
-    That is pid, host, since, intake (words on the stream of requests), file (digest of the cluster file),
-    trouble (what it waits for) and errors (how often it began anew).
+    That is pid, host, since, command and user (of a command that changes things), intake (words on the stream
+    of requests), file (digest of the cluster file), trouble (what it waits for), left_alone (parts that
+    always fail) and errors (how often it began anew).
 
     What the file does not say, or says in a form that can't be right, is left out.
     """
@@ -203,9 +221,15 @@ def describe(path: Path) -> str:
     found = holder(path)
     if found is None:
         return ""
-    words = [f"process {found['pid']}" if "pid" in found else "a process that the lock file does not name"]
+    words = [
+        f"{found['command']} by" if "command" in found else "",
+        f"{found['user']}," if "user" in found else "",
+    ]
+    words.append(
+        f"process {found['pid']}" if "pid" in found else "a process that the lock file does not name"
+    )
     if "host" in found:
         words.append(f"on {found['host']}")
     if "since" in found:
         words.append(time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(_number(found["since"]))))
-    return " ".join(words)
+    return " ".join(filter(None, words))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from slurm_powersave.decide.plain_file import read_text, wrong_kind
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.errors import ConfigError, OwnFileError
 
+_PRIVATE = "the control host's SSH key"
 _KEY = (
     "Put it back from a backup (slurm-powersave restore). Servers that exist know this key only, and "
     "`deploy` would make another one."
@@ -24,10 +25,22 @@ def refuse(cluster: Cluster) -> None:
         ConfigError: a file is missing, empty, something else than a file, or not readable for this user.
     """
     layout = cluster.layout
-    _look(layout.private_key, "the control host's SSH key", _KEY)
+    _look(layout.private_key, _PRIVATE, _KEY)
     _look(layout.public_key, "the public half of the control host's SSH key", _KEY)
     if cluster.login.connection == "ssh":
         _look(layout.known_hosts, "the file of SSH host keys", _HOSTS)
+
+
+def require_key(path: Path) -> None:
+    """Look at the key with which nodes are reached, before nodes are judged by what can be done with it.
+
+    Raises:
+        OwnFileError: it is missing, empty, something else than a file, or not readable for this user.
+    """
+    try:
+        _look(path, _PRIVATE, _KEY)
+    except ConfigError as error:
+        raise OwnFileError(error.what, where=error.where, todo=error.todo) from error
 
 
 def public_key(cluster: Cluster) -> str:

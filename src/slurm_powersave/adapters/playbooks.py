@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import known_hosts, project, ssh_probe
+from slurm_powersave.adapters import known_hosts, own_files, project, ssh_probe
 from slurm_powersave.adapters.child_output import run_shown
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun
 from slurm_powersave.adapters.node_steps import runs_steps
@@ -108,7 +108,9 @@ class AnsiblePlaybooks:
 
         Raises:
             ConfigError: there is no inventory, or it can't be read.
+            OwnFileError: the control host's SSH key can't be read; no node is at fault.
         """
+        own_files.require_key(self._site.private_key)
         refused = self._record_keys(nodes, host_keys, disks or {})
         groups: dict[Hooks, list[str]] = {}
         for node in nodes:

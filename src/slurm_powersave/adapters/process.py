@@ -213,7 +213,7 @@ def _start(
             streams.append(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
             opened.callback(os.close, streams[-1])
         return subprocess.Popen(
-            ["/bin/sh", "-c", _KEEP_RC, str(directory / "rc"), *argv],
+            ["/bin/sh", "-c", _KEEP_RC, str(_rc(directory)), *argv],
             stdin=subprocess.DEVNULL,
             stdout=streams[0],
             stderr=streams[1],
@@ -252,10 +252,12 @@ def start_ticks(pid: int) -> int | None:
 def alive(record: RunRecord) -> bool:
     """Tell whether the recorded process (not a later one with its pid) still runs.
 
-    One from before a reboot does not, nor does one of another host: pids and ticks begin anew there. What an
-    older version has recorded names neither.
+    One from before a reboot does not, nor does one of another host: pids and ticks begin anew there. What the
+    first release has recorded names neither, so there the process itself must name the run's directory.
     """
     if record.boot_id and (record.host, record.boot_id) != (socket.gethostname(), boot_id()):
+        return False
+    if not record.boot_id and not _names(record.pid, _rc(record.directory)):
         return False
     child = _children.get(record.pid)
     if child is not None and child.poll() is not None:
@@ -264,9 +266,21 @@ def alive(record: RunRecord) -> bool:
     return start_ticks(record.pid) == record.start_ticks
 
 
+def _rc(directory: Path | str) -> Path:
+    """Return the file that holds the exit code of a run, which its shell has as an argument."""
+    return Path(directory) / "rc"
+
+
+def _names(pid: int, path: Path) -> bool:
+    try:
+        return os.fsencode(path) in read_bytes(Path(f"/proc/{pid}/cmdline")).split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def exit_code(record: RunRecord) -> int | None:
     """Return the exit code; None while it runs; -1 if it ended without leaving one (killed)."""
-    path = Path(record.directory) / "rc"
+    path = _rc(record.directory)
     running = alive(record)
     try:
         return int(read_bytes(path))

@@ -132,9 +132,9 @@ def is_locked(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        if machine.is_at_fault(error):
+        if machine.is_at_fault(error) and not machine.is_lasting(error):
             raise
-        return True  # no file: nothing is to be done there until somebody has looked
+        return True  # no file, or not ours: nothing is to be done there until somebody has looked
     with os.fdopen(descriptor, "rb+", buffering=0) as file:
         try:
             # Terraform's local backend takes an fcntl lock on the state file itself.

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from slurm_powersave.adapters.link import Link, LinkError
-from slurm_powersave.adapters.spool import is_request_id, parse_named
+from slurm_powersave.adapters.link import LONGEST, Link, LinkError
+from slurm_powersave.adapters.spool import is_request_id, parse_named, shortened
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Request
@@ -37,6 +37,8 @@ _OUTSTANDING, _OUTSTANDING_BYTES = 128, 8 << 20
 sends 64 ahead; what is not read waits with it, on the login host's disk."""
 _VERSION, _OLDER = "2", "1"
 _OLDER_READER = "the reader there is of an older version and runs as root: run `slurm-powersave deploy`"
+_OLDER_LONGEST = (16 << 20) * 4 // 3 + 1024
+"""Bytes of an older reader's line: base64 of a request file whose resume file was not cut."""
 _LONGEST_WORD = 300
 """Characters of what the other side says that are kept for the log."""
 
@@ -214,6 +216,7 @@ class StreamIntake:
                         room = self._room()
                     for line in link.lines(more=room):
                         self._hear(line)
+                    link.longest = _OLDER_LONGEST if self._older else LONGEST
             except LinkError as error:
                 return str(error)
         return "stopped"
@@ -276,7 +279,7 @@ class StreamIntake:
             self._settle(request_id, self._settled[request_id])
             return
         try:
-            self._came.append((request_id, parse_named(request_id, _decoded(content))))
+            self._came.append((request_id, parse_named(request_id, shortened(_decoded(content)))))
             self._pending[request_id] = "ack", len(content)
         except ConfigError as error:
             self._came.append((request_id, str(error)))

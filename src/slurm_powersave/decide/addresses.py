@@ -7,6 +7,15 @@ from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.outside_text import address as is_address
 
 
+def kept(cluster: Cluster, recorded: Mapping[str, str]) -> list[str]:
+    """Name the nodes whose address is not the one at their place in the pool's range: it was given before."""
+    return [
+        name
+        for name in cluster.nodes()
+        if name in recorded and recorded[name] != cluster.address_by_position(name)
+    ]
+
+
 def assign(cluster: Cluster, recorded: Mapping[str, str]) -> dict[str, str]:
     """Give every configured node its address.
 

@@ -63,6 +63,10 @@ class Manifest:
         return json.dumps({"date": date} | asdict(self), indent=1) + "\n"
 
 
+_SINCE = {4: "when nodes were last in use, why servers were deleted, the hardware of each pool, and pauses"}
+"""A version of the journal -> what is recorded from then on that somebody may look for after a restore."""
+
+
 def parse(text: str, where: str) -> Manifest:
     """Read manifest.json.
 
@@ -170,6 +174,15 @@ def refuse(manifest: Manifest, cluster: str | None, version: str, journal: int) 
             f"a backup made by slurm-powersave {manifest.version}; this is {version}",
             todo=f"Install version {manifest.version} or later.",
         )
+
+
+def converted(manifest: Manifest, journal: int) -> str:
+    """Say that an older journal is converted, and what it does not record; empty if it is of our version."""
+    if manifest.journal == journal:
+        return ""
+    missing = "; ".join(what for version, what in _SINCE.items() if manifest.journal < version)
+    text = f"its journal is of version {manifest.journal} and is converted to version {journal}"
+    return f"{text}; it does not record {missing}" if missing else text
 
 
 def _numbers(version: str) -> tuple[int, ...]:

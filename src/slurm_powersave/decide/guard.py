@@ -313,7 +313,7 @@ def set_again(node: SlurmNode, state: str) -> list[Permit]:
 
 
 def builder(server: Server, act: Act, cluster: str) -> Answer:
-    """The server has the tags of this cluster's image builds, and the command holds the lock of builds."""
+    """The server has the tags of this cluster's image builds, and the command holds the lock of commands."""
     if not {BUILDER_TAG, f"cluster={cluster}"} <= server.tags:
         return Refusal(f"server {server.id} does not carry the tags of an image build of {cluster}")
     return Permit(act, server.id, server.name, Row.BUILDER, ", ".join(sorted(server.tags)))

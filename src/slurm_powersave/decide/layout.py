@@ -39,9 +39,14 @@ class Layout:
         return self.root / "engine.lock"
 
     @property
-    def resize_lock(self) -> Path:
-        """Held by a running `resize`."""
-        return self.root / "resize.lock"
+    def command_lock(self) -> Path:
+        """Held by a running command that itself changes servers or files."""
+        return self.root / "command.lock"
+
+    @property
+    def identity(self) -> Path:
+        """Which cluster's this directory is, and of which cluster file."""
+        return self.root / "cluster.json"
 
     @property
     def applied(self) -> Path:
@@ -49,14 +54,14 @@ class Layout:
         return self.root / "applied.json"
 
     @property
+    def cluster_files(self) -> Path:
+        """The last cluster files that were applied."""
+        return self.root / "cluster-files"
+
+    @property
     def image(self) -> Path:
         """What a running `image build` works with: inventory and host keys of its servers."""
         return self.root / "image"
-
-    @property
-    def image_lock(self) -> Path:
-        """Held by a running `image build`."""
-        return self.root / "image.lock"
 
     @property
     def log(self) -> Path:

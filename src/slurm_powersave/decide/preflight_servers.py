@@ -153,13 +153,15 @@ def _names(ask: Ask) -> Found:
         return
     names = {name for part in ask.parts for name in part.addresses}
     ours = [server for server in servers if ask.is_ours(server.tags)]
-    if ours and not ask.here.deployed and ask.home:
+    unknown = not ask.here.deployed if ask.home else not ask.here.public_key
+    if ours and unknown:
         yield error(
             f"{ask.key}: servers",
-            f"{len(ours)} servers carry the tags of a cluster {ask.cluster.cluster_name}, of which this host "
-            f"knows nothing: {few(sorted(server.name for server in ours))}",
-            "Run deploy where that cluster's state is, restore its state directory, choose another "
-            "cluster_name, or delete them.",
+            f"{len(ours)} servers carry the tags of a cluster {ask.cluster.cluster_name} that was deployed "
+            f"from elsewhere, {ask.cluster.state_dir} knows nothing of them: "
+            f"{few(sorted(server.name for server in ours))}",
+            "Use the state_dir with which they were deployed, or restore its backup; or run teardown there, "
+            "or choose another cluster_name.",
         )
     others = sorted({server.name for server in servers if server.name in names and server not in ours})
     if others:

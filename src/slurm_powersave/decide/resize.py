@@ -41,6 +41,13 @@ class Step:
     nodes: Nodes
     text: str = ""
 
+    @property
+    def words(self) -> str:
+        """Name it; a change of files that is for no node in particular is no growth."""
+        if self.act is Act.SLURM_CONF and not self.nodes:
+            return "change files"
+        return f"{self.kind.value} {self.act.value}"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -69,7 +76,9 @@ class Change:
     restart: bool = False
     """slurmctld must be restarted: it would die of `reconfigure` when the node count changes."""
     rewrite: bool = False
-    """slurm.conf differs in something else."""
+    """A file differs in something else."""
+    slurmctld: str | None = None
+    """What slurmctld does for that: restarts, reconfigures, or nothing; None: not known."""
 
     @property
     def drained(self) -> Nodes:
@@ -157,6 +166,8 @@ def steps(change: Change) -> list[Step]:
         found.append(Step(Kind.SHRINK, Act.DRAIN, go))
     if grow.slurm_conf and (up or change.rewrite or (change.wake and not after)):
         text = _how(change) if change.added or not after else "slurmctld reconfigures"
+        if change.slurmctld is not None and not change.added:
+            text = f"slurmctld {change.slurmctld or 'goes on as it is'}"
         found.append(Step(Kind.ENLARGE, Act.SLURM_CONF, up, text))
     if grow.create and change.wake:
         found.append(Step(Kind.ENLARGE, Act.POWER_UP, change.wake))

@@ -89,7 +89,16 @@ def parameters(cluster: Cluster) -> Parameters:
 
 def protected(cluster: Cluster) -> frozenset[str]:
     """Name the nodes in SuspendExcNodes: the persistent ones, and what the site adds."""
-    value = parameters(cluster).get("SuspendExcNodes")
+    return _listed(parameters(cluster).get("SuspendExcNodes") or "")
+
+
+def protected_by(slurm_conf: str) -> frozenset[str]:
+    """Name the nodes in SuspendExcNodes of a slurm.conf of ours."""
+    found = re.findall(r"^SuspendExcNodes=(\S+)$", slurm_conf, re.MULTILINE)
+    return _listed(found[-1] if found else "")
+
+
+def _listed(value: str) -> frozenset[str]:
     # A list may end in `:COUNT` (Difference.SUSPEND_EXC_NODES_COUNT).
     return frozenset(expand_any(re.sub(r":\d+(?=,|$)", "", value)) if value else ())
 

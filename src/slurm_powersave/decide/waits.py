@@ -18,6 +18,8 @@ _ASKED = 600.0
 """Seconds in which Slurm must take up what a person has asked for."""
 _TAKEN_BACK = 300.0
 """Seconds in which Slurm must take a node back."""
+_UNKNOWN = 60.0
+"""Seconds in which Slurm must know the node again: it is gone from slurm.conf."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ TABLE = {
     phases.DRAINING: Wait(
         "Slurm was asked for a reboot; it waits for the node's jobs",
         "the node's jobs",
-        "the jobs' own time limits",
-        "Slurm sets the node down, and the reboot begins; `scontrol cancel_reboot` ends the wait",
+        "the jobs' own time limits; a minute if Slurm does not know the node",
+        "Slurm sets the node down, and the reboot begins; `scontrol cancel_reboot` ends the wait. Refused if"
+        " Slurm does not know the node",
     ),
     phases.CHECKING: Wait(
         "Slurm and the cloud are read: is it still wanted, and may it be done?",
@@ -88,7 +91,7 @@ TABLE = {
     phases.REGISTERING: Wait(
         "slurmd runs; Slurm does not count the node as up yet",
         "slurmd's registration with Slurm",
-        "`failure.registration_timeout`, by readings of Slurm",
+        "`failure.registration_timeout`, by readings of Slurm; a minute if it does not know the node",
         "failed; its server is deleted",
     ),
     phases.UPDATE_QUEUED: Wait(
@@ -198,16 +201,26 @@ class Then(Enum):
     DONE = "done"
 
 
+class Counts(Enum):
+    """Which seconds count."""
+
+    PHASE = "phase"
+    """Since the phase began."""
+    WHOLE = "whole"
+    """Since the operation began."""
+    HEARD = "heard"
+    """Those of the phase since when Slurm could be read without a break."""
+    UNKNOWN = "unknown"
+    """Those in which Slurm was read and did not know the node."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """A limit and what comes then."""
 
     seconds: float
     then: Then
-    whole: bool = False
-    """Whether the seconds count from the operation's beginning, not from the phase's."""
-    heard: bool = False
-    """Whether they begin anew as long as Slurm can't be read."""
+    counts: Counts = Counts.PHASE
 
 
 _BEFORE_CREATION = frozenset(
@@ -223,15 +236,19 @@ def limit(op: Operation, times: PowerSave) -> Limit | None:
     if op.phase == phases.ASKING:
         return Limit(_ASKED, Then.REFUSED)
     if op.phase == phases.REFUSING:
-        return Limit(_TAKEN_BACK, Then.REFUSED, heard=True)
+        return Limit(_TAKEN_BACK, Then.REFUSED, Counts.HEARD)
     if op.phase == phases.RELEASING:
-        return Limit(_TAKEN_BACK, Then.DONE, heard=True)
+        return Limit(_TAKEN_BACK, Then.DONE, Counts.HEARD)
     if op.failure is not None:
         return None
+    if op.mode is Mode.REBOOT and op.phase == phases.DRAINING:
+        return Limit(_UNKNOWN, Then.REFUSED, Counts.UNKNOWN)
+    if op.mode.brings_up and op.phase == phases.REGISTERING:
+        return Limit(_UNKNOWN, Then.FAIL, Counts.UNKNOWN)
     if op.phase == phases.RESTORING or (op.phase == phases.RECOVERING and op.mode is Mode.REBOOT):
         return Limit(times.resume_timeout, Then.FAIL)
     if op.mode is Mode.RESUME and op.phase in _BEFORE_CREATION:
-        return Limit(half, Then.FAIL, whole=True)
+        return Limit(half, Then.FAIL, Counts.WHOLE)
     if op.mode is Mode.REBOOT and op.phase == phases.QUEUED:
         return Limit(half, Then.FAIL)
     if op.mode is Mode.REBOOT and op.phase in _BEFORE_CHANGE:

@@ -11,6 +11,7 @@ from slurm_powersave.decide.leaving import meaning
 from slurm_powersave.decide.literal import read_yaml
 from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.decide.slurm_parameters import protected_by
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ def load(cluster: Cluster) -> Applied:
     found = json.loads(read_bytes(path))
     lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
     return Applied(**(found | lines))
+
+
+def persistent(cluster: Cluster) -> tuple[str, ...]:
+    """Name the nodes of min_nodes that slurmctld keeps up by now; all of them where no record tells.
+
+    An edited cluster file does nothing before a deploy or resize: Slurm would suspend such a node again.
+    """
+    names = cluster.persistent()
+    if not cluster.layout.applied.exists():
+        return names
+    kept = protected_by(load(cluster).slurm_conf)
+    return tuple(name for name in names if name in kept)
 
 
 def _read(cluster: Cluster) -> Mapping[str, Any]:

@@ -7,11 +7,11 @@ module and teardown call `State.apply`.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from slurm_powersave.adapters import connect, own_files
 from slurm_powersave.adapters.base import Planned, State
-from slurm_powersave.decide import guard, plan_permits, storage
+from slurm_powersave.decide import base_servers, guard, plan_permits, storage
 from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
 from slurm_powersave.decide.lost_jobs import refuse_jobs
 from slurm_powersave.decide.settings import Cluster
@@ -43,7 +43,17 @@ class Wish:
 NO_WISH = Wish()
 
 
-def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
+class Beside(Protocol):
+    """What the same question is about: what is done to the login node when the base state is applied."""
+
+    def show(self, *, fresh: bool) -> bool:
+        """Show it, and tell whether there is anything; `fresh`: the login node is a new one."""
+
+    def refuse_other(self) -> None:
+        """Raise RefusedError if something else would be done now than was shown."""
+
+
+def deploy(cluster: Cluster, talk: Talk, wish: Wish, beside: Beside, *, dry_run: bool) -> bool:
     """Apply the base state and wait for the login node's SSH; return False if nothing was applied.
 
     Raises:
@@ -57,7 +67,7 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, *, dry_run: bool) -> bool:
     files, agreed = state.files(), None
     try:
         _lay_out(cluster, state)
-        agreed = _agree(cluster, state, known, talk, wish, dry_run=dry_run)
+        agreed = _agree(cluster, state, known, talk, wish, beside, dry_run=dry_run)
     finally:
         if agreed is None:
             state.put_back(files)
@@ -93,7 +103,7 @@ def _mend(cluster: Cluster, state: State, talk: Talk) -> None:
 
 
 def _agree(
-    cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, *, dry_run: bool
+    cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, beside: Beside, *, dry_run: bool
 ) -> tuple[Planned, Orphans] | None:
     """Plan, refuse what would be lost, and ask the person; None if nothing is to be applied."""
     orphans = Orphans(strays.find(cluster, state), strays.beside(cluster, state))
@@ -107,16 +117,19 @@ def _agree(
         lost = _ask_slurm(cluster, known, wish)
         if lost:
             talk.say(lost)
+        for line in base_servers.words(planned.content, known):
+            talk.say(line)
+        also = beside.show(fresh=base_servers.makes_login(planned.content, known))
         if dry_run:
             talk.say(f"Terraform would do: {planned.words}.")
             return None
         for name in orphans.names:
             talk.say(f"{name} was left by an interrupted deploy: it is deleted first")
-        if planned.actions or orphans.any:
-            agreed = talk.ask(_question(known, wish))
-            if agreed:
-                _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
-        else:
+        agreed = not (planned.actions or orphans.any or also)
+        if not agreed and talk.ask(_question(known, wish)):
+            _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
+            if not talk.unasked:
+                beside.refuse_other()
             agreed = True
     finally:
         if not agreed:

@@ -175,7 +175,7 @@ class Batches:
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
-        if not self._faults.guilty(cloud):
+        if not self._faults.rests(cloud):
             with self._faults.during(cloud):
                 if self.shards.idle(cloud, 1) is None:
                     self._new_shard(cloud)

@@ -59,8 +59,10 @@ class Blocked:
 
     def _blind(self, op: Operation) -> bool:
         """Nothing is deleted while Slurm or the cloud can't be read; the operation says that by itself."""
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
-        return bool(self._world.slurm_view.error or (view and view.error))
+        view, slurm = self._world.cloud_views.get(self._world.desired(op.node).cloud), self._world.slurm_view
+        snapshot = slurm.snapshot()
+        unread = snapshot is not None and op.node in snapshot.unreadable
+        return bool(unread or slurm.error or (view and view.error))
 
     def over(self, op: Operation) -> Operation:
         """A deletion has ended: what was said of it is true no more."""

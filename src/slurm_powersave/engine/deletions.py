@@ -11,6 +11,7 @@ from slurm_powersave.engine.blocked import Blocked
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import Outside
+from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError
@@ -47,6 +48,8 @@ class Deletions:
         self._said: dict[str, str] = operations.until_end({})
         """Operation -> what the cloud answered to the last one, if it refused."""
         self._blocked = Blocked(world, operations, outside, guard)
+        self._unsure = operations.until_end(Looks())
+        """Operation -> for how long evidence is missing for a deletion that has to be asked for again."""
         self._refused: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm last refused to take its node back."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
@@ -156,8 +159,12 @@ class Deletions:
                 if not self._asked.count(op.id, permit.subject):
                     log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
                 self._delete_by_id(op, permit)
-            if isinstance(found, Refusal) and not found.waits:
-                self._keep(op, found.why)
+            if isinstance(found, Refusal):
+                seconds = self._unsure.look(op.id, self._world.now())
+                if not found.waits or seconds > _PATIENCE:
+                    self._keep(op, found.why)
+            elif found:
+                self._unsure.forget(op.id)
             return
         self._batches.results.by_id.discard(op.id)
         self._outside.forget_server(op)

@@ -7,6 +7,7 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import accepting, applied, base_state, preflight, strays
+from slurm_powersave.engine import accepting, applied, base_state, identity, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
+from slurm_powersave.engine.change_plan import Files
+from slurm_powersave.engine.going_back import Applying
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import (
     ConfigError,
@@ -43,6 +46,7 @@ def deploy(
         RefusedError: what exists would be deleted or replaced, or jobs are in the way; nothing was changed.
         PowersaveError: what failed; a second call goes on from there.
     """
+    applying = Applying.of(cluster)
     _refuse_odd(cluster, wish)
     connect.command(cluster).check()
     if check:
@@ -54,7 +58,10 @@ def deploy(
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
             return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), talk, wish, dry_run)
-    return _deploy(cluster, talk, wish, dry_run)
+    done = _deploy(cluster, talk, wish, dry_run)
+    if done and not dry_run:
+        applying.succeeded()
+    return done
 
 
 def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
@@ -71,14 +78,26 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
     _refuse_leaving(cluster)
     if not cluster.layout.private_key.exists():
         strays.refuse_unknown(cluster, strays.servers(cluster))
-    prepare(cluster)
-    preflight.refuse_foreign(cluster, talk, wish, lambda: make_inventory(cluster, Leaving()))
-    if cluster.login.connection == "ssh" and not base_state.deploy(cluster, talk, wish, dry_run=dry_run):
+    if not (dry_run and cluster.layout.private_key.exists()):
+        make_keys(cluster)
+    with closing(SqliteJournal(cluster.layout.journal)) as journal:
+        tell_addresses(cluster, journal.node_records(), talk)
+
+    def make() -> Inventory:
+        return make_inventory(cluster, Leaving())
+
+    preflight.refuse_foreign(cluster, talk, wish, make)
+    files = Files(cluster, talk, wish, make)
+    if cluster.login.connection == "ssh":
+        agreed = base_state.deploy(cluster, talk, wish, files, dry_run=dry_run)
+    elif dry_run:
+        agreed = files.show(fresh=False)
+    else:
+        agreed = files.agree()
+    if dry_run or not agreed:
         return dry_run
-    if dry_run:
-        talk.say(f"Ansible would run deploy.yml on {cluster.login.name}.")
-        return True
-    made = make_inventory(cluster, Leaving())
+    prepare(cluster)
+    made = make()
     talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
     accepting.play(cluster, "deploy.yml", made, "deploy", wish)
     return True
@@ -134,8 +153,32 @@ def _off_and_drained(name: str, slurm: SlurmSnapshot) -> bool:
     return name not in slurm.unreadable and (node is None or node.off_and_drained)
 
 
+def tell_addresses(cluster: Cluster, records: Mapping[str, NodeRecord], talk: Talk) -> None:
+    """Say which nodes keep an address that the cluster file no longer gives them; nothing is recorded yet.
+
+    Raises:
+        ConfigError: an address is another's.
+    """
+    given = given_addresses(cluster, records)
+    if kept := addresses.kept(cluster, given):
+        talk.say(
+            f"{fold(kept)}: the address that a name was once given stays (of {kept[0]}: {given[kept[0]]}), "
+            "whatever the pool's `addresses` say now"
+        )
+
+
 def prepare(cluster: Cluster) -> None:
     """Make the state directory with its keys, and record every node's address."""
+    make_keys(cluster)
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        _record_addresses(cluster, journal)
+    finally:
+        journal.close()
+
+
+def make_keys(cluster: Cluster) -> None:
+    """Make the state directory with its keys, where they are not there yet."""
     layout = cluster.layout
     for directory in (layout.root, layout.private_key.parent, layout.terraform, layout.runs):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,11 +192,7 @@ def prepare(cluster: Cluster) -> None:
             raise ConfigError("no SSH key could be made", where=str(layout.private_key), why=done.err.strip())
     if not layout.munge_key.exists():
         _write_secret(layout.munge_key, os.urandom(1024))
-    journal = SqliteJournal(layout.journal)
-    try:
-        _record_addresses(cluster, journal)
-    finally:
-        journal.close()
+    identity.record(cluster)
 
 
 def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict[str, str]:

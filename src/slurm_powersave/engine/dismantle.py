@@ -63,6 +63,8 @@ class Outcome:
     waiting: int = 0
     """Jobs in Slurm's queue; they are lost with a slurmctld that goes."""
     backup: str = ""
+    refused: list[str] = field(default_factory=list)
+    """With a dry run: why it would be refused now."""
     done: bool = False
     kept: list[Leftover] = field(default_factory=list)
 
@@ -102,16 +104,22 @@ class Teardown:
         found.rows = self.survey.rows(snapshot)
         found.waiting = sum(job.waiting for job in snapshot.jobs) if snapshot else 0
         found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
-        if not wish.force:
-            self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
         lost = self._queued(found, snapshot)
-        if not wish.dry_run:
+        try:
+            if not wish.force:
+                self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
             refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue, force=wish.force)
+        except RefusedError as error:
+            if not wish.dry_run:
+                raise
+            found.refused.append(str(error))
         plans, found.plans = self.survey.plans()
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
             self.talk.say("Nothing of the cluster is there.")
         elif not wish.dry_run and self.talk.ask(question(lost)):
+            if not self.talk.unasked:
+                self._refuse_new(found, plans)
             self._go(found, wish, snapshot, plans)
         else:
             self._forget(plans)
@@ -144,6 +152,23 @@ class Teardown:
         if wish.images:
             self._delete_images()
 
+    def _refuse_new(self, found: Outcome, plans: Sequence[tuple[TornState, Planned]]) -> None:
+        """Delete no server that was not shown. Nodes don't count: Slurm asks for them.
+
+        Raises:
+            RefusedError: there is another one now.
+        """
+        shown = {row.server.id for row in found.rows}
+        there = [server for _, server in self.survey.servers() if server.id not in shown]
+        new = [one for one in there if not any(tag.startswith("node=") for tag in one.tags)]
+        if new:
+            self._forget(plans)
+            names = ", ".join(f"{one.name} ({one.id})" for one in new)
+            raise RefusedError(
+                f"there are servers that were not shown: {names}",
+                todo="Nothing was changed. Run teardown again: it shows them.",
+            )
+
     def _forget(self, plans: Sequence[tuple[TornState, Planned]]) -> None:
         """Plan files hold user data."""
         for state, plan in plans:
@@ -159,6 +184,8 @@ class Teardown:
             self.talk.say(f"{state}: {words}")
         if found.waiting:
             self.talk.say(f"{jobs_queued(found.waiting)} in Slurm")
+        for why in found.refused:
+            self.talk.say(f"teardown would be refused now: {why}")
 
     # Jobs
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
@@ -24,7 +24,7 @@ from slurm_powersave.engine.plays import Plays
 from slurm_powersave.engine.pruning import Pruning
 from slurm_powersave.engine.reconciler import Reconciler
 from slurm_powersave.engine.steps import Steps
-from slurm_powersave.engine.world import World
+from slurm_powersave.engine.world import CloudView, SlurmView, World
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation
@@ -34,6 +34,7 @@ log = logging.getLogger("slurm_powersave")
 COLLECT = 0.2
 """Seconds after the first queued create, or the last queued change, in which others may join its apply."""
 _COLLECT_AT_MOST = 2.0
+_COMPARING = "comparing Slurm, the clouds and the journal"
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
 
@@ -67,7 +68,7 @@ class Engine:
 
     def __init__(self, world: World, faults: Faults | None = None) -> None:
         self._world = world
-        self._faults = faults or Faults()
+        self._faults = faults or Faults(world.now)
         self.operations = Operations(world)
         self._own = OwnAccount(world)
         guard = Guarding(world, self._own)
@@ -81,10 +82,25 @@ class Engine:
         self._plays = Plays(world, self.operations, self._faults)
         self._steps = Steps(world, self.operations, self._batches, guard, self._pauses, self._faults)
         self._failures = Failures(world, self.operations, guard, self._faults)
-        self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses)
+        self._reconciler = Reconciler(world, self.operations, guard, self._own, self._pauses, self._faults)
         self._pruning = Pruning(world)
         self._lost_scripts = LostScripts(world, self.operations)
         self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="read")
+        self._parts: dict[str, Callable[[], None]] = {
+            "pruning the journal": lambda: self._pruning.step(idle=not self.active),
+            "planning requests": self._planning.step,
+            "following Terraform": self._batches.poll,
+            "following Ansible": self._plays.poll,
+            "reading": self._read,
+            "taking operations on": self._steps.step,
+            "telling Slurm of failures": self._failures.step,
+            "mending Terraform's states": self._mending.step,
+            "starting Terraform": self._terraform,
+            "starting Ansible": self._plays.start,
+            _COMPARING: self._reconciler.step,
+            "looking for lost batch scripts": self._lost_scripts.step,
+        }
+        """What a step does, in this order; `status` names it by these words when it always fails."""
         self._adopt()
 
     @property
@@ -104,7 +120,8 @@ class Engine:
                     self._world.journal.set_dirty(saved.shard, True)
                 self._world.journal.drop_run(saved.record.id)
                 continue
-            (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
+            with self._faults.during(saved.record.id):
+                (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
             # One that tries another flavor has left its first batch.
             ours = self.operations.of(saved.operations)
             adopted |= {op.id for op in ours if not saved.shard or op.shard == saved.shard}
@@ -120,21 +137,11 @@ class Engine:
         """Do all that can be done now; nothing in it waits longer than its own time limit."""
         if self._world.times.look():
             self._world.flavors.load()
-        self._pruning.step(idle=not self.active)
-        self._planning.step()
-        self._batches.poll()
-        self._plays.poll()
-        self._read()
-        self._steps.step()
-        self._failures.step()
-        self._mending.step()
-        self._terraform()
-        self._plays.start()
-        self._reconciler.step()
-        self._lost_scripts.step()
+        for part, step in self._parts.items():
+            self._faults.tried(part, step)
 
     def _read(self) -> None:
-        due = self._reconciler.due
+        due = self._reconciler.due and not self._faults.rests(_COMPARING)
         nodes = {hold.node for hold in self._failures.due()}
         jobs = self._failures.requeued
         clouds = set(self._world.cloud_views) if due else set()
@@ -145,20 +152,30 @@ class Engine:
             if op.phase in phases.NEEDS_SLURM:
                 nodes.add(op.node)
             if op.phase in phases.NEEDS_CLOUD or op.node in unexplained:
-                clouds.add(self._world.desired(op.node).cloud)
-        readings: list[Callable[[], None]] = [
-            self._world.cloud_views[name].refresh for name in clouds & set(self._world.cloud_views)
+                with self._faults.during(op.id):
+                    clouds.add(self._world.desired(op.node).cloud)
+        views, slurm = self._world.cloud_views, self._world.slurm_view
+        wanted: list[tuple[str, CloudView | SlurmView, Callable[[], None]]] = [
+            (f"reading the cloud {name}", views[name], views[name].refresh) for name in clouds & set(views)
         ]
         if due:
-            readings.append(self._world.slurm_view.refresh)
+            wanted.append(("reading Slurm", slurm, slurm.refresh))
         elif nodes or jobs:
-            readings.append(partial(self._world.slurm_view.refresh, sorted(nodes), jobs))
-        # At the same time: each is a call of 50 to 100 ms that uses little of this processor.
-        others = [self._readers.submit(read) for read in readings[1:]]
-        for read in readings[:1]:
-            read()
-        for other in others:
-            other.result()
+            wanted.append(("reading Slurm", slurm, partial(slurm.refresh, sorted(nodes), jobs)))
+        readings = {}
+        for part, view, read in wanted:
+            if why := self._faults.rests(part):
+                view.leave(why)
+            else:
+                readings[part] = read
+        self._read_all(readings)
+
+    def _read_all(self, readings: Mapping[str, Callable[[], None]]) -> None:
+        """Read at the same time: each is a call of 50 to 100 ms that uses little of this processor."""
+        others = {part: self._readers.submit(read) for part, read in [*readings.items()][1:]}
+        for part, read in readings.items():
+            with self._faults.during(part):
+                others[part].result() if part in others else read()
 
     def _terraform(self) -> None:
         """Form batches of what is queued, a cloud and a shard at a time."""
@@ -174,8 +191,8 @@ class Engine:
                     if admitted := self._admission.admit(cloud, group):
                         self._batches.create(cloud, admitted)
         for shard in () if self._pauses.why() else self._world.journal.dirty_shards():
-            if self._faults.guilty(shard):
-                continue  # until the engine is started again, perhaps as another version
+            if self._faults.rests(shard):
+                continue
             with self._faults.during(shard):
                 if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
                     self._batches.tidy(shard)
@@ -192,12 +209,14 @@ class Engine:
         """Deletions and changes in place, for each shard that nobody works in."""
         deletes: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.DELETE_QUEUED):
-            if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
-                deletes[shard].append(op)
+            with self._faults.during(op.id):
+                if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
+                    deletes[shard].append(op)
         updates: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.UPDATE_QUEUED):
-            if shard := self._steps.reboots.batched(op):
-                updates[shard].append(op)
+            with self._faults.during(op.id):
+                if shard := self._steps.reboots.batched(op):
+                    updates[shard].append(op)
         updates = {shard: ops for shard, ops in updates.items() if self._collected(ops)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),

@@ -234,7 +234,7 @@ class Failures:
     def _end_rests(self) -> None:
         for hold in self.due():
             rest = f"rest of {hold.node}"
-            if not self._faults.guilty(rest):
+            if not self._faults.rests(rest):
                 with self._faults.during(rest):
                     self._end_rest(hold)
 

@@ -1,7 +1,12 @@
-"""Whose step has failed, and how often: one operation that always fails must not stop the others."""
+"""Whose step has failed, and how often: what always fails must not stop the rest.
 
-from collections.abc import Iterator, Sequence
+An operation, a run or a request is given up after some errors. What serves nobody in particular (reading the
+cloud, comparing, a shard) is left alone for a while that grows, and tried again; `status` says so.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from slurm_powersave.model import machine
 from slurm_powersave.model.errors import CloudError, PowersaveError, UnreachableError
@@ -9,18 +14,43 @@ from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.printable import printable
 
 _AT_MOST = 3
-"""Errors of the same step after which it is not tried again."""
+"""Errors of the same step after which it is not tried again, or left alone."""
 _REMEMBERED = 1000
 _LONGEST = 300
+FIRST_REST, LONGEST_REST = 60.0, 3600.0
+"""Seconds for which a part is left alone: at first, and at most. They double, because the error after each
+rest makes another engine, with which every operation's limits begin anew."""
+
+
+@dataclass(frozen=True)
+class _Errors:
+    count: int
+    text: str
+    last: float
+    """When the last one was, on the monotonic clock."""
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which it is left alone."""
+        beyond = self.count - _AT_MOST
+        return 0.0 if beyond < 0 else min(FIRST_REST * 2.0 ** min(beyond, 10), LONGEST_REST)
+
+    def __str__(self) -> str:
+        return f"({self.count} errors, tried again after {self.rest:.0f} s): {self.text}"
 
 
 class Faults:
     """Outlives an engine that is built anew after an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds that never jump."""
+        self._clock = clock
         self._at_work: tuple[str, ...] = ()
-        self._errors: dict[str, tuple[int, str]] = {}
-        """Operation, run, request, shard, cloud or rest -> how often its step has failed, and the error."""
+        self._part = ""
+        self._parts: set[str] = set()
+        """What is left alone for a while, and not given up."""
+        self._errors: dict[str, _Errors] = {}
+        """Operation, run, request, shard, cloud, rest or part -> the errors of its step."""
 
     @contextmanager
     def during(self, *whose: str) -> Iterator[None]:
@@ -29,21 +59,57 @@ class Faults:
         yield
         self._at_work = before  # not after an error: `blame` reads it
 
-    def blame(self, error: Exception) -> None:
-        """Count an error against those whose step it was; not one that is nobody's fault."""
-        whose, self._at_work = self._at_work, ()
-        if machine.is_at_fault(error) or isinstance(error, UnreachableError | CloudError):
+    def tried(self, part: str, step: Callable[[], None]) -> None:
+        """Take a step of a part of the engine, unless it has failed too often and is left alone now."""
+        if self.rests(part):
             return
+        before, self._part = self._part, part
+        with self.during(part):
+            step()
+        self._part = before
+
+    def blame(self, error: Exception) -> None:
+        """Count an error against those whose step it was.
+
+        What is no operation's fault (a file that may not be read, an outside that can't be reached) counts
+        against the part of the engine alone; a full disk and the like are waited for, and count nowhere.
+        """
+        whose, part = self._at_work, self._part
+        self._at_work, self._part = (), ""
+        host = machine.is_at_fault(error)
+        if host and not machine.is_lasting(error):
+            return
+        if host or isinstance(error, UnreachableError | CloudError):
+            whose = tuple(one for one in whose if one in self._parts) or ((part,) if part else ())
         for one in whose:
-            count, _ = self._errors.pop(one, (0, ""))
-            self._errors[one] = (count + 1, worded(error))
+            before = self._errors.pop(one, None)
+            count = before.count if before else 0
+            self._errors[one] = _Errors(count + 1, worded(error), self._clock())
         while len(self._errors) > _REMEMBERED:
             del self._errors[next(iter(self._errors))]
 
     def guilty(self, whose: str) -> str:
         """Return the error for which a step is not tried any more; empty while it may be."""
-        count, text = self._errors.get(whose, (0, ""))
-        return text if count >= _AT_MOST else ""
+        found = self._errors.get(whose)
+        return found.text if found and found.count >= _AT_MOST else ""
+
+    def rests(self, part: str) -> str:
+        """Return the error for which a part is left alone now; empty while it may be tried."""
+        self._parts.add(part)
+        found = self._errors.get(part)
+        if found is None:
+            return ""
+        ago = self._clock() - found.last
+        if ago < found.rest:
+            return found.text
+        if ago > 2 * max(found.rest, FIRST_REST):
+            del self._errors[part]  # it has worked for as long as it rested
+        return ""
+
+    def resting(self) -> str:
+        """Say for `status` what is left alone now, and why; empty if nothing is."""
+        found = [part for part in sorted(self._parts & self._errors.keys()) if self.rests(part)]
+        return "; ".join(f"{part} {self._errors[part]}" for part in found)
 
     def forget(self, whose: str) -> None:
         """Count from the beginning: something else is done now."""

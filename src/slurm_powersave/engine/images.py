@@ -1,4 +1,7 @@
-"""Node images for a person: build one, list them, delete one."""
+"""Node images for a person: build one, list them, delete one.
+
+Whoever builds or deletes one holds the lock of commands (engine/alone.py): an image may be a build's.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,7 +10,6 @@ from typing import Any
 
 from slurm_powersave.adapters import connect, own_files, project
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import flavor_choice, images
 from slurm_powersave.decide.settings import Cluster, Pool
 from slurm_powersave.engine.acts import acts_of
@@ -45,7 +47,6 @@ def build(
 
     Raises:
         PowersaveError: what failed; what was made is removed again.
-        LockedError: another build runs.
     """
     layout = cluster.layout
     if not layout.private_key.exists() or not layout.inventory.exists():
@@ -87,15 +88,11 @@ def build(
         if dry_run:
             talk.show(_plan(work))
             return Built(order.name)
-        lock = EngineLock(layout.image_lock, "an image build")
-        try:
-            talk.show(_plan(work))
-            if not talk.ask("Build it?"):
-                return None
-            with plays:
-                provenance = work.run()
-        finally:
-            lock.release()
+        talk.show(_plan(work))
+        if not talk.ask("Build it?"):
+            return None
+        with plays:
+            provenance = work.run()
     total = sum(work.seconds.values())
     talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
     return Built(order.name, provenance, work.seconds)
@@ -140,7 +137,6 @@ def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
     Raises:
         ConfigError: there is none of that name.
         RefusedError: it is not ours, or something uses it.
-        LockedError: a build runs, and the image may be its.
     """
     clouds = _image_clouds(cluster)
     records, _ = _journal(cluster)
@@ -156,13 +152,9 @@ def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
                 where=f"image {name}",
                 todo="Give the pool another image, and reimage or suspend its nodes first.",
             )
-        lock = EngineLock(cluster.layout.image_lock, "an image build")
-        try:
-            if not talk.ask(f"Delete image {name}?"):
-                return False
-            cloud.delete_image(name)
-        finally:
-            lock.release()
+        if not talk.ask(f"Delete image {name}?"):
+            return False
+        cloud.delete_image(name)
         talk.say(f"image {name} is deleted")
         return True
     raise ConfigError(f"there is no image {name}", todo="These are there: slurm-powersave image list")

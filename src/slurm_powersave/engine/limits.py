@@ -6,7 +6,7 @@ Seconds count by the monotonic clock, and only while the engine looks.
 import logging
 
 from slurm_powersave.decide import waits
-from slurm_powersave.decide.waits import Then
+from slurm_powersave.decide.waits import Counts, Then
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.waits import Looks
 from slurm_powersave.engine.world import World
@@ -31,6 +31,8 @@ class Limits:
         """Operation -> for how long it was looked at, and in its phase."""
         self._heard = operations.until_end(Looks())
         """Operation -> for how long Slurm could be read in its phase without a break."""
+        self._unknown = operations.until_end(Looks())
+        """Operation -> for how long Slurm has not known its node."""
         self._told: dict[str, float] = operations.until_end({})
 
     def over(self, op: Operation) -> bool:
@@ -44,9 +46,14 @@ class Limits:
             return False
         if self._world.slurm_view.error:
             self._heard.begin(op.id, now)
-        heard = self._heard.look(op.id, now)
+        seconds = {
+            Counts.PHASE: within,
+            Counts.WHOLE: whole,
+            Counts.HEARD: self._heard.look(op.id, now),
+            Counts.UNKNOWN: self._unknown_for(op),
+        }
         limit = waits.limit(op, self._world.cluster.power_save)
-        if limit and (whole if limit.whole else heard if limit.heard else within) > limit.seconds:
+        if limit and seconds[limit.counts] > limit.seconds:
             why = self._trouble(op) or f"waits for {waits.TABLE[op.phase].what}"
             self._next(op, limit.then, f"{why}; waited {limit.seconds / 60:.0f} minutes")
             return True
@@ -54,6 +61,14 @@ class Limits:
             self._told[op.id] = now
             self._say(op)
         return False
+
+    def _unknown_for(self, op: Operation) -> float:
+        view = self._world.slurm_view
+        if view.lacks(op.node, op.asked):
+            return self._unknown.look(op.id, view.began)
+        if view.node(op.node, op.asked):
+            self._unknown.forget(op.id)
+        return 0.0
 
     def _say(self, op: Operation) -> None:
         why = self._trouble(op)
@@ -78,7 +93,18 @@ class Limits:
             return f"Slurm can't be read: {self._world.slurm_view.error}"
         if op.phase in phases.NEEDS_CLOUD and view and view.error:
             return f"the cloud {cloud} can't be read: {view.error}"
+        if said := self._unseen(op):
+            return said
         return op.text if op.phase == phases.CHECKING else ""
+
+    def _unseen(self, op: Operation) -> str:
+        """Say why Slurm, which could be read, does not tell what the operation waits for."""
+        view = self._world.slurm_view
+        if view.lacks(op.node, op.asked):
+            return "Slurm does not know the node"
+        snapshot = view.snapshot(op.asked)
+        unread = snapshot is not None and op.node in snapshot.unreadable
+        return "Slurm's answer on the node can't be understood" if unread else ""
 
     def _next(self, op: Operation, then: Then, why: str) -> None:
         log.error("op=%s node=%s phase=%s %s", op.id, op.node, op.phase, why)

@@ -9,14 +9,14 @@ from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.live_files import read as read_live_files
 from slurm_powersave.adapters.state_file import outputs
-from slurm_powersave.decide import flavors, live_files, preflight, slurm_look, slurm_running
+from slurm_powersave.decide import flavors, live_files, pairs, preflight, slurm_look, slurm_running
 from slurm_powersave.decide.findings import Finding, Here, Severity
 from slurm_powersave.decide.inventory import Inventory
 from slurm_powersave.decide.live_files import LiveFiles
 from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_running import Running
-from slurm_powersave.engine import first_nodes, strays
+from slurm_powersave.engine import first_nodes, identity, strays
 from slurm_powersave.engine.base_state import Wish
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.talk import Talk
@@ -65,8 +65,10 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
     return Report(
         tuple(asked),
         (
+            *identity.findings(cluster),
             *live_files.findings(cluster, live),
             *preflight.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *pairs.findings(cluster),
             *_first_nodes(cluster, known),
         ),
         flavors.by_pool(cluster, known),
@@ -75,7 +77,12 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
 
 def offline(cluster: Cluster) -> Report:
     """Find what can be found without asking anybody."""
-    found = (*slurm_running.findings(cluster, Running()), *slurm_look.findings(cluster))
+    found = (
+        *identity.findings(cluster),
+        *slurm_running.findings(cluster, Running()),
+        *slurm_look.findings(cluster),
+        *pairs.findings(cluster),
+    )
     return Report((), found, {})
 
 

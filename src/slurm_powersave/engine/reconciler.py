@@ -4,12 +4,14 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from slurm_powersave.decide.guard import Refusal
 from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
 from slurm_powersave.decide.who import NO_REASON
-from slurm_powersave.engine import adoption
+from slurm_powersave.engine import adoption, applied
 from slurm_powersave.engine.dead_servers import DeadServers
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.outside import set_by_others
@@ -37,11 +39,12 @@ class Reconciler:
         guard: Guarding,
         own: OwnAccount,
         pauses: Pausing,
+        faults: Faults,
         interval: float | None = None,
     ) -> None:
         """Without an interval one is chosen: where slurmd runs RebootProgram only Slurm's state tells."""
         self._world, self._ops, self._guard, self._own = world, operations, guard, own
-        self._pauses = pauses
+        self._pauses, self._faults = pauses, faults
         self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
         self._due = world.now() + _CONFIRM
         self._before: set[tuple[str, str]] = set()
@@ -92,7 +95,7 @@ class Reconciler:
                 servers,
                 busy,
                 self._world.journal.holds(),
-                self._world.cluster.persistent(),
+                applied.persistent(self._world.cluster),
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]
@@ -100,7 +103,8 @@ class Reconciler:
         unread = (set(self._world.cluster.clouds) - read) | snapshot.unreadable
         self._own.agree([*unread, *(finding.node for finding in findings)])
         self._own.agree([finding.node for finding in findings])
-        self._dead.step(snapshot, nodes, servers, busy)
+        look = partial(self._dead.step, snapshot, nodes, servers, busy)
+        self._faults.tried("looking at nodes that are DOWN", look)
         sure = self._allowed(confirmed(self._before, findings), servers)
         for finding in sure:
             if (finding.kind, finding.node) not in self._said:

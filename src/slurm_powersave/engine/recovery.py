@@ -24,15 +24,19 @@ _TEXTS = 50
 class Recovery:
     """What is known of the errors of engines before this one."""
 
-    def __init__(self, clock: Callable[[], float], tell: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], tell: Callable[[str, int], None], left_alone: Callable[[str], None]
+    ) -> None:
         """Begin without errors.
 
         Args:
             clock: seconds that never jump.
             tell: is told what the engine waits for (empty: for nothing), and how many errors there were.
+            left_alone: is told which parts of the engine are left alone, and why (empty: none).
         """
-        self.faults = Faults()
-        self._clock, self._tell = clock, tell
+        self.faults = Faults(clock)
+        self._clock, self._tell, self._left_alone = clock, tell, left_alone
+        self._resting = ""
         self.count = 0
         self._pause, self._last = 0.0, float("-inf")
         self._said: set[str] = set()
@@ -60,6 +64,11 @@ class Recovery:
 
     def works(self) -> None:
         """A step was taken without an error."""
+        if (resting := self.faults.resting()) != self._resting:
+            self._resting = resting
+            self._left_alone(resting)
+            if resting:
+                log.error("left alone for a while, because it fails again and again: %s", resting)
         if self._waiting:
             self._waiting = False
             self._tell("", self.count)

@@ -7,27 +7,29 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect, lock
 from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import slurm_look, slurm_running
 from slurm_powersave.decide.leaving import Leaving, leaving
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.play_plan import PlayPlan, differences
 from slurm_powersave.decide.resize import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.decide.slurm_parameters import protected
-from slurm_powersave.engine import accepting, applied, deploy, preflight
+from slurm_powersave.engine import accepting, applied, change_plan, deploy, preflight
 from slurm_powersave.engine.base_state import NO_WISH, Wish
+from slurm_powersave.engine.going_back import Applying
 from slurm_powersave.engine.observe import running
 from slurm_powersave.engine.resize import News, Resize, Surroundings, abort
 from slurm_powersave.engine.served import Served
 from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.engine.watch import digest
-from slurm_powersave.model.errors import ConfigError, LockedError, PowersaveError
+from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord
 
 _ENGINE = 15.0
 """Seconds in which the engine takes a cluster file that has changed."""
+PLAYBOOK = "resize.yml"
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ class Done:
     steps: list[Step]
     outcome: Mapping[str, str]
     """Node -> the step that it came to."""
+    plan: PlayPlan
+    """What was shown of files and daemons."""
+    deleted: Mapping[str, str]
+    """Node -> the id of its server, of those that go."""
 
 
 class Resizing:
-    """A cluster's resize, its lock held from `run` to its end."""
+    """A cluster's resize; whoever runs it holds the lock of commands (engine/alone.py)."""
 
     def __init__(
         self, cluster: Cluster, talk: Talk, tell: Callable[[News], None], wish: Wish = NO_WISH
@@ -62,6 +68,8 @@ class Resizing:
         self._slurm = connect.slurm(cluster)
         self._resize: Resize | None = None
         self._live = LiveFiles()
+        self._seen = change_plan.Seen(PlayPlan())
+        self._applying = Applying.of(cluster)
 
     def close(self) -> None:
         """Close the journal."""
@@ -81,21 +89,20 @@ class Resizing:
         )
         if dry_run:
             found = self._change()
-            return Done(found, self._show(found), {})
-        held = EngineLock(self._cluster.layout.resize_lock, "a resize")
-        try:
-            found = self._change()
-            planned = self._show(found)
-            if planned and not self._talk.ask("Do this?"):
-                return None
-            if planned:
-                self._engine_is_ready()
-                deploy.prepare(self._cluster)
-            self._resize = Resize(self._around(), found, self._id(), timeout)
-            self._resize.run()
-        finally:
-            held.release()
-        return Done(found, planned, self._resize.outcome)
+            return Done(found, self._shown(found), {}, self._seen.plan, self._deleted(found))
+        found = self._change()
+        planned, plan, deleted = self._shown(found), self._seen.plan, self._deleted(found)
+        if planned and not self._talk.ask("Do this?"):
+            return None
+        if planned and not self._talk.unasked:
+            self._refuse_other(found)
+        if planned:
+            self._engine_is_ready()
+            deploy.prepare(self._cluster)
+        self._resize = Resize(self._around(), found, self._id(), timeout)
+        self._resize.run()
+        self._applying.succeeded()
+        return Done(found, planned, self._resize.outcome, plan, deleted)
 
     @property
     def outcome(self) -> Mapping[str, str]:
@@ -103,19 +110,8 @@ class Resizing:
         return dict(self._resize.outcome) if self._resize else {}
 
     def abort(self) -> list[str]:
-        """End a resize that runs on this host, and what any has drained; return the released nodes.
-
-        Raises:
-            LockedError: one is running elsewhere, or does not end.
-        """
-        path = self._cluster.layout.resize_lock
-        if not lock.interrupt(path, 30):
-            raise LockedError("the running resize does not end", where=str(path), why=lock.describe(path))
-        held = EngineLock(path, "a resize")
-        try:
-            return abort(self._around())
-        finally:
-            held.release()
+        """End what any resize has drained; return the released nodes."""
+        return abort(self._around())
 
     # What is there
 
@@ -136,7 +132,25 @@ class Resizing:
         surplus = (*found.leaving, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
         same = applied.of(made.variables).same(applied.load(self._cluster))
-        return replace(found, rewrite=not same or bool(self._live.unreadable))
+        plan = self._look(found)
+        return replace(
+            found,
+            rewrite=not same or bool(self._live.unreadable) or not plan.nothing,
+            slurmctld=plan.does("slurmctld") if plan.hosts else None,
+        )
+
+    def _look(self, found: Change) -> PlayPlan:
+        """Ask the play what it would change in the end, when all that is to go has gone."""
+        stay = tuple(name for name in found.leaving if name in found.alone)
+        protected = tuple(name for name in (*found.leaving, *found.unprotect) if name in found.alone)
+        self._seen = change_plan.look(
+            self._cluster,
+            PLAYBOOK,
+            lambda: deploy.make_inventory(self._cluster, self._leaving(stay, protected)),
+            self._wish,
+            leaves=bool(found.leaving or found.unprotect),
+        )
+        return self._seen.plan
 
     @property
     def _records(self) -> Mapping[str, NodeRecord]:
@@ -147,12 +161,44 @@ class Resizing:
         places = {name: record.node.address for name, record in self._records.items()}
         return leaving(keep, places, protect, last.node_lines, last.partition_lines)
 
+    def _refuse_other(self, shown: Change) -> None:
+        """Look again, and do nothing but what was shown; nodes that Slurm moves meanwhile don't count.
+
+        Raises:
+            RefusedError: files, daemons or nodes of the plan differ.
+        """
+        plan = self._seen.plan
+        now = self._change()
+        found = differences(plan, self._seen.plan, self._cluster.nodes())
+        for what in ("added", "leaving", "protect", "unprotect"):
+            if moved := {*getattr(shown, what)} ^ {*getattr(now, what)}:
+                found.append(f"{what}: {fold(moved)}")
+        change_plan.refuse_other(found)
+
+    def _shown(self, found: Change) -> list[Step]:
+        """Show files, daemons, servers and steps.
+
+        Raises:
+            PlaybookError: the play would be refused; nothing was changed.
+        """
+        deploy.tell_addresses(self._cluster, self._records, self._talk)
+        change_plan.show(self._talk, self._seen.plan, PLAYBOOK)
+        for name, server in self._deleted(found).items():
+            self._talk.say(f"server {name} ({server}) is deleted")
+        if found.wake:
+            self._talk.say(change_plan.creates(found.wake))
+        return self._show(found)
+
+    def _deleted(self, found: Change) -> dict[str, str]:
+        records = self._records
+        return {n: records[n].server_id for n in found.drained if n in records and records[n].server_id}
+
     def _show(self, found: Change) -> list[Step]:
         for name, why in found.alone.items():
             self._talk.say(f"{name} is left alone: {why}")
         planned = steps(found)
         for number, step in enumerate(planned, 1):
-            words = [f"{number}.", step.kind.value, step.act.value, fold(step.nodes) if step.nodes else ""]
+            words = [f"{number}.", step.words, fold(step.nodes) if step.nodes else ""]
             self._talk.say(" ".join(filter(None, words)) + (f": {step.text}" if step.text else ""))
         if not planned:
             self._talk.say("Nothing to do: the cluster is as its file says.")
@@ -200,7 +246,7 @@ class Resizing:
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:
         made = deploy.make_inventory(self._cluster, self._leaving(keep, protect))
-        accepting.play(self._cluster, "resize.yml", made, "resize", self._wish)
+        accepting.play(self._cluster, PLAYBOOK, made, "resize", self._wish)
 
     def _servers(self) -> frozenset[str] | None:
         """Name the nodes that have a server, as the clouds tell it; the journal where no adapter can."""

@@ -23,7 +23,7 @@ from slurm_powersave.decide import backup, brake, settings
 from slurm_powersave.decide.backup import Manifest
 from slurm_powersave.decide.plain_file import read_bytes
 from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import deploy, restore_servers
+from slurm_powersave.engine import alone, deploy, restore_servers
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
 from slurm_powersave.ports import Cloud, Terraform
@@ -95,7 +95,7 @@ def _lay_out(
 ) -> Path | None:
     """Make the state directory; return where the one is that was in the way."""
     layout = cluster.layout
-    root, occupied = layout.root, layout.root.exists() and any(layout.root.iterdir())
+    root, occupied = layout.root, not alone.is_bare(layout.root)
     if occupied and not force:
         raise RefusedError(
             "there is a state directory already",
@@ -111,11 +111,12 @@ def _lay_out(
         staging.mkdir(mode=0o700)
         reader.extract(staging)
         _make_ready(staging / backup.STATE, cluster, reader.manifest, say)
+        alone.keep_lock(layout.command_lock, staging / backup.STATE)
         if occupied:
             moved = root.with_name(f"{root.name}.before-restore-{time.strftime('%Y%m%dT%H%M%S')}-{token}")
             root.rename(moved)
-        elif root.exists():
-            root.rmdir()
+        else:
+            shutil.rmtree(root, ignore_errors=True)
         (staging / backup.STATE).rename(root)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -128,6 +129,8 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
     """Do to the files what makes them a state directory: all before anything is in its place."""
     there = cluster.model_copy(update={"state_dir": state})
     say(f"backup of cluster {manifest.cluster}, made on {manifest.host} at {_date(manifest.created)}")
+    if text := backup.converted(manifest, SCHEMA_VERSION):
+        say(text)
     journal = SqliteJournal(there.layout.journal)
     try:
         terraform = connect.terraform(there)

@@ -13,7 +13,9 @@ from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.plain_file import read_text
 from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.engine.command_history import engine_took
 from slurm_powersave.engine.engine import Engine
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.strays import records
@@ -22,6 +24,8 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 
 log = logging.getLogger("slurm_powersave")
+
+_INTAKE = "taking requests in"
 
 
 def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
@@ -70,8 +74,13 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         SqliteJournal(layout.journal).close()
         version = connect.command(cluster).check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
-        watch = Watch(cluster, "", lambda: {r.node.cloud for r in records(cluster).values() if r.server_id})
-        recovery = Recovery(time.monotonic, lock.tell_trouble)
+        watch = Watch(
+            cluster,
+            "",
+            lambda: {r.node.cloud for r in records(cluster).values() if r.server_id},
+            engine_took,
+        )
+        recovery = Recovery(time.monotonic, lock.tell_trouble, lock.tell_left_alone)
         while not stop.is_set():
             _serve_on(watch, lock, stop, recovery)
     finally:
@@ -112,23 +121,40 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
         engine = Engine(world, recovery.faults)
         held.callback(engine.close)
         _sweep(cluster, journal)
-        intake = held.enter_context(connect.intake(cluster))
-        pump = Pump(intake, intake.wake, journal, clock, wake, lambda: lock.tell(intake.state()))
-        pump.start()
-        held.callback(pump.stop)
-        engine.run(wake, _Until(stop, watch, lock, pump), recovery.works)
+        pumps: list[Pump] = []
+        recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, world, wake)))
+        until = _Until(stop, watch, lock, recovery.faults, next(iter(pumps), None))
+        engine.run(wake, until, recovery.works)
+
+
+def _pump(held: ExitStack, lock: EngineLock, world: World, wake: threading.Event) -> Pump:
+    """Begin to take requests in."""
+    intake = held.enter_context(connect.intake(world.cluster))
+    pump = Pump(intake, intake.wake, world.journal, world.clock, wake, lambda: lock.tell(intake.state()))
+    pump.start()
+    held.callback(pump.stop)
+    return pump
 
 
 class _Until:
     """Set when the engine is to stop, or the cluster file has changed."""
 
-    def __init__(self, stop: threading.Event, watch: Watch, lock: EngineLock, pump: Pump) -> None:
+    def __init__(
+        self, stop: threading.Event, watch: Watch, lock: EngineLock, faults: Faults, pump: Pump | None
+    ) -> None:
+        """`pump` is None while the intake is left alone after errors: then operations go on without it."""
         self._stop, self._watch, self._lock, self._pump = stop, watch, lock, pump
+        self._faults = faults
 
     def is_set(self) -> bool:
         """Look at both; raise what has ended the intake's thread."""
         if self._stop.is_set() or self._watch.changed(time.monotonic()):
             return True
-        self._pump.check()
+        if self._pump:
+            self._faults.tried(_INTAKE, self._pump.check)
+        elif why := self._faults.rests(_INTAKE):
+            self._lock.tell(f"not connected: {why}")
+        else:
+            return True  # the next engine tries it again
         self._lock.tell_file(self._watch.content)
         return False

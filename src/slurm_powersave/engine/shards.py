@@ -34,11 +34,14 @@ class Shards:
         }
 
     def readable(self, shard: str) -> dict[str, TerraformNode] | None:
-        """Return the entries; None if the map can't be read: then nothing begins there until it is tidied."""
+        """Return the entries; None if the map can't be read: then nothing begins there until it is tidied.
+
+        Of one file that may not be read the other shards are not to suffer.
+        """
         try:
             return self.entries(shard)
         except TerraformError as error:
-            if machine.is_at_fault(error):
+            if machine.is_at_fault(error) and not machine.is_lasting(error):
                 raise
             log.error("%s", error)
             self._world.journal.set_dirty(shard, True)

@@ -66,9 +66,10 @@ def refuse_unknown(cluster: Cluster, found: Servers) -> None:
     if found:
         names = ", ".join(f"{server.name} ({server.id})" for _, server in found[:10])
         raise RefusedError(
-            f"servers of this cluster exist that are not in the state directory: {names}",
+            f"deployed from elsewhere: servers of this cluster are not in the state directory: {names}",
             where=str(cluster.state_dir),
-            todo="Put a backup back (slurm-powersave restore), or delete them (slurm-powersave teardown). "
+            todo="Use the state_dir with which they were deployed, put a backup of it back (slurm-powersave "
+            "restore), or delete them (slurm-powersave teardown). "
             "If an interrupted `deploy --replace-login` left them, delete them by hand in the cloud.",
         )
 

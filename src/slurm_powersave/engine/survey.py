@@ -46,6 +46,8 @@ class Row:
         words = ["server", self.server.name, self.server.status, self.server.id, self.state]
         if self.jobs:
             words.append(f"jobs {', '.join(map(str, self.jobs))}")
+        if "role=login" in self.server.tags:
+            words.append("(the login node; it holds the queue)")
         return " ".join(filter(None, words))
 
 

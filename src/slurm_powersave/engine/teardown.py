@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect, evidence, process, providers
+from slurm_powersave.adapters import connect, evidence, lock, process, providers
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.backup import LOGS
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import backup
 from slurm_powersave.engine.acts import Acts
+from slurm_powersave.engine.alone import is_bare
 from slurm_powersave.engine.dismantle import Outcome, Teardown, Wish
 from slurm_powersave.engine.emptying import BY, Emptying
 from slurm_powersave.engine.service import WallClock
@@ -30,21 +31,20 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
     """Delete every server of the cluster, its login node and network; `to` is where the backup goes.
 
     Raises:
-        LockedError: the engine, a resize or an image build is running.
+        LockedError: the engine is running.
         RefusedError: jobs are running, or Terraform is.
         LeftoverError: something of ours is still there at the end; a second call goes on.
     """
     layout = cluster.layout
-    if not layout.root.exists():
+    if is_bare(layout.root):
         talk.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
-        layout.root.mkdir(mode=0o700, parents=True)
+        if not wish.dry_run:
+            layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held:
-        for path, what in (
-            (layout.lock, "an engine"),
-            (layout.resize_lock, "a resize"),
-            (layout.image_lock, "an image build"),
-        ):
-            held.callback(EngineLock(path, what).release)
+        if wish.dry_run:
+            _say_who_holds(cluster, talk)
+        else:
+            held.callback(EngineLock(layout.lock).release)
         journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
         if journal:
             held.callback(journal.close)
@@ -54,6 +54,13 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
             _forget(cluster, journal)
             talk.say(f"Nothing of the cluster is left in the cloud. Journal and keys stay in {layout.root}")
     return outcome
+
+
+def _say_who_holds(cluster: Cluster, talk: Talk) -> None:
+    layout = cluster.layout
+    for path, what in ((layout.lock, "an engine"), (layout.command_lock, "another command")):
+        if lock.holder(path) is not None:
+            talk.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
 
 
 def _end_runs(journal: SqliteJournal, wish: Wish) -> None:

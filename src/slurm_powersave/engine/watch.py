@@ -30,7 +30,11 @@ class Watch:
     """Tells when the cluster file has another content that is valid."""
 
     def __init__(
-        self, cluster: Cluster, content: str, used: Callable[[], Collection[str]] = frozenset
+        self,
+        cluster: Cluster,
+        content: str,
+        used: Callable[[], Collection[str]] = frozenset,
+        took: Callable[[Cluster], None] = lambda cluster: None,
     ) -> None:
         """Watch the file of a cluster.
 
@@ -38,8 +42,9 @@ class Watch:
             cluster: what is in force.
             content: the digest of what it was read from; empty if that is not known for sure.
             used: names the clouds that servers are in.
+            took: is told of each content that is taken.
         """
-        self.cluster, self.content, self._used = cluster, content, used
+        self.cluster, self.content, self._used, self._took = cluster, content, used, took
         self._seen = self._judged = content
         self._next = 0.0
 
@@ -74,6 +79,7 @@ class Watch:
         except ConfigError as error:
             log.error("the changed cluster file is not used: %s", error)
             return False
+        self._took(new)
         self.content = self._seen
         if new == old:
             return False

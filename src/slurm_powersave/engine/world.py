@@ -169,6 +169,8 @@ class SlurmView:
         self._seen, self.reading, self.began = seen, 0, float("-inf")
         """Number of the last reading that went well, and when it began, on the monotonic clock."""
         self._snapshot: SlurmSnapshot | None = None
+        self._asked: frozenset[str] | None = frozenset()
+        """The nodes that it was asked for; None: all."""
         self._promised: dict[str, NodeFacts | None] = {}
         self.version = SlurmVersion(slurm, clock)
         self.error = ""
@@ -191,10 +193,15 @@ class SlurmView:
             if self.error:
                 log.info("slurm readable again")
             self.error, self.reading, self.began = "", number, now
+            self._asked = frozenset(nodes) if nodes or jobs else None
             self._seen.read(number, self._snapshot)
             self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
             self._backoff.ok(self._clock.monotonic())
             self.version.refresh()
+
+    def leave(self, why: str) -> None:
+        """Take in that it is not even tried now: nothing is known of Slurm."""
+        self._snapshot, self.error = None, why
 
     def promised(self, name: str) -> NodeFacts | None:
         """Return what slurm.conf promised of a node when it was last read; None if that is not known."""
@@ -208,6 +215,13 @@ class SlurmView:
         """Return one node of such a reading."""
         snapshot = self.snapshot(newer_than, since)
         return snapshot.nodes.get(name) if snapshot else None
+
+    def lacks(self, name: str, newer_than: int) -> bool:
+        """Tell whether such a reading was of a node that Slurm does not know."""
+        snapshot = self.snapshot(newer_than)
+        if snapshot is None or name in snapshot.nodes or name in snapshot.unreadable:
+            return False
+        return self._asked is None or name in self._asked
 
 
 class CloudView:
@@ -238,6 +252,10 @@ class CloudView:
                 log.info("cloud %s readable again", self._name)
             self.error, self.reading, self.began = "", number, now
             self._backoff.ok(self._clock.monotonic())
+
+    def leave(self, why: str) -> None:
+        """Take in that it is not even tried now: nothing is known of this cloud."""
+        self._servers, self.error = None, why
 
     def servers(self, newer_than: int = 0, since: float = float("-inf")) -> tuple[Server, ...] | None:
         """Return the last listing if it is newer than one of that number, and began since that moment."""

@@ -57,6 +57,10 @@ class MachineError(PowersaveError):
     """The control host is in trouble: a full or broken disk, no memory, no more processes or open files."""
 
 
+class OwnFileError(MachineError):
+    """A file of the control host without which nothing works is missing: somebody has to put it back."""
+
+
 class JournalError(MachineError):
     """The journal could not be read or written: a full disk, a lock that nobody gives back."""
 

@@ -7,13 +7,15 @@ import errno
 import re
 from collections.abc import Iterator
 
-from slurm_powersave.model.errors import MachineError
+from slurm_powersave.model.errors import MachineError, OwnFileError
 
 _NUMBERS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOLCK}
     | {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.EACCES, errno.EPERM}
 )
 """errno(3): of the disk, of what a process may have, and of our own files that this user may not read."""
+_LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+"""Of these: what does not end by itself, because somebody has to put a file right."""
 _NO_THREAD = "can't start new thread"
 """What Python makes of EAGAIN when a thread begins."""
 _WORDS = re.compile(
@@ -31,6 +33,14 @@ def is_at_fault(error: BaseException) -> bool:
         isinstance(one, MachineError | MemoryError)
         or (isinstance(one, OSError) and one.errno in _NUMBERS)
         or (isinstance(one, RuntimeError) and _NO_THREAD in str(one))
+        for one in _chain(error)
+    )
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Tell whether such an error is about one file that somebody has to put right; all others work."""
+    return any(
+        isinstance(one, OwnFileError) or (isinstance(one, OSError) and one.errno in _LASTING)
         for one in _chain(error)
     )
 

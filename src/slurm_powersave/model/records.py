@@ -1,4 +1,4 @@
-"""What the journal keeps beside the nodes: destroying acts, pauses, drains, warnings, flavors that rest."""
+"""What the journal keeps beside the nodes: acts, commands, pauses, drains, warnings, flavors that rest."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,23 @@ class Done:
     subject: str
     row: str
     evidence: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that changes something, or a cluster file that the engine has taken."""
+
+    id: str
+    at: float
+    """When it began, in seconds since the epoch."""
+    text: str
+    """What was typed, without the cluster file."""
+    by: str
+    """Who, on which host, and from where."""
+    diff: str = ""
+    """What has changed in the cluster file since it was last used; without passwords and the like."""
+    outcome: str = ""
+    """Empty as long as it runs, and of one that was killed."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import only_result_on_stdout
 
@@ -65,6 +66,7 @@ def backup(
         render.note(f"removed {name}")
 
 
+@changing_alone(may_lack_file=True)
 def restore(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(metavar="FROM", help="A backup file, or - for stdin.")],

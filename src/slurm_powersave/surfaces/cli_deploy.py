@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.back import Back, cluster_of
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -27,10 +29,12 @@ def register(app: typer.Typer) -> None:
     app.command()(teardown)
 
 
+@changing_alone()
 def deploy(
     ctx: typer.Context,
     yes: Yes = False,
     dry_run: DryRun = False,
+    back: Back = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not run the checks of `check` first.")
     ] = False,
@@ -77,17 +81,20 @@ def deploy(
     from slurm_powersave.engine import deploy as engine
     from slurm_powersave.engine.base_state import Wish
 
-    cluster = session(ctx).cluster()
+    speak, done = talk(yes, quiet=json), False
     with only_result_on_stdout() if json else nullcontext():
+        cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
         wish = Wish(replace_login, force, replace_foreign, replace_edits)
-        with _closing(cluster, "deploy"):
-            done = engine.deploy(cluster, talk(yes, quiet=json), wish, dry_run=dry_run, check=not no_check)
+        if cluster:
+            with _closing(cluster, "deploy"):
+                done = engine.deploy(cluster, speak, wish, dry_run=dry_run, check=not no_check)
     if json:
         render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
     if not done:
         _unchanged()
 
 
+@changing_alone()
 def teardown(
     ctx: typer.Context,
     yes: Yes = False,
@@ -170,6 +177,7 @@ def _value(outcome: Outcome) -> dict[str, Any]:
         "others": [asdict(left) for left in outcome.others],
         "terraform": outcome.plans,
         "jobs_waiting": outcome.waiting,
+        "would_be_refused": outcome.refused,
         "backup": outcome.backup,
         "kept": [asdict(left) for left in outcome.kept],
     }

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
@@ -16,6 +17,7 @@ app = typer.Typer(help="Build, list and delete node images.", no_args_is_help=Tr
 
 
 @app.command()
+@changing_alone()
 def build(
     ctx: typer.Context,
     node: Annotated[
@@ -90,6 +92,7 @@ def list_images(ctx: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
+@changing_alone()
 def delete(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The image.")],

@@ -12,12 +12,13 @@ import typer
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.surfaces import render
 from slurm_powersave.surfaces.ask import Timeout, Wait, ask
+from slurm_powersave.surfaces.changing import changing
 from slurm_powersave.surfaces.halts import ACT_COLUMNS, act_cells
 from slurm_powersave.surfaces.session import Json, Nodes, session
 
 if TYPE_CHECKING:
     from slurm_powersave.model.nodes import Operation
-    from slurm_powersave.model.records import Done
+    from slurm_powersave.model.records import Command, Done
     from slurm_powersave.surfaces.session import Session
 
 _WORTH_TELLING = 0.05
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command()(follow)
 
 
+@changing
 def resume(
     ctx: typer.Context,
     nodes: Nodes,
@@ -59,6 +61,7 @@ def resume(
     ask(ctx, Mode.RESUME, nodes, wait, timeout, json, _words(force))
 
 
+@changing
 def suspend(
     ctx: typer.Context,
     nodes: Nodes,
@@ -107,7 +110,8 @@ def history(
     ctx: typer.Context,
     node: Annotated[str | None, typer.Option("--node", metavar="NODE", help="Only this node.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="How many operations, or acts, at most.")
+        int,
+        typer.Option("--limit", metavar="N", min=1, help="How many operations, acts or commands at most."),
     ] = 20,
     evidence: Annotated[
         bool,
@@ -117,6 +121,14 @@ def history(
             " with the evidence that allowed it.",
         ),
     ] = False,
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands",
+            help="Instead of operations show each command that changed something: who, when, from where, how"
+            " it ended, and what had changed in the cluster file.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show the newest operations with their phases and how they ended, newest first.
@@ -124,6 +136,8 @@ def history(
     With --evidence: the newest acts that destroyed something, one per line; an act is recorded before it
     begins. With --json each operation has its acts.
     """
+    if commands and (evidence or node is not None):
+        raise typer.BadParameter("--commands can't be used with --evidence or --node")
     from slurm_powersave.model import hostlist
 
     current = session(ctx)
@@ -134,6 +148,9 @@ def history(
         render.note(f"the brake is on: {why}. To see which servers it keeps: slurm-powersave continue")
     if evidence:
         _evidence(current, journal.newest_acts(node, limit), json)
+        return
+    if commands:
+        _commands(journal.commands(limit), json)
         return
     operations = journal.history(node, limit)
     if json:
@@ -159,6 +176,16 @@ def _evidence(current: Session, acts: list[Done], as_json: bool) -> None:
     else:
         out = render.console(no_color=current.no_color)
         render.print_table(out, ACT_COLUMNS, [act_cells(done) for done in acts])
+
+
+def _commands(commands: list[Command], as_json: bool) -> None:
+    if as_json:
+        render.print_json([asdict(one) for one in commands])
+        return
+    for one in commands:
+        outcome = one.outcome or "has not ended, or was killed"
+        render.print_lines([f"{render.clock(one.at)}  {one.by}", f"  {one.text}: {outcome}"])
+        render.print_lines(f"    {line}" for line in one.diff.splitlines())
 
 
 def _history_row(operation: Operation) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from slurm_powersave.surfaces import brake_list, render
+from slurm_powersave.surfaces.changing import changing
 from slurm_powersave.surfaces.halts import WHOLE, Halt, brake_value, halts
 from slurm_powersave.surfaces.session import Json, Session, session
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("continue")(go_on)
 
 
+@changing
 def pause(
     ctx: typer.Context,
     words: Annotated[
@@ -108,6 +110,7 @@ def _no_pool(cluster: Cluster, pool: str, pools: Sequence[str], hint: str = "") 
     return ConfigError(f"no pool {pool}", where=str(cluster.file), todo=f"It has {', '.join(pools)}.{hint}")
 
 
+@changing
 def go_on(
     ctx: typer.Context,
     pool: Annotated[

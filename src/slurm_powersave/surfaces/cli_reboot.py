@@ -9,6 +9,7 @@ import typer
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.surfaces import cli_outdated, render
 from slurm_powersave.surfaces.ask import Timeout, Wait, ask
+from slurm_powersave.surfaces.changing import acts, changing, changing_alone
 from slurm_powersave.surfaces.session import Json, Nodes
 
 Flavor = Annotated[
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(reimage)
 
 
+@changing
 def reboot(
     ctx: typer.Context,
     nodes: Nodes,
@@ -56,6 +58,7 @@ def reboot(
     ask(ctx, Mode.REBOOT, nodes, wait, timeout, json, words)
 
 
+@changing_alone(lambda options: options["outdated"] and acts(options))
 def reimage(
     ctx: typer.Context,
     nodes: Annotated[

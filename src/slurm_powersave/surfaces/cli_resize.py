@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.surfaces import render
-from slurm_powersave.surfaces.session import Json, session
+from slurm_powersave.surfaces.back import Back, cluster_of
+from slurm_powersave.surfaces.changing import changing_alone
+from slurm_powersave.surfaces.session import Json
 from slurm_powersave.surfaces.talk import DryRun, Yes, only_result_on_stdout, talk
 
 if TYPE_CHECKING:
@@ -24,10 +27,12 @@ def register(app: typer.Typer) -> None:
     app.command()(resize)
 
 
+@changing_alone()
 def resize(
     ctx: typer.Context,
     yes: Yes = False,
     dry_run: DryRun = False,
+    back: Back = False,
     abort: Annotated[
         bool,
         typer.Option(
@@ -57,8 +62,14 @@ def resize(
     def tell(news: News) -> None:
         render.say(_line(news), err=json)
 
-    wish = Wish(replace_edits=replace_edits)
-    work = Resizing(session(ctx).cluster(), talk(yes, quiet=json), tell, wish)
+    if abort and back:
+        raise ConfigError("--abort and --back can't be used together", todo="End the resize first.")
+    speak, wish = talk(yes, quiet=json), Wish(replace_edits=replace_edits)
+    cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
+    if cluster is None:
+        _end(None, dry_run, json)
+        return
+    work = Resizing(cluster, speak, tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:
@@ -97,6 +108,11 @@ def _end(done: Done | None, dry_run: bool, as_json: bool) -> None:
                     {"kind": s.kind.value, "act": s.act.value, "nodes": list(s.nodes), "text": s.text}
                     for s in (done.steps if done else [])
                 ],
+                "plan": asdict(done.plan) if done else {},
+                "servers": {
+                    "created": list(done.change.wake) if done else [],
+                    "deleted": dict(done.deleted) if done else {},
+                },
                 "left_alone": dict(done.change.aside or {}) if done else {},
                 "nodes": dict(done.outcome) if done else {},
             }

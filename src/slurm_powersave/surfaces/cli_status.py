@@ -110,6 +110,8 @@ def status(
 def _errors(engine: dict[str, object]) -> list[str]:
     """Say what the engine waits for, and how often it had to begin anew."""
     lines = [f"engine waits, and tries again by itself: {engine['trouble']}"] if engine.get("trouble") else []
+    if engine.get("left_alone"):
+        lines.append(f"engine leaves alone what always fails: {engine['left_alone']}")
     if engine.get("errors"):
         lines.append(f"errors after which the engine began anew: {engine['errors']} (see its log)")
     return lines

@@ -83,13 +83,20 @@ class MemoryWorld:
         """What has ended engines in `run_on`."""
         self.told: list[tuple[str, int]] = []
         """What `status` was told of errors."""
-        self.recovery = Recovery(self.clock.monotonic, lambda text, count: self.told.append((text, count)))
+        self.left_alone = ""
+        """What `status` was told of parts that always fail."""
+        self.recovery = Recovery(
+            self.clock.monotonic, lambda text, count: self.told.append((text, count)), self._leave
+        )
         self.engine = self._engine()
 
     @classmethod
     def of(cls, nodes: int = 4, **extra: object) -> "MemoryWorld":
         """Make a world with so many nodes."""
         return cls(cluster(nodes, **extra))
+
+    def _leave(self, text: str) -> None:
+        self.left_alone = text
 
     def _engine(self) -> Engine:
         return Engine(
@@ -99,7 +106,7 @@ class MemoryWorld:
                 self.slurm,
                 self.terraform,
                 self.playbooks,
-                {"mem": self.cloud},
+                {self.cluster.cloud_of(self.cluster.login): self.cloud},
                 self.clock,
             ),
             self.recovery.faults,

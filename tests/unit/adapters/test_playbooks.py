@@ -16,7 +16,7 @@ from slurm_powersave.adapters import playbooks
 from slurm_powersave.adapters.configure_run import RUN, ConfigureRun, parse
 from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
 from slurm_powersave.adapters.process import start_detached
-from slurm_powersave.model.errors import ConfigError, FailureClass
+from slurm_powersave.model.errors import ConfigError, FailureClass, OwnFileError
 from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
@@ -44,6 +44,8 @@ def site(tmp_path: Path) -> Site:
     # JSON is YAML.
     (tmp_path / "inventory/hosts.yml").write_text(json.dumps({"all": {"children": children}}))
     (tmp_path / "inventory/group_vars/all/slurm_powersave.yml").write_text('{"mounts": ["/mnt/ohpc"]}')
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/id_ed25519").write_text("key\n")
     return Site(
         tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "keys/id_ed25519"
     )
@@ -314,3 +316,15 @@ def test_a_host_that_can_not_ask_knows_nothing_of_a_node(
     assert asked.answers_ssh(node(1)) is answers
     assert asked.reachable(node(1)) is False
     assert waited == [playbooks.PATIENCE, playbooks.PROBE_SECONDS]
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "directory"])
+def test_a_private_key_that_is_gone_is_no_node_s_fault(tmp_path: Path, site: Site, how: str) -> None:
+    site.private_key.unlink()
+    if how == "empty":
+        site.private_key.touch()
+    if how == "directory":
+        site.private_key.mkdir()
+    with pytest.raises(OwnFileError, match=how) as error:
+        AnsiblePlaybooks(tmp_path, site).configure([], {})
+    assert error.value.where == str(site.private_key) and "backup" in error.value.todo

@@ -177,7 +177,28 @@ def test_a_process_of_another_boot_or_host_is_not_ours(tmp_path: Path, started: 
         assert not alive(other) and exit_code(other) == -1
         signal_run(other, signal.SIGKILL)
     assert alive(record), "it was not signalled"
-    assert alive(replace(record, host="", boot_id="")), "as an older version has recorded it"
+
+
+def test_a_run_of_the_first_release_is_known_by_its_directory(
+    tmp_path: Path, started: list[RunRecord]
+) -> None:
+    """Its records name neither host nor boot: pid and ticks alone may be somebody else's after a reboot."""
+    record = replace(start(tmp_path, "echo; exec sleep 30", started), host="", boot_id="")
+    wait(lambda: (tmp_path / "run/stdout.jsonl").read_text())  # in its first moment it has no arguments
+    assert alive(record) and exit_code(record) is None
+    other = subprocess.Popen(["sleep", "30"], start_new_session=True)
+    try:
+        ticks = process.start_ticks(other.pid)
+        assert ticks
+        stranger = replace(record, pid=other.pid, start_ticks=ticks)
+        assert not alive(stranger) and exit_code(stranger) == -1
+        signal_run(stranger, signal.SIGKILL)
+        assert other.poll() is None, "it was not signalled"
+    finally:
+        other.kill()
+        other.wait()
+    signal_run(record, signal.SIGKILL)
+    wait(lambda: exit_code(record) == -1)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.ENOMEM])

@@ -18,7 +18,7 @@ from tests.slurmctld import Slurmctld
 
 RECORDED = Path(__file__).parents[2] / "recorded"
 EXPECTED = yaml.safe_load((RECORDED / "expected.yml").read_text())
-VERSIONS = sorted(path.name for path in RECORDED.iterdir() if path.is_dir())
+VERSIONS = sorted(path.name for path in RECORDED.glob("[0-9]*"))
 
 
 def printed(version: str, name: str) -> Completed:

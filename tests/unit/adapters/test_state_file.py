@@ -1,5 +1,6 @@
 """Terraform's state: copied before an apply, put back where Terraform has left an empty or broken one."""
 
+import errno
 import fcntl
 import json
 import os
@@ -118,3 +119,26 @@ def test_the_base_state_is_copied_before_its_apply(tmp_path: Path) -> None:
     assert (tmp_path / STATE).read_text() == WHOLE
     with (tmp_path / STATE).open("r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EISDIR])
+def test_a_state_that_is_not_ours_is_left_alone_and_the_others_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert state_file.is_locked(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EIO])
+def test_trouble_of_the_host_is_told_when_a_state_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=r"\[Errno"):
+        state_file.is_locked(tmp_path)

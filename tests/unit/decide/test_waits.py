@@ -6,7 +6,7 @@ import pytest
 
 from slurm_powersave.decide import waits
 from slurm_powersave.decide.sections import PowerSave
-from slurm_powersave.decide.waits import Limit, Then
+from slurm_powersave.decide.waits import Counts, Limit, Then
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Kind, Mode
@@ -56,15 +56,16 @@ def test_a_deletion_is_not_given_up(mode: Mode, phase: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "phase", "limit"),
     [
-        (Mode.RESUME, phases.CHECKING, Limit(500, Then.FAIL, whole=True)),
-        (Mode.RESUME, phases.VERIFYING, Limit(500, Then.FAIL, whole=True)),
+        (Mode.RESUME, phases.CHECKING, Limit(500, Then.FAIL, Counts.WHOLE)),
+        (Mode.RESUME, phases.VERIFYING, Limit(500, Then.FAIL, Counts.WHOLE)),
         (Mode.REBOOT, phases.CHECKING, Limit(500, Then.REFUSING)),
         (Mode.REBOOT, phases.QUEUED, Limit(500, Then.FAIL)),
         (Mode.REBOOT, phases.RESTORING, Limit(1000, Then.FAIL)),
         (Mode.REBOOT, phases.VERIFYING, None),
-        (Mode.SUSPEND, phases.RELEASING, Limit(300, Then.DONE, heard=True)),
+        (Mode.SUSPEND, phases.RELEASING, Limit(300, Then.DONE, Counts.HEARD)),
         (Mode.RESUME, phases.ASKING, Limit(600, Then.REFUSED)),
-        (Mode.REBOOT, phases.DRAINING, None),
+        (Mode.REBOOT, phases.DRAINING, Limit(60, Then.REFUSED, Counts.UNKNOWN)),
+        (Mode.RESUME, phases.REGISTERING, Limit(60, Then.FAIL, Counts.UNKNOWN)),
     ],
 )
 def test_limits(mode: Mode, phase: str, limit: Limit | None) -> None:

@@ -128,12 +128,14 @@ def trouble(world: MemoryWorld, kind: str, part: str = "journal") -> Exception:
 class Fuse:
     """Ends the engine at its N-th effect on the journal or on the outside; 0: only counts.
 
-    It is killed right after the effect, or meets an error (`kind`) right after it or in its place.
+    It is killed right after the effect, or meets an error (`kind`) right after it or in its place, or goes on
+    after something has happened there (`halt`).
     """
 
     def __init__(self, world: MemoryWorld, at: int = 0, kind: str = "", *, instead: bool = False) -> None:
         self.world, self.at, self.count, self.armed = world, at, 0, True
         self.kind, self.instead = kind, instead
+        self._halt: Callable[[], None] | None = None
         self.last = ""
         for part in _EFFECTS:
             self.watch(part)
@@ -147,6 +149,12 @@ class Fuse:
     def light(self, after: int, kind: str, *, instead: bool) -> None:
         """Let an error come at the N-th effect from now on."""
         self.at, self.kind, self.instead, self.armed = self.count + after, kind, instead, True
+        self._halt = None
+
+    def halt(self, after: int, happens: Callable[[], None]) -> None:
+        """Let something happen in mid-step, right after the N-th effect from now on."""
+        self.light(after, "", instead=False)
+        self._halt = happens
 
     def _wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
@@ -166,6 +174,9 @@ class Fuse:
         return call
 
     def _end(self, name: str) -> None:
+        if self._halt:
+            self._halt()
+            return
         if not self.kind:
             raise Killed
         raise trouble(self.world, self.kind, name.partition(".")[0])

@@ -11,9 +11,11 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.inventory import Inventory
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import base_state, deploy, strays
 from slurm_powersave.engine.acts import Acts
+from slurm_powersave.engine.change_plan import Files
 from slurm_powersave.engine.talk import Talk
 from slurm_powersave.model.errors import CloudError, ConfigError, RefusedError
 from slurm_powersave.model.leftovers import INTERFACE, RULE, Leftover
@@ -38,6 +40,7 @@ class Lab:
         self.base = State(self.cluster.layout.base, Command())
         self.said: list[str] = []
         self.talk = Talk(self.said.append, self.said.append, lambda question: True)
+        self.files = Files(self.cluster, self.talk, base_state.NO_WISH, lambda: Inventory({}, {}))
 
     def create(self, name: str, *tags: str) -> str:
         node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
@@ -121,11 +124,11 @@ def test_a_base_state_that_was_left_empty_is_replaced_by_the_copy(lab: Lab) -> N
     path.touch()
     lab.cloud.unreachable = "503 Service Unavailable"
     with pytest.raises(CloudError):
-        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, dry_run=False)
+        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, lab.files, dry_run=False)
     assert path.read_text() == "" and not lab.said
     lab.cloud.unreachable = ""
     with pytest.raises(ConfigError):  # this cluster's files have no root module
-        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, dry_run=False)
+        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, lab.files, dry_run=False)
     assert lab.base.ids() == {login}
     assert "before-apply is in its place" in lab.said[0] and str(lab.base.directory) in lab.said[0]
     assert lab.orphans() == []

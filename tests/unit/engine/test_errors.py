@@ -353,7 +353,8 @@ def test_a_shard_that_always_fails_keeps_nobody_waiting(
     count = world.recovery.count
     assert count >= 3 or name != "is_broken"
     run(world, 120)
-    assert world.recovery.count == count, "it is not tried any more"
+    assert world.recovery.count <= count + 2, "it is tried more and more rarely"
+    assert "KeyError" in world.left_alone or name == "init"  # nothing more is to be made
 
 
 def test_a_rest_that_can_not_be_ended_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +372,8 @@ def test_a_rest_that_can_not_be_ended_keeps_nobody_waiting(monkeypatch: pytest.M
     run(world, 60)
     world.slurm.submit("n2")
     run(world, 30)
-    assert world.slurm.node("n2").up and world.recovery.count == 3
+    assert world.slurm.node("n2").up and world.recovery.count <= 4
+    assert world.left_alone.startswith("rest of n1 (")
 
 
 def test_the_host_s_own_trouble_is_never_counted_against_an_operation(

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import images
 from slurm_powersave.engine.talk import Talk
-from slurm_powersave.model.errors import ConfigError, LockedError, RefusedError
+from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.images import MemoryImageCloud, MemoryImagePlays
@@ -81,15 +80,6 @@ def test_who_says_no_or_only_looks_changes_nothing(lab: Lab, options: dict[str, 
     assert lab.names() == ["default"] and lab.cloud.created == 0
 
 
-def test_two_builds_at_once_are_one_too_many(lab: Lab) -> None:
-    lock = EngineLock(lab.cluster.layout.image_lock, "an image build")
-    with pytest.raises(LockedError, match="an image build is running already"):
-        lab.build()
-    lab.build(dry_run=True)
-    lock.release()
-    lab.build()
-
-
 def test_a_cluster_must_be_deployed(lab: Lab) -> None:
     lab.cluster.layout.private_key.unlink()
     with pytest.raises(ConfigError, match="never deployed"):
@@ -135,11 +125,3 @@ def test_the_image_of_a_pool_may_not_be_deleted(lab: Lab) -> None:
     lab.cloud.add_image(Image("default", properties={CLUSTER: "test", ROLE: READY}))
     with pytest.raises(RefusedError, match="pool compute"):
         images.delete(lab.cluster, "default", lab.talk)
-
-
-def test_a_running_build_s_image_may_not_be_deleted(lab: Lab) -> None:
-    lab.cloud.add_image(Image("gold", properties={CLUSTER: "test", ROLE: BUILDING}))
-    lock = EngineLock(lab.cluster.layout.image_lock, "an image build")
-    with pytest.raises(LockedError):
-        images.delete(lab.cluster, "gold", lab.talk)
-    lock.release()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from slurm_powersave.adapters import connect, lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.stream import StreamIntake
 from slurm_powersave.decide.settings import Cluster, load
-from slurm_powersave.engine import recovery, service
+from slurm_powersave.engine import faults, recovery, service
 from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.model.errors import ConfigError, JournalError
+from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.nodes import Request
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.surfaces.conftest import CLUSTER
 from tests.waiting import within
@@ -157,6 +160,35 @@ def test_an_intake_that_has_ended_begins_anew(
     assert within(10, lambda: connected(running))
     after = [thread for thread in threading.enumerate() if thread.name == "intake"]
     assert len(after) == 1 and after != before
+
+
+def test_an_intake_that_always_fails_is_left_alone_for_a_while_and_operations_go_on(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "FIRST_REST", 5.0)
+
+    def fail(self: Pump) -> None:
+        raise KeyError("x")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Pump, "_look", fail)
+        running = Running(cluster)
+        try:
+            assert within(10, lambda: "left_alone" in running.told())
+            assert running.told()["left_alone"].startswith("taking requests in (3 errors")
+            assert within(5, lambda: running.told().get("intake") == "not connected: KeyError: 'x'")
+            with closing(SqliteJournal(cluster.layout.journal)) as journal:
+                now = time.time()
+                journal.add_request(Request("by-hand", Mode.SUSPEND, "demo-1", now, "operator"), now)
+                assert within(3, lambda: journal.operations_of("by-hand"))
+            assert running.told()["errors"] == 3
+        except BaseException:
+            running.close()
+            raise
+    try:
+        assert within(20, lambda: connected(running) and not running.told()["left_alone"])
+    finally:
+        running.close()
 
 
 def test_a_stream_whose_thread_meets_an_error_connects_again(

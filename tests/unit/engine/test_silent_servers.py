@@ -668,3 +668,21 @@ def test_operations_of_a_restart_are_named_as_such() -> None:
     silent(world, "n1")
     until_booting(world)
     assert [(op.mode, op.action) for op in operations(world, "n1")][-1] == ("reboot", "restart")
+
+
+def test_a_server_that_answers_again_while_its_deletion_does_not_end_is_kept_and_that_is_said() -> None:
+    """The cloud has accepted the deletion and does nothing; to ask once more would need new evidence."""
+    world = world_of(1, failure={"silent_after": 300}, terraform={"apply_timeout": 60})
+    (server_id,) = servers(world)["n1"]
+    world.cloud.undying.add(server_id)
+    silent(world, "n1")
+    for _ in range(3000):
+        coarsely(world, 1, step=1)
+        if world.newest("n1").phase in (phases.DELETING, phases.VERIFYING):
+            break
+    world.silent.clear()
+    coarsely(world, 400, step=1)
+    op = world.newest("n1")
+    assert op.outcome == phases.REFUSED, op
+    assert op.text == f"server {server_id}: it answers SSH"
+    assert servers(world) == {"n1": [server_id]}

@@ -231,6 +231,32 @@ def test_jobs_are_a_reason_to_refuse(lab: Lab) -> None:
     assert lab.left() == []
 
 
+def test_a_dry_run_shows_all_of_it_and_why_it_would_be_refused(lab: Lab) -> None:
+    lab.queue(71)
+    lab.unasked, before = True, lab.left()
+    outcome = lab.run(dry_run=True)
+    assert f"jobs are running: {lab.job}" in outcome.refused[0]
+    assert any(f"teardown would be refused now: jobs are running: {lab.job}" in line for line in lab.said)
+    assert any("login" in line and "holds the queue" in line for line in lab.said)
+    assert outcome.plans and lab.left() == before and lab.events == []
+    lab.idle()
+    assert "--discard-queue" in lab.run(dry_run=True).refused[0]
+    assert not lab.run(dry_run=True, discard_queue=True).refused
+
+
+@pytest.mark.parametrize(("tag", "stops"), [("role=storage", True), ("node=n3", False)])
+def test_a_server_that_was_not_shown_is_not_deleted(lab: Lab, tag: str, stops: bool) -> None:
+    """One of a node is what Slurm asks for; an engine that has just begun may have made it."""
+    lab.idle()
+    lab.asked = lambda: lab.create("late", tag) and None
+    if stops:
+        with pytest.raises(RefusedError, match="not shown: late"):
+            lab.run()
+        assert lab.events == [] and lab.nodes[0].forgotten == 1
+        lab.asked = lambda: None
+    assert lab.run().done and lab.left() == []
+
+
 def test_a_job_that_begins_while_the_person_thinks(lab: Lab) -> None:
     lab.idle()
     lab.asked = lambda: lab.world.slurm.submit("n1") and None

@@ -255,3 +255,91 @@ def test_a_persons_resume_behind_a_reboot_that_waits_for_jobs_is_refused(world: 
     assert (first.phase, second.outcome) == (phases.DRAINING, phases.REFUSED)
     assert f"waits for reboot {first.id}, draining" in second.text
     assert world.slurm.jobs[job].state == "RUNNING" and not world.slurm.node("n1").going_down
+
+
+def resume(world: MemoryWorld) -> None:
+    world.slurm.submit("n1")
+
+
+def suspend(world: MemoryWorld) -> None:
+    world.slurm.end(up(world, "n1"))
+    world.slurm.suspend("n1")
+
+
+def restart_by_slurm(world: MemoryWorld) -> None:
+    world.slurm.end(up(world, "n1"))
+    world.run(1)
+    reboot(world, "n1", "reboot")
+
+
+def drained(world: MemoryWorld) -> None:
+    up(world, "n1")
+    reboot(world, "n1", "reboot")
+
+
+STORIES = [
+    (resume, phases.PLANNING),
+    (resume, phases.CONFIGURING),
+    (resume, phases.REGISTERING),
+    (suspend, phases.DELETE_QUEUED),
+    (suspend, phases.RELEASING),
+    (drained, phases.DRAINING),
+    (restart_by_slurm, phases.CONFIGURING),
+]
+
+
+def at_phase(world: MemoryWorld, story: Callable[[MemoryWorld], None], phase: str) -> None:
+    """Tell a story until its operation is in a phase; from then on no slurmd registers."""
+    if story is resume and phase == phases.REGISTERING:
+        world.playbooks.register = lambda node: None
+    story(world)
+    run_until(world, "n1", phase)
+    world.playbooks.register = lambda node: None
+
+
+@pytest.mark.parametrize(("story", "phase"), STORIES)
+def test_a_node_that_is_gone_from_slurm_conf_keeps_no_operation_open(
+    world: MemoryWorld, story: Callable[[MemoryWorld], None], phase: str
+) -> None:
+    at_phase(world, story, phase)
+    world.slurm._nodes.pop("n1")
+    coarsely(world, 1200, step=1)
+    assert not list(world.engine.operations)
+    if story is resume:
+        assert "Slurm does not know the node" in operations(world, "n1")[-1].text
+        assert servers(world) == {}
+
+
+def test_a_node_that_others_readings_do_not_name_is_not_unknown(world: MemoryWorld) -> None:
+    """The last reading is of the nodes that somebody waits for, and n1 waits for its jobs."""
+    drained(world)
+    run_until(world, "n1", phases.DRAINING)
+    world.playbooks.register = lambda node: None
+    world.slurm.submit("n2")
+    for _ in range(110):
+        coarsely(world, 1)
+        op = operations(world, "n1")[-1]
+        assert (op.phase, op.waits) == (phases.DRAINING, "")
+
+
+def test_a_node_that_slurm_knows_again_has_its_minute_once_more(world: MemoryWorld) -> None:
+    at_phase(world, resume, phases.REGISTERING)
+    for _ in range(2):
+        node = world.slurm._nodes.pop("n1")
+        coarsely(world, 40)
+        world.slurm._nodes["n1"] = node
+        coarsely(world, 5)
+    assert operations(world, "n1")[-1].phase == phases.REGISTERING
+
+
+@pytest.mark.parametrize(("story", "phase"), [(resume, phases.REGISTERING), (suspend, phases.DELETE_QUEUED)])
+def test_an_answer_of_slurm_that_can_not_be_understood_is_said(
+    world: MemoryWorld, story: Callable[[MemoryWorld], None], phase: str
+) -> None:
+    at_phase(world, story, phase)
+    world.slurm.unreadable.add("n1")
+    coarsely(world, 400)
+    op = operations(world, "n1")[-1]
+    assert (op.phase, op.text) == (phase, "")
+    assert op.waits == "Slurm's answer on the node can't be understood"
+    assert set(servers(world)) == {"n1"}, "in a state that could not be read nothing is deleted"

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from slurm_powersave.model import machine
-from slurm_powersave.model.errors import CloudError, ConfigError, JournalError, MissingToolError
+from slurm_powersave.model.errors import CloudError, ConfigError, JournalError, MissingToolError, OwnFileError
 
 NUMBERS = [
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE),
@@ -83,3 +83,14 @@ def test_words_of_programs(text: str) -> None:
 @pytest.mark.parametrize("text", ["Quota exceeded for cores", "No valid host was found", "unreachable", ""])
 def test_words_about_others(text: str) -> None:
     assert not machine.says(text)
+
+
+def test_what_somebody_has_to_put_right_does_not_end_by_itself() -> None:
+    for error in (
+        PermissionError(errno.EACCES, "denied"),
+        OSError(errno.EPERM, "not yours"),
+        OwnFileError("gone"),
+    ):
+        assert machine.is_at_fault(error) and machine.is_lasting(error)
+    for error in (OSError(errno.ENOSPC, "full"), JournalError("full"), MemoryError()):
+        assert machine.is_at_fault(error) and not machine.is_lasting(error)

@@ -36,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         talk.say("server demo-1 ACTIVE id-1")
         row = Row(Server("id-1", "demo-1", "ACTIVE"), "ALLOCATED+CLOUD", (7,))
         done = not wish.dry_run and talk.ask("Delete all of this?")
-        return Outcome([row], [Leftover("network", "br0")], {"/s/base": "2 to delete"}, 3, "/b", done)
+        return Outcome([row], [Leftover("network", "br0")], {"/s/base": "2 to delete"}, 3, "/b", [], done)
 
     monkeypatch.setattr(engine, "deploy", stand_in)
     monkeypatch.setattr(teardown, "teardown", torn)
@@ -98,6 +98,7 @@ def test_json_leaves_stdout_to_the_result(command: Command, calls: list[dict[str
         "others": [{"kind": "network", "id": "br0", "name": ""}],
         "terraform": {"/s/base": "2 to delete"},
         "jobs_waiting": 3,
+        "would_be_refused": [],
         "backup": "/b",
         "kept": [],
     }

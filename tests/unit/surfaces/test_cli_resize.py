@@ -2,34 +2,44 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters import connect, play_check
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.play_plan import HostPlan, PlayPlan, file_change
 from slurm_powersave.decide.settings import load
 from slurm_powersave.decide.slurm_conf import HEADER
 from slurm_powersave.engine import accepting, applied, deploy, preflight, resizing
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.nodes import NodeRecord
 from slurm_powersave.model.records import Drain
+from slurm_powersave.surfaces import talk
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 
 from .conftest import CLUSTER, Command
 
+
+class Planned(MemorySlurm):
+    """A Slurm, and what the play says in check mode, one answer after the other; then that all is well."""
+
+    plans: list[PlayPlan]
+
+
 OFF = ("IDLE", "CLOUD", "POWERED_DOWN")
 
 
 @pytest.fixture
-def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> MemorySlurm:
+def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> Planned:
     """A deployed cluster: demo-1 is up and protected; what Ansible would do to Slurm is done at once."""
     cluster = load(cluster_file)
-    made = MemorySlurm(MemoryClock(time.time()), cluster.nodes(), lambda mode, nodes: None)
+    made = Planned(MemoryClock(time.time()), cluster.nodes(), lambda mode, nodes: None)
     made.set_flags("demo-1", "IDLE", "CLOUD")
     made.protected = frozenset({"demo-1"})
 
@@ -44,6 +54,8 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     monkeypatch.setattr(connect, "slurm", lambda cluster: made)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {})
     monkeypatch.setattr(accepting, "run_playbook", play)
+    monkeypatch.setattr(play_check, "check", lambda *_: made.plans.pop(0) if made.plans else PlayPlan())
+    made.plans = []
     (cluster_file.parent / "state/keys").mkdir()
     (cluster_file.parent / "state/keys/id_ed25519").touch()
     (cluster_file.parent / "state/keys/munge.key").touch()
@@ -85,6 +97,7 @@ def test_a_dry_run_shows_the_steps_and_changes_nothing(
     result = command("resize", "--dry-run")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
+        "min_nodes: Slurm powers up demo-[2-3], and the engine creates what has no server",
         "1. enlarge slurm.conf demo-[2-3]: slurmctld reconfigures",
         "2. enlarge power up demo-[2-3]",
     ]
@@ -117,7 +130,7 @@ def test_a_slurm_conf_that_slurm_cant_read_is_written_anew(
 ) -> None:
     files = LiveFiles({"slurm.conf": HEADER}, unreadable="MaxArraySise")
     monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
-    assert "1. enlarge slurm.conf" in command("resize", "--dry-run").stdout
+    assert "1. change files" in command("resize", "--dry-run").stdout
 
 
 def test_a_slurm_conf_of_somebody_else_is_not_replaced(
@@ -133,6 +146,67 @@ def test_what_was_edited_by_hand_is_shown(command: Command, slurm: MemorySlurm, 
     files = LiveFiles({"slurm.conf": f"{HEADER}Epilog=/x\n"}, {"slurm.conf": HEADER})
     monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
     assert "+Epilog=/x" in command("resize", "--dry-run").stdout
+
+
+def plan(path: str, daemon: str = "", does: str = "", after: str = "b", host: str = "demo-login") -> PlayPlan:
+    """What a play would do to one file of one host, and to one daemon."""
+    files = {path: file_change(path, "a\n", f"{after}\n")}
+    return PlayPlan({host: HostPlan(files, {daemon: does} if daemon else {})})
+
+
+def test_a_file_that_differs_and_no_node_is_told_as_that(command: Command, slurm: Planned) -> None:
+    slurm.plans = [plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures")]
+    said = command("resize", "--dry-run").stdout
+    assert "/etc/slurm/gres.conf changes on demo-login:\n  --- /etc/slurm/gres.conf (now)" in said
+    assert "\n  -a\n  +b\n" in said and "slurmctld reconfigures on demo-login, and slurmd" in said
+    assert "1. change files: slurmctld reconfigures" in said and "enlarge" not in said
+    slurm.plans = [plan("/usr/lib/slurm-powersave/site-prolog", "slurmd", "restarts", host="demo-1")]
+    said = command("resize", "--dry-run").stdout
+    assert "slurmd restarts on demo-1" in said and "1. change files: slurmctld goes on as it is" in said
+
+
+@pytest.mark.parametrize(
+    ("now", "rc", "why"),
+    [
+        (plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures"), 0, ""),
+        (plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures", "c"), 7, "gres.conf on demo-login"),
+        (plan("/etc/slurm/gres.conf", "slurmctld", "restarts"), 7, "slurmctld on demo-login"),
+    ],
+    ids=["same", "text", "daemon"],
+)
+def test_what_was_not_shown_is_not_done(
+    command: Command,
+    slurm: Planned,
+    cluster_file: Path,
+    engine: EngineLock,
+    monkeypatch: Any,
+    now: PlayPlan,
+    rc: int,
+    why: str,
+) -> None:
+    engine.tell_file(digest(cluster_file))
+    played: list[str] = []
+    monkeypatch.setattr(accepting, "run_playbook", lambda site, name, extra: played.append(name) or 0)
+    monkeypatch.setattr(talk, "confirm", lambda question, yes: True)
+    slurm.plans = [plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures"), now]
+    result = command("resize")
+    assert (result.exit_code, bool(played)) == (rc, rc == 0), result.stderr
+    assert why in result.stderr
+
+
+def test_what_the_play_would_refuse_is_shown_and_not_begun(command: Command, slurm: Planned) -> None:
+    slurm.plans = [replace(plan("/etc/slurm/slurm.conf"), refused="demo-login: MaxArraySise")]
+    result = command("resize", "--yes")
+    assert result.exit_code == 6 and "MaxArraySise" in result.stderr and "+b" in result.stdout
+
+
+def test_an_address_that_was_given_stays_and_that_is_said(
+    command: Command, slurm: MemorySlurm, cluster_file: Path
+) -> None:
+    edit(cluster_file, "10.0.1.1-10.0.1.4", "10.0.2.1-10.0.2.4")
+    said = command("resize", "--dry-run").stdout
+    assert "demo-[1-4]: the address that a name was once given stays (of demo-1: 10.0.1.1)" in said
+    assert "Nothing to do" in said
 
 
 def test_it_grows(command: Command, slurm: MemorySlurm, cluster_file: Path, engine: EngineLock) -> None:
@@ -163,7 +237,10 @@ def test_a_play_that_failed_is_run_again(
     with monkeypatch.context() as broken:
         broken.setattr(accepting, "run_playbook", lambda site, name, extra: 2)
         assert command("resize", "--yes").exit_code == 6
-    assert "1. enlarge slurm.conf: slurmctld reconfigures" in command("resize", "--yes").stdout
+    assert not (cluster_file.parent / "state/cluster-files").exists(), "it was not applied"
+    assert "1. change files: slurmctld reconfigures" in command("resize", "--yes").stdout
+    (kept,) = (cluster_file.parent / "state/cluster-files").iterdir()
+    assert kept.read_text() == cluster_file.read_text()
     assert "Nothing to do" in command("resize").stdout
 
 
@@ -215,11 +292,11 @@ def test_it_writes_nothing_for_another_version_of_slurm(
 
 
 def test_a_second_one_is_refused(command: Command, slurm: MemorySlurm, cluster_file: Path) -> None:
-    lock = EngineLock(cluster_file.parent / "state/resize.lock", "a resize")
+    lock = EngineLock(cluster_file.parent / "state/command.lock", command="resize --yes", user="ann")
     result = command("resize")
     lock.release()
     assert result.exit_code == 3
-    assert "a resize is running already: process " in result.stderr
+    assert "is running: resize --yes by ann, process " in result.stderr
 
 
 def test_deploy_leaves_nodes_in_use_to_it(

@@ -126,6 +126,12 @@ def test_what_an_engine_in_trouble_waits_for(
     assert "requests from demo-login: not connected: the engine begins anew\n" in text
     engine = json.loads(command("status", "--json").stdout)["engine"]
     assert (engine["trouble"], engine["errors"]) == ("database or disk is full", 7)
+    text = "comparing (3 errors, tried again after 60 s): KeyError: x"
+    lock.tell_left_alone(text)
+    said = f"engine leaves alone what always fails: {text}\n"
+    assert said in command("status").stdout
+    lock.tell_left_alone("")
+    assert "leaves alone" not in command("status").stdout
     lock.tell_trouble("", 7)
     text = command("status").stdout
     assert "waits, and tries" not in text and "began anew: 7" in text

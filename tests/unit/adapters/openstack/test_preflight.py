@@ -37,6 +37,7 @@ def cluster(openstack: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 }
             ],
             "partitions": [{"name": "main", "pools": ["compute"]}],
+            "mounts": [],
             "file": tmp_path / "all.yml",
         }
     )
