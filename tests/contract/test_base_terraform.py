@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters import connect, play_check
 from slurm_powersave.adapters.base import State
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.process import run
 from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.decide.inventory import Inventory
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.play_plan import HostPlan, PlayPlan
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import accepting, base_state, deploy, preflight, trust
 from slurm_powersave.engine.base_state import Wish
@@ -89,7 +91,7 @@ class Lab:
     def deploy(self, replace: str = "", force: bool = False, **options: bool) -> bool:
         """Deploy without the pre-flight."""
         talk = Talk(self.said.append, self.said.append, self.ask)
-        return deploy.deploy(self.cluster, talk, Wish(replace, force), check=False, **options)
+        return deploy.deploy(self.cluster, talk, Wish(replace, force), check=False, **options).agreed
 
     def ids(self) -> dict[str, str]:
         """Address -> id."""
@@ -123,7 +125,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "slurm", slurm)
     monkeypatch.setattr(trust, "wait", lambda *words, **more: None)
-    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: None)
+    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: Inventory({}, {}))
+    monkeypatch.setattr(play_check, "check", lambda *_: PlayPlan({"login": HostPlan()}))
     monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
         accepting,
@@ -235,7 +238,8 @@ def test_slurm_is_asked_where_it_was_before_and_after_the_question(lab: Lab) -> 
     lab.login["address"] = "10.0.0.99"
     lab.asked.clear()
     assert lab.deploy(replace="login")
-    assert lab.asked[-2:] == ["10.0.0.2", "10.0.0.2"]
+    # What is always to be up is asked in between, of the login node that is to be.
+    assert lab.asked[-3:] == ["10.0.0.2", "10.0.0.99", "10.0.0.2"]
     assert lab.state.outputs()["login"]["address"] == "10.0.0.99"
 
 

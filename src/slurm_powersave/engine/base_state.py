@@ -5,7 +5,7 @@ module and teardown call `State.apply`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,8 +46,11 @@ NO_WISH = Wish()
 class Beside(Protocol):
     """What the same question is about: what is done to the login node when the base state is applied."""
 
-    def show(self, *, fresh: bool) -> bool:
-        """Show it, and tell whether there is anything; `fresh`: the login node is a new one."""
+    def show(self, *, fresh: bool, servers: Sequence[str] = ()) -> bool:
+        """Show it, and tell whether there is anything; `fresh`: the login node is a new one.
+
+        `servers`: what becomes of the base state's servers, in words.
+        """
 
     def refuse_other(self) -> None:
         """Raise RefusedError if something else would be done now than was shown."""
@@ -117,9 +120,8 @@ def _agree(
         lost = _ask_slurm(cluster, known, wish)
         if lost:
             talk.say(lost)
-        for line in base_servers.words(planned.content, known):
-            talk.say(line)
-        also = beside.show(fresh=base_servers.makes_login(planned.content, known))
+        words = base_servers.words(planned.content, known)
+        also = beside.show(fresh=base_servers.makes_login(planned.content, known), servers=words)
         if dry_run:
             talk.say(f"Terraform would do: {planned.words}.")
             return None

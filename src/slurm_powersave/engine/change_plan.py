@@ -6,7 +6,7 @@ answered it is asked again: what was not shown is not done.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -112,14 +112,21 @@ class Files:
     wish: Wish
     make: Callable[[], Inventory]
     seen: Seen = field(default_factory=lambda: Seen(PlayPlan()))
+    servers: tuple[str, ...] = ()
+    """What becomes of the base state's servers, in words."""
+    wakes: tuple[str, ...] = ()
+    """The nodes that are powered up because they are always to be up."""
 
-    def show(self, *, fresh: bool) -> bool:
+    def show(self, *, fresh: bool, servers: Sequence[str] = ()) -> bool:
         """Show it; return whether there is anything, or may be. `fresh`: the login node is a new one.
 
         Raises:
             PlaybookError: the play would be refused; nothing was changed.
         """
-        wake = self.cluster.persistent() if fresh else _off(self.cluster, self.talk)
+        self.servers = tuple(servers)
+        for line in servers:
+            self.talk.say(line)
+        self.wakes = tuple(self.cluster.persistent() if fresh else _off(self.cluster, self.talk))
         if fresh:
             self.talk.say(everything(self.cluster))
         else:
@@ -128,9 +135,9 @@ class Files:
             show(self.talk, self.seen.plan, DEPLOY)
             if self.seen.plan.nothing and self.seen.plan.whole:
                 self.talk.say("No file and no daemon would change.")
-        if wake:
-            self.talk.say(creates(wake))
-        return fresh or bool(wake) or not (self.seen.plan.nothing and self.seen.plan.whole)
+        if self.wakes:
+            self.talk.say(creates(self.wakes))
+        return fresh or bool(self.wakes) or not (self.seen.plan.nothing and self.seen.plan.whole)
 
     def agree(self) -> bool:
         """Show it and ask; False if the person said no. For a deploy that has no servers to make.

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
@@ -17,6 +17,7 @@ from slurm_powersave.adapters.process import run
 from slurm_powersave.decide import addresses, flavors, slurm_look, slurm_running
 from slurm_powersave.decide.inventory import Inventory, inventory
 from slurm_powersave.decide.leaving import Leaving
+from slurm_powersave.decide.play_plan import PlayPlan
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import accepting, applied, base_state, identity, preflight, strays
 from slurm_powersave.engine.base_state import NO_WISH, Wish
@@ -32,10 +33,24 @@ from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord, SlurmSnapshot
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """What a deploy did, or would do."""
+
+    agreed: bool
+    """False if the person said no."""
+    plan: PlayPlan
+    """What was shown of files and daemons; nothing of a login node that was not there yet."""
+    servers: tuple[str, ...]
+    """What becomes of the base state's servers, in words."""
+    wakes: tuple[str, ...]
+    """The nodes that are powered up because they are always to be up."""
+
+
 def deploy(
     cluster: Cluster, talk: Talk, wish: Wish = NO_WISH, *, dry_run: bool = False, check: bool = True
-) -> bool:
-    """Create or update network, login node and Slurm; return False if the person said no.
+) -> Deployed:
+    """Create or update network, login node and Slurm.
 
     What exists is neither deleted nor replaced; `wish` may name the login node as the one exception.
 
@@ -59,7 +74,7 @@ def deploy(
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
             return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), talk, wish, dry_run)
     done = _deploy(cluster, talk, wish, dry_run)
-    if done and not dry_run:
+    if done.agreed and not dry_run:
         applying.succeeded()
     return done
 
@@ -74,7 +89,7 @@ def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
         )
 
 
-def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
+def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> Deployed:
     _refuse_leaving(cluster)
     if not cluster.layout.private_key.exists():
         strays.refuse_unknown(cluster, strays.servers(cluster))
@@ -94,13 +109,14 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> bool:
         agreed = files.show(fresh=False)
     else:
         agreed = files.agree()
+    done = Deployed(dry_run or agreed, files.seen.plan, files.servers, files.wakes)
     if dry_run or not agreed:
-        return dry_run
+        return done
     prepare(cluster)
     made = make()
     talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
     accepting.play(cluster, "deploy.yml", made, "deploy", wish)
-    return True
+    return done
 
 
 def _refuse_findings(report: preflight.Report, talk: Talk) -> None:

@@ -81,16 +81,27 @@ def deploy(
     from slurm_powersave.engine import deploy as engine
     from slurm_powersave.engine.base_state import Wish
 
-    speak, done = talk(yes, quiet=json), False
+    speak, done = talk(yes, quiet=json), None
     with only_result_on_stdout() if json else nullcontext():
         cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
         wish = Wish(replace_login, force, replace_foreign, replace_edits)
         if cluster:
             with _closing(cluster, "deploy"):
                 done = engine.deploy(cluster, speak, wish, dry_run=dry_run, check=not no_check)
+    agreed = bool(done and done.agreed)
     if json:
-        render.print_json({"deployed": done and not dry_run, "dry_run": dry_run})
-    if not done:
+        render.print_json(
+            {
+                "deployed": agreed and not dry_run,
+                "dry_run": dry_run,
+                "plan": asdict(done.plan) if done else {},
+                "servers": {
+                    "base": list(done.servers) if done else [],
+                    "created": list(done.wakes) if done else [],
+                },
+            }
+        )
+    if not agreed:
         _unchanged()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave.decide.play_plan import PlayPlan
 from slurm_powersave.decide.settings import Cluster, load
 from slurm_powersave.engine import deploy as engine
 from slurm_powersave.engine.going_back import KEPT, Applying
@@ -21,9 +22,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[Cluster]:
     """Stand in for the deploy that follows: it succeeds, and asks nothing."""
     found: list[Cluster] = []
 
-    def deploys(cluster: Cluster, speak: Talk, wish: Any, **options: bool) -> bool:
+    def deploys(cluster: Cluster, speak: Talk, wish: Any, **options: bool) -> engine.Deployed:
         found.append(cluster)
-        return True
+        return engine.Deployed(True, PlayPlan(), (), ())
 
     monkeypatch.setattr(engine, "deploy", deploys)
     return found

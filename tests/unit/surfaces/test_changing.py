@@ -12,6 +12,7 @@ from slurm_powersave.adapters import lock
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.adapters.lock import EngineLock
 from slurm_powersave.decide import settings
+from slurm_powersave.decide.play_plan import PlayPlan
 from slurm_powersave.engine import deploy as engine
 from slurm_powersave.engine import identity, restore, service
 from slurm_powersave.model.records import Command as Typed
@@ -124,15 +125,18 @@ def test_who_only_looks_is_not(command: Command, journal: SqliteJournal, name: s
     assert [one.text for one in journal.commands(5)] == ["reimage demo-1"] * (name == "reimage")
 
 
+AGREED = engine.Deployed(True, PlayPlan(), (), ())
+
+
 @pytest.fixture
 def deploys(monkeypatch: pytest.MonkeyPatch, cluster_file: Path) -> list[str]:
     """Stand in for the deploy; tell who held the lock."""
     found: list[str] = []
 
-    def deploy(*_: object, **options: object) -> bool:
+    def deploy(*_: object, **options: object) -> engine.Deployed:
         said = lock.holder(cluster_file.parent / "state/command.lock") or {}
         found.append(str(said.get("command")))
-        return True
+        return AGREED
 
     monkeypatch.setattr(engine, "deploy", deploy)
     return found
@@ -183,7 +187,7 @@ def test_a_first_deploy_is_in_the_journal_that_it_makes(
     command: Command, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = cluster_file.parent / "state/journal.db"
-    monkeypatch.setattr(engine, "deploy", lambda *_, **options: bool(SqliteJournal(path)))
+    monkeypatch.setattr(engine, "deploy", lambda *_, **options: AGREED if SqliteJournal(path) else None)
     assert command("deploy", "--yes").exit_code == 0
     found = SqliteJournal(path)
     assert [(one.text, one.outcome) for one in found.commands(5)] == [("deploy --yes", "done")]

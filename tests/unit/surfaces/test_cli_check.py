@@ -10,6 +10,7 @@ import pytest
 from slurm_powersave.adapters import connect, tools
 from slurm_powersave.adapters.journal import SqliteJournal
 from slurm_powersave.decide.live_files import LiveFiles
+from slurm_powersave.decide.play_plan import PlayPlan
 from slurm_powersave.decide.slurm_conf import HEADER
 from slurm_powersave.engine import deploy, preflight
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
@@ -19,6 +20,8 @@ from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.model.slurm_version import Version
 
 from .conftest import Command
+
+AGREED = deploy.Deployed(True, PlayPlan(), (), ())
 
 FACTS = CloudFacts(
     asked=("local cloud in /cloud",),
@@ -182,7 +185,7 @@ def test_deploy_looks_first_and_refuses(
     command: Command, cluster_file: Path, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or True)
+    monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or AGREED)
     cloud.told = replace(FACTS, images=())
     result = command("deploy", "--yes")
     assert result.exit_code == 2 and not done
@@ -354,7 +357,7 @@ def test_deploy_refuses_to_write_for_another_version(
     argv: tuple[str, ...],
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or True)
+    monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or AGREED)
     monkeypatch.setattr(connect, "command", lambda cluster: type("T", (), {"check": lambda self: "1"})())
     slurmctld.said = "26.05.5"
     before = sorted(cluster_file.parent.rglob("*"))

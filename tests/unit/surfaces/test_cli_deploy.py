@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave.decide.play_plan import HostPlan, PlayPlan
 from slurm_powersave.decide.settings import Cluster
 from slurm_powersave.engine import base_state, teardown
 from slurm_powersave.engine import deploy as engine
@@ -20,16 +21,21 @@ from slurm_powersave.model.nodes import Server
 from .conftest import Command
 
 
+def agreed(answer: bool = True) -> engine.Deployed:
+    plan = PlayPlan({"demo-login": HostPlan(daemons={"slurmctld": "restarts"})})
+    return engine.Deployed(answer, plan, ("server demo-login is created",), ("n1",))
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def stand_in(cluster: Cluster, talk: Talk, login: base_state.Wish, **options: bool) -> bool:
+    def stand_in(cluster: Cluster, talk: Talk, login: base_state.Wish, **options: bool) -> engine.Deployed:
         found.append({"cluster": cluster.cluster_name, "wish": login, **options})
         talk.say("terraform plan")
         talk.show("# localcloud_server.login will be created")
-        return options["dry_run"] or talk.ask("Apply this plan?")
+        return agreed(options["dry_run"] or talk.ask("Apply this plan?"))
 
     def torn(cluster: Cluster, talk: Talk, wish: Wish, backup: Path | None) -> Outcome:
         found.append({"cluster": cluster.cluster_name, "wish": wish, "backup": backup})
@@ -86,7 +92,10 @@ def test_what_a_teardown_is_told(command: Command, calls: list[dict[str, Any]]) 
 
 def test_json_leaves_stdout_to_the_result(command: Command, calls: list[dict[str, Any]]) -> None:
     result = command("deploy", "--yes", "--json")
-    assert json.loads(result.stdout) == {"deployed": True, "dry_run": False}
+    value = json.loads(result.stdout)
+    assert (value["deployed"], value["dry_run"]) == (True, False)
+    assert value["plan"]["hosts"]["demo-login"]["daemons"] == {"slurmctld": "restarts"}
+    assert value["servers"] == {"base": ["server demo-login is created"], "created": ["n1"]}
     assert "terraform plan" in result.stderr
     dry = command("teardown", "--dry-run", "--json")
     assert json.loads(dry.stdout) == {
@@ -108,9 +117,9 @@ def test_json_leaves_stdout_to_the_result(command: Command, calls: list[dict[str
 def test_json_redirects_what_children_print(
     command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def prints(*_: object, **__: object) -> bool:
+    def prints(*_: object, **__: object) -> engine.Deployed:
         os.write(1, b"PLAY [login]\n")
-        return True
+        return agreed()
 
     monkeypatch.setattr(engine, "deploy", prints)
     command("deploy", "--yes", "--json")
