@@ -81,6 +81,8 @@ def state_directory(place: Path) -> Path:
     cluster_file(place)
     state = place / "state"
     _write_all(state, recorded("state.yml", place) | _SECRETS)
+    for lock in state.glob("terraform/**/.terraform.lock.hcl"):
+        (lock.parent / ".terraform").mkdir()  # with the providers, which take much room
     write(state / "engine.lock", "")
     journal(state / "journal.db", place)
     return state

@@ -61,6 +61,9 @@ def write(directory: Path, made: Inventory) -> None:
         path = directory / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists() or read_text(path) != text:
+            # As Ansible copies it, so that a second run finds nothing to change.
+            path.touch(mode=0o600)
+            path.chmod(0o600)
             path.write_text(text)
 
 

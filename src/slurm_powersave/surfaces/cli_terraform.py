@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.changing import changing_alone
 from slurm_powersave.surfaces.session import Json, session
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def plan(ctx: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
+@changing_alone()
 def init(
     ctx: typer.Context,
     upgrade: Annotated[

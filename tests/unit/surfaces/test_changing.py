@@ -28,6 +28,7 @@ ALONE = {
     "resize": "",
     "restore": "missing.tar.gz",
     "teardown": "--yes",
+    "terraform init": "--upgrade",
 }
 """They change servers or files themselves. The words make a call that comes as far as the lock."""
 ASK = {

@@ -104,7 +104,7 @@ def test_json_leaves_stdout_to_the_result(command: Command, calls: list[dict[str
         "servers": [
             {"name": "demo-1", "id": "id-1", "status": "ACTIVE", "slurm": "ALLOCATED+CLOUD", "jobs": [7]}
         ],
-        "others": [{"kind": "network", "id": "br0", "name": ""}],
+        "others": [{"kind": "network", "id": "br0", "name": "", "part_of": ""}],
         "terraform": {"/s/base": "2 to delete"},
         "jobs_waiting": 3,
         "would_be_refused": [],
