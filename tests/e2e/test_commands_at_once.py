@@ -76,7 +76,6 @@ def commands(live: Live) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.every_slurm
 def test_two_deploys_at_once(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """One is refused with the other's name; one that waits comes after it; both stand in the history."""
     monkeypatch.setenv("SUDO_USER", "ann")
@@ -112,7 +111,6 @@ def test_two_deploys_at_once(live: Live, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "+  MessageTimeout: 21" in shown and "from 192.0.2.7" in shown
 
 
-@pytest.mark.every_slurm
 def test_a_deploy_during_a_resize(live: Live) -> None:
     """The resize waits for a job; a deploy is refused, and one that gives up after a while, too."""
     content = yaml.safe_load(live.file.read_text())
@@ -138,10 +136,10 @@ def test_a_deploy_during_a_resize(live: Live) -> None:
     live.login(f"scancel {job}")
 
 
-@pytest.mark.every_slurm
 def test_a_holder_that_was_killed_holds_up_nobody(live: Live) -> None:
     deploy = Begun(live, "deploy", "--yes")
     live.wait("it holds the lock", lambda: deploy.holds(live), 15)
+    live.wait("it is in the history", lambda: not commands(live)[0]["outcome"], 15)
     deploy.process.kill()
     deploy.end(-signal.SIGKILL)
     assert not holder(live)
@@ -152,7 +150,6 @@ def test_a_holder_that_was_killed_holds_up_nobody(live: Live) -> None:
     assert "has not ended, or was killed" in live.command("history", "--commands")
 
 
-@pytest.mark.every_slurm
 def test_another_cluster_name_and_an_empty_state_directory_are_refused(live: Live) -> None:
     servers, before = live.cloud("list"), live.login("md5sum /etc/slurm/*.conf")
     text = live.file.read_text()
