@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
@@ -63,6 +64,8 @@ class Cluster(RuleBasedStateMachine):
         self.wrong: list[str] = []
         self.gone: set[str] = set()
         self.set_by_hand: dict[str, tuple[str, str]] = {}
+        self.forgetful = False
+        """Whether the journal was lost."""
         """Node -> what an administrator has set, and why."""
         self.lied: dict[str, float] = {}
         """Nodes whose job runs on although Slurm calls them off -> since when."""
@@ -165,8 +168,13 @@ class Cluster(RuleBasedStateMachine):
 
     def _all_go_on(self) -> None:
         """Lift all that was set by hand; Slurm refuses it of a node that comes or goes."""
-        for name in self.set_by_hand:
-            if not self.world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
+        for name in self.world.cluster.nodes():
+            node = self.world.slurm.node(name)
+            # Slurm 22.05 forgets the reason at POWER_UP: without the journal nobody knows whose DRAIN it is.
+            unknown = self.forgetful and node.has("DRAIN") and node.reason in ("", NO_REASON)
+            if (name in self.set_by_hand or unknown) and not node.has(
+                "POWERING_UP", "POWER_DOWN", "POWERING_DOWN"
+            ):
                 self.world.slurm._resume(name)
 
     @precondition(lambda self: self.set_by_hand)
@@ -186,7 +194,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(confirmed=st.booleans())
     def the_journal_is_lost(self, confirmed: bool) -> None:
-        self.fuse.armed = False
+        self.fuse.armed, self.forgetful = False, True
         self.world.journal = SqliteJournal(":memory:")
         self.fuse.watch("journal")
         self.world.engine = self.world._engine()
