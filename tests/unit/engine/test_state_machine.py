@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.decide.policy import FOREVER
 from slurm_powersave.decide.who import NO_REASON
 from slurm_powersave.engine.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
@@ -176,6 +177,18 @@ class Cluster(RuleBasedStateMachine):
                 "POWERING_UP", "POWER_DOWN", "POWERING_DOWN"
             ):
                 self.world.slurm._resume(name)
+
+    def _a_person_does_what_status_says(self) -> None:
+        """Lift what the engine leaves to persons: states that are not its own, and rests without an end."""
+        for name in self.world.cluster.nodes():
+            node = self.world.slurm.node(name)
+            hold = self.world.journal.holds().get(name)
+            if hold and hold.until >= FOREVER:
+                self.world.request(Mode.RESUME, name, source="operator")
+            elif node.has("DOWN", "DRAIN") and not node.reason.startswith("slurm-powersave:"):
+                self.world.slurm._resume(name)
+                if servers(self.world).get(name):  # its slurmd runs, and says so
+                    self.world.slurm.register(name, booted=False)
 
     @precondition(lambda self: self.set_by_hand)
     @rule(choice=st.integers(0, 20))
@@ -432,6 +445,7 @@ class Cluster(RuleBasedStateMachine):
                 world.slurm._requeue(node)
                 world.slurm.suspend(node)
         coarsely(world, 60)
+        self._a_person_does_what_status_says()
         world.settle(400)
         assert not self.wrong, self.wrong
         assert_one_outcome_each(world)
