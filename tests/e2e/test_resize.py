@@ -136,7 +136,7 @@ def test_it_grows_and_shrinks_with_jobs_running_and_is_killed_in_between(sized: 
     sized.compute(6, 1)
     running = sized.begin()
     live.wait("its node is drained", lambda: live.node(three).has("DRAIN"), 40)
-    live.wait("the other one is powered down", lambda: live.node(sized.node(2)).going_down, 20)
+    live.wait("the other one is powered down", lambda: live.node(sized.node(2)).going_down, 60)
     running.send_signal(signal.SIGKILL)
     running.wait(10)
     assert live.node(three).reason.startswith("slurm-powersave: shrink [resize "), live.node(three)

@@ -80,13 +80,17 @@ class Cluster(RuleBasedStateMachine):
         def watched_create(entry, tags):  # type: ignore[no-untyped-def]
             if servers(self.world).get(entry.node.name):
                 self.wrong.append(f"a second server for {entry.node.name}")
+            self.lied.pop(entry.node.name, None)  # nothing runs on a new one
             return create(entry, tags)
 
         def watched_drop(server_id: str) -> None:
             held = cloud._servers.get(server_id)
             if held and cloud._alive(held):
                 node = slurm.node(held.server.name)
-                if held.server.name in self.lied:
+                seen = self.world.journal.seen().get(node.name)
+                # Slurm was seen to call it off, and asks for it anew: the guard takes that for its word.
+                anew = node.powering_up and seen and seen.off > seen.registered
+                if held.server.name in self.lied and not anew:
                     self.wrong.append(
                         f"{node.name} deleted although it says that a job runs there, or nothing"
                     )
