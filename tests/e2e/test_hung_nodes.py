@@ -27,7 +27,7 @@ def hang(live: Live, node: str) -> None:
     live.wait(f"{node} has a server", lambda: node in live.servers(), 30)
     server = live.servers()[node]
     end = time.monotonic() + 30
-    while ": root [priv]" not in " ".join(processes(server).values()):
+    while ": root" not in " ".join(processes(server).values()):
         assert time.monotonic() < end, f"nobody logged in to {node}"
         time.sleep(0.05)
     for process in processes(server):
