@@ -7,7 +7,7 @@ from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS asides (
 CREATE TABLE IF NOT EXISTS drains (
   node TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (
-  node TEXT PRIMARY KEY, registered INTEGER NOT NULL, used INTEGER NOT NULL, off INTEGER NOT NULL,
+  node TEXT PRIMARY KEY, registered INTEGER NOT NULL, used INTEGER NOT NULL,
   called INTEGER NOT NULL, resumed INTEGER NOT NULL, pushed INTEGER NOT NULL, forced INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS acts (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, operation TEXT NOT NULL, node TEXT NOT NULL,
@@ -99,7 +99,11 @@ ALTER TABLE nodes ADD COLUMN by_hand TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN image_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN flavor_id TEXT NOT NULL DEFAULT '';
 """,
-    3: "",
+    3: """
+CREATE TABLE seen (
+  node TEXT PRIMARY KEY, registered INTEGER NOT NULL, used INTEGER NOT NULL, off INTEGER DEFAULT 0,
+  called INTEGER NOT NULL, resumed INTEGER NOT NULL, pushed INTEGER NOT NULL, forced INTEGER NOT NULL);
+""",
     4: """
 ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';
@@ -109,13 +113,14 @@ UPDATE requests SET planned = 2 WHERE planned = 1
   AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id);
 """,
     5: "",
+    6: "ALTER TABLE seen DROP COLUMN off;",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 
 FILLS = {
     3: """
-INSERT INTO seen (node, registered, used, off, called, resumed, pushed, forced)
-SELECT operations.node, 1, 0, 0,
+INSERT INTO seen (node, registered, used, called, resumed, pushed, forced)
+SELECT operations.node, 1, 0,
   MAX(CASE WHEN operations.mode <> 'resume' AND source = 'hook' THEN number + 1 ELSE 0 END),
   MAX(CASE WHEN operations.mode = 'resume' THEN number + 1 ELSE 0 END), 0, 0
 FROM operations JOIN requests ON requests.id = operations.request

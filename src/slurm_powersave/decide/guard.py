@@ -128,20 +128,22 @@ def delete_by_hook(look: Look) -> Answer:
 def delete_before_creation(look: Look) -> Answer:
     """Slurm waits for the node to boot (POWERING_UP), and its old server has to go first.
 
-    The old server is off or deleted; or Slurm has powered the node down or called SuspendProgram for it
-    since it last registered; or the server itself says that it runs no slurmstepd.
+    The old server is off or deleted; or Slurm has called SuspendProgram or ResumeFailProgram for the node
+    since it last registered; or the server itself says that it runs no slurmstepd. A reading that shows the
+    node powered down is no evidence: a slurmctld that has lost its state shows every cloud node so.
     """
     node, seen = look.slurm, look.seen
     if node is None or not node.powering_up:
         return Refusal(f"Slurm does not wait for it ({look.flags})", waits=True)
     if look.server.status in OFF:
         evidence = f"the old server is {look.server.status}"
-    elif max(seen.called, seen.off) > seen.registered:
-        evidence = f"last registered {seen.registered}, off {seen.off}, called {seen.called}"
+    elif seen.called > seen.registered:
+        evidence = f"last registered {seen.registered}, called {seen.called}"
     elif look.steps is False:
         evidence = "the old server runs no slurmstepd"
     else:
-        text = "it may run a job: Slurm neither powered it down nor called for it since it registered"
+        said = "says that a job runs there" if look.steps else "can't be asked whether a job runs there"
+        text = f"it {said}, and Slurm has not called for it since it registered"
         return Refusal(f"the old server {look.server.id} is kept; {text}", waits=True)
     return look.permit(Act.DELETE, Row.BEFORE_CREATION, f"{evidence}, {look.flags}")
 

@@ -74,16 +74,19 @@ class Guarding:
     def _before_creation(self, op: Operation, look: Look) -> Answer:
         """A server of this same request is a failed try, after which another flavor is tried."""
         answer = guard.delete_failed_creation(look, op)
-        if isinstance(answer, Refusal):
-            answer = guard.delete_before_creation(look)
-        if isinstance(answer, Refusal) and answer.waits and look.slurm and look.slurm.powering_up:
+        return self._old_server(look) if isinstance(answer, Refusal) else answer
+
+    def _old_server(self, look: Look) -> Answer:
+        """The server itself is only asked where nothing else permits its deletion."""
+        answer = guard.delete_before_creation(look)
+        if isinstance(answer, Refusal) and look.slurm and look.slurm.powering_up:
             answer = guard.delete_before_creation(self.asked(look))
         return answer
 
     def _by_hook(self, look: Look) -> Answer:
         """Slurm may already wait for the node again: then the old server has to go first."""
         if look.slurm and look.slurm.powering_up:
-            return guard.delete_before_creation(look)
+            return self._old_server(look)
         answer = guard.delete_by_hook(look)
         if isinstance(answer, Refusal) and look.seen.pushed:
             # Slurm calls because we have powered the node down: its dead server goes by what made us do so.
@@ -100,7 +103,7 @@ class Guarding:
     def _by_person(self, op: Operation, look: Look) -> Answer:
         protected, force = self._protected(op.node), self.forced(op)
         if look.slurm and look.slurm.powering_up and not force and op.node not in protected:
-            return guard.delete_before_creation(look)
+            return self._old_server(look)
         return guard.delete_by_person(look, protected=protected, force=force)
 
     def forced(self, op: Operation) -> bool:

@@ -56,6 +56,4 @@ def _kinds(node: SlurmNode) -> tuple[str, ...]:
         kinds.append("registered")
     if is_used(node):
         kinds.append("used")
-    if node.has("POWERING_DOWN", "POWERED_DOWN"):
-        kinds.append("off")
     return tuple(kinds)

@@ -15,8 +15,6 @@ class Seen:
     """Its slurmd had registered since its last resume."""
     used: int = 0
     """ALLOCATED or MIXED, and registered."""
-    off: int = 0
-    """POWERING_DOWN or POWERED_DOWN."""
     called: int = 0
     """SuspendProgram or ResumeFailProgram was called for it."""
     resumed: int = 0

@@ -160,7 +160,8 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
         ("runs", "boot_id"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    db.execute("DROP TABLE first_nodes")
+    for table in ("first_nodes", "seen"):
+        db.execute(f"DROP TABLE {table}")
     db.execute("PRAGMA user_version=1")
     db.commit()
     db.close()
@@ -186,6 +187,7 @@ def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
         ("operations", "waits"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("ALTER TABLE seen ADD COLUMN off INTEGER NOT NULL DEFAULT 0")
     db.execute("PRAGMA user_version=4")
     db.commit()
     db.close()

@@ -65,9 +65,9 @@ class Cluster(RuleBasedStateMachine):
         self.wrong: list[str] = []
         self.gone: set[str] = set()
         self.set_by_hand: dict[str, tuple[str, str]] = {}
+        """Node -> what an administrator has set, and why."""
         self.forgetful = False
         """Whether the journal was lost."""
-        """Node -> what an administrator has set, and why."""
         self.lied: dict[str, float] = {}
         """Nodes whose job runs on although Slurm calls them off -> since when."""
         self._watch()
@@ -87,10 +87,7 @@ class Cluster(RuleBasedStateMachine):
             held = cloud._servers.get(server_id)
             if held and cloud._alive(held):
                 node = slurm.node(held.server.name)
-                seen = self.world.journal.seen().get(node.name)
-                # Slurm was seen to call it off, and asks for it anew: the guard takes that for its word.
-                anew = node.powering_up and seen and seen.off > seen.registered
-                if held.server.name in self.lied and not anew:
+                if held.server.name in self.lied:
                     self.wrong.append(
                         f"{node.name} deleted although it says that a job runs there, or nothing"
                     )
