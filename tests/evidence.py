@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.nodes import Operation
 
 Evidence = Mapping[str, Callable[[], str]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from slurm_powersave.adapters.spool import parse_named
+from slurm_powersave.adapters.requests.spool import parse_named
 from slurm_powersave.model.nodes import Request
 
 SOURCES = Path(__file__).resolve().parent.parent / "slurmscripts"

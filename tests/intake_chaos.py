@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slurm_powersave.adapters.stream import StreamIntake
+from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.model.nodes import Request
 from tests.hook_scripts import HookScripts
 

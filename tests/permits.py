@@ -1,4 +1,4 @@
-"""Permits for tests that call an adapter themselves; in the product only decide/guard.py makes them."""
+"""Permits for tests that call an adapter themselves; in the product only decide/node/guard.py makes them."""
 
 from collections.abc import Iterable
 

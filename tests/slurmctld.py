@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from slurm_powersave.adapters.process import Completed
+from slurm_powersave.adapters.processes.process import Completed
 from slurm_powersave.model.hostlist import expand_any
 
 _SCRIPT = re.compile(r"echo (\w+); (.*?); echo \1\$\?; (.*?); echo \1\$\?; (.*); echo \1\$\?", re.DOTALL)

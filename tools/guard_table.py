@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.decide import brake, guard, guard_dead
+from slurm_powersave.decide.node import brake, guard, guard_dead
 from slurm_powersave.model import permit
 from slurm_powersave.model.permit import Act, Row
 
@@ -56,8 +56,8 @@ def page(generated: str) -> str:
             generated,
             "# Evidence\n",
             "Every act that destroys something, or ends jobs, needs a permit. Only the guard gives permits",
-            "(`decide/guard.py`, `decide/guard_dead.py`); each is for one act on one server (in Slurm: one",
-            f"node) and is used once, within {permit.LIFE:.0f} s.",
+            "(`decide/node/guard.py`, `decide/node/guard_dead.py`); each is for one act on one server",
+            f"(in Slurm: one node) and is used once, within {permit.LIFE:.0f} s.",
             "What can't be read forbids. The evidence is recorded before the act is begun, that of a command",
             "with who and from where: `slurm-powersave history --evidence`.",
             "",

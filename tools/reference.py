@@ -17,12 +17,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 from typer.testing import CliRunner
 
-from slurm_powersave.decide import waits
-from slurm_powersave.decide.cluster import SITE_PREFIXES, Cluster
-from slurm_powersave.decide.slurm_versions import DEFAULT, NEWEST, TESTED, Difference, Row
-from slurm_powersave.engine.served import PATIENCE
+from slurm_powersave.commands.engine_served import PATIENCE
+from slurm_powersave.config.cluster import SITE_PREFIXES, Cluster
+from slurm_powersave.decide.node import wait_limits
 from slurm_powersave.model.errors import PowersaveError
-from slurm_powersave.surfaces.cli import app
+from slurm_powersave.model.slurm_versions import DEFAULT, NEWEST, TESTED, Difference, Row
+from slurm_powersave.surfaces.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -226,15 +226,17 @@ def slurm_versions_page() -> str:
 
 def phases_page() -> str:
     """The phases of an operation and what each waits for, from the table of waits."""
-    rows = [(phase, wait.meaning, wait.what, wait.limit, wait.then) for phase, wait in waits.TABLE.items()]
+    rows = [
+        (phase, wait.meaning, wait.what, wait.limit, wait.then) for phase, wait in wait_limits.TABLE.items()
+    ]
     return "\n".join(
         [
             GENERATED,
             "# Phases and outcomes of an operation\n",
             "An operation is one node's way through one request. `slurm-powersave status`, `follow` and",
             "`history` name its phases.",
-            f"After {waits.TOLD:.0f} s in a phase `status` also tells what keeps an operation from going on:",
-            "what can't be read, and why. Limits count while the engine runs.",
+            f"After {wait_limits.TOLD:.0f} s in a phase `status` also tells what keeps an operation from going",
+            "on: what can't be read, and why. Limits count while the engine runs.",
             "",
             "| phase | what is going on | what it waits for | at most | what happens then |",
             "|---|---|---|---|---|",
@@ -242,13 +244,13 @@ def phases_page() -> str:
             "",
             "| outcome | meaning |",
             "|---|---|",
-            *(f"| {outcome} | {meaning} |" for outcome, meaning in waits.OUTCOMES.items()),
+            *(f"| {outcome} | {meaning} |" for outcome, meaning in wait_limits.OUTCOMES.items()),
             "",
             "## What commands wait for",
             "",
             "| command | waits for | at most | what happens then |",
             "|---|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in waits.COMMANDS),
+            *(f"| {' | '.join(row)} |" for row in wait_limits.COMMANDS),
             "",
             "Where no engine runs each says so at once, and ends with exit code 11 when none has come within"
             f" {PATIENCE:.0f} s;",

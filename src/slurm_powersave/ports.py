@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from slurm_powersave.decide.fence import Contract
-from slurm_powersave.decide.host_keys import Pin
+from slurm_powersave.decide.node.host_keys import Pin
+from slurm_powersave.decide.node.plan_guard import Contract
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.images import Image, Look
 from slurm_powersave.model.job_note import JobNote
@@ -223,8 +223,8 @@ class Playbooks(Protocol):
 class Cloud(Protocol):
     """What Terraform can't tell of a cloud. Methods raise CloudError.
 
-    Those that destroy take a permit of decide/guard.py for this act on this server, and raise RefusedError
-    before anything is done if it is not one.
+    Those that destroy take a permit of decide/node/guard.py for this act on this server, and raise
+    RefusedError before anything is done if it is not one.
     """
 
     def servers(self) -> Sequence[Server]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from slurm_powersave.decide.reboot import ISSUED, words
+from slurm_powersave.decide.node.reboot import ISSUED, words
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version
 

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import TESTED, Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import TESTED, Difference, has
 from slurm_powersave.ports import Slurm
 from tests.permits import permits
 

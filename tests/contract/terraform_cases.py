@@ -6,8 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from slurm_powersave.decide import fence
-from slurm_powersave.decide.fence import Expected, PlanMode
+from slurm_powersave.decide.node import plan_guard
+from slurm_powersave.decide.node.plan_guard import Expected, PlanMode
 from slurm_powersave.model.errors import FailureClass, RefusedError
 from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunRecord, RunResult, TerraformNode
 from slurm_powersave.model.permit import Act
@@ -78,14 +78,14 @@ def planned(
     expected: dict[str, Expected],
     *,
     refresh: bool = False,
-) -> tuple[RunRecord, list[fence.Violation]]:
+) -> tuple[RunRecord, list[plan_guard.Violation]]:
     """Plan for the expected nodes; return the plan and what the fence says of it."""
     run = subject.terraform.plan(name, list(expected), refresh=refresh)
     result, _ = end(subject, run)
     assert result.ok, result
     contract = subject.terraform.contract(name)
     plan = subject.terraform.plan_json(run.record)
-    return run.record, fence.check(plan, mode, expected, contract=contract, cluster=CLUSTER, shard=name)
+    return run.record, plan_guard.check(plan, mode, expected, contract=contract, cluster=CLUSTER, shard=name)
 
 
 def created(subject: Subject, name: str, *nodes: str) -> dict[str, str]:
@@ -136,7 +136,7 @@ def servers_are_made_and_deleted(subject: Subject) -> None:
     assert {node: server.id for node, server in held.items()} == made
     assert not any(server.tainted for server in held.values())
     for server in subject.cloud.servers():
-        assert server.tags == fence.tags(CLUSTER, name, entry(subject, server.name))
+        assert server.tags == plan_guard.tags(CLUSTER, name, entry(subject, server.name))
 
     _, wrong = planned(subject, name, PlanMode.CREATE, {"c-1": Expected(entry(subject, "c-1"))})
     assert wrong, "a create that was asked for, and there are no changes"

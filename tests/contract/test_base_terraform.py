@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect, play_check
-from slurm_powersave.adapters.base import State
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.decide.inventory import Inventory
-from slurm_powersave.decide.live_files import LiveFiles
-from slurm_powersave.decide.play_plan import HostPlan, PlayPlan
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import accepting, base_state, deploy, preflight, trust
-from slurm_powersave.engine.base_state import Wish
-from slurm_powersave.engine.talk import Talk
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ansible import play_check
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.terraform.base import State
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.commands import apply_slurm_conf, base_state, deploy, host_trust, preflight
+from slurm_powersave.commands.base_state import Wish
+from slurm_powersave.commands.messages import Talk
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
+from slurm_powersave.decide.slurm_files.inventory import Inventory
+from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.model.errors import ConfigError, RefusedError, TerraformError
 from slurm_powersave.model.nodes import SlurmJob
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
@@ -124,12 +125,12 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "slurm", slurm)
-    monkeypatch.setattr(trust, "wait", lambda *words, **more: None)
+    monkeypatch.setattr(host_trust, "wait", lambda *words, **more: None)
     monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: Inventory({}, {}))
     monkeypatch.setattr(play_check, "check", lambda *_: PlayPlan({"login": HostPlan()}))
     monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
-        accepting,
+        apply_slurm_conf,
         "play",
         lambda cluster, playbook, made, verb, wish: cluster.layout.applied.write_text("{}"),
     )

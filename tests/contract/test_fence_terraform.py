@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.decide.fence import Contract, Expected, PlanMode, check, tags
+from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.decide.node.plan_guard import Contract, Expected, PlanMode, check, tags
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
 
 SHARD = "tf/nodes-001"

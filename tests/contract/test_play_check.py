@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.play_check import check
-from slurm_powersave.adapters.playbooks import Site
-from slurm_powersave.decide.play_plan import FileChange, file_change
+from slurm_powersave.adapters.ansible.play_check import check
+from slurm_powersave.adapters.ansible.playbooks import Site
+from slurm_powersave.decide.commands.play_plan import FileChange, file_change
 from slurm_powersave.model.errors import PlaybookError
 
 PLAY = """

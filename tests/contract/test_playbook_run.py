@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.configure_run import ConfigureRun
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site
+from slurm_powersave.adapters.ansible.configure_run import ConfigureRun
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunResult
 

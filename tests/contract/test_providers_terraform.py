@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import providers
-from slurm_powersave.adapters.base import State
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import provider_upgrade
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.terraform import providers
+from slurm_powersave.adapters.terraform.base import State
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
+from slurm_powersave.commands import provider_upgrade
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import LockedError, TerraformError
 from slurm_powersave.testing.world import cluster
 

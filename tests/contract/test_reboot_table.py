@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 from tests.contract.reboot_table import Row, Seen, observe, rows

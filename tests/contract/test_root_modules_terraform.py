@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 from slurm_powersave.model.nodes import DesiredNode, RunResult, TerraformNode
 from slurm_powersave.ports import Run
 

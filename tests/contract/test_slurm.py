@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 from tests.contract.slurm_cases import CASES, Subject

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.stream import StreamIntake
+from slurm_powersave.adapters.requests.stream import StreamIntake
 from tests.hook_scripts import HookScripts
 from tests.intake_chaos import Journal, all_delivered, children, every_hook_called, processes
 from tests.waiting import within

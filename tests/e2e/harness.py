@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import lock
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.slurm_text import parse_node
-from slurm_powersave.decide.settings import Cluster, load
-from slurm_powersave.decide.slurm_versions import Difference, has
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.slurm.slurm_text import parse_node
+from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.model.nodes import Operation, SlurmNode
 from slurm_powersave.model.phases import JOINED
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference, has
 from tests.e2e.connection import Connection
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 from tests.evidence import Evidence, kept, operations, tail
@@ -177,7 +177,7 @@ class Live:
 
     def argv(self, *words: str) -> list[str]:
         """Return the argv of our command for this cluster."""
-        return [self.python, "-m", "slurm_powersave.surfaces.cli", "--cluster", str(self.file), *words]
+        return [self.python, "-m", "slurm_powersave.surfaces.cli.main", "--cluster", str(self.file), *words]
 
     def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
         """Run our command and return its output; AssertionError if it leaves with another code."""

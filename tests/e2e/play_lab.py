@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import known_hosts
-from slurm_powersave.adapters.configure_run import ConfigureRun
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.inventory import inventory
-from slurm_powersave.decide.settings import load
+from slurm_powersave.adapters.ansible.configure_run import ConfigureRun
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site, environment
+from slurm_powersave.adapters.ssh import known_hosts
+from slurm_powersave.config.settings import load
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.inventory import inventory
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 from tests.evidence import Evidence

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.spool import parse_named
+from slurm_powersave.adapters.requests.spool import parse_named
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from slurm_powersave.adapters.slurm_reading import SQUEUE
+from slurm_powersave.adapters.slurm.reading import SQUEUE
 from tests.e2e.guests import CHECKOUT
 from tests.e2e.harness import OFF, Live
 from tests.place import own_place

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import lock
+from slurm_powersave.adapters.state_dir import lock
 from tests.e2e.harness import Live
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from slurm_powersave.adapters import lock
+from slurm_powersave.adapters.state_dir import lock
 from tests.e2e.harness import Live
 
 HOST = os.uname().nodename

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from slurm_powersave.adapters.local import LocalCloud
+from slurm_powersave.adapters.local_cloud.cloud import LocalCloud
 from tests.contract.cloud_cases import CASES, CLUSTER, Subject
 from tests.e2e.harness import Live
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from slurm_powersave.adapters.local_images import LocalImageCloud
+from slurm_powersave.adapters.local_cloud.images import LocalImageCloud
 from tests.contract.cloud_cases import CLUSTER
 from tests.contract.image_cases import CASES, Subject
 from tests.e2e.harness import Live

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.local import LocalCloud
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
+from slurm_powersave.adapters.local_cloud.cloud import LocalCloud
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 from tests.contract.terraform_cases import CASES, CLUSTER, Subject
 from tests.e2e.harness import Live
 from tests.permits import permit

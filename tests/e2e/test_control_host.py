@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_powersave.adapters.playbooks import environment
+from slurm_powersave.adapters.ansible.playbooks import environment
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import give, repository, toolkit, wheels
 from tests.e2e.guests import CHECKOUT
@@ -107,7 +107,7 @@ def test_the_first_boot_leaves_the_toolkit_and_the_engines_service(lab: Lab) -> 
     # A person's command is the engine's user's, and it finds what the wheel carries.
     out = lab.on(HOST, "slurm-powersave check 2>&1", rc=2)
     assert "there is no such cluster file" in out
-    found = "from slurm_powersave.adapters.project import home; print(home())"
+    found = "from slurm_powersave.adapters.ansible.project import home; print(home())"
     assert lab.on(HOST, f"cd / && /opt/slurm-powersave/bin/python -c '{found}'") == SHARE
     said = lab.on(HOST, f"systemd-analyze verify {UNIT}.service 2>&1", rc=None)
     assert UNIT not in said, said

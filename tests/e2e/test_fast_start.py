@@ -6,7 +6,7 @@ with it well under a second passes. The bound here is one that a machine under l
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import Difference
+from slurm_powersave.model.slurm_versions import Difference
 from tests.e2e.harness import OFF, Live
 
 BOUND = 5.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.model.errors import FailureClass
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import repository

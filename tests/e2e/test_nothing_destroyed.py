@@ -5,7 +5,7 @@ import time
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.decide import brake
+from slurm_powersave.decide.node import brake
 from tests.e2e.harness import OFF, Live
 
 

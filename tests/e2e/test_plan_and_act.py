@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.slurm_versions import Difference
+from slurm_powersave.model.slurm_versions import Difference
 from tests.e2e.harness import Live
 
 Content = dict[str, Any]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.playbooks import Hooks
-from slurm_powersave.adapters.spool import parse_named
-from slurm_powersave.decide.slurm_versions import Difference, has
+from slurm_powersave.adapters.ansible.playbooks import Hooks
+from slurm_powersave.adapters.requests.spool import parse_named
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.hostlist import expand_any
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference, has
 from tests.e2e.conftest import PLAY_NETWORK
 from tests.e2e.play_lab import Lab
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import NEWEST
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.permit import Act
+from slurm_powersave.model.slurm_versions import NEWEST
 from tests.contract.reboot_table import Row, Seen, observe, rows
 from tests.e2e.harness import Live
 from tests.e2e.real_slurm import Real, awake, named

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.nodes import Operation
+from slurm_powersave.model.slurm_versions import Difference
 from tests.e2e.harness import OFF, Live
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.hostlist import expand_any
+from slurm_powersave.model.slurm_versions import Difference
 from tests.e2e.harness import OFF, Live
 
 Pool = dict[str, Any]

@@ -10,7 +10,7 @@ import yaml
 
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.decide.policy import classify
+from slurm_powersave.decide.node.failure_policy import classify
 from slurm_powersave.model.cloud_facts import Asked
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Server

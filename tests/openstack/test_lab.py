@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.playbooks import answers
+from slurm_powersave.adapters.ansible.playbooks import answers
 from tests.e2e.guests import MAIN_SLURM
 from tests.openstack.harness import Project, Ssh, until
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import yaml
 
-from slurm_powersave.adapters.configure_run import ConfigureRun
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.inventory import inventory
-from slurm_powersave.decide.settings import load
+from slurm_powersave.adapters.ansible.configure_run import ConfigureRun
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site, environment
+from slurm_powersave.config.settings import load
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.inventory import inventory
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect, playbooks
-from slurm_powersave.adapters.image_plays import AnsibleImagePlays
-from slurm_powersave.adapters.playbooks import Site
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.inventory import inventory
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ansible import playbooks
+from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
+from slurm_powersave.adapters.ansible.playbooks import Site
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.inventory import inventory
 from slurm_powersave.model.errors import PlaybookError, SlurmError, UnreachableError
 from slurm_powersave.model.nodes import NodeFacts, Server
 from slurm_powersave.testing.world import cluster as make_cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.playbooks import Hooks
+from slurm_powersave.adapters.ansible.playbooks import Hooks
 from slurm_powersave.model.errors import FailureClass
 from tests.security.ansible_lab import BOOT, HONEST, Lab, attacks
 

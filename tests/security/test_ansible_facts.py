@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.image_plays import AnsibleImagePlays
-from slurm_powersave.adapters.playbooks import Hooks
+from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
+from slurm_powersave.adapters.ansible.playbooks import Hooks
 from slurm_powersave.model.errors import PlaybookError
 from slurm_powersave.model.nodes import Server
 from tests.security.ansible_lab import HONEST, KEY, Lab, attacks

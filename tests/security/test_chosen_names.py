@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, run_playbook
-from slurm_powersave.adapters.terraform import VARIABLES as TFVARS
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.decide.inventory import VARIABLES
-from slurm_powersave.decide.literal import literal, read_yaml, yaml_text
-from slurm_powersave.decide.settings import report
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, run_playbook
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import VARIABLES as TFVARS
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
+from slurm_powersave.config.settings import report
+from slurm_powersave.decide.slurm_files.inventory import VARIABLES
+from slurm_powersave.decide.slurm_files.literal import literal, read_yaml, yaml_text
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import TerraformNode
 from tests.security.ansible_lab import BOOT, KEY, Lab

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import local, process
-from slurm_powersave.adapters.local_images import LocalImageCloud
+from slurm_powersave.adapters.local_cloud import cloud
+from slurm_powersave.adapters.local_cloud.images import LocalImageCloud
 from slurm_powersave.adapters.openstack import names, server_json
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.adapters.processes import process
+from slurm_powersave.adapters.processes.process import Completed
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 from slurm_powersave.model.errors import CloudError
 from tests.permits import permit
 
@@ -66,13 +67,13 @@ def nova(**said: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_id_no_address_and_no_status_is_not_taken(bad: object) -> None:
-    for told in (lambda: server_json.told(nova(id=bad), {}), lambda: local._server({**LOCAL, "id": bad})):
+    for told in (lambda: server_json.told(nova(id=bad), {}), lambda: cloud._server({**LOCAL, "id": bad})):
         with pytest.raises(CloudError, match="without an id"):
             told()
     place = {"net": [{"version": 4, "addr": bad}, {"version": 4, "addr": "10.0.0.2"}]}
     server = server_json.told(nova(addresses=place, status=bad, image={"id": bad}), {})
     assert (server.address, server.status, server.image) == ("10.0.0.2", "UNKNOWN", "")
-    guest = local._server({**LOCAL, "address": bad, "status": bad})
+    guest = cloud._server({**LOCAL, "address": bad, "status": bad})
     assert (guest.address, guest.status) == ("", "UNKNOWN")
 
 
@@ -82,7 +83,7 @@ def test_a_name_with_control_characters_is_none(bad: object) -> None:
     server = server_json.told(nova(name=bad, flavor=flavor, tags=["a", bad]), {"i1": bad})  # type: ignore[dict-item]
     assert (server.name, server.flavor, server.image) == ("", "f1", "")
     assert all(isinstance(tag, str) for tag in server.tags)
-    guest = local._server({**LOCAL, "name": bad, "image": bad, "flavor": bad})
+    guest = cloud._server({**LOCAL, "name": bad, "image": bad, "flavor": bad})
     assert (guest.name, guest.image, guest.flavor) == ("", "", "")
     assert names.shown([{"id": ID, "name": bad, "status": "active"}]) == {ID: ID}
 

@@ -17,81 +17,81 @@ PACKAGE = Path(slurm_powersave.__file__).parent
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 JSON = {
-    "adapters/base.py": "Terraform's state and plan of the base; what the provider says is the cloud's",
-    "adapters/configure_run.py": "what our own playbook_run tells of nodes, and what it was asked for",
-    "adapters/image_plays.py": "an image's provenance file, as the server says it",
-    "adapters/local.py": "the local cloud's answers, by its command",
-    "adapters/lock.py": "who holds a lock: our own file",
+    "adapters/terraform/base.py": "state and plan of the base; what the provider says is the cloud's",
+    "adapters/ansible/configure_run.py": "what our playbook_run tells of nodes, and what it was asked for",
+    "adapters/ansible/image_plays.py": "an image's provenance file, as the server says it",
+    "adapters/local_cloud/cloud.py": "the local cloud's answers, by its command",
+    "adapters/state_dir/lock.py": "who holds a lock: our own file",
     "adapters/openstack/api.py": "the cloud's answers",
     "adapters/openstack/errors.py": "the cloud's errors",
-    "adapters/playbook_run.py": "what the engine asked for: our own file",
-    "adapters/state_file.py": "Terraform's states, and their copies",
-    "adapters/terraform.py": "Terraform's states, plans and variables; what the provider says is the cloud's",
-    "decide/slurm_look.py": "the tables of Slurm's keys: our own files",
-    "adapters/terraform_command.py": "Terraform's -json output and version; diagnostics are the cloud's",
-    "decide/backup.py": "a backup's manifest",
-    "adapters/play_check.py": "the plan of our own process, which has read Ansible's events",
-    "engine/applied.py": "what of slurm.conf was given last: our own file",
-    "engine/identity.py": "whose a state directory is: our own file",
-    "engine/backup.py": "a Terraform state, to copy one that is whole",
-    "adapters/site_variables.py": "the inventory: our own file",
+    "adapters/ansible/playbook_run.py": "what the engine asked for: our own file",
+    "adapters/terraform/state_file.py": "Terraform's states, and their copies",
+    "adapters/terraform/shards.py": "states, plans and variables; what the provider says is the cloud's",
+    "decide/preflight/slurm_conf_look.py": "the tables of Slurm's keys: our own files",
+    "adapters/terraform/command.py": "Terraform's -json output and version; diagnostics are the cloud's",
+    "decide/commands/backup.py": "a backup's manifest",
+    "adapters/ansible/play_check.py": "the plan of our own process, which has read Ansible's events",
+    "commands/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
+    "commands/identity.py": "whose a state directory is: our own file",
+    "commands/backup.py": "a Terraform state, to copy one that is whole",
+    "adapters/ansible/site_variables.py": "the inventory: our own file",
 }
 YAML = {
     "adapters/openstack/credentials.py": "which clouds clouds.yaml names: a person's file",
-    "decide/literal.py": "the inventory: our own file",
-    "decide/yaml_file.py": "the cluster file: a person's",
+    "decide/slurm_files/literal.py": "the inventory: our own file",
+    "config/yaml_file.py": "the cluster file: a person's",
 }
 DECODING = {
-    "adapters/archive.py": "a backup's manifest",
-    "adapters/child_output.py": "what ansible-playbook prints, to show it",
-    "adapters/known_hosts.py": "whose key a line of known_hosts is: our own file",
-    "adapters/live_files.py": "Slurm's files on the login node, to compare and show them",
-    "adapters/link.py": "lines of the reader on the login node, and ssh's words",
+    "adapters/state_dir/archive.py": "a backup's manifest",
+    "adapters/processes/child_output.py": "what ansible-playbook prints, to show it",
+    "adapters/ssh/known_hosts.py": "whose key a line of known_hosts is: our own file",
+    "adapters/slurm/live_files.py": "Slurm's files on the login node, to compare and show them",
+    "adapters/requests/link.py": "lines of the reader on the login node, and ssh's words",
     "adapters/openstack/console.py": "a host key on a server's console",
-    "adapters/pause_file.py": "a person's words in the state directory",
-    "adapters/process.py": "the output of every program that we run",
-    "adapters/spool.py": "requests, as the hooks wrote them",
-    "adapters/stream.py": "requests, as the reader sends them",
-    "decide/plain_file.py": "files of ours and of persons, for all the modules that read them",
-    "engine/going_back.py": "cluster files, to show how they differ",
+    "adapters/state_dir/pause_file.py": "a person's words in the state directory",
+    "adapters/processes/process.py": "the output of every program that we run",
+    "adapters/requests/spool.py": "requests, as the hooks wrote them",
+    "adapters/requests/stream.py": "requests, as the reader sends them",
+    "config/plain_file.py": "files of ours and of persons, for all the modules that read them",
+    "commands/previous_file.py": "cluster files, to show how they differ",
     "model/hostlist.py": "hostlist expressions, from hooks, Slurm and persons",
 }
-ARCHIVES = {"adapters/archive.py": "a backup"}
+ARCHIVES = {"adapters/state_dir/archive.py": "a backup"}
 PATTERNS = {
-    "adapters/check_events.py": "paths, units and hosts in what Ansible would change",
-    "adapters/journal_evidence.py": "how the clocks stood: our own journal, or one of a backup",
-    "adapters/known_hosts.py": "host keys, as a cloud hands them out",
-    "adapters/lock.py": "who holds a lock: our own file",
+    "adapters/ansible/check_events.py": "paths, units and hosts in what Ansible would change",
+    "adapters/journal/evidence.py": "how the clocks stood: our own journal, or one of a backup",
+    "adapters/ssh/known_hosts.py": "host keys, as a cloud hands them out",
+    "adapters/state_dir/lock.py": "who holds a lock: our own file",
     "adapters/openstack/console.py": "host keys on a server's console",
     "adapters/openstack/errors.py": "the cloud's errors",
-    "adapters/play_events.py": "Ansible's words about a node",
-    "adapters/slurm.py": "Slurm's version and refusals",
-    "adapters/slurm_text.py": "what scontrol, squeue and sinfo print",
-    "adapters/sockets.py": "TMPDIR",
-    "adapters/spool.py": "requests, as the hooks wrote them",
-    "adapters/terraform.py": "the address of a resource in Terraform's output",
-    "adapters/tools.py": "Terraform's dependency lock file",
-    "decide/backup.py": "names of files in a backup and of backups",
-    "decide/fields.py": "the cluster file",
-    "decide/failure_texts.py": "the words of a cloud, Terraform and Ansible, to class a failure",
-    "decide/failure_words.py": "the words by which those texts are classed",
-    "decide/file_diff.py": "keys of the cluster file that name a secret",
-    "decide/flavor_choice.py": "names of flavors, held against the cluster file's expression",
-    "decide/images.py": "an image's name, as a person gives it",
-    "decide/leaving.py": "our own slurm.conf",
-    "decide/literal.py": "every text that Ansible gets, for what it would take for a template",
-    "decide/pairs.py": "the gres_conf of the cluster file",
-    "decide/policy.py": "every text that becomes a reason in Slurm: one line of ASCII",
-    "decide/reboot.py": "the reason of a reboot in Slurm",
-    "decide/registration.py": "Slurm's reason for a registration that it refuses",
-    "decide/report.py": "pydantic's words about the cluster file",
-    "decide/server_states.py": "the words of a cloud on a server's state",
-    "decide/slurm_parameters.py": "the cluster file",
-    "decide/who.py": "the reason of a DRAIN or DOWN in Slurm",
-    "decide/yaml_file.py": "the cluster file",
-    "engine/identity.py": "the cluster's name in our own slurm.conf",
-    "engine/results.py": "Terraform's words: which server has failed",
-    "engine/soft_deleted.py": "the id of a server in the words of a cloud",
+    "adapters/ansible/play_events.py": "Ansible's words about a node",
+    "adapters/slurm/commands.py": "Slurm's version and refusals",
+    "adapters/slurm/slurm_text.py": "what scontrol, squeue and sinfo print",
+    "adapters/ssh/sockets.py": "TMPDIR",
+    "adapters/requests/spool.py": "requests, as the hooks wrote them",
+    "adapters/terraform/shards.py": "the address of a resource in Terraform's output",
+    "adapters/terraform/versions.py": "Terraform's dependency lock file",
+    "decide/commands/backup.py": "names of files in a backup and of backups",
+    "config/fields.py": "the cluster file",
+    "decide/node/failure_texts.py": "the words of a cloud, Terraform and Ansible, to class a failure",
+    "decide/node/failure_words.py": "the words by which those texts are classed",
+    "decide/commands/file_diff.py": "keys of the cluster file that name a secret",
+    "decide/flavor/flavor_choice.py": "names of flavors, held against the cluster file's expression",
+    "decide/commands/images.py": "an image's name, as a person gives it",
+    "decide/slurm_files/removed_nodes.py": "our own slurm.conf",
+    "decide/slurm_files/literal.py": "every text that Ansible gets, for what it would take for a template",
+    "decide/preflight/pairs.py": "the gres_conf of the cluster file",
+    "decide/node/failure_policy.py": "every text that becomes a reason in Slurm: one line of ASCII",
+    "decide/node/reboot.py": "the reason of a reboot in Slurm",
+    "decide/node/registration.py": "Slurm's reason for a registration that it refuses",
+    "config/report.py": "pydantic's words about the cluster file",
+    "decide/node/server_states.py": "the words of a cloud on a server's state",
+    "decide/slurm_files/slurm_parameters.py": "the cluster file",
+    "decide/node/admin_state.py": "the reason of a DRAIN or DOWN in Slurm",
+    "config/yaml_file.py": "the cluster file",
+    "commands/identity.py": "the cluster's name in our own slurm.conf",
+    "engine/runs/results.py": "Terraform's words: which server has failed",
+    "engine/node/soft_deleted.py": "the id of a server in the words of a cloud",
     "model/hardware.py": "what a node says by `slurmd -C`",
     "model/hostlist.py": "hostlist expressions",
     "model/outside_text.py": "ids, names, addresses and versions, wherever they come from",
@@ -100,29 +100,29 @@ PATTERNS = {
     "model/machine.py": "what Terraform and Ansible print of this host's own trouble",
 }
 PROGRAMS = {
-    "adapters/foreground.py": "terraform, in the foreground",
-    "adapters/child_output.py": "ansible-playbook, in the foreground",
+    "adapters/processes/foreground.py": "terraform, in the foreground",
+    "adapters/processes/child_output.py": "ansible-playbook, in the foreground",
     "adapters/connect.py": "ssh to the login node and the jump host, ssh-keygen -F",
-    "adapters/evidence.py": "logs of the login node, kept as they are",
-    "adapters/image_plays.py": "ssh to the servers of an image build",
-    "adapters/link.py": "ssh to the reader",
-    "adapters/live_files.py": "base64 on the login node, of Slurm's files",
-    "adapters/local.py": "the local cloud's command",
+    "adapters/slurm/logs.py": "logs of the login node, kept as they are",
+    "adapters/ansible/image_plays.py": "ssh to the servers of an image build",
+    "adapters/requests/link.py": "ssh to the reader",
+    "adapters/slurm/live_files.py": "base64 on the login node, of Slurm's files",
+    "adapters/local_cloud/cloud.py": "the local cloud's command",
     "adapters/openstack/console.py": "ssh-keyscan, where the cluster file wants it",
-    "adapters/node_steps.py": "ssh to a node: one of two words, or nothing",
-    "adapters/play_check.py": "our own process, which asks Ansible what it would change",
-    "adapters/playbooks.py": "our own playbook_run, detached",
-    "adapters/process.py": "runs what the others name",
-    "adapters/project.py": "git describe of our own checkout",
-    "adapters/terraform.py": "terraform, detached",
-    "adapters/terraform_command.py": "terraform version",
-    "engine/deploy.py": "ssh-keygen, to make the cluster's key",
+    "adapters/ssh/node_steps.py": "ssh to a node: one of two words, or nothing",
+    "adapters/ansible/play_check.py": "our own process, which asks Ansible what it would change",
+    "adapters/ansible/playbooks.py": "our own playbook_run, detached",
+    "adapters/processes/process.py": "runs what the others name",
+    "adapters/ansible/project.py": "git describe of our own checkout",
+    "adapters/terraform/shards.py": "terraform, detached",
+    "adapters/terraform/command.py": "terraform version",
+    "commands/deploy.py": "ssh-keygen, to make the cluster's key",
 }
 CONNECTIONS = {
-    "adapters/link.py": "the pipe from ssh",
-    "adapters/child_output.py": "the pipe from ansible-playbook",
-    "adapters/process.py": "the pipes of every program that we run",
-    "adapters/ssh_probe.py": "an sshd's banner, and the number of its first message; no more than 1 KiB",
+    "adapters/requests/link.py": "the pipe from ssh",
+    "adapters/processes/child_output.py": "the pipe from ansible-playbook",
+    "adapters/processes/process.py": "the pipes of every program that we run",
+    "adapters/ssh/probe.py": "an sshd's banner, and the number of its first message; no more than 1 KiB",
 }
 NOBODY: dict[str, str] = {}
 
@@ -169,7 +169,7 @@ KINDS: dict[str, tuple[dict[str, str], frozenset[str]]] = {
             | {"asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell"}
             | {f"os.{name}" for name in ("execv", "execve", "execvp", "execvpe", "execl", "execlp", "fork")}
             | {f"os.{name}" for name in ("spawnv", "spawnve", "spawnvp", "spawnl", "posix_spawn")}
-            | {f"slurm_powersave.adapters.process.{name}" for name in ("run", "start_detached")}
+            | {f"slurm_powersave.adapters.processes.process.{name}" for name in ("run", "start_detached")}
         ),
     ),
     "connections": (
@@ -263,12 +263,12 @@ def test_no_program_is_run_by_a_shell_s_reading_of_a_text() -> None:
 
 
 SHOWS = {
-    "surfaces/render.py": "tables, lines, JSON: everything that a command prints",
-    "surfaces/log.py": "an error that nobody expected",
-    "adapters/child_output.py": "what ansible-playbook prints",
-    "adapters/play_check.py": "JSON for the command that has started it",
-    "adapters/playbook_run.py": "JSON for the engine, into a file",
-    "surfaces/talk.py": "a question",
+    "surfaces/cli/render.py": "tables, lines, JSON: everything that a command prints",
+    "surfaces/cli/log.py": "an error that nobody expected",
+    "adapters/processes/child_output.py": "what ansible-playbook prints",
+    "adapters/ansible/play_check.py": "JSON for the command that has started it",
+    "adapters/ansible/playbook_run.py": "JSON for the engine, into a file",
+    "surfaces/cli/terminal.py": "a question",
 }
 
 
@@ -281,10 +281,10 @@ def test_only_these_modules_write_to_a_terminal() -> None:
     )
     wanted |= {"sys.stdout.writelines", "sys.stderr.writelines", "os.write"}
     pipes = {
-        "adapters/link.py": "to ssh",
-        "adapters/lock.py": "into a file",
-        "adapters/process.py": "to a program's standard input",
-        "adapters/stream.py": "to a thread",
+        "adapters/requests/link.py": "to ssh",
+        "adapters/state_dir/lock.py": "into a file",
+        "adapters/processes/process.py": "to a program's standard input",
+        "adapters/requests/stream.py": "to a thread",
     }
     writes = {name for name, path in MODULES.items() if any(uses(call, wanted) for call, _ in calls(path))}
     assert writes - set(SHOWS) - set(pipes) == set()
@@ -294,7 +294,7 @@ def test_what_it_looks_for_is_found(tmp_path: Path) -> None:
     text = """
 import json as j, re, subprocess
 from base64 import b64decode as unpack
-from slurm_powersave.adapters.process import run as start
+from slurm_powersave.adapters.processes.process import run as start
 j.loads("1"); re.compile("x"); unpack(b""); start([]); b"".decode(); map(eval, []); response.json()
 from tomllib import loads
 from yaml import safe_load_all as read

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import journal_requests
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal import requests
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.engine.intake import Bounds, Pump, pump
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
@@ -176,7 +176,7 @@ def test_a_nul_hides_nothing_from_the_bounds_of_what_is_kept(
     monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """SQLite's length() of a text ends before the first NUL."""
-    monkeypatch.setattr(journal_requests, "_RESUME_FILES", 9_000)
+    monkeypatch.setattr(requests, "_RESUME_FILES", 9_000)
     world = MemoryWorld.of(2)
     many = [hook_request("x1", resume_file=first + "x" * 5000, at=number) for number in range(6)]
     for number, one in enumerate(many):

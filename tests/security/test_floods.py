@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect, process
-from slurm_powersave.adapters.slurm import ScontrolSlurm, largest_answer, local_shell
-from slurm_powersave.adapters.stream import StreamIntake
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.processes import process
+from slurm_powersave.adapters.requests.stream import StreamIntake
+from slurm_powersave.adapters.slurm.commands import ScontrolSlurm, largest_answer, local_shell
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import Request
@@ -38,7 +39,7 @@ ENDLESS = {
 }
 MEASURE = """
 import resource, sys, time
-from slurm_powersave.adapters.process import run
+from slurm_powersave.adapters.processes.process import run
 before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 done = run(["sh", "-c", sys.argv[1]], timeout=20, limit=8 << 20)
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024

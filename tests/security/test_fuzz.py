@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters import slurm_text, spool
-from slurm_powersave.adapters.link import LinkError
-from slurm_powersave.adapters.slurm import ScontrolSlurm
-from slurm_powersave.adapters.stream import StreamIntake
+from slurm_powersave.adapters.requests import spool
+from slurm_powersave.adapters.requests.link import LinkError
+from slurm_powersave.adapters.requests.stream import StreamIntake
+from slurm_powersave.adapters.slurm import slurm_text
+from slurm_powersave.adapters.slurm.commands import ScontrolSlurm
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import ConfigError, HostlistError, SlurmError
 from slurm_powersave.model.nodes import Request

@@ -17,14 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters import archive, configure_run, image_plays, local, process, terraform_command
+from slurm_powersave.adapters.ansible import configure_run, image_plays
+from slurm_powersave.adapters.ansible.play_events import Group, Source
+from slurm_powersave.adapters.local_cloud import cloud
 from slurm_powersave.adapters.openstack import console, errors
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.adapters.play_events import Group, Source
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.decide import backup
-from slurm_powersave.engine import restore
+from slurm_powersave.adapters.processes import process
+from slurm_powersave.adapters.processes.process import Completed
+from slurm_powersave.adapters.state_dir import archive
+from slurm_powersave.adapters.terraform import command
+from slurm_powersave.commands import restore
+from slurm_powersave.decide.commands import backup
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass, PowersaveError
 from tests.permits import permit
 from tests.security.attacks import TERMINAL
@@ -118,25 +122,25 @@ def test_an_openstack(read: Callable[[OpenStackImageCloud], object], answer: Any
             read(cloud)
 
 
-ASKED: Mapping[str, Callable[[local.LocalCloud], object]] = {
-    "servers": local.LocalCloud.servers,
+ASKED: Mapping[str, Callable[[cloud.LocalCloud], object]] = {
+    "servers": cloud.LocalCloud.servers,
     "server": lambda cloud: cloud.server("s1"),
     "delete": lambda cloud: cloud.delete("s1", permit("delete", "s1")),
-    "flavors": local.LocalCloud.flavors,
-    "images": local.LocalCloud.images,
-    "leftovers": local.LocalCloud.leftovers,
-    "facts": local.LocalCloud.facts,
+    "flavors": cloud.LocalCloud.flavors,
+    "images": cloud.LocalCloud.images,
+    "leftovers": cloud.LocalCloud.leftovers,
+    "facts": cloud.LocalCloud.facts,
 }
 
 
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED.keys())
 @given(text=st.one_of(texts({"a": [LOCAL]}), bent({"a": LOCAL}).map(lambda said: json.dumps([said["a"]]))))
 @settings(FEW, suppress_health_check=list(HealthCheck))
-def test_a_local_cloud(ask: Callable[[local.LocalCloud], object], text: str) -> None:
+def test_a_local_cloud(ask: Callable[[cloud.LocalCloud], object], text: str) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(process, "run", lambda *_, **__: Completed(0, text, ""))
         with suppress(CloudError):
-            ask(local.LocalCloud("demo", {"root": "/x"}))
+            ask(cloud.LocalCloud("demo", {"root": "/x"}))
 
 
 @given(texts({"forbidden": {"message": "Quota exceeded", "code": 403}}))
@@ -170,7 +174,7 @@ DIAGNOSTIC = {
 @given(texts(DIAGNOSTIC))
 @FEW
 def test_a_line_of_terraform(line: str) -> None:
-    for address, text in terraform_command.diagnostics([line]):
+    for address, text in command.diagnostics([line]):
         assert isinstance(address, str) and "\n" not in text
 
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters import connect, known_hosts
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Site
 from slurm_powersave.adapters.openstack.console import BEGIN, END, keys, shown
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Site
-from slurm_powersave.decide.host_keys import Pin, believed, offered
-from slurm_powersave.engine import trust
+from slurm_powersave.adapters.ssh import known_hosts
+from slurm_powersave.commands import host_trust
+from slurm_powersave.decide.node.host_keys import Pin, believed, offered
 from slurm_powersave.model.errors import UnreachableError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Server
@@ -323,7 +324,7 @@ def one(monkeypatch: pytest.MonkeyPatch) -> OneServer:
     made = OneServer(console=block(OLD, RSA))
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made})
     monkeypatch.setattr(connect, "answers", lambda cluster, address: True)
-    monkeypatch.setattr(trust, "_BOOT_SECONDS", 0.3)
+    monkeypatch.setattr(host_trust, "_BOOT_SECONDS", 0.3)
     return made
 
 
@@ -333,7 +334,7 @@ LOGIN = ("login", "10.0.0.2")
 def deploy(tmp_path: Path, one: OneServer, *, kept: bool = True) -> frozenset[str]:
     """What of `deploy` concerns the login node's key."""
     made = cluster(state_dir=tmp_path)
-    trust.wait(made, LOGIN, {"id": one.id}, lambda text: None, kept=kept)
+    host_trust.wait(made, LOGIN, {"id": one.id}, lambda text: None, kept=kept)
     return known_hosts.pins(made.layout.known_hosts)[LOGIN].keys
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.decide import reboot
-from slurm_powersave.engine import deploy
+from slurm_powersave.commands import deploy
+from slurm_powersave.decide.node import reboot
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.testing.world import cluster
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from slurm_powersave.adapters.check_events import CheckEvents
-from slurm_powersave.surfaces import render
+from slurm_powersave.adapters.ansible.check_events import CheckEvents
+from slurm_powersave.surfaces.cli import render
 from tests.security.attacks import TERMINAL, acting
 
 FORGED = "x\nslurmctld restarts on demo-login\r\nwarning: run this: sh x\u2028server gone is deleted"

@@ -9,9 +9,10 @@ from datetime import datetime
 
 import pytest
 
-from slurm_powersave.adapters import process, slurm_reading, slurm_text
-from slurm_powersave.adapters.process import Completed, run
-from slurm_powersave.adapters.slurm import ScontrolSlurm, local_shell, ssh_shell
+from slurm_powersave.adapters.processes import process
+from slurm_powersave.adapters.processes.process import Completed, run
+from slurm_powersave.adapters.slurm import reading, slurm_text
+from slurm_powersave.adapters.slurm.commands import ScontrolSlurm, local_shell, ssh_shell
 from slurm_powersave.model.errors import SlurmError
 from tests.permits import permits
 from tests.slurmctld import Slurmctld, line
@@ -69,7 +70,7 @@ def test_a_liar_is_unreadable_and_nobody_else(lie: str, asked: tuple[str, ...]) 
 def test_it_is_named_once_and_is_served_again_when_it_speaks_sense(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_reading, "_AGAIN", 0.05)
+    monkeypatch.setattr(reading, "_AGAIN", 0.05)
     host = Slurmctld(with_liar(SYSTEMS["another node"]))
     slurm = ScontrolSlurm(host)
     with caplog.at_level(logging.INFO):
@@ -106,14 +107,14 @@ def test_many_liars_are_found_a_few_at_a_time() -> None:
         with contextlib.suppress(SlurmError):  # at first there is a liar in each part
             snapshot = slurm.snapshot(sorted(host.nodes))
             assert snapshot.unreadable >= liars and not liars & snapshot.nodes.keys()
-        assert len(host.asked) - before <= slurm_reading._QUESTIONS + 1
+        assert len(host.asked) - before <= reading._QUESTIONS + 1
     assert snapshot.unreadable == liars and len(snapshot.nodes) == 480
 
 
 def test_where_questions_take_long_each_reading_goes_on_where_the_last_one_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slurm_reading, "_QUESTIONS", 4)
+    monkeypatch.setattr(reading, "_QUESTIONS", 4)
     nodes = {f"n{number}": line(f"n{number}") for number in range(256)}
     host = Slurmctld(nodes | {"n77": line("n77", system="x\ny")})
     slurm = ScontrolSlurm(host)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect, sockets
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ssh import sockets
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.testing.world import cluster
 
@@ -159,7 +160,7 @@ def test_a_cluster_that_is_not_there_yet_gets_no_state_directory(short: Path) ->
 
 
 def test_a_temporary_one_has_another_name_each_time_and_goes_with_its_process(short: Path) -> None:
-    code = "from pathlib import Path; from slurm_powersave.adapters.sockets import directory; "
+    code = "from pathlib import Path; from slurm_powersave.adapters.ssh.sockets import directory; "
     code += (
         f"print(directory(Path('/none'), Path('/none/ssh')), directory(Path('/n'), Path('/n/{'x' * 99}')))"
     )

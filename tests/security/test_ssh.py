@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import image_plays
-from slurm_powersave.adapters.image_plays import AnsibleImagePlays
+from slurm_powersave.adapters.ansible import image_plays
+from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
 from tests.security.ssh_lab import (
     ROOT,
     WAYS,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.decide import ssh_options
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.testing.world import cluster as make_cluster
 from tests.contract.test_stream_sshd import Sshd
 from tests.security.ssh_lab import (
@@ -133,7 +133,7 @@ def test_a_login_node_behind_the_jump_host_must_have_its_own_key(jumped: Cluster
 
 
 def test_no_word_of_a_jump_host_becomes_a_command() -> None:
-    from slurm_powersave.decide.fields import jump
+    from slurm_powersave.config.fields import jump
 
     for text in (
         "a@b;id",

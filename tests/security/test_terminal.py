@@ -12,15 +12,15 @@ import pytest
 import typer
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.engine import preflight
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.commands import preflight
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.printable import json_text, paragraph, printable, printable_lines
 from slurm_powersave.model.slurm_version import Version
-from slurm_powersave.surfaces import log, render, talk
-from slurm_powersave.surfaces.follow import events
+from slurm_powersave.surfaces.cli import log, render, terminal
+from slurm_powersave.surfaces.cli.follow import events
 from tests.security.attacks import MARKUP, PLAIN, TERMINAL, acting
 from tests.unit.surfaces.conftest import Command, cluster_file, command, journal
 
@@ -295,5 +295,5 @@ def test_a_question(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     asked: list[str] = []
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(typer, "confirm", lambda question, **_: asked.append(question))
-    talk.confirm(f"Delete image {text}?", False)
+    terminal.confirm(f"Delete image {text}?", False)
     assert [acting(question) for question in asked] == [[]]

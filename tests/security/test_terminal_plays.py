@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import playbooks
-from slurm_powersave.adapters.child_output import run_shown
-from slurm_powersave.adapters.playbooks import Site
+from slurm_powersave.adapters.ansible import playbooks
+from slurm_powersave.adapters.ansible.playbooks import Site
+from slurm_powersave.adapters.processes.child_output import run_shown
 from tests.security.attacks import TERMINAL, acting
 
 ROOT = Path(__file__).resolve().parents[2]

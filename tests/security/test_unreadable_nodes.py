@@ -4,26 +4,26 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.drain import Stage
-from slurm_powersave.decide.resize import change
-from slurm_powersave.decide.status import rows
-from slurm_powersave.decide.waves import Standing
-from slurm_powersave.engine import deploy
-from slurm_powersave.engine.drains import Drains
-from slurm_powersave.engine.observe import observe
-from slurm_powersave.engine.resize import abort
+from slurm_powersave.commands import deploy
+from slurm_powersave.commands.drain_nodes import Drains
+from slurm_powersave.commands.readings import observe
+from slurm_powersave.commands.scale import abort
+from slurm_powersave.decide.commands.scale import change
+from slurm_powersave.decide.node.drain import Stage
+from slurm_powersave.decide.node.rollout import Standing
+from slurm_powersave.decide.node.status import rows
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import LeftAloneError, RefusedError, UnfinishedError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
+from tests.unit.commands.test_rollout import go, outdated, waves
+from tests.unit.commands.test_scale import Scene
+from tests.unit.commands.test_teardown import Lab
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up
 from tests.unit.engine.test_reboots import boots, image, ready
-from tests.unit.engine.test_resize import Scene
-from tests.unit.engine.test_teardown import Lab
-from tests.unit.engine.test_waves import go, outdated, waves
 
 
 def idle(nodes: int = 4) -> MemoryWorld:
@@ -177,7 +177,7 @@ def test_a_resize_leaves_it_alone_and_does_the_rest() -> None:
 
 
 def found_by(scene: Scene) -> "object":
-    """As engine/resizing.py compares."""
+    """As commands/scale_command.py compares."""
     snapshot = scene.world.slurm.snapshot()
     return change(
         scene.wanted,
@@ -192,7 +192,7 @@ def found_by(scene: Scene) -> "object":
 
 def resized(scene: Scene, timeout: float = 600.0) -> None:
     """Run a resize."""
-    from slurm_powersave.engine.resize import Resize
+    from slurm_powersave.commands.scale import Resize
 
     Resize(scene.around, found_by(scene), "1a2b", timeout).run()  # type: ignore[arg-type]
 
@@ -202,7 +202,7 @@ def test_a_resize_in_which_it_becomes_unreadable_ends_unfinished() -> None:
     scene.want(3, 1)
     found = found_by(scene)
     scene.world.slurm.unreadable.add("n3")
-    from slurm_powersave.engine.resize import Resize
+    from slurm_powersave.commands.scale import Resize
 
     with pytest.raises(UnfinishedError, match="n3"):
         Resize(scene.around, found, "1a2b", 60).run()  # type: ignore[arg-type]

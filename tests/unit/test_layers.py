@@ -13,12 +13,14 @@ NAME = "slurm_powersave"
 
 MAY_IMPORT = {
     "model": {"model"},
-    "decide": {"model", "decide"},
-    "ports": {"model", "decide"},
-    "adapters": {"model", "decide", "ports", "adapters"},
-    "engine": {"model", "decide", "ports", "adapters", "engine"},
-    "surfaces": {"model", "decide", "ports", "adapters", "engine", "surfaces"},
-    "testing": {"model", "decide", "ports", "adapters", "engine", "testing"},
+    "config": {"model", "config"},
+    "decide": {"model", "config", "decide"},
+    "ports": {"model", "config", "decide"},
+    "adapters": {"model", "config", "decide", "ports", "adapters"},
+    "engine": {"model", "config", "decide", "ports", "adapters", "engine"},
+    "commands": {"model", "config", "decide", "ports", "adapters", "engine", "commands"},
+    "surfaces": {"model", "config", "decide", "ports", "adapters", "engine", "commands", "surfaces"},
+    "testing": {"model", "config", "decide", "ports", "adapters", "engine", "testing"},
 }
 """Each layer imports from those above it. `testing` drives the real engine; nothing imports it."""
 

@@ -15,18 +15,18 @@ CLOCKS = frozenset({"time.time", "datetime.now", "datetime.utcnow", "time.localt
 
 MAY = {
     "engine/times.py": "turns dates into moments",
-    "decide/slurm_versions.py": "`since` is a version of Slurm",
-    "engine/lost_scripts.py": "the dates of jobs and of slurmctld's start are by one clock, that of its host",
-    "engine/backup.py": "the age of a file that was left behind is told by the file system's dates",
+    "model/slurm_versions.py": "`since` is a version of Slurm",
+    "engine/node/lost_scripts.py": "dates of jobs and of slurmctld's start are by its host's clock",
+    "commands/backup.py": "the age of a file that was left behind is told by the file system's dates",
     "adapters/openstack/api.py": "tells by how much the cloud's clock and this host's differ",
     "adapters/openstack/errors.py": "Retry-After may be a date",
-    "decide/images.py": "lists images in the order of their dates",
+    "decide/commands/images.py": "lists images in the order of their dates",
     "testing/cloud.py": "`created` counts servers",
-    "surfaces/brake_list.py": "shows what was destroyed lately",
-    "surfaces/notices.py": "shows since when something is the matter",
-    "surfaces/cli_operations.py": "shows how long operations took",
-    "surfaces/follow.py": "shows what has happened since a command began",
-    "surfaces/cli_outdated.py": "shows events in their order",
+    "surfaces/cli/brake_list.py": "shows what was destroyed lately",
+    "surfaces/cli/notices.py": "shows since when something is the matter",
+    "surfaces/cli/operations.py": "shows how long operations took",
+    "surfaces/cli/follow.py": "shows what has happened since a command began",
+    "surfaces/cli/outdated.py": "shows events in their order",
 }
 """Module -> why it may compare dates, or reckon with them. None of those that show them decides anything."""
 

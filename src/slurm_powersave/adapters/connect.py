@@ -5,26 +5,34 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slurm_powersave.adapters import own_files, project, sockets
-from slurm_powersave.adapters import playbooks as playbooks_adapter
-from slurm_powersave.adapters.base import State
-from slurm_powersave.adapters.image_plays import AnsibleImagePlays
-from slurm_powersave.adapters.local import LocalCloud
-from slurm_powersave.adapters.local_images import LocalImageCloud
+from slurm_powersave.adapters.ansible import playbooks as playbooks_adapter
+from slurm_powersave.adapters.ansible import project
+from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
+from slurm_powersave.adapters.ansible.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
+from slurm_powersave.adapters.local_cloud.cloud import LocalCloud
+from slurm_powersave.adapters.local_cloud.images import LocalImageCloud
 from slurm_powersave.adapters.openstack import credentials
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.adapters.playbooks import SSH_PORT, AnsiblePlaybooks, Hooks, Site
-from slurm_powersave.adapters.process import run
-from slurm_powersave.adapters.slurm import ScontrolSlurm, forgiving, largest_answer, local_shell, ssh_shell
-from slurm_powersave.adapters.state_file import outputs
-from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.adapters.terraform import Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.decide import ssh_options
-from slurm_powersave.decide.fields import split_jump
-from slurm_powersave.decide.layout import HOOKS
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.requests.stream import StreamIntake
+from slurm_powersave.adapters.slurm.commands import (
+    ScontrolSlurm,
+    forgiving,
+    largest_answer,
+    local_shell,
+    ssh_shell,
+)
+from slurm_powersave.adapters.ssh import sockets
+from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.adapters.terraform.base import State
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
+from slurm_powersave.adapters.terraform.state_file import outputs
+from slurm_powersave.config.fields import split_jump
+from slurm_powersave.config.layout import HOOKS
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.ports import Cloud, FactsCloud, ImageCloud
 

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import flavor_choice
-from slurm_powersave.decide.flavor_choice import Choice
-from slurm_powersave.decide.flavors import keeps, too_small
-from slurm_powersave.decide.settings import Cluster, Pool
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.config.settings import Cluster, Pool
+from slurm_powersave.decide.flavor import flavor_choice
+from slurm_powersave.decide.flavor.flavor_choice import Choice
+from slurm_powersave.decide.flavor.node_memory import keeps, too_small
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts

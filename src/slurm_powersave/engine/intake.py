@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.ports import Clock, Intake

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from slurm_powersave.decide.plan import verdict
+from slurm_powersave.decide.node.plan import verdict
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World

@@ -8,17 +8,18 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from slurm_powersave.adapters import connect, own_files
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide.plain_file import read_text
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine.command_history import engine_took
-from slurm_powersave.engine.engine import Engine
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands.command_history import engine_took
+from slurm_powersave.commands.unrecorded import records
+from slurm_powersave.config.plain_file import read_text
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.intake import Pump
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
-from slurm_powersave.engine.strays import records
 from slurm_powersave.engine.watch import Watch
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError

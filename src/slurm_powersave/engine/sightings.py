@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.guard import is_registered, is_used
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.decide.node.guard import is_registered, is_used
 from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.seen import Seen
 

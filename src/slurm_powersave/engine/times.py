@@ -11,7 +11,7 @@ which the monotonic one ran. With it a step is also noticed that was made while 
 import logging
 from contextlib import suppress
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.errors import JournalError
 from slurm_powersave.ports import Clock
 

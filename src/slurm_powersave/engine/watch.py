@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.state_file import outputs
-from slurm_powersave.decide import settings
-from slurm_powersave.decide.plain_file import read_bytes
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.adapters.terraform.state_file import outputs
+from slurm_powersave.config import settings
+from slurm_powersave.config.plain_file import read_bytes
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
 
 log = logging.getLogger("slurm_powersave")

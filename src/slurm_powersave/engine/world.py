@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.decide.slurm_versions import Difference, has
-from slurm_powersave.engine.catalogue import Catalogue
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.engine.cloud_offers import Catalogue
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.engine.sightings import Sightings
 from slurm_powersave.engine.times import Times
@@ -23,6 +22,7 @@ from slurm_powersave.model.nodes import (
     SlurmSnapshot,
 )
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference, has
 from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
 
 log = logging.getLogger("slurm_powersave")

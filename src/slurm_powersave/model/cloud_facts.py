@@ -1,4 +1,4 @@
-"""What a cloud tells before anything is made in it: the input of decide/preflight.py.
+"""What a cloud tells before anything is made in it: the input of decide/preflight/clouds.py.
 
 An adapter fills what it can. None stands for "not read" (the reason is among the troubles), or for a cloud
 that has no such thing; an empty collection was read and is empty.

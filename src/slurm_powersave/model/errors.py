@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class FailureClass(StrEnum):
-    """Why something outside failed. Each class has one policy (decide/policy.py)."""
+    """Why something outside failed. Each class has one policy (decide/node/failure_policy.py)."""
 
     CAPACITY = "capacity"
     QUOTA = "quota"

@@ -1,4 +1,4 @@
-"""A permit for one destroying act on one thing. Made only by decide/guard.py, used once by an adapter."""
+"""A permit for one destroying act on one thing, made only by decide/node/guard.py, used once."""
 
 import time
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slurm_powersave.decide.host_keys import Pin, believed, keys_of
+from slurm_powersave.decide.node.host_keys import Pin, believed, keys_of
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
 from slurm_powersave.testing.cloud import MemoryClock

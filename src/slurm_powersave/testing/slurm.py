@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSnapshot, SlurmStart
 from slurm_powersave.model.permit import Permit, use_for_state
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference, has
 from slurm_powersave.testing import slurm_reboot, slurm_times
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot

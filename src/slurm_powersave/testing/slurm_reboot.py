@@ -6,9 +6,9 @@ The table is tests/cases/scontrol_reboot.yml.
 
 from dataclasses import dataclass, replace
 
-from slurm_powersave.decide.slurm_versions import Difference, has
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference, has
 
 ROOT, SLURM = "root", "slurm"
 """Who sets a reason: whoever runs scontrol, or slurmctld."""

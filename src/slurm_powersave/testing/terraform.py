@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slurm_powersave.decide import plan_permits
-from slurm_powersave.decide.fence import Contract, tags
-from slurm_powersave.decide.policy import classify
+from slurm_powersave.decide.node import plan_permits
+from slurm_powersave.decide.node.failure_policy import classify
+from slurm_powersave.decide.node.plan_guard import Contract, tags
 from slurm_powersave.model.errors import CloudError, FailureClass, RefusedError, TerraformError
 from slurm_powersave.model.nodes import (
     Failure,

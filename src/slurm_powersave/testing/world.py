@@ -13,9 +13,9 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine.engine import Engine
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode

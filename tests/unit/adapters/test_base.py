@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.base import State
-from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.adapters.terraform.base import State
+from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.model.errors import TerraformError
 
 RESOURCES = [

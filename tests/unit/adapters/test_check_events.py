@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.check_events import CheckEvents
-from slurm_powersave.decide.play_plan import FileChange, HostPlan, PlayPlan, file_change
+from slurm_powersave.adapters.ansible.check_events import CheckEvents
+from slurm_powersave.decide.commands.play_plan import FileChange, HostPlan, PlayPlan, file_change
 
 CONF = "/etc/slurm/slurm.conf"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import child_output
-from slurm_powersave.adapters.child_output import run_shown
+from slurm_powersave.adapters.processes import child_output
+from slurm_powersave.adapters.processes.child_output import run_shown
 
 # Like Ansible: a worker in a session of its own, which the program ends when it is asked to end.
 TIDY = """

@@ -3,7 +3,7 @@
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
-from slurm_powersave.decide.layout import HOOKS
+from slurm_powersave.config.layout import HOOKS
 from slurm_powersave.testing.world import cluster
 
 

@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect, known_hosts, own_files, state_file
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
-from slurm_powersave.adapters.process import exit_code
-from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.adapters.terraform import ShardedTerraform
-from slurm_powersave.decide.host_keys import Pin, believed
-from slurm_powersave.decide.settings import Cluster, load
-from slurm_powersave.engine import applied
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
+from slurm_powersave.adapters.processes.process import exit_code
+from slurm_powersave.adapters.requests.stream import StreamIntake
+from slurm_powersave.adapters.ssh import known_hosts
+from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.adapters.terraform import state_file
+from slurm_powersave.adapters.terraform.shards import ShardedTerraform
+from slurm_powersave.commands import slurm_conf_in_use
+from slurm_powersave.config.settings import Cluster, load
+from slurm_powersave.decide.node.host_keys import Pin, believed
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, NodeProgress, Request, StateServer
@@ -244,11 +247,11 @@ def test_its_host_keys_are_known_and_say_no_disk(cluster: Cluster) -> None:
 
 
 def test_what_slurmctld_was_last_given_is_known(cluster: Cluster) -> None:
-    found = applied.load(cluster)
+    found = slurm_conf_in_use.load(cluster)
     assert "ClusterName=up\n" in found.slurm_conf and found.memory == {}
     assert found.node_lines[0].startswith("NodeName=up-[1-6] NodeAddr=10.150.1.[1-6] ")
     cluster.layout.applied.unlink()
-    assert applied.load(cluster).same(found), "as the inventory has it"
+    assert slurm_conf_in_use.load(cluster).same(found), "as the inventory has it"
 
 
 def test_a_run_whose_process_is_gone_is_told_as_killed(terraform: ShardedTerraform, state: Path) -> None:

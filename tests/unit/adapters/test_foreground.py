@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import foreground
+from slurm_powersave.adapters.processes import foreground
 
 WAITER = """
 import sys

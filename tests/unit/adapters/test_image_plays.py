@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import image_plays
-from slurm_powersave.adapters.image_plays import AnsibleImagePlays
-from slurm_powersave.adapters.playbooks import Site
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.decide.inventory import HOSTS, VARIABLES
+from slurm_powersave.adapters.ansible import image_plays
+from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
+from slurm_powersave.adapters.ansible.playbooks import Site
+from slurm_powersave.adapters.processes.process import Completed
+from slurm_powersave.decide.slurm_files.inventory import HOSTS, VARIABLES
 from slurm_powersave.model.errors import PlaybookError, UnreachableError
 from slurm_powersave.model.nodes import Server
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.errors import ConfigError, FailureClass, JournalError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.model.permit import Act, Row

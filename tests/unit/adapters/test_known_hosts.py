@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import known_hosts
+from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.model.errors import ConfigError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"

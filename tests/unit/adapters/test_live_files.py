@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import live_files
+from slurm_powersave.adapters.slurm import live_files
 from slurm_powersave.model.errors import UnreachableError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.local import LocalCloud
+from slurm_powersave.adapters.local_cloud.cloud import LocalCloud
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.nodes import Flavor, Server
 from tests.permits import permit

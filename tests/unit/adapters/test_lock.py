@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.lock import EngineLock, describe, holder, interrupt
+from slurm_powersave.adapters.state_dir.lock import EngineLock, describe, holder, interrupt
 from slurm_powersave.model.errors import LockedError, MachineError
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import EngineLock
 lock = EngineLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
@@ -201,8 +201,8 @@ def test_who_only_looks_keeps_nobody_from_taking_the_lock(tmp_path: Path) -> Non
 HOLDER = """
 import sys, time
 from pathlib import Path
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.surfaces.cli import take_signals
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.surfaces.cli.main import take_signals
 take_signals()
 EngineLock(Path(sys.argv[1]), "a resize")
 try:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.adapters.openstack.resize import Resizes
-from slurm_powersave.adapters.slurm import ScontrolSlurm
+from slurm_powersave.adapters.slurm.commands import ScontrolSlurm
 from tests.slurmctld import Slurmctld, line
 
 

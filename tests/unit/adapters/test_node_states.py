@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_powersave.adapters.slurm_text import parse_node
+from slurm_powersave.adapters.slurm.slurm_text import parse_node
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/node_states.yml").read_text())
 WORDS = ("powering_up", "up", "ready", "in_use", "going_down")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import node_steps
+from slurm_powersave.adapters.ssh import node_steps
 
 
 def ssh(tmp_path: Path, script: str) -> list[str]:

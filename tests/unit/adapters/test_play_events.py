@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters.play_events import LONGEST, Group, Line, failure_of, marked, play_failure
+from slurm_powersave.adapters.ansible.play_events import (
+    LONGEST,
+    Group,
+    Line,
+    failure_of,
+    marked,
+    play_failure,
+)
 from slurm_powersave.model.errors import FailureClass
 
 OURS = "slurm_host"

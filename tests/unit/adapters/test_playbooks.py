@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import playbooks
-from slurm_powersave.adapters.configure_run import RUN, ConfigureRun, parse
-from slurm_powersave.adapters.playbooks import AnsiblePlaybooks, Hooks, Site, environment
-from slurm_powersave.adapters.process import start_detached
+from slurm_powersave.adapters.ansible import playbooks
+from slurm_powersave.adapters.ansible.configure_run import RUN, ConfigureRun, parse
+from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site, environment
+from slurm_powersave.adapters.processes.process import start_detached
 from slurm_powersave.model.errors import ConfigError, FailureClass, OwnFileError
 from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
 
@@ -183,7 +183,7 @@ def test_nodes_are_grouped_by_the_playbooks_of_their_site(
     made.configure(nodes, {one.name: KEY for one in nodes})
     ((argv, directory, _),) = calls
     plan = json.loads((directory / RUN).read_text())
-    assert argv[1:] == ["-m", "slurm_powersave.adapters.playbook_run", str(directory)]
+    assert argv[1:] == ["-m", "slurm_powersave.adapters.ansible.playbook_run", str(directory)]
     assert directory.stat().st_mode & 0o777 == 0o700
     assert plan["groups"] == [
         {"nodes": ["n1", "n3"], "before": None, "after": None},

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import process
-from slurm_powersave.adapters.process import Tail, alive, exit_code, run, signal_run, start_detached
+from slurm_powersave.adapters.processes import process
+from slurm_powersave.adapters.processes.process import Tail, alive, exit_code, run, signal_run, start_detached
 from slurm_powersave.model.errors import MachineError, MissingToolError
 from slurm_powersave.model.nodes import RunRecord
 
@@ -127,7 +127,7 @@ def test_a_program_that_handles_sigint_slowly_is_waited_for(tmp_path: Path, star
 _PARENT = """
 import sys
 from pathlib import Path
-from slurm_powersave.adapters.process import start_detached
+from slurm_powersave.adapters.processes.process import start_detached
 record = start_detached(["sh", "-c", sys.argv[2]], Path(sys.argv[1]), run_id="r1", kind="apply")
 print(record.pid, record.start_ticks, flush=True)
 import time

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import ScontrolSlurm
-from slurm_powersave.adapters.slurm_text import no_such_node, read_names, read_nodes
+from slurm_powersave.adapters.processes.process import Completed
+from slurm_powersave.adapters.slurm.commands import ScontrolSlurm
+from slurm_powersave.adapters.slurm.slurm_text import no_such_node, read_names, read_nodes
 from slurm_powersave.model.errors import SlurmError
 from tests.slurmctld import Slurmctld
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters.process import Completed
-from slurm_powersave.adapters.slurm import LAST_GOOD, ScontrolSlurm, forgiving, ssh_shell
-from slurm_powersave.adapters.slurm_text import parse_job, parse_node, read_nodes
+from slurm_powersave.adapters.processes.process import Completed
+from slurm_powersave.adapters.slurm.commands import LAST_GOOD, ScontrolSlurm, forgiving, ssh_shell
+from slurm_powersave.adapters.slurm.slurm_text import parse_job, parse_node, read_nodes
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.job_note import JobNote
 from slurm_powersave.model.nodes import NodeFacts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters.spool import ARGUMENT, LARGEST, RESUME_FILE, parse, parse_named
+from slurm_powersave.adapters.requests.spool import ARGUMENT, LARGEST, RESUME_FILE, parse, parse_named
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request

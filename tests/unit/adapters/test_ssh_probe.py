@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import ssh_probe
-from slurm_powersave.decide import ssh_options
+from slurm_powersave.adapters.ssh import probe
+from slurm_powersave.decide.slurm_files import ssh_options
 
 BANNER = b"SSH-2.0-x\r\n"
 KEXINIT = b"\0\0\0\x0c\x0a\x14" + b"\0" * 16
@@ -80,14 +80,14 @@ def in_parts(connection: socket.socket) -> None:
 def test_who_begins_a_key_exchange_answers(talk: Callable[[socket.socket], None], up: bool) -> None:
     with served(talk) as port:
         began = time.monotonic()
-        assert ssh_probe.answers("127.0.0.1", port, 0.5) is up
+        assert probe.answers("127.0.0.1", port, 0.5) is up
         assert time.monotonic() - began < 1.5
 
 
 def test_who_is_not_there_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert ssh_probe.answers("127.0.0.1", port, 0.5) is False
+    assert probe.answers("127.0.0.1", port, 0.5) is False
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import state_file
-from slurm_powersave.adapters.base import Planned, State
-from slurm_powersave.adapters.state_file import BROKEN, COPY, STATE
-from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.adapters.terraform import state_file
+from slurm_powersave.adapters.terraform.base import Planned, State
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.state_file import BROKEN, COPY, STATE
 from slurm_powersave.model.errors import TerraformError
 
 WHOLE = json.dumps({"version": 4, "outputs": {"login": {"value": {"id": "a"}}}, "resources": []})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.stream import StreamIntake
+from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from tests.hook_scripts import HookScripts

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.state_file import write_synced
-from slurm_powersave.adapters.terraform import VARIABLES, Module, ShardedTerraform
-from slurm_powersave.adapters.terraform_command import Command
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.shards import VARIABLES, Module, ShardedTerraform
+from slurm_powersave.adapters.terraform.state_file import write_synced
 from slurm_powersave.model.errors import FailureClass, MachineError, TerraformError
 from slurm_powersave.model.nodes import DesiredNode, RunResult, StateServer, TerraformNode
 from slurm_powersave.ports import Run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.terraform_command import Command, diagnostics, failure_of, parse_line
+from slurm_powersave.adapters.terraform.command import Command, diagnostics, failure_of, parse_line
 from slurm_powersave.model.errors import FailureClass, MissingToolError
 
 COMMAND = Command()
@@ -35,7 +35,7 @@ def test_a_saved_plan_is_applied_and_nothing_is_asked() -> None:
 
 
 def test_a_typo_is_no_command() -> None:
-    from slurm_powersave.adapters.terraform_command import _Argv
+    from slurm_powersave.adapters.terraform.command import _Argv
 
     with pytest.raises(AttributeError):
         _Argv().aply()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from slurm_powersave.adapters.terraform_command import Command
-from slurm_powersave.adapters.tools import locked, read
+from slurm_powersave.adapters.terraform.command import Command
+from slurm_powersave.adapters.terraform.versions import locked, read
 
 LOCK = """\
 # This file is maintained automatically by "terraform init".

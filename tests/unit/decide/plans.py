@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from slurm_powersave.decide.fence import Contract, PlanMode, tags
+from slurm_powersave.decide.node.plan_guard import Contract, PlanMode, tags
 from slurm_powersave.model.nodes import DesiredNode, TerraformNode
 
 CONTRACT = Contract(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.model.errors import ConfigError
 
 Make = Callable[..., Cluster]

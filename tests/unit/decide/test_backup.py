@@ -2,8 +2,8 @@
 
 import pytest
 
-from slurm_powersave.decide import backup
-from slurm_powersave.decide.backup import Manifest, Member
+from slurm_powersave.decide.commands import backup
+from slurm_powersave.decide.commands.backup import Manifest, Member
 from slurm_powersave.model.errors import ConfigError, RefusedError
 
 MANIFEST = Manifest(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.base_plan import Known, losses, refuse_losses
-from slurm_powersave.decide.lost_jobs import question, refuse_jobs, refuse_queue
+from slurm_powersave.decide.commands.base_plan import Known, losses, refuse_losses
+from slurm_powersave.decide.commands.lost_jobs import question, refuse_jobs, refuse_queue
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.nodes import SlurmJob, SlurmSnapshot
 

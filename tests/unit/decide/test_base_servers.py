@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.base_plan import Known
-from slurm_powersave.decide.base_servers import makes_login, words
+from slurm_powersave.decide.commands.base_plan import Known
+from slurm_powersave.decide.commands.base_servers import makes_login, words
 
 KNOWN = Known(login_id="id-1", login_at="s.login", login_name="demo-login")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_powersave.decide import brake
+from slurm_powersave.decide.node import brake
 from slurm_powersave.model.nodes import Server, SlurmNode
 
 OFF = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_powersave.decide.file_diff import difference, shown
+from slurm_powersave.decide.commands.file_diff import difference, shown
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.flavor_choice import choose, names, needs_the_cloud, rested
-from slurm_powersave.decide.sections import Pool
+from slurm_powersave.config.sections import Pool
+from slurm_powersave.decide.flavor.flavor_choice import choose, names, needs_the_cloud, rested
 from slurm_powersave.model.nodes import Flavor
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/flavor_choice.yml").read_text())

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import slurm_powersave
-from slurm_powersave.decide import guard, guard_dead, plan_permits
-from slurm_powersave.decide.guard import Answer, Look, Refusal
-from slurm_powersave.decide.silence import DEAD, Silence, Standing
+from slurm_powersave.decide.node import guard, guard_dead, plan_permits
+from slurm_powersave.decide.node.guard import Answer, Look, Refusal
+from slurm_powersave.decide.node.silence import DEAD, Silence, Standing
 from slurm_powersave.model import permit as permits
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.modes import Mode
@@ -329,7 +329,10 @@ def test_only_the_guard_makes_permits() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and (name := ast.unparse(node.func).split(".")[-1]) in made:
                 made[name].add(str(path.relative_to(PACKAGE)))
-    assert made == {"Permit": {"decide/guard.py"}, "permit": {"decide/guard.py", "decide/guard_dead.py"}}
+    assert made == {
+        "Permit": {"decide/node/guard.py"},
+        "permit": {"decide/node/guard.py", "decide/node/guard_dead.py"},
+    }
 
 
 DESTROYING = {"delete": 2, "rebuild": 3, "resize": 3, "reboot": 2, "stop_server": 2}

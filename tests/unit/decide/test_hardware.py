@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.flavors import believed, facts
-from slurm_powersave.decide.hardware import findings, is_first
-from slurm_powersave.decide.leaving import promised
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.decide.slurm_conf import node_lines
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.flavor.hardware import findings, is_first
+from slurm_powersave.decide.flavor.node_memory import believed, facts
+from slurm_powersave.decide.slurm_files.removed_nodes import promised
+from slurm_powersave.decide.slurm_files.slurm_conf import node_lines
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
-from tests.unit.decide.test_flavors import FLAVORS
+from tests.unit.decide.test_node_memory import FLAVORS
 
 Make = Callable[..., Cluster]
 BOTH = {"node_pools[0].cpus": 1, "node_pools[0].real_memory": 1000}

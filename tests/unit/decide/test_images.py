@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.images import ImageRow, order, refuse_images, refuse_node, rows, unlike
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.commands.images import ImageRow, order, refuse_images, refuse_node, rows, unlike
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, NODE, READY, ROLE, Identity, Image, Look
 from slurm_powersave.model.modes import Mode

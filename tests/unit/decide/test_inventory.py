@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.inventory import Inventory, inventory
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.decide.slurm_conf import slurm_conf
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.inventory import Inventory, inventory
+from slurm_powersave.decide.slurm_files.slurm_conf import slurm_conf
 from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide import pairs
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.preflight import pairs
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "cases/pairs.yml").read_text())
 

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.decide.plan import verdict
+from slurm_powersave.decide.node.plan import verdict
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode

@@ -5,7 +5,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from slurm_powersave.decide.play_plan import LONGEST_FILE, HostPlan, PlayPlan, differences, file_change
+from slurm_powersave.decide.commands.play_plan import (
+    LONGEST_FILE,
+    HostPlan,
+    PlayPlan,
+    differences,
+    file_change,
+)
 
 CONF = "/etc/slurm/slurm.conf"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.quota import admit
+from slurm_powersave.decide.node.quota import admit
 from slurm_powersave.model.nodes import Flavor, Limit
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/quota.yml").read_text())

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.decide.reboot import Wish, wish
+from slurm_powersave.decide.node.reboot import Wish, wish
 from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
 

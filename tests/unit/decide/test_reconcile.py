@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, unlike_recorded
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reconcile.yml").read_text())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.registration import Stage, registration
+from slurm_powersave.decide.node.registration import Stage, registration
 from slurm_powersave.model.nodes import SlurmNode
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/registrations.yml").read_text())

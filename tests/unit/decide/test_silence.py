@@ -2,8 +2,8 @@
 
 import pytest
 
-from slurm_powersave.decide import silence, silence_text
-from slurm_powersave.decide.silence import Silence, Standing, is_network, standing
+from slurm_powersave.decide.node import silence, silence_text
+from slurm_powersave.decide.node.silence import Silence, Standing, is_network, standing
 from slurm_powersave.model.nodes import SlurmNode
 
 DOWN = SlurmNode("n1", frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"}), "Not responding", "slurm")

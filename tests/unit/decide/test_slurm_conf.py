@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.leaving import Leaving
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.decide.slurm_conf import (
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.slurm_conf import (
     cgroup_conf,
     gres_conf,
     memory_per_cpu,

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.decide.cluster import Cluster
-from slurm_powersave.decide.slurm_running import Running, asked, disagreement, findings, refuse
+from slurm_powersave.config.cluster import Cluster
+from slurm_powersave.decide.preflight.slurm_running import Running, asked, disagreement, findings, refuse
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.slurm_version import Version
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from slurm_powersave.decide.status import StatusRow, rows, slurm_state
+from slurm_powersave.decide.node.status import StatusRow, rows, slurm_state
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Server, SlurmNode

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide import storage
-from slurm_powersave.decide.addresses import assign
-from slurm_powersave.decide.inventory import inventory
-from slurm_powersave.decide.leaving import Leaving, LeavingNode
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files import storage
+from slurm_powersave.decide.slurm_files.addresses import assign
+from slurm_powersave.decide.slurm_files.inventory import inventory
+from slurm_powersave.decide.slurm_files.removed_nodes import Leaving, LeavingNode
 from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]

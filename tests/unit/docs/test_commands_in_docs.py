@@ -11,8 +11,8 @@ import typer
 import yaml
 from pydantic import BaseModel
 
-from slurm_powersave.decide.cluster import Cluster
-from slurm_powersave.surfaces.cli import app
+from slurm_powersave.config.cluster import Cluster
+from slurm_powersave.surfaces.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [

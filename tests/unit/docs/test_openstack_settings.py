@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.config.openstack_settings import Settings
 
 PAGE = Path(__file__).parents[3] / "docs/reference/openstack-settings.md"
 

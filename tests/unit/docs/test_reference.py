@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.decide import guard, guard_dead
-from slurm_powersave.decide.slurm_versions import TESTED, Difference
+from slurm_powersave.decide.node import guard, guard_dead
 from slurm_powersave.model import phases
 from slurm_powersave.model.permit import Act, Row
+from slurm_powersave.model.slurm_versions import TESTED, Difference
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.engine import restore
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.commands import restore
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, coarsely, servers
 from tests.unit.engine.test_lifecycle import run_until, up

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from slurm_powersave.decide.reboot import asked
-from slurm_powersave.decide.slurm_versions import TESTED
+from slurm_powersave.decide.node.reboot import asked
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.records import Pause
+from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up

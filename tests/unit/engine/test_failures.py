@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide import policy
-from slurm_powersave.decide.slurm_versions import TESTED, Difference, has
+from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmJob
+from slurm_powersave.model.slurm_versions import TESTED, Difference, has
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -91,7 +91,7 @@ def test_an_engine_that_is_killed_between_drain_and_power_down_goes_on(world: Me
     world.crash()
     world.settle(60)
     node = world.slurm.node("n1")
-    assert node.has("DRAIN") and node.reason.startswith(policy.REASON_PREFIX)
+    assert node.has("DRAIN") and node.reason.startswith(failure_policy.REASON_PREFIX)
     assert world.journal.node_records()["n1"].failures == 1
     assert outcomes(world, "n1")[0] == ("resume", "failed")
     assert_at_rest(world)
@@ -102,7 +102,7 @@ def test_slurm_knows_within_five_seconds_of_the_clouds_error(world: MemoryWorld)
     world.slurm.submit("n1")
     run_until(world, "n1", phases.FAILING)
     world.run(5)
-    assert world.slurm.node("n1").reason.startswith(policy.REASON_PREFIX)
+    assert world.slurm.node("n1").reason.startswith(failure_policy.REASON_PREFIX)
 
 
 def test_the_job_says_why(world: MemoryWorld) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.decide.leaving import Leaving
-from slurm_powersave.engine import applied, deploy, first_nodes
+from slurm_powersave.commands import deploy, slurm_conf_in_use
+from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.world import MemoryWorld, cluster
@@ -77,7 +78,7 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
     monkeypatch.setattr(connect, "clouds", lambda of: {"mem": cloud})
     deploy.prepare(wanted)
     deploy.write_inventory(wanted)
-    applied.save(wanted)
+    slurm_conf_in_use.save(wanted)
     journal = deploy.SqliteJournal(wanted.layout.journal)
     sizes = {"mem": cloud.flavors()}
     assert first_nodes.findings(wanted, journal, sizes) == []
@@ -87,7 +88,9 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
 
     made = deploy.make_inventory(wanted, Leaving())
     assert "RealMemory=980" in made.variables["slurm_powersave"]["node_lines"][0]
-    assert not applied.of(made.variables).same(applied.load(wanted)), "resize has something to do"
+    assert not slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(wanted)), (
+        "resize has something to do"
+    )
     deploy.write_inventory(wanted)
-    applied.save(wanted)
+    slurm_conf_in_use.save(wanted)
     assert first_nodes.findings(wanted, journal, sizes) == []

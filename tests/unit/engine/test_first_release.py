@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import archive, connect, own_files
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.journal_rows import SCHEMA_VERSION
-from slurm_powersave.adapters.spool import parse_named
-from slurm_powersave.decide import brake
-from slurm_powersave.decide.settings import load
-from slurm_powersave.engine import restore
-from slurm_powersave.engine.engine import Engine
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
+from slurm_powersave.adapters.requests.spool import parse_named
+from slurm_powersave.adapters.state_dir import archive, own_files
+from slurm_powersave.commands import restore
+from slurm_powersave.config.settings import load
+from slurm_powersave.decide.node import brake
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.nodes import NodeProgress, RunResult, Server, StateServer

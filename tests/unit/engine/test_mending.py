@@ -2,8 +2,8 @@
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.engine.engine import Engine
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import StateServer
 from slurm_powersave.testing.world import MemoryWorld

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide import brake, guard
-from slurm_powersave.decide.guard import Look
-from slurm_powersave.decide.silence import Standing
-from slurm_powersave.engine import dead_jobs, sightings, silences
-from slurm_powersave.engine.own_account import OwnAccount
+from slurm_powersave.decide.node import brake, guard
+from slurm_powersave.decide.node.guard import Look
+from slurm_powersave.decide.node.silence import Standing
+from slurm_powersave.engine import sightings
+from slurm_powersave.engine.node import dead_jobs
 from slurm_powersave.engine.pausing import Pausing
-from slurm_powersave.engine.silences import Silences
+from slurm_powersave.engine.reconcile import silent_servers
+from slurm_powersave.engine.reconcile.own_account import OwnAccount
+from slurm_powersave.engine.reconcile.silent_servers import Silences
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.permit import Act, Permit, Row
 from tests.unit.engine import test_nothing_destroyed as kept
@@ -94,11 +96,11 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
         people.test_a_suspend_of_one_of_min_nodes_is_refused_and_by_force_it_comes_back,
     ),
     "a server that answers": (
-        (silences, "standing", nothing_answers),
+        (silent_servers, "standing", nothing_answers),
         silent.test_a_server_that_answers_is_named_and_left,
     ),
     "the network": (
-        (silences, "is_network", it_is_never_the_network),
+        (silent_servers, "is_network", it_is_never_the_network),
         silent.test_when_it_is_over_what_is_left_is_counted_anew,
     ),
     "started again once": (
@@ -106,7 +108,7 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
         silent.test_a_server_that_comes_and_goes_is_started_once_and_not_replaced,
     ),
     "one look that was answered": (
-        (silences, "DEAD", frozenset(Standing)),
+        (silent_servers, "DEAD", frozenset(Standing)),
         silent.test_one_look_that_was_answered_begins_the_count_anew,
     ),
     "what somebody else has written to a job": (

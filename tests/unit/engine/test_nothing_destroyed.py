@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import brake
-from slurm_powersave.engine.engine import Engine
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.decide.node import brake
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import SlurmNode

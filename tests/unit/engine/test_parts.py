@@ -38,12 +38,14 @@ def refused() -> Exception:
 
 
 PARTS = {
-    "pruning the journal": "slurm_powersave.engine.pruning.Pruning.step",
-    "mending Terraform's states": "slurm_powersave.engine.mending.Mending.step",
-    "comparing Slurm, the clouds and the journal": "slurm_powersave.engine.reconciler.Reconciler.step",
-    "looking at nodes that are DOWN": "slurm_powersave.engine.dead_servers.DeadServers.step",
-    "looking for lost batch scripts": "slurm_powersave.engine.lost_scripts.LostScripts.step",
-    "telling Slurm of failures": "slurm_powersave.engine.failures.Failures._release_jobs",
+    "pruning the journal": "slurm_powersave.engine.reconcile.pruning.Pruning.step",
+    "mending Terraform's states": "slurm_powersave.engine.runs.mending.Mending.step",
+    "comparing Slurm, the clouds and the journal": (
+        "slurm_powersave.engine.reconcile.reconciler.Reconciler.step"
+    ),
+    "looking at nodes that are DOWN": "slurm_powersave.engine.reconcile.dead_servers.DeadServers.step",
+    "looking for lost batch scripts": "slurm_powersave.engine.node.lost_scripts.LostScripts.step",
+    "telling Slurm of failures": "slurm_powersave.engine.node.failures.Failures._release_jobs",
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_powersave.decide.reboot import FORCE
+from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request, SlurmNode

@@ -2,9 +2,9 @@
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import TESTED
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, outcomes, servers

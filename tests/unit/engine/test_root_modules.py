@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from slurm_powersave.engine import root_modules
+from slurm_powersave.engine.runs import root_modules
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord
 from slurm_powersave.testing.world import MemoryWorld, cluster

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect, lock
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.stream import StreamIntake
-from slurm_powersave.decide.settings import Cluster, load
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.requests.stream import StreamIntake
+from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.engine import faults, recovery, service
-from slurm_powersave.engine.engine import Engine
 from slurm_powersave.engine.intake import Pump
+from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
@@ -352,7 +353,7 @@ import json, os, sys, time, uuid
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.unit.engine import test_service as here
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.engine import recovery
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_powersave.decide import brake, silence_text
+from slurm_powersave.decide.node import brake, silence_text
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import Operation

@@ -2,9 +2,9 @@
 
 import pytest
 
-from slurm_powersave.decide.slurm_versions import Difference
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.model.slurm_versions import Difference
 from slurm_powersave.testing.world import MemoryWorld
 
 TAKES = Difference.RECONFIGURE_TAKES_NODES

@@ -18,10 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.policy import FOREVER
-from slurm_powersave.decide.who import NO_REASON
-from slurm_powersave.engine.own_account import OWN_ROWS
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.decide.node.admin_state import NO_REASON
+from slurm_powersave.decide.node.failure_policy import FOREVER
+from slurm_powersave.engine.reconcile.own_account import OWN_ROWS
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Limit
 from slurm_powersave.model.permit import Act, Row

@@ -124,7 +124,7 @@ def test_a_node_that_boots_meanwhile_is_asked_before_it_is_judged(
 
 
 def test_a_node_that_answers_and_waits_for_its_play_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slurm_powersave.engine.plays._QUIET", 1000.0)
+    monkeypatch.setattr("slurm_powersave.engine.runs.plays._QUIET", 1000.0)
     world = MemoryWorld.of(5, failure=SHORT | {"configure_timeout": 1000})
     world.run(2)
     world.playbooks.seconds = 500.0

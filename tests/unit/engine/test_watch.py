@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.decide.settings import load
+from slurm_powersave.config.settings import load
 from slurm_powersave.engine.watch import LOOK, Watch, digest
 from slurm_powersave.model.errors import JournalError, MachineError
 from tests.unit.surfaces import conftest
@@ -90,7 +90,7 @@ def test_a_change_that_could_not_be_judged_is_judged_again(
     assert looks.several(1) == [True]
     path.write_text(CLUSTER.replace("min_nodes: 1", "min_nodes: 3"))
     with monkeypatch.context() as short:
-        short.setattr("slurm_powersave.decide.yaml_file.read_text", no_files)
+        short.setattr("slurm_powersave.config.yaml_file.read_text", no_files)
         assert looks.several(1) == [False]
         for _ in range(2):
             with pytest.raises(MachineError):

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from slurm_powersave.decide.storage import mount_unit
+from slurm_powersave.decide.slurm_files.storage import mount_unit
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 

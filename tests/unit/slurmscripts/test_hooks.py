@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.spool import is_request_id
-from slurm_powersave.decide.reboot import is_reboot
+from slurm_powersave.adapters.requests.spool import is_request_id
+from slurm_powersave.decide.node.reboot import is_reboot
 from slurm_powersave.model.modes import Mode
 from tests.hook_scripts import HookScripts
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.surfaces.cli import app
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.surfaces.cli.main import app
 
 CLUSTER = """\
 cluster_name: demo

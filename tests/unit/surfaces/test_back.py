@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.play_plan import PlayPlan
-from slurm_powersave.decide.settings import Cluster, load
-from slurm_powersave.engine import deploy as engine
-from slurm_powersave.engine.going_back import KEPT, Applying
-from slurm_powersave.engine.talk import Talk
-from slurm_powersave.surfaces import talk
+from slurm_powersave.commands import deploy as engine
+from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.previous_file import KEPT, Applying
+from slurm_powersave.config.settings import Cluster, load
+from slurm_powersave.decide.commands.play_plan import PlayPlan
+from slurm_powersave.surfaces.cli import terminal
 
 from .conftest import CLUSTER, Command
 
@@ -100,7 +100,7 @@ def test_no_is_no(
 ) -> None:
     apply(cluster_file, sized(2))
     cluster_file.write_text(sized(3))
-    monkeypatch.setattr(talk, "confirm", lambda question, yes: False)
+    monkeypatch.setattr(terminal, "confirm", lambda question, yes: False)
     result = command(name, "--back")
     assert (result.exit_code, deployed) == (1, []) and "Nothing was changed" in result.stderr
     assert cluster_file.read_text() == sized(3) and not beside(cluster_file)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import typer
 
-from slurm_powersave.adapters import lock
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide import settings
-from slurm_powersave.decide.play_plan import PlayPlan
-from slurm_powersave.engine import deploy as engine
-from slurm_powersave.engine import identity, restore, service
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import deploy as engine
+from slurm_powersave.commands import identity, restore
+from slurm_powersave.config import settings
+from slurm_powersave.decide.commands.play_plan import PlayPlan
+from slurm_powersave.engine import service
 from slurm_powersave.model.records import Command as Typed
-from slurm_powersave.surfaces.cli import app
+from slurm_powersave.surfaces.cli.main import app
 
 from .conftest import CLUSTER, Command
 

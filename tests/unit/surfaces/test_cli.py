@@ -10,8 +10,8 @@ import typer
 
 from slurm_powersave import __version__
 from slurm_powersave.model.errors import LockedError
-from slurm_powersave.surfaces import cli_check
-from slurm_powersave.surfaces.cli import app
+from slurm_powersave.surfaces.cli import check
+from slurm_powersave.surfaces.cli.main import app
 
 from .conftest import Command
 
@@ -53,7 +53,7 @@ def test_our_errors_have_no_traceback_but_with_debug(
     def locked(*_: object) -> None:
         raise LockedError("locked", where="state", why="pid 1", todo="Wait.")
 
-    monkeypatch.setattr(cli_check, "session", locked)
+    monkeypatch.setattr(check, "session", locked)
     result = command("check")
     assert (result.exit_code, result.stderr) == (3, "slurm-powersave: state: locked: pid 1\n  Wait.\n")
     assert isinstance(command("--debug", "check").exception, LockedError)
@@ -63,7 +63,7 @@ def test_a_full_disk_has_no_traceback_either(command: Command, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/state/inventory/hosts.yml")
 
-    monkeypatch.setattr(cli_check, "session", full)
+    monkeypatch.setattr(check, "session", full)
     result = command("check")
     assert result.exit_code == 1
     assert result.stderr == "slurm-powersave: /state/inventory/hosts.yml: No space left on device\n"
@@ -81,7 +81,15 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    argv = [sys.executable, "-m", "slurm_powersave.surfaces.cli", "nodes", "expand", "--any", "n[1-60000]"]
+    argv = [
+        sys.executable,
+        "-m",
+        "slurm_powersave.surfaces.cli.main",
+        "nodes",
+        "expand",
+        "--any",
+        "n[1-60000]",
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
@@ -94,7 +102,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 TELLS = """
 import signal, subprocess, sys
-from slurm_powersave.surfaces.cli import take_signals
+from slurm_powersave.surfaces.cli.main import take_signals
 take_signals()
 child = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
 print(subprocess.check_output([sys.executable, "-c", child], text=True).strip(), flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 
 from .conftest import Command
 

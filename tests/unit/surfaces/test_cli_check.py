@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect, tools
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.live_files import LiveFiles
-from slurm_powersave.decide.play_plan import PlayPlan
-from slurm_powersave.decide.slurm_conf import HEADER
-from slurm_powersave.engine import deploy, preflight
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.commands import deploy, preflight
+from slurm_powersave.decide.commands.play_plan import PlayPlan
+from slurm_powersave.decide.slurm_files.live_files import LiveFiles
+from slurm_powersave.decide.slurm_files.slurm_conf import HEADER
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.hardware import FirstNode, Hardware
@@ -47,7 +48,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> OneCloud:
     """The cluster's only cloud; Terraform is there."""
     found = OneCloud(FACTS)
     monkeypatch.setattr(connect, "clouds", lambda cluster: dict.fromkeys(cluster.clouds, found))
-    monkeypatch.setattr(tools, "read", lambda command, states: Tools("1.11.4"))
+    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
     return found
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.play_plan import HostPlan, PlayPlan
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import base_state, teardown
-from slurm_powersave.engine import deploy as engine
-from slurm_powersave.engine.dismantle import Outcome, Wish
-from slurm_powersave.engine.survey import Row
-from slurm_powersave.engine.talk import Talk
+from slurm_powersave.commands import base_state, teardown
+from slurm_powersave.commands import deploy as engine
+from slurm_powersave.commands.cluster_contents import Row
+from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.teardown_steps import Outcome, Wish
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
 from slurm_powersave.model.errors import LeftoverError, RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Server

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide.settings import Cluster
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine import service
 
 from .conftest import Command

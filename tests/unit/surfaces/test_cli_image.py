@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.images import ImageRow
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine import images as engine
-from slurm_powersave.engine.images import Built
-from slurm_powersave.engine.talk import Talk
+from slurm_powersave.commands import images as engine
+from slurm_powersave.commands.images import Built
+from slurm_powersave.commands.messages import Talk
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.commands.images import ImageRow
 from slurm_powersave.model.errors import RefusedError
 
 from .conftest import Command

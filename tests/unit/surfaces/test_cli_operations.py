@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide.reboot import FORCE
-from slurm_powersave.engine import served as served_module
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import engine_served as served_module
+from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model.errors import FailureClass, UnfinishedError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Operation
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done
-from slurm_powersave.surfaces import follow
+from slurm_powersave.surfaces.cli import follow
 
 from .conftest import Command
 
@@ -297,7 +297,7 @@ def test_follow_json_is_one_object_a_line(
 ) -> None:
     operation = operate(journal, "r1", "demo-1", outcome="")
     monkeypatch.setattr(
-        "slurm_powersave.surfaces.cli_operations.time.sleep",
+        "slurm_powersave.surfaces.cli.operations.time.sleep",
         lambda _: journal.save_operation(replace(operation, outcome="done", since=time.time())),
     )
     lines = [json.loads(line) for line in command("follow", "--until-idle", "--json").stdout.splitlines()]

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.lag import moved
-from slurm_powersave.engine import waves
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.commands import rollout
+from slurm_powersave.decide.node.drift import moved
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeRecord, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.slurm_version import Version
-from slurm_powersave.surfaces import cli_outdated
+from slurm_powersave.surfaces.cli import outdated
 
 from .conftest import Command
 
@@ -83,8 +83,8 @@ def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
     found = Outside(journal)
     monkeypatch.setattr(connect, "slurm", lambda cluster: found)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
-    monkeypatch.setattr(cli_outdated.time, "sleep", found.sleep)
-    monkeypatch.setattr(waves, "LOOK", 0.0)
+    monkeypatch.setattr(outdated.time, "sleep", found.sleep)
+    monkeypatch.setattr(rollout, "LOOK", 0.0)
     for number, name in enumerate(NAMES, start=1):
         node = DesiredNode(name, "compute", "local", "old", "small", "", f"10.0.1.{number}")
         journal.save_node(NodeRecord(node, "local/nodes-001", f"id-{name}"))

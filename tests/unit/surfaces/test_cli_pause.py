@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide import brake
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.decide.node import brake
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Row

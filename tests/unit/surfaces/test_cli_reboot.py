@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide.reboot import asked, wish
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.decide.node.reboot import asked, wish
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import DesiredNode, Flavor
-from slurm_powersave.surfaces import follow
+from slurm_powersave.surfaces.cli import follow
 
 from .conftest import Command
 

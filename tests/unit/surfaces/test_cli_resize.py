@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect, play_check
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
-from slurm_powersave.decide.live_files import LiveFiles
-from slurm_powersave.decide.play_plan import HostPlan, PlayPlan, file_change
-from slurm_powersave.decide.settings import load
-from slurm_powersave.decide.slurm_conf import HEADER
-from slurm_powersave.engine import accepting, applied, deploy, preflight, resizing
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ansible import play_check
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import apply_slurm_conf, deploy, preflight, scale_command, slurm_conf_in_use
+from slurm_powersave.config.settings import load
+from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan, file_change
+from slurm_powersave.decide.slurm_files.live_files import LiveFiles
+from slurm_powersave.decide.slurm_files.slurm_conf import HEADER
 from slurm_powersave.engine.watch import digest
 from slurm_powersave.model.nodes import NodeRecord
 from slurm_powersave.model.records import Drain
-from slurm_powersave.surfaces import talk
+from slurm_powersave.surfaces.cli import terminal
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm import MemorySlurm
 
@@ -53,7 +54,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(connect, "slurm", lambda cluster: made)
     monkeypatch.setattr(connect, "clouds", lambda cluster: {})
-    monkeypatch.setattr(accepting, "run_playbook", play)
+    monkeypatch.setattr(apply_slurm_conf, "run_playbook", play)
     monkeypatch.setattr(play_check, "check", lambda *_: made.plans.pop(0) if made.plans else PlayPlan())
     made.plans = []
     (cluster_file.parent / "state/keys").mkdir()
@@ -61,7 +62,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     (cluster_file.parent / "state/keys/munge.key").touch()
     journal.save_nodes(NodeRecord(cluster.desired(name)) for name in cluster.nodes())
     deploy.write_inventory(cluster)
-    applied.save(cluster)
+    slurm_conf_in_use.save(cluster)
     return made
 
 
@@ -117,7 +118,7 @@ def test_without_an_engine_nothing_is_begun(command: Command, slurm: MemorySlurm
 def test_an_engine_that_has_another_file_is_waited_for_and_named(
     command: Command, slurm: MemorySlurm, cluster_file: Path, engine: EngineLock, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(resizing, "_ENGINE", 0.3)
+    monkeypatch.setattr(scale_command, "_ENGINE", 0.3)
     edit(cluster_file, "min_nodes: 1", "min_nodes: 3")
     result = command("resize", "--yes")
     assert result.exit_code == 1
@@ -186,8 +187,8 @@ def test_what_was_not_shown_is_not_done(
 ) -> None:
     engine.tell_file(digest(cluster_file))
     played: list[str] = []
-    monkeypatch.setattr(accepting, "run_playbook", lambda site, name, extra: played.append(name) or 0)
-    monkeypatch.setattr(talk, "confirm", lambda question, yes: True)
+    monkeypatch.setattr(apply_slurm_conf, "run_playbook", lambda site, name, extra: played.append(name) or 0)
+    monkeypatch.setattr(terminal, "confirm", lambda question, yes: True)
     slurm.plans = [plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures"), now]
     result = command("resize")
     assert (result.exit_code, bool(played)) == (rc, rc == 0), result.stderr
@@ -235,7 +236,7 @@ def test_a_play_that_failed_is_run_again(
     edit(cluster_file, 'Default: "YES"', 'Default: "YES", MaxTime: "60"')
     engine.tell_file(digest(cluster_file))
     with monkeypatch.context() as broken:
-        broken.setattr(accepting, "run_playbook", lambda site, name, extra: 2)
+        broken.setattr(apply_slurm_conf, "run_playbook", lambda site, name, extra: 2)
         assert command("resize", "--yes").exit_code == 6
     assert not (cluster_file.parent / "state/cluster-files").exists(), "it was not applied"
     assert "1. change files: slurmctld reconfigures" in command("resize", "--yes").stdout

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.adapters.lock import EngineLock
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.images import BUILDER_TAG
@@ -17,7 +17,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
-from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.cli import render
 
 from .conftest import Command
 

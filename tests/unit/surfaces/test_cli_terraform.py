@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.engine import provider_upgrade, states
-from slurm_powersave.engine.states import StatePlan
+from slurm_powersave.commands import provider_upgrade, terraform_plans
+from slurm_powersave.commands.terraform_plans import StatePlan
 
 from .conftest import Command
 
 
 def plans(monkeypatch: pytest.MonkeyPatch, *found: StatePlan) -> None:
     """Let these be the answer."""
-    monkeypatch.setattr(states, "plan_all", lambda cluster: iter(found))
+    monkeypatch.setattr(terraform_plans, "plan_all", lambda cluster: iter(found))
 
 
 BASE = StatePlan("base", Path("/s/base"))

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.surfaces import render
+from slurm_powersave.surfaces.cli import render
 
 
 class Terminal(io.StringIO):

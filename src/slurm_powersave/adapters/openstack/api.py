@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from slurm_powersave import __version__
 from slurm_powersave.adapters.openstack import credentials, errors
-from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.config.openstack_settings import Settings
 from slurm_powersave.model.errors import CloudError, FailureClass
 
 CONNECT_TIMEOUT = 5.0

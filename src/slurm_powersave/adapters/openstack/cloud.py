@@ -18,7 +18,7 @@ from slurm_powersave.adapters.openstack import (
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.adapters.openstack.names import Names
 from slurm_powersave.adapters.openstack.resize import Resizes
-from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.config.openstack_settings import Settings
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import SERVER, Leftover
@@ -33,7 +33,7 @@ _GONE = "DELETED"
 class OpenStackCloud:
     """Implements ports.Cloud, ports.FactsCloud and ports.RemovesLeftovers.
 
-    `settings` are the cluster file's `clouds.NAME.settings` (decide/openstack_settings.py). Nothing is
+    `settings` are the cluster file's `clouds.NAME.settings` (config/openstack_settings.py). Nothing is
     imported or connected to before the first call; the session is kept, several threads may use it.
     """
 

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.adapters import process
 from slurm_powersave.adapters.openstack.api import Api
+from slurm_powersave.adapters.processes import process
 from slurm_powersave.model.errors import CloudError
 
 BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from slurm_powersave.decide.plain_file import read_text
+from slurm_powersave.config.plain_file import read_text
 
 _FILES = {"cacert": "OS_CACERT", "cert": "OS_CERT", "key": "OS_KEY"}
 """Settings that name a file -> the variable of an RC file that names the same."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from slurm_powersave.decide.policy import classify_answer
+from slurm_powersave.decide.node.failure_policy import classify_answer
 from slurm_powersave.model.cloud_facts import Asked
 from slurm_powersave.model.errors import CloudError, FailureClass
 

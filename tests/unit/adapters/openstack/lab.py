@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from slurm_powersave.adapters.openstack.api import Api
-from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.config.openstack_settings import Settings
 from tests.openstack.http_cloud import HttpCloud
 from tests.openstack.proxy import Proxy
 

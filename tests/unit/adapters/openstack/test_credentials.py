@@ -12,7 +12,7 @@ import yaml
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.openstack import credentials
 from slurm_powersave.adapters.openstack.api import Api
-from slurm_powersave.decide.openstack_settings import Settings
+from slurm_powersave.config.openstack_settings import Settings
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.testing.world import cluster
 from tests.unit.adapters.openstack.lab import SILENCE, World

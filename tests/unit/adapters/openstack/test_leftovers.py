@@ -3,7 +3,7 @@
 import pytest
 
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
-from slurm_powersave.engine import strays
+from slurm_powersave.commands import unrecorded
 from slurm_powersave.model.errors import CloudError, RefusedError
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.leftovers import INTERFACE, KEPT, RULE, Leftover
@@ -114,7 +114,7 @@ def test_what_an_interrupted_deploy_left_is_removed_in_order_and_nothing_else(op
         cloud.server_groups.append({"id": f"group-{name}", "name": f"slurm-powersave-{name}", "members": []})
     before = {kind: len(found) for kind, found in cloud.network.items()}
     adapter = OpenStackCloud("demo", openstack.settings())
-    found = sorted(adapter.leftovers(), key=lambda left: strays._ORDER.index(left.kind))
+    found = sorted(adapter.leftovers(), key=lambda left: unrecorded._ORDER.index(left.kind))
     assert len(found) == 8
     for left in found:
         adapter.remove(left, permit("delete", left.id))

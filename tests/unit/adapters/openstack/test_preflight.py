@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import tools
-from slurm_powersave.adapters.journal import SqliteJournal
-from slurm_powersave.decide.settings import Cluster
-from slurm_powersave.engine.preflight import look
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.commands.preflight import look
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.cloud_facts import Tools
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord
 from tests.openstack.http_cloud import public_key
@@ -18,7 +18,7 @@ from tests.unit.adapters.openstack.lab import World
 @pytest.fixture
 def cluster(openstack: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A cluster that this cloud can have."""
-    monkeypatch.setattr(tools, "read", lambda command, states: Tools("1.11.4"))
+    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
     openstack.cloud.network["networks"].append({"id": "n-ext", "name": "public", "router:external": True})
     settings = openstack.settings(external_network="public", ssh_from=["192.0.2.7/32"])
     return Cluster.model_validate(

@@ -1,0 +1,1 @@
+"""Ansible: plays for nodes and in the foreground, and what their events mean."""

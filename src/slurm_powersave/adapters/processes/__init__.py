@@ -1,0 +1,1 @@
+"""Processes of this host, detached or in the foreground."""

@@ -1,0 +1,65 @@
+"""A process that somebody waits for, and that is not killed by the person's Ctrl-C.
+
+Terraform with a pipe to us would die of SIGPIPE when we do, and what it was making would be in no state.
+"""
+
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slurm_powersave.adapters.processes.process import Completed, exit_code, signal_run, start_detached
+from slurm_powersave.config.plain_file import read_text
+from slurm_powersave.model.nodes import RunRecord
+
+_LOOK = 0.05
+"""Seconds between two looks whether it has ended."""
+_LAST = 300.0
+"""Seconds from SIGINT to SIGKILL: Terraform waits for the calls that it has made."""
+
+
+def run(argv: Sequence[str], *, timeout: float, env: Mapping[str, str], cwd: Path) -> Completed:
+    """Run a command to its end, in a session of its own and with its output in files.
+
+    After `timeout` seconds it is interrupted as by Ctrl-C, and waited for; `rc` is None then.
+
+    Raises:
+        MissingToolError: the program does not exist or may not be run.
+        KeyboardInterrupt: the person has interrupted us; it was told once, and has ended.
+    """
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=cwd))
+    try:
+        record = start_detached(
+            argv, place, run_id=secrets.token_hex(4), kind="run", env=env, cwd=cwd, stdout="stdout"
+        )
+        told, interrupted = _wait(record, timeout)
+        rc = exit_code(record)
+        out, err = (read_text(place / name, errors="replace") for name in ("stdout", "stderr"))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if interrupted:
+        raise KeyboardInterrupt
+    return Completed(None, out, f"no end within {timeout:g} s") if told else Completed(rc, out, err)
+
+
+def _wait(record: RunRecord, timeout: float) -> tuple[bool, bool]:
+    """Wait for the end; return whether it was told to end, and whether that was the person's wish.
+
+    A second Ctrl-C ends no waiting: Terraform that is told twice leaves without writing its state.
+    """
+    deadline, told, interrupted = time.monotonic() + timeout, False, False
+    while exit_code(record) is None:
+        try:
+            time.sleep(_LOOK)
+        except KeyboardInterrupt:
+            interrupted = True
+        late = time.monotonic() > deadline
+        if told and late:
+            signal_run(record, signal.SIGKILL)
+        elif late or (interrupted and not told):
+            told, deadline = True, time.monotonic() + _LAST
+            signal_run(record, signal.SIGINT)
+    return told, interrupted

@@ -1,0 +1,1 @@
+"""Slurm: scontrol and squeue, and its files on the slurmctld host."""

@@ -1,0 +1,1 @@
+"""SSH: host keys, control sockets, and questions to a node."""

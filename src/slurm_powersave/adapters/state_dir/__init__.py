@@ -1,0 +1,1 @@
+"""The state directory's own files: lock, pause, keys, backups."""

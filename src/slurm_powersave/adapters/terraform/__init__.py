@@ -1,0 +1,1 @@
+"""Terraform: the base state, the shards of the nodes, state files, providers."""

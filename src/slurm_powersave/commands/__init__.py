@@ -1,0 +1,1 @@
+"""What a person starts and waits for: deploy, resize, teardown, image, backup, status and others."""

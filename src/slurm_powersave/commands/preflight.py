@@ -1,0 +1,191 @@
+"""Asking the clouds and slurmctld before anything is made: `check`, and the first step of `deploy`."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.slurm.live_files import read as read_live_files
+from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.adapters.terraform.state_file import outputs
+from slurm_powersave.commands import identity, unrecorded
+from slurm_powersave.commands.base_state import Wish
+from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.readings import running
+from slurm_powersave.config.plain_file import read_text
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.flavor import node_memory
+from slurm_powersave.decide.preflight import clouds, pairs, slurm_conf_look, slurm_running
+from slurm_powersave.decide.preflight.findings import Finding, Here, Severity
+from slurm_powersave.decide.preflight.slurm_running import Running
+from slurm_powersave.decide.slurm_files import live_files
+from slurm_powersave.decide.slurm_files.inventory import Inventory
+from slurm_powersave.decide.slurm_files.live_files import LiveFiles
+from slurm_powersave.engine.runs import first_nodes
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
+from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
+from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.ports import FactsCloud
+
+_TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was asked, and what was found."""
+
+    asked: tuple[str, ...]
+    """For a person: `cloud NAME: what of it`, and the like of Terraform and slurmctld."""
+    findings: tuple[Finding, ...]
+    flavors: dict[str, tuple[str, ...]]
+    """Pool -> the flavors that its nodes may have, the preferred one first."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What `deploy` refuses on."""
+        return tuple(one for one in self.findings if one.severity is Severity.ERROR)
+
+
+def look(cluster: Cluster, *, files: bool = True) -> Report:
+    """Ask all clouds, slurmctld and Terraform at the same time. Nothing is changed anywhere.
+
+    `files`: whether Slurm's files on the login node are looked at, too; `deploy` does that for itself.
+    """
+    with ThreadPoolExecutor(max_workers=3 + len(cluster.clouds)) as pool:
+        slurm = pool.submit(slurmctld, cluster)
+        there = pool.submit(_live_files, cluster) if files else None
+        terraform = pool.submit(versions.read, connect.command(cluster), cluster.layout.terraform)
+        reads = {name: pool.submit(_facts, cluster, name) for name in cluster.clouds}
+    facts = {name: read.result() for name, read in reads.items()}
+    found = terraform.result()
+    asked = [f"terraform {found.terraform}"] if found.terraform else []
+    asked += [f"cloud {name}: {line}" for name, one in facts.items() for line in _asked(one)]
+    asked += slurm_running.asked(cluster, slurm.result())
+    live = there.result() if there else LiveFiles()
+    known = {name: one.flavors for name, one in facts.items() if one and one.flavors is not None}
+    told = {name: one for name, one in facts.items() if one}
+    return Report(
+        tuple(asked),
+        (
+            *identity.findings(cluster),
+            *live_files.findings(cluster, live),
+            *clouds.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *pairs.findings(cluster),
+            *_first_nodes(cluster, known),
+        ),
+        node_memory.by_pool(cluster, known),
+    )
+
+
+def offline(cluster: Cluster) -> Report:
+    """Find what can be found without asking anybody."""
+    found = (
+        *identity.findings(cluster),
+        *slurm_running.findings(cluster, Running()),
+        *slurm_conf_look.findings(cluster),
+        *pairs.findings(cluster),
+    )
+    return Report((), found, {})
+
+
+def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
+    """Say what was edited in Slurm's files on the login node; replace no file there that is not ours.
+
+    Returns what is there.
+
+    Raises:
+        RefusedError: there are such files, and nobody said that they may be replaced.
+    """
+    found = _live_files(cluster)
+    if found.edited():
+        talk.say(f"edited on {cluster.login.name} since it was written:\n{found.edits()}")
+    if found.foreign(cluster) and not wish.replace_foreign:
+        ours = make().variables["slurm_powersave"]
+        wanted = {name: ours[name.replace(".", "_")] for name in live_files.NAMES}
+        live_files.refuse_foreign(cluster, found, wanted)
+    return found
+
+
+def _live_files(cluster: Cluster) -> LiveFiles:
+    """Read Slurm's files on the login node; where there is none yet, or it can't be asked, nothing is known.
+
+    They are looked at again on that host before anything is written.
+    """
+    if cluster.login.connection != "local" and not _deployed(cluster):
+        return LiveFiles()
+    try:
+        return read_live_files(connect.login_argv(cluster))
+    except PowersaveError:
+        return LiveFiles()
+
+
+def slurmctld(cluster: Cluster) -> Running:
+    """Ask slurmctld for its version and its limits. Where there is no login node yet nobody is asked."""
+    local = cluster.login.connection == "local"
+    if not local and not _deployed(cluster):
+        return Running()
+    slurm = connect.slurm(cluster)
+    told = running(slurm)
+    # This host may have no slurmctld before the first deploy.
+    if told.trouble:
+        return Running() if local and not cluster.layout.applied.exists() else told
+    with suppress(SlurmError):
+        return replace(told, timers=slurm.power_timers())
+    return told
+
+
+def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:
+    if not cluster.layout.journal.exists():
+        return []
+    journal = SqliteJournal(cluster.layout.journal)
+    try:
+        return first_nodes.findings(cluster, journal, sizes)
+    finally:
+        journal.close()
+
+
+def _asked(facts: CloudFacts | None) -> tuple[str, ...]:
+    return facts.asked if facts else ("not asked, it has no adapter that could",)
+
+
+def _facts(cluster: Cluster, name: str) -> CloudFacts | None:
+    """Ask one cloud; None if there is nobody to ask it through."""
+    alone = cluster.model_copy(update={"clouds": {name: cluster.clouds[name]}})
+    try:
+        cloud = connect.clouds(alone).get(name)
+        return cloud.facts(_images(cluster)) if isinstance(cloud, FactsCloud) else None
+    except CloudError as error:
+        return _unread(_TROUBLE.get(error.failure, Asked.REACH), error)
+    except PowersaveError as error:
+        return _unread(Asked.SERVICE, error)
+
+
+def _images(cluster: Cluster) -> frozenset[str]:
+    shared = [cloud.settings.get("shared_storage") for cloud in cluster.clouds.values()]
+    named = {str(one.get("image")) for one in shared if isinstance(one, Mapping)}
+    return frozenset({cluster.login.image, *(pool.image for pool in cluster.node_pools), *named})
+
+
+def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
+    text = ": ".join(filter(None, (error.what, error.why)))
+    return CloudFacts(troubles=(Trouble(asked, text, error.where),))
+
+
+def _here(cluster: Cluster) -> Here:
+    layout = cluster.layout
+    key = read_text(layout.public_key).strip() if layout.public_key.exists() else ""
+    nodes = unrecorded.records(cluster)
+    return Here(
+        key,
+        _deployed(cluster),
+        connect.jump_is_known(cluster),
+        {name: record.node.address for name, record in nodes.items()},
+        {name: record.node for name, record in nodes.items() if record.server_id},
+        outputs(layout.base).get("shared") or {},
+    )
+
+
+def _deployed(cluster: Cluster) -> bool:
+    return (cluster.layout.base / "terraform.tfstate").exists()

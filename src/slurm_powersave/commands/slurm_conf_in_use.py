@@ -1,0 +1,89 @@
+"""What slurmctld was last given: the inventory on the disk may be of a run that ended half way."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from slurm_powersave.config.plain_file import read_bytes
+from slurm_powersave.config.settings import Cluster
+from slurm_powersave.decide.slurm_files.inventory import VARIABLES
+from slurm_powersave.decide.slurm_files.literal import read_yaml
+from slurm_powersave.decide.slurm_files.removed_nodes import meaning
+from slurm_powersave.decide.slurm_files.slurm_parameters import protected_by
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The parts of an inventory that slurm.conf is made of."""
+
+    slurm_conf: str = ""
+    gres_conf: str = ""
+    cgroup_conf: str = ""
+    node_lines: tuple[str, ...] = ()
+    partition_lines: tuple[str, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Partition -> the DefMemPerCPU in MiB that we set."""
+
+    def same(self, other: "Applied") -> bool:
+        """Tell whether Slurm would see a difference."""
+        return (meaning(self.slurm_conf), self.gres_conf, self.cgroup_conf) == (
+            meaning(other.slurm_conf),
+            other.gres_conf,
+            other.cgroup_conf,
+        )
+
+
+def of(variables: Mapping[str, Any]) -> Applied:
+    """Cut it out of an inventory's variables."""
+    ours = variables["slurm_powersave"]
+    return Applied(
+        ours["slurm_conf"],
+        ours["gres_conf"],
+        ours["cgroup_conf"],
+        tuple(ours["node_lines"]),
+        tuple(ours["partition_lines"]),
+        ours.get("memory_per_cpu", {}),
+    )
+
+
+def save(cluster: Cluster) -> None:
+    """Record that slurmctld has taken the inventory that is on the disk."""
+    found = of(_read(cluster))
+    path = cluster.layout.applied
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(found), indent=1) + "\n")
+    os.replace(new, path)
+
+
+def is_known(cluster: Cluster) -> bool:
+    """Tell whether there is anything to load."""
+    return cluster.layout.applied.exists() or (cluster.layout.inventory / VARIABLES).exists()
+
+
+def load(cluster: Cluster) -> Applied:
+    """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
+    path = cluster.layout.applied
+    if not path.exists():
+        return of(_read(cluster))
+    found = json.loads(read_bytes(path))
+    lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
+    return Applied(**(found | lines))
+
+
+def persistent(cluster: Cluster) -> tuple[str, ...]:
+    """Name the nodes of min_nodes that slurmctld keeps up by now; all of them where no record tells.
+
+    An edited cluster file does nothing before a deploy or resize: Slurm would suspend such a node again.
+    """
+    names = cluster.persistent()
+    if not cluster.layout.applied.exists():
+        return names
+    kept = protected_by(load(cluster).slurm_conf)
+    return tuple(name for name in names if name in kept)
+
+
+def _read(cluster: Cluster) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = read_yaml(read_bytes(cluster.layout.inventory / VARIABLES))
+    return found

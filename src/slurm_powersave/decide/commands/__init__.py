@@ -1,0 +1,1 @@
+"""Decisions of the commands that a person starts. Pure."""

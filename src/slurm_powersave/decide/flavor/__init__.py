@@ -1,0 +1,1 @@
+"""Decisions about flavors: which one a server gets, and what it offers. Pure."""

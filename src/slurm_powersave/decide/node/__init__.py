@@ -1,0 +1,1 @@
+"""Decisions about one node, its server and its operation. Pure."""

@@ -1,0 +1,1 @@
+"""What is looked at before anything is made, and what is found. Pure."""

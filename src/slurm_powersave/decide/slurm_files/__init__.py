@@ -1,0 +1,1 @@
+"""The files that Slurm and Ansible read, made from the cluster file. Pure."""

@@ -1,0 +1,1 @@
+"""One operation of one node: its steps, and what becomes of failures."""

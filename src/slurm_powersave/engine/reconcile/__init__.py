@@ -1,0 +1,1 @@
+"""Slurm, the clouds and the journal compared."""

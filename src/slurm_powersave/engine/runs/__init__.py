@@ -1,0 +1,1 @@
+"""Runs of Terraform and Ansible that nodes share."""

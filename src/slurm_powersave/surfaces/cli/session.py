@@ -1,0 +1,89 @@
+"""What one call of the command carries from its options to its subcommand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+    from slurm_powersave.config.settings import Cluster
+
+
+@dataclass
+class Session:
+    """The global options, and what is read from the cluster file when a subcommand needs it.
+
+    Imports stand inside of the methods: pydantic and YAML take longer to load than most commands run.
+    """
+
+    cluster_file: Path | None = None
+    json: bool = False
+    no_color: bool = False
+    debug: bool = False
+    _cluster: Cluster | None = field(default=None, repr=False)
+
+    def path(self) -> Path:
+        """Name the cluster file by the search order.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        from slurm_powersave.config import settings
+
+        return settings.find(self.cluster_file, os.environ)
+
+    def cluster(self) -> Cluster:
+        """Read the cluster file, once.
+
+        Raises:
+            ConfigError: it is wrong; all mistakes are in its text.
+        """
+        from slurm_powersave.config import settings
+
+        if self._cluster is None:
+            self._cluster = settings.load(self.path())
+        return self._cluster
+
+    def journal(self) -> SqliteJournal:
+        """Open the cluster's journal.
+
+        Raises:
+            ConfigError: there is none yet, or it is not a journal.
+        """
+        from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+        from slurm_powersave.model.errors import ConfigError
+
+        path = self.cluster().layout.journal
+        if not path.exists():
+            raise ConfigError(
+                "this cluster has no journal yet",
+                where=str(path),
+                todo="Create the cluster first: slurm-powersave deploy",
+            )
+        return SqliteJournal(path)
+
+
+def session(ctx: typer.Context) -> Session:
+    """Return the session of a command."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Session)
+    return found
+
+
+def _wants_json(ctx: typer.Context, value: bool) -> bool:
+    # Noted at once, so that an error in a later argument is told as JSON, too.
+    if value:
+        session(ctx).json = True
+    return value
+
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON instead of text.", callback=_wants_json, is_eager=True),
+]
+Nodes = Annotated[str, typer.Argument(metavar="NODES", help="A hostlist expression, such as demo-[1-4].")]
