@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import slurm_powersave
 from slurm_powersave.decide.node import brake, guard, guard_dead
 from slurm_powersave.model import permit
 from slurm_powersave.model.permit import Act, Row
 
-_PACKAGE = Path(guard.__file__).parent.parent
+_PACKAGE = Path(slurm_powersave.__file__).parent
 _FILES = [Path(guard.__file__), Path(guard_dead.__file__)]
 _TREES = [ast.parse(path.read_text()) for path in _FILES]
 _FUNCTIONS = {node.name: node for tree in _TREES for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -8,7 +8,7 @@ import pytest
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Limit, Server
-from slurm_powersave.ports import Cloud, TellsLeftovers
+from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
 from tests.permits import permit
 
 CLUSTER = "contract"

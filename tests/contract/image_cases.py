@@ -8,7 +8,7 @@ import pytest
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, READY, ROLE, Image
 from slurm_powersave.model.nodes import Server
-from slurm_powersave.ports import ImageCloud
+from slurm_powersave.ports.images import ImageCloud
 from tests.contract.cloud_cases import CLUSTER as OUR_CLUSTER
 from tests.contract.cloud_cases import OURS, ids, until
 from tests.permits import permit

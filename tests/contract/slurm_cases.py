@@ -15,7 +15,7 @@ from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import SlurmJob, SlurmNode
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import TESTED, Difference, has
-from slurm_powersave.ports import Slurm
+from slurm_powersave.ports.slurm import Slurm
 from tests.permits import permits
 
 REASON = "slurm-powersave: (quota) needs 64 cores, 12 left; rests until 14:05 [op 1a2b]"

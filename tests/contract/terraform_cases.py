@@ -11,7 +11,9 @@ from slurm_powersave.decide.node.plan_guard import Expected, PlanMode
 from slurm_powersave.model.errors import FailureClass, RefusedError
 from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunRecord, RunResult, TerraformNode
 from slurm_powersave.model.permit import Act
-from slurm_powersave.ports import Cloud, Run, Terraform
+from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.run import Run
+from slurm_powersave.ports.terraform import Terraform
 from tests.permits import permit
 
 CLUSTER = "contract"

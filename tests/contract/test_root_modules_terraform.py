@@ -11,7 +11,7 @@ from slurm_powersave.adapters.processes.process import run
 from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 from slurm_powersave.model.nodes import DesiredNode, RunResult, TerraformNode
-from slurm_powersave.ports import Run
+from slurm_powersave.ports.run import Run
 
 SHARD = "os/nodes-001"
 NODE = TerraformNode(

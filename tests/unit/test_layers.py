@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "model": {"model"},
     "config": {"model", "config"},
     "decide": {"model", "config", "decide"},
-    "ports": {"model", "config", "decide"},
+    "ports": {"model", "config", "decide", "ports"},
     "adapters": {"model", "config", "decide", "ports", "adapters"},
     "engine": {"model", "config", "decide", "ports", "adapters", "engine"},
     "commands": {"model", "config", "decide", "ports", "adapters", "engine", "commands"},

@@ -34,7 +34,8 @@ from slurm_powersave.config.layout import HOOKS
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports import Cloud, FactsCloud, ImageCloud
+from slurm_powersave.ports.cloud import Cloud, FactsCloud
+from slurm_powersave.ports.images import ImageCloud
 
 _JUMP_SECONDS = 10.0
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible.playbooks import run_playbook
 from slurm_powersave.adapters.ansible.run_inventory import link_others
-from slurm_powersave.commands import slurm_conf_in_use
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.config.plain_file import read_bytes, read_text
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.inventory import HOSTS, VARIABLES, Inventory
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import PlaybookError
 
 _FILES = (HOSTS, VARIABLES)

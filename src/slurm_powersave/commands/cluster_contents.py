@@ -10,7 +10,8 @@ from slurm_powersave.model.errors import SlurmError, TerraformError
 from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
-from slurm_powersave.ports import Cloud, Slurm, TellsLeftovers
+from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
+from slurm_powersave.ports.slurm import Slurm
 
 _STATE = "terraform state"
 

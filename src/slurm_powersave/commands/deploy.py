@@ -14,14 +14,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes.process import run
-from slurm_powersave.commands import (
-    apply_slurm_conf,
-    base_state,
-    identity,
-    preflight,
-    slurm_conf_in_use,
-    unrecorded,
-)
+from slurm_powersave.commands import apply_slurm_conf, base_state, identity, preflight, unrecorded
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.change_plan import Files
 from slurm_powersave.commands.messages import Talk
@@ -33,6 +26,7 @@ from slurm_powersave.decide.preflight import slurm_conf_look, slurm_running
 from slurm_powersave.decide.slurm_files import addresses
 from slurm_powersave.decide.slurm_files.inventory import Inventory, inventory
 from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import (
     ConfigError,
     RefusedError,

@@ -13,7 +13,7 @@ from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.records import Drain
-from slurm_powersave.ports import Slurm
+from slurm_powersave.ports.slurm import Slurm
 
 
 class Drains:

@@ -11,7 +11,8 @@ from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.model.errors import SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmSnapshot
-from slurm_powersave.ports import Clock, Slurm
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.slurm import Slurm
 
 _POLL = 0.5
 _DRAIN_SECONDS = 30.0

@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.commands import slurm_conf_in_use
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.preflight.findings import Found, error
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import RefusedError
 
 _NAME = re.compile(r"^ClusterName=(\S+)$", re.MULTILINE)

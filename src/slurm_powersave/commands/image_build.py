@@ -21,7 +21,8 @@ from slurm_powersave.model.errors import (
 from slurm_powersave.model.images import BUILDER_TAG, READY, ROLE, Image, Look
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.model.permit import Act, Permit
-from slurm_powersave.ports import Clock, ImageCloud, ImagePlays
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.images import ImageCloud, ImagePlays
 
 T = TypeVar("T")
 

@@ -15,14 +15,14 @@ from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.commands.act_records import acts_of
 from slurm_powersave.commands.image_build import Build
 from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.config.settings import Cluster, Pool
 from slurm_powersave.decide.commands import images
 from slurm_powersave.decide.flavor import flavor_choice
-from slurm_powersave.engine.service import WallClock
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.nodes import NodeRecord, Operation, Server
-from slurm_powersave.ports import ImageCloud
+from slurm_powersave.ports.images import ImageCloud
 
 
 @dataclass(frozen=True)

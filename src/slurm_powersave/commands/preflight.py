@@ -27,7 +27,7 @@ from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor
-from slurm_powersave.ports import FactsCloud
+from slurm_powersave.ports.cloud import FactsCloud
 
 _TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
 

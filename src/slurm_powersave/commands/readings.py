@@ -8,7 +8,8 @@ from typing import TypeVar
 from slurm_powersave.decide.preflight.slurm_running import Running
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.nodes import Flavor, Server, SlurmNode
-from slurm_powersave.ports import Cloud, Slurm
+from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.slurm import Slurm
 
 T = TypeVar("T")
 

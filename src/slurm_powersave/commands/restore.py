@@ -29,7 +29,8 @@ from slurm_powersave.decide.commands.backup import Manifest
 from slurm_powersave.decide.node import brake
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
-from slurm_powersave.ports import Cloud, Terraform
+from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.terraform import Terraform
 
 
 @dataclass(frozen=True)

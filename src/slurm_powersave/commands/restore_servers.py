@@ -7,7 +7,8 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node.drift import image_of
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
-from slurm_powersave.ports import Cloud, Terraform
+from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.terraform import Terraform
 
 
 def take_over(

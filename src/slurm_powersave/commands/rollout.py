@@ -19,7 +19,8 @@ from slurm_powersave.model import hostlist, phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Flavor, NodeRecord, Operation, Request, Server, SlurmSnapshot
-from slurm_powersave.ports import Clock, Slurm
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.slurm import Slurm
 
 LOOK = 2.0
 """Seconds between two readings of Slurm while nothing has ended."""

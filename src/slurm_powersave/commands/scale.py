@@ -23,7 +23,8 @@ from slurm_powersave.model.modes import Kind
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.seen import Seen
-from slurm_powersave.ports import Clock, Slurm
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.slurm import Slurm
 
 _LOOK = 0.3
 """Seconds between two looks at Slurm while nodes come or go."""

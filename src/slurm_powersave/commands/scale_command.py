@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import lock
-from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight, slurm_conf_in_use
+from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
 from slurm_powersave.commands.messages import Talk
 from slurm_powersave.commands.previous_file import Applying
 from slurm_powersave.commands.readings import running
 from slurm_powersave.commands.scale import News, Resize, Surroundings, abort
+from slurm_powersave.commands.serve import WallClock
+from slurm_powersave.commands.watch_file import digest
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import PlayPlan, differences
 from slurm_powersave.decide.commands.scale import Change, Nodes, Step, change, steps
@@ -22,8 +24,7 @@ from slurm_powersave.decide.preflight import slurm_conf_look, slurm_running
 from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.decide.slurm_files.removed_nodes import Leaving, leaving
 from slurm_powersave.decide.slurm_files.slurm_parameters import protected
-from slurm_powersave.engine.service import WallClock
-from slurm_powersave.engine.watch import digest
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord

@@ -20,10 +20,10 @@ from slurm_powersave.commands.cluster_contents import Survey
 from slurm_powersave.commands.command_lock import is_bare
 from slurm_powersave.commands.empty_nodes import BY, Emptying
 from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.commands.teardown_steps import Outcome, Teardown, Wish
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.backup import LOGS
-from slurm_powersave.engine.service import WallClock
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import RefusedError
 

@@ -27,7 +27,9 @@ from slurm_powersave.model.errors import (
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.leftovers import IMAGE, KEPT, SERVER, Leftover
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
-from slurm_powersave.ports import Clock, Cloud, Slurm, TellsLeftovers
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
+from slurm_powersave.ports.slurm import Slurm
 
 GONE_SECONDS = 120.0
 """Seconds within which a server that is deleted by its id must be gone."""

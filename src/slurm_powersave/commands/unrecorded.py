@@ -19,7 +19,7 @@ from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableEr
 from slurm_powersave.model.leftovers import IMAGE, INTERFACE, RULE, SERVER, Leftover
 from slurm_powersave.model.nodes import NodeRecord, Server
 from slurm_powersave.model.permit import Row
-from slurm_powersave.ports import Cloud, RemovesLeftovers, TellsLeftovers
+from slurm_powersave.ports.cloud import Cloud, RemovesLeftovers, TellsLeftovers
 
 _GONE_SECONDS = 120.0
 """Seconds within which a server that an interrupted deploy left must be gone after its deletion."""

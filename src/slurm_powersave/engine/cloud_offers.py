@@ -5,7 +5,8 @@ from typing import TypeVar, cast
 
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor
-from slurm_powersave.ports import Clock, Cloud
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.cloud import Cloud
 
 Answer = TypeVar("Answer")
 

@@ -13,7 +13,7 @@ from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
 from slurm_powersave.model.records import FlavorRest
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports.cloud import Cloud
 
 log = logging.getLogger("slurm_powersave")
 

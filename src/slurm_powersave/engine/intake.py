@@ -10,7 +10,8 @@ from dataclasses import replace
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.nodes import Request
-from slurm_powersave.ports import Clock, Intake
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.intake import Intake
 
 _WAITING = 256
 """Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""

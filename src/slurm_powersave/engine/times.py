@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.errors import JournalError
-from slurm_powersave.ports import Clock
+from slurm_powersave.ports.clock import Clock
 
 log = logging.getLogger("slurm_powersave")
 

@@ -23,7 +23,11 @@ from slurm_powersave.model.nodes import (
 )
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import Difference, has
-from slurm_powersave.ports import Clock, Cloud, Playbooks, Slurm, Terraform
+from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.playbooks import Playbooks
+from slurm_powersave.ports.slurm import Slurm
+from slurm_powersave.ports.terraform import Terraform
 
 log = logging.getLogger("slurm_powersave")
 

@@ -23,9 +23,9 @@ from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.adapters.terraform.shards import ShardedTerraform
-from slurm_powersave.commands import slurm_conf_in_use
 from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.decide.node.host_keys import Pin, believed
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Hold, NodeProgress, Request, StateServer

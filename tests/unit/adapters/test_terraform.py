@@ -15,7 +15,7 @@ from slurm_powersave.adapters.terraform.shards import VARIABLES, Module, Sharded
 from slurm_powersave.adapters.terraform.state_file import write_synced
 from slurm_powersave.model.errors import FailureClass, MachineError, TerraformError
 from slurm_powersave.model.nodes import DesiredNode, RunResult, StateServer, TerraformNode
-from slurm_powersave.ports import Run
+from slurm_powersave.ports.run import Run
 
 SHARD = "os/nodes-001"
 

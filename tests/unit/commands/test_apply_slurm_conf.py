@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from slurm_powersave.adapters.ansible.playbooks import Site
-from slurm_powersave.commands import apply_slurm_conf, slurm_conf_in_use
+from slurm_powersave.commands import apply_slurm_conf
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.decide.slurm_files.inventory import Inventory, inventory
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import PlaybookError
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.testing.world import cluster as memory_cluster

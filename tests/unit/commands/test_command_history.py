@@ -8,8 +8,8 @@ import pytest
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.command_history import ENGINE, engine_took
+from slurm_powersave.commands.watch_file import Watch
 from slurm_powersave.config import settings
-from slurm_powersave.engine.watch import Watch
 from tests.unit.surfaces.conftest import CLUSTER
 
 

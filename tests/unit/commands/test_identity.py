@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.commands import deploy, identity, slurm_conf_in_use
+from slurm_powersave.commands import deploy, identity
 from slurm_powersave.config import settings
 from slurm_powersave.config.settings import Cluster
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import RefusedError
 from tests.unit.surfaces.conftest import CLUSTER
 

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.decide.node.failure_policy import FOREVER
 from slurm_powersave.engine.durations import Looks
-from slurm_powersave.engine.service import WallClock
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import Hold

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
-from slurm_powersave.commands import deploy, slurm_conf_in_use
+from slurm_powersave.commands import deploy
 from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud

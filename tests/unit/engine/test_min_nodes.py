@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.commands.slurm_conf_in_use import Applied, persistent
+from slurm_powersave.engine.slurm_conf_in_use import Applied, persistent
 from slurm_powersave.testing.world import MemoryWorld, cluster
 
 

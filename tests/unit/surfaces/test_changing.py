@@ -12,10 +12,9 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.commands import deploy as engine
-from slurm_powersave.commands import identity, restore
+from slurm_powersave.commands import identity, restore, serve
 from slurm_powersave.config import settings
 from slurm_powersave.decide.commands.play_plan import PlayPlan
-from slurm_powersave.engine import service
 from slurm_powersave.model.records import Command as Typed
 from slurm_powersave.surfaces.cli.main import app
 
@@ -74,7 +73,7 @@ def held(cluster_file: Path, journal: SqliteJournal) -> Iterator[EngineLock]:
 @pytest.fixture(autouse=True)
 def nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No engine serves, and nobody is asked."""
-    monkeypatch.setattr(service, "run", lambda *_: None)
+    monkeypatch.setattr(serve, "run", lambda *_: None)
 
 
 def leaves(found: Any, way: str = "") -> list[str]:

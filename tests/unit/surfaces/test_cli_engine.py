@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import serve
 from slurm_powersave.config.settings import Cluster
-from slurm_powersave.engine import service
 
 from .conftest import Command
 
@@ -41,7 +41,7 @@ def test_a_signal_asks_it_to_stop(
         stopped.append(stop.wait(5))
 
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
-    monkeypatch.setattr(service, "run", run)
+    monkeypatch.setattr(serve, "run", run)
     try:
         assert command("engine", "run").exit_code == 0
     finally:

@@ -12,12 +12,13 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible import play_check
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
-from slurm_powersave.commands import apply_slurm_conf, deploy, preflight, scale_command, slurm_conf_in_use
+from slurm_powersave.commands import apply_slurm_conf, deploy, preflight, scale_command
+from slurm_powersave.commands.watch_file import digest
 from slurm_powersave.config.settings import load
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan, file_change
 from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.decide.slurm_files.slurm_conf import HEADER
-from slurm_powersave.engine.watch import digest
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.nodes import NodeRecord
 from slurm_powersave.model.records import Drain
 from slurm_powersave.surfaces.cli import terminal

@@ -18,7 +18,7 @@ def home() -> Path:
         ConfigError: none of the known places has them.
     """
     places = [
-        Path(__file__).resolve().parents[3],
+        Path(__file__).resolve().parents[4],
         Path(sys.prefix) / "share" / "slurm-powersave",
         Path("/usr/share/slurm-powersave"),
     ]

@@ -45,7 +45,7 @@ class LocalCloud:
                 where="clouds: settings: root",
                 todo="Set root to the absolute path of a directory.",
             )
-        checkout = Path(__file__).resolve().parents[3]
+        checkout = Path(__file__).resolve().parents[4]
         cli = Path(settings.get("cli") or checkout / "demo/local_cloud/cli.py")
         # -I -S: it needs the standard library only, and a third of its time would be site-packages.
         self._argv = [sys.executable, "-I", "-S", str(cli), "--root", str(settings["root"])]

@@ -41,7 +41,7 @@ from slurm_powersave.model.nodes import (
 )
 from slurm_powersave.model.outside_text import SERVER_ID, matching
 from slurm_powersave.model.permit import Act, Permit, use_all
-from slurm_powersave.ports import Run
+from slurm_powersave.ports.run import Run
 
 VARIABLES = "nodes.auto.tfvars.json"
 _NOT_STARTED = (126, 127)

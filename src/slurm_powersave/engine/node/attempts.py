@@ -1,7 +1,7 @@
 """What is tried again and again for an operation: ever more rarely, and forgotten with the operation."""
 
 from slurm_powersave.engine.operations import Operations
-from slurm_powersave.ports import Clock
+from slurm_powersave.ports.clock import Clock
 
 _LONGEST = 60.0
 """Seconds between two tries at most: so soon it is noticed that somebody has mended what was wrong."""

@@ -10,7 +10,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
 from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
 from slurm_powersave.model.permit import Permit, needs_permit
-from slurm_powersave.ports import Cloud
+from slurm_powersave.ports.cloud import Cloud
 
 log = logging.getLogger("slurm_powersave")
 

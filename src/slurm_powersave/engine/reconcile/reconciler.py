@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from slurm_powersave.commands import slurm_conf_in_use
 from slurm_powersave.decide.node.admin_state import NO_REASON
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.node.calls import set_by_others
 from slurm_powersave.engine.node.guarding import Guarding

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.commands import slurm_conf_in_use
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor import hardware
 from slurm_powersave.decide.preflight.findings import Finding
+from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.nodes import Flavor, NodeProgress, Operation

@@ -22,7 +22,7 @@ from slurm_powersave.model.nodes import (
     Server,
     ShardRun,
 )
-from slurm_powersave.ports import Run
+from slurm_powersave.ports.run import Run
 
 log = logging.getLogger("slurm_powersave")
 

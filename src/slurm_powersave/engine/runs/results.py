@@ -16,7 +16,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass, MachineError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, NodeProgress, Operation, RunRecord, RunResult
-from slurm_powersave.ports import Run
+from slurm_powersave.ports.run import Run
 
 log = logging.getLogger("slurm_powersave")
 

@@ -27,11 +27,11 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Also log details for developers.")] = False,
 ) -> None:
     """Serve the cluster until SIGTERM or Ctrl-C. One line per phase of each node goes to standard error."""
-    from slurm_powersave.engine import service
+    from slurm_powersave.commands import serve
 
     cluster = session(ctx).cluster()
     log.set_up(logging.DEBUG if verbose else logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    service.run(cluster, stop)
+    serve.run(cluster, stop)

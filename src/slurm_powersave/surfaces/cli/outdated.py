@@ -90,8 +90,8 @@ def _waves(
     from slurm_powersave.adapters import connect
     from slurm_powersave.commands.readings import observe
     from slurm_powersave.commands.rollout import Waves
+    from slurm_powersave.commands.serve import WallClock
     from slurm_powersave.decide.flavor.node_memory import by_pool
-    from slurm_powersave.engine.service import WallClock
     from slurm_powersave.model.errors import ConfigError
 
     cluster = current.cluster()

@@ -14,13 +14,13 @@ from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
+from slurm_powersave.commands.watch_file import Watch
 from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
-from slurm_powersave.engine.watch import Watch
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 

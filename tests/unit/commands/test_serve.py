@@ -21,8 +21,9 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.commands import serve
 from slurm_powersave.config.settings import Cluster, load
-from slurm_powersave.engine import faults, recovery, service
+from slurm_powersave.engine import faults, recovery
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model.errors import ConfigError, JournalError
@@ -82,7 +83,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            service.run(self.cluster, self.stop)
+            serve.run(self.cluster, self.stop)
         except BaseException as error:
             self.error = error
 
@@ -255,7 +256,7 @@ def test_a_journal_that_can_not_be_opened_is_said_and_the_lock_given_back(
     with monkeypatch.context() as disk:
         disk.setattr(Path, "touch", full)
         with pytest.raises(JournalError, match=r"journal\.db: .*No space left") as error:
-            service.run(cluster, threading.Event())
+            serve.run(cluster, threading.Event())
     assert error.value.exit_code == 1, "which systemd starts again (Restart=on-failure)"
     assert lock.holder(cluster.layout.lock) is None
 
@@ -290,7 +291,7 @@ def test_a_file_that_is_missing_or_no_such_one_is_named_with_what_is_right(
         case "empty":
             path.touch()
     with pytest.raises(ConfigError, match=said) as error:
-        service.run(cluster, threading.Event())
+        serve.run(cluster, threading.Event())
     assert error.value.exit_code == 2 and error.value.where == str(path)
     assert "backup" in error.value.todo
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.commands.watch_file import LOOK, Watch, digest
 from slurm_powersave.config.settings import load
-from slurm_powersave.engine.watch import LOOK, Watch, digest
 from slurm_powersave.model.errors import JournalError, MachineError
 from tests.unit.surfaces import conftest
 
