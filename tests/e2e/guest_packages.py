@@ -18,7 +18,17 @@ from tests.e2e.play_lab import Lab
 CACHE = Path("/var/cache/slurm-powersave/tests")
 GUEST = "/var/local/packages"
 """Where a guest has them."""
-_FIELDS = ("Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides", "Conflicts", "Breaks")
+_FIELDS = (
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",  # without it apt finds nothing for `perl:any`
+    "Depends",
+    "Pre-Depends",
+    "Provides",
+    "Conflicts",
+    "Breaks",
+)
 
 # The image says what is there already and where the rest comes from, the machine how that is reached.
 _APT = """
@@ -37,7 +47,7 @@ Debug::NoLocking "true";
 
 def packages(image: str, names: Sequence[str]) -> Path:
     """Return a directory with these packages and what they need beyond an image, with an index for apt."""
-    place = CACHE / f"packages-{_key(image, *names)}"
+    place = CACHE / f"packages-{_key(image, *names, *_FIELDS)}"
     with _lock():
         if (place / "Packages").exists():
             return place
