@@ -18,7 +18,7 @@ clouds:
   lab:
     adapter: openstack
     base_module: {checkout}/terraform_ohpc/base
-    nodes_module: {checkout}/terraform_ohpc/nodes
+    nodes_module: {nodes_module}
     settings:
       cloud: test
       cidr: {network}.0.0/16
@@ -64,6 +64,7 @@ slurm_conf_extra:
 
 
 DEFAULTS = {
+    "nodes_module": CHECKOUT / "terraform_ohpc/nodes",
     "suspend_time": 15,
     "resume_timeout": 120,
     "min_nodes": 0,
