@@ -254,16 +254,16 @@ class Ssh:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         self.public = self.key.with_suffix(".pub").read_text().strip()
 
-    def run(self, address: str, host_key: str, command: str) -> str:
-        """Run a command; the host must have that very key."""
+    def run(self, address: str, host_key: str, command: str, given: bytes = b"") -> str:
+        """Run a command, with something on its standard input; the host must have that very key."""
         known = self.directory / "known_hosts"
         known.write_text(f"{address} {host_key}\n")
         options = ["-i", str(self.key), "-oBatchMode=yes", f"-oUserKnownHostsFile={known}"]
         options += ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
         argv = ["ssh", "-F", "/dev/null", *options, f"root@{address}", command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        done = subprocess.run(argv, input=given, capture_output=True, check=False)
+        assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout.decode(errors="replace").strip()
 
 
 class Terraform:
