@@ -32,7 +32,8 @@ _FIELDS = (
     "Breaks",
 )
 
-# The image says what is there already and where the rest comes from, the machine how that is reached.
+# The image says what is there already and where the rest comes from, the machine how that is reached. A release that
+# is in the making may be past its date on a mirror.
 _APT = """
 {access}
 Dir "{image}";
@@ -42,6 +43,7 @@ Dir::State::lists "{place}/lists";
 Dir::Cache "{place}/cache";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+Acquire::Check-Valid-Until "false";
 Acquire::Languages "none";
 Debug::NoLocking "true";
 """
