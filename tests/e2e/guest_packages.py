@@ -32,8 +32,8 @@ _FIELDS = (
     "Breaks",
 )
 
-# The image says what is there already and where the rest comes from, the machine how that is reached. A release that
-# is in the making may be past its date on a mirror.
+# The image says what is there already and where the rest comes from, the machine how that is reached.
+# A release that is in the making may be past its date on a mirror.
 _APT = """
 {access}
 Dir "{image}";

@@ -184,6 +184,11 @@ def shard_of(stack: Stack, node: str) -> Path:
         journal.close()
 
 
+def status(stack: Stack) -> str:
+    """What status prints, as one line."""
+    return " ".join(stack.command("status").split())
+
+
 def test_a_newer_root_module_is_taken_where_it_changes_nothing(stack: Stack) -> None:
     node, other, told = "touched-6", "touched-7", "has an older version of the root module"
     stack.idle(node)
@@ -194,19 +199,19 @@ def test_a_newer_root_module_is_taken_where_it_changes_nothing(stack: Stack) -> 
 
     harmless = use(stack, "harmless", "# As it was.")
     stack.wait("the state takes it", lambda: has(shard, harmless), 120)
-    assert told not in stack.command("status")
+    assert told not in status(stack)
     changing = use(stack, "changing", 'metadata = { newer = "yes" }')
     said = f"{'/'.join(shard.parts[-2:])} ({node}) {told}"
     kept = "keeps its version of the root module"
     stack.wait("it was tried", lambda: kept in (stack.root / "engine.log").read_text(), 120)
-    assert said in " ".join(stack.command("status").split())
+    assert said in status(stack)
     assert has(shard, harmless) and stack.servers() == {node: server}
     stack.job_done(stack.sbatch(f"-w {other}"), 120)
     assert has(shard_of(stack, other), changing) and shard_of(stack, other) != shard
     no_changes(stack)
     stack.except_from_suspend("")
     stack.wait("nothing is left that it would change", lambda: has(shard, changing), 240)
-    assert told not in stack.command("status")
+    assert told not in status(stack)
     given_back(stack, node)
 
 
