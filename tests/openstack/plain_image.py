@@ -29,6 +29,7 @@ def make(project: Project, ssh: Ssh, name: str) -> None:
         key_name=name,
         networks=[{"uuid": network.id, "fixed_ip": address}],
     )
+    until(lambda: project.status(server.id) == "ACTIVE")  # its guest answers before that
     key = until(lambda: project.host_key(server.id), what="host key")
     until(lambda: answers(address), what="sshd")
     given = archive(packages(guest_image(), [*_SLURM, "python3-apt"]))

@@ -234,6 +234,9 @@ def test_a_deleted_server_that_nova_keeps_is_deleted_for_good_by_the_next_resume
 def test_teardown_deletes_for_good_what_nova_keeps(stack: Stack) -> None:
     stack.idle("touched-8")
     stack.stop_engine()
+    servers = [server.id for server in stack.project.cloud.compute.servers()]
     with stack.project.lab.soft_delete():
-        stack.command("teardown", "--yes", timeout=400)
+        said = stack.command("teardown", "--yes", timeout=400)
+    assert "delete for good: " in said
     assert stack.project.left() == {}
+    assert {server: stack.project.status(server) for server in servers} == dict.fromkeys(servers, "DELETED")
