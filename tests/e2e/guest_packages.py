@@ -18,31 +18,49 @@ from tests.e2e.play_lab import Lab
 CACHE = Path("/var/cache/slurm-powersave/tests")
 GUEST = "/var/local/packages"
 """Where a guest has them."""
-_FIELDS = ("Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides", "Conflicts", "Breaks")
+SOURCE = f"echo 'deb [trusted=yes] file:{GUEST} ./' >/etc/apt/sources.list"
+"""The command that tells a guest's apt of them."""
+_FIELDS = (
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",  # without it apt finds nothing for `perl:any`
+    "Depends",
+    "Pre-Depends",
+    "Provides",
+    "Conflicts",
+    "Breaks",
+)
 
 # The image says what is there already and where the rest comes from, the machine how that is reached.
+# A release that is in the making may be past its date on a mirror.
 _APT = """
 {access}
 Dir "{image}";
 Dir::Etc::Parts "/dev/null";
-Dir::State::status "{image}/var/lib/dpkg/status";
+Dir::State::status "{place}/status";
 Dir::State::lists "{place}/lists";
 Dir::Cache "{place}/cache";
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+Acquire::Check-Valid-Until "false";
 Acquire::Languages "none";
 Debug::NoLocking "true";
 """
 
 
 def packages(image: str, names: Sequence[str]) -> Path:
-    """Return a directory with these packages and what they need beyond an image, with an index for apt."""
-    place = CACHE / f"packages-{_key(image, *names)}"
+    """Return a directory with these packages and what they need beyond an image, with an index for apt.
+
+    The packages themselves are in it even if the image has them: a guest may have removed them.
+    """
+    place = CACHE / f"packages-{_key(image, *names, *_FIELDS)}"
     with _lock():
         if (place / "Packages").exists():
             return place
         for directory in ("lists/partial", "cache/archives/partial"):
             (place / directory).mkdir(parents=True, exist_ok=True)
+        (place / "status").write_text(_without((Path(image) / "var/lib/dpkg/status").read_text(), names))
         access = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
         lines = [line for line in access.splitlines() if line.startswith(("Acquire::http", "Acquire::https"))]
         (place / "apt.conf").write_text(_APT.format(access="\n".join(lines), image=image, place=place))
@@ -60,6 +78,12 @@ def packages(image: str, names: Sequence[str]) -> Path:
             subprocess.run(["rm", "-rf", place / directory], check=True)
         (place / "Packages").write_text("\n".join(index))
     return place
+
+
+def _without(status: str, names: Sequence[str]) -> str:
+    """Leave packages out of what dpkg knows as installed."""
+    out = {f"Package: {name}" for name in names}
+    return "\n\n".join(part for part in status.split("\n\n") if part.partition("\n")[0] not in out)
 
 
 def _entry(deb: Path) -> str:
@@ -85,16 +109,24 @@ def wheels() -> Path:
 
 def give(lab: Lab, name: str, source: Path, target: str) -> None:
     """Copy a directory into a guest."""
-    archive = subprocess.run(
-        ["tar", "--create", "--directory", str(source), "."], capture_output=True, check=True
-    )
-    lab.on(name, f"mkdir -p {target} && tar --extract --directory {target}", given=archive.stdout)
+    lab.on(name, unpack(target), given=archive(source))
+
+
+def archive(source: Path) -> bytes:
+    """Return a directory's content, for `unpack` on a guest."""
+    argv = ["tar", "--create", "--directory", str(source), "."]
+    return subprocess.run(argv, capture_output=True, check=True).stdout
+
+
+def unpack(target: str) -> str:
+    """Return the command that makes a directory of an archive on its standard input."""
+    return f"mkdir -p {target} && tar --extract --directory {target}"
 
 
 def repository(lab: Lab, name: str, wanted: Sequence[str]) -> None:
     """Give a guest a repository of packages."""
     give(lab, name, packages(lab.image, wanted), GUEST)
-    lab.on(name, f"echo 'deb [trusted=yes] file:{GUEST} ./' >/etc/apt/sources.list && apt-get -qq update")
+    lab.on(name, f"{SOURCE} && apt-get -qq update")
 
 
 def toolkit(place: Path) -> Path:

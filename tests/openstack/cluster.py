@@ -18,7 +18,8 @@ clouds:
   lab:
     adapter: openstack
     base_module: {checkout}/terraform_ohpc/base
-    nodes_module: {checkout}/terraform_ohpc/nodes
+    nodes_module: {nodes_module}
+    builder_address: {network}.0.20
     settings:
       cloud: test
       cidr: {network}.0.0/16
@@ -29,7 +30,7 @@ clouds:
       timeouts: {{create: 3m, update: 3m, delete: 3m}}
       api_timeout: 5
 terraform: {{cli_config: {mirror}}}
-login: {{name: {name}-login, address: {network}.0.10, image: lab-base, flavor: lab.small}}
+login: {{name: {name}-login, address: {network}.0.10, image: {login_image}, flavor: lab.small}}
 node_pools:
   - name: compute
     nodes: {name}-[1-8]
@@ -64,10 +65,12 @@ slurm_conf_extra:
 
 
 DEFAULTS = {
+    "nodes_module": CHECKOUT / "terraform_ohpc/nodes",
     "suspend_time": 15,
     "resume_timeout": 120,
     "min_nodes": 0,
     "image": "lab-base",
+    "login_image": "lab-base",
     "boot_timeout": 60,
     "restart_after": 300,
 }

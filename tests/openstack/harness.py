@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -56,11 +57,10 @@ class Lab:
         """The guests' subnet; its first address is this machine's."""
         return f"{self.network}.0.0/16"
 
-    def run(self, script: str, *argv: str) -> None:
-        """Run one of the lab's scripts."""
-        done = subprocess.run(
-            [LAB / script, *argv], env=self.environment, capture_output=True, text=True, check=False
-        )
+    def run(self, script: str, *argv: str, **settings: str) -> None:
+        """Run one of the lab's scripts, with more settings in its environment."""
+        env = self.environment | settings
+        done = subprocess.run([LAB / script, *argv], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{script}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
     def up(self) -> None:
@@ -104,6 +104,21 @@ class Lab:
             path.unlink()
 
     @contextlib.contextmanager
+    def soft_delete(self) -> Iterator[None]:
+        """Have Nova keep the servers that are deleted in this block, with their addresses."""
+        self._start_nova_api_anew(OSLAB_SOFT_DELETE="86400")
+        try:
+            yield
+        finally:
+            self._start_nova_api_anew()
+
+    def _start_nova_api_anew(self, **settings: str) -> None:
+        pid = int((self.state / "pid/nova-api").read_text().split()[0])
+        os.killpg(pid, signal.SIGKILL)
+        until(lambda: not _runs(pid), what="nova-api to end")
+        self.run("up", **settings)
+
+    @contextlib.contextmanager
     def project(self) -> Iterator["Project"]:
         """Make a project with a user; remove it with all that is in it."""
         made = Project(self)
@@ -111,6 +126,14 @@ class Lab:
             yield made
         finally:
             made.remove()
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether a process runs: one that nobody has waited for yet does not (proc_pid_stat(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def connection(config: dict[str, Any]) -> Any:
@@ -231,16 +254,16 @@ class Ssh:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
         self.public = self.key.with_suffix(".pub").read_text().strip()
 
-    def run(self, address: str, host_key: str, command: str) -> str:
-        """Run a command; the host must have that very key."""
+    def run(self, address: str, host_key: str, command: str, given: bytes = b"") -> str:
+        """Run a command, with something on its standard input; the host must have that very key."""
         known = self.directory / "known_hosts"
         known.write_text(f"{address} {host_key}\n")
         options = ["-i", str(self.key), "-oBatchMode=yes", f"-oUserKnownHostsFile={known}"]
         options += ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=10"]
         argv = ["ssh", "-F", "/dev/null", *options, f"root@{address}", command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        done = subprocess.run(argv, input=given, capture_output=True, check=False)
+        assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout.decode(errors="replace").strip()
 
 
 class Terraform:

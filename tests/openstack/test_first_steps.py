@@ -14,10 +14,14 @@ import pytest
 import yaml
 
 from tests.e2e.guests import CHECKOUT
+from tests.openstack import plain_image
 from tests.openstack.cluster import Stack
-from tests.openstack.harness import Lab, Project, clean_environment
+from tests.openstack.harness import Lab, Project, Ssh, clean_environment
 
 pytestmark = pytest.mark.slow
+PLACES = ["working directory", "relative", "home", "RC file"]
+PLAIN = "home"
+"""With the credentials of this place the image is a plain one: the page tells how to make one for nodes."""
 MADE = ["key pairs", "networks", "subnets", "routers", "security groups", "ports", "servers", "floating IPs"]
 
 
@@ -59,7 +63,7 @@ def place(stack: Stack, where: str) -> tuple[Path, dict[str, str]]:
     return work, env
 
 
-@pytest.mark.parametrize("where", ["working directory", "relative", "home", "RC file"])
+@pytest.mark.parametrize("where", PLACES)
 def test_check_and_terraform_log_in_from_each_place(stack: Stack, where: str) -> None:
     work, env = place(stack, where)
     for words in (("check",), ("deploy", "--dry-run")):
@@ -71,33 +75,54 @@ def test_check_and_terraform_log_in_from_each_place(stack: Stack, where: str) ->
     assert stack.project.left() == {}
 
 
-def page() -> tuple[list[str], str]:
-    """Return the commands of the page's "From nothing to a job": on the control host, and the job."""
+def page() -> tuple[list[str], str, list[str]]:
+    """Return the commands of the page's "From nothing to a job".
+
+    Those on the control host, the job, and from a plain image to one for the nodes.
+    """
     text = (CHECKOUT / "docs/how-to/openstack.md").read_text()
     part = text.partition("## From nothing to a job")[2].partition("\n## ")[0]
-    block = part.partition("```sh\n")[2].partition("```")[0]
-    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
-    job = re.search(r"`(sbatch [^`]+)`", part)
-    assert job
-    return [line for line in lines if line], job[1]
+    steps, build = [
+        [line for text in block.splitlines() if (line := text.partition("#")[0].strip())]
+        for block in re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+    ]
+    job, resize = re.search(r"`(sbatch [^`]+)`", part), re.search(r"run `(slurm-powersave [^`]+)`", part)
+    assert job and resize
+    return steps, job[1], [*build, resize[1]]
 
 
-@pytest.mark.parametrize("where", ["working directory", "relative", "home", "RC file"])
-def test_the_page_from_nothing_to_a_job(stack: Stack, where: str) -> None:
-    """Each command as it stands there; --yes is what the person answers."""
+def follow(stack: Stack, work: Path, env: dict[str, str], line: str) -> None:
+    """Run a command of the page as it stands there; --yes is what the person answers."""
+    words = [*shlex.split(line)[1:], *["--yes"] * (not line.endswith("check"))]
+    done = subprocess.run(
+        stack.argv(*words), cwd=work, env=env, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_the_page_from_nothing_to_a_job(stack: Stack, ssh: Ssh, where: str) -> None:
+    if where == PLAIN:
+        plain_image.make(stack.project, ssh, "debian-12")
+        assert stack.project.left() == {}
+        stack.write(image="debian-12", login_image="debian-12")
     work, env = place(stack, where)
-    commands, job = page()
+    commands, job, prepare = page()
     assert [line.split()[-1] for line in commands] == ["check", "deploy", "slurm-powersave-engine"]
     for line in commands[:2]:
-        words = [*shlex.split(line)[1:], *["--yes"] * line.endswith("deploy")]
-        done = subprocess.run(
-            stack.argv(*words), cwd=work, env=env, capture_output=True, text=True, timeout=600, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        follow(stack, work, env, line)
     # The service has another working directory: the page says to name the file to it.
     names = {"working directory": work / "clouds.yaml", "relative": work / "own/credentials"}
     stack.environment = env | ({"OS_CLIENT_CONFIG_FILE": str(names[where])} if where in names else {})
     stack.start_engine()
+    if where == PLAIN:
+        build, resize = prepare
+        assert build.split()[1:4] == ["image", "build", "--base"] and resize.split()[1:] == ["resize"]
+        follow(stack, work, env, build)
+        text = stack.file.read_text()
+        text = text.replace("image: debian-12\n", "image: compute-1\n")
+        stack.file.write_text(text.replace("min_nodes: 0\n", "min_nodes: 2\n"))
+        follow(stack, work, env, resize)
     number = int(stack.login(f"cd /mnt/ohpc && {job}").split()[-1])
     stack.job_done(number, 180)
     said = stack.login(f"cat /mnt/ohpc/slurm-{number}.out").split()

@@ -1,9 +1,15 @@
-"""Servers that people of the cloud have touched, or that Nova does not delete, and what the engine does."""
+"""Servers that people of the cloud have touched, or that Nova does not delete, and what the engine does.
 
+And servers whose root module has a newer version.
+"""
+
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.guests import CHECKOUT
 from tests.e2e.test_dead_servers import silent, timeout
 from tests.e2e.test_reboots import asked, ended
 from tests.openstack.cluster import Stack
@@ -154,3 +160,83 @@ def test_a_node_whose_flavor_was_deleted_is_refused_in_words_and_replaced_on_req
     assert made.flavor["original_name"] == "lab.tiny"
     stack.except_from_suspend("")
     given_back(stack, node)
+
+
+def use(stack: Stack, name: str, line: str) -> Path:
+    """Have the engine started anew with a newer version of the root module: one more line of each node."""
+    module = stack.root / f"module-{name}"
+    shutil.copytree(CHECKOUT / "terraform_ohpc/nodes", module)
+    old, first = (module / "main.tf").read_text(), "  name              = each.key\n"
+    assert first in old
+    (module / "main.tf").write_text(old.replace(first, f"{first}  {line}\n"))
+    stack.stop_engine()
+    stack.write(nodes_module=module)
+    stack.start_engine()
+    return module
+
+
+def shard_of(stack: Stack, node: str) -> Path:
+    """Where the Terraform state is that has a node."""
+    journal = stack.journal()
+    try:
+        return stack.root / "state/terraform" / journal.node_records()[node].shard
+    finally:
+        journal.close()
+
+
+def status(stack: Stack) -> str:
+    """What status prints, as one line."""
+    return " ".join(stack.command("status").split())
+
+
+def test_a_newer_root_module_is_taken_where_it_changes_nothing(stack: Stack) -> None:
+    node, other, told = "touched-6", "touched-7", "has an older version of the root module"
+    stack.idle(node)
+    server, shard = stack.servers()[node], shard_of(stack, node)
+
+    def has(directory: Path, module: Path) -> bool:
+        return (directory / "main.tf").read_text() == (module / "main.tf").read_text()
+
+    harmless = use(stack, "harmless", "# As it was.")
+    stack.wait("the state takes it", lambda: has(shard, harmless), 120)
+    assert told not in status(stack)
+    changing = use(stack, "changing", 'metadata = { newer = "yes" }')
+    said = f"{'/'.join(shard.parts[-2:])} ({node}) {told}"
+    kept = "keeps its version of the root module"
+    stack.wait("it was tried", lambda: kept in (stack.root / "engine.log").read_text(), 120)
+    assert said in status(stack)
+    assert has(shard, harmless) and stack.servers() == {node: server}
+    stack.job_done(stack.sbatch(f"-w {other}"), 120)
+    assert has(shard_of(stack, other), changing) and shard_of(stack, other) != shard
+    no_changes(stack)
+    stack.except_from_suspend("")
+    stack.wait("nothing is left that it would change", lambda: has(shard, changing), 240)
+    assert told not in status(stack)
+    given_back(stack, node)
+
+
+def test_a_deleted_server_that_nova_keeps_is_deleted_for_good_by_the_next_resume(stack: Stack) -> None:
+    node = "touched-8"
+    stack.idle(node)
+    server = stack.servers()[node]
+    with stack.project.lab.soft_delete():
+        stack.except_from_suspend("")
+        stack.wait("it is in no listing", lambda: node not in stack.servers(), 180)
+        stack.wait("that is its end", lambda: stack.newest(node, "suspend").outcome == "done", 60)
+    assert stack.project.status(server) == "SOFT_DELETED"
+    stack.job_done(stack.sbatch(f"-w {node}"), 240)
+    assert stack.project.status(server) == "DELETED"
+    assert server in stack.command("history", "--evidence", "--node", node)
+    assert "was kept by the cloud: deleted for good" in (stack.root / "engine.log").read_text()
+    given_back(stack, node)
+
+
+def test_teardown_deletes_for_good_what_nova_keeps(stack: Stack) -> None:
+    stack.idle("touched-8")
+    stack.stop_engine()
+    servers = [server.id for server in stack.project.cloud.compute.servers()]
+    with stack.project.lab.soft_delete():
+        said = stack.command("teardown", "--yes", timeout=400)
+    assert "delete for good: " in said
+    assert stack.project.left() == {}
+    assert {server: stack.project.status(server) for server in servers} == dict.fromkeys(servers, "DELETED")

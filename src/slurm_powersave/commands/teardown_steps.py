@@ -89,6 +89,8 @@ class Teardown:
     talk: Talk
     acts: Acts
     problems: list[str] = field(default_factory=list)
+    lasting: list[Leftover] = field(default_factory=list)
+    """What the cloud keeps although it was deleted for good."""
 
     def run(self, wish: Wish) -> Outcome:
         """Tear down; `done` is False if the person said no, or with a dry run.
@@ -129,6 +131,7 @@ class Teardown:
         self._forget(plans)
         if not wish.dry_run:
             left = self.survey.left()
+            left += [one for one in self.lasting if one not in left]
             found.kept = [one for one in left if one.kind == IMAGE and not wish.images]
             self._prove([one for one in left if one not in found.kept])
             found.done = True
@@ -150,7 +153,7 @@ class Teardown:
         except PowersaveError:
             self._forget(plans)
             raise
-        self._delete(plans)
+        self._delete(plans, [row.server.id for row in found.rows])
         if wish.images:
             self._delete_images()
 
@@ -222,12 +225,13 @@ class Teardown:
 
     # Deleting
 
-    def _delete(self, plans: Sequence[tuple[TornState, Planned]]) -> None:
+    def _delete(self, plans: Sequence[tuple[TornState, Planned]], shown: Collection[str]) -> None:
         base = [(state, plan) for state, plan in plans if state is self.survey.base]
         for state, plan in plans:
             if state is not self.survey.base:
                 self._apply(state, plan)
-        self._delete_servers(spared=self._base_ids())
+        base_ids = self._base_ids()
+        self._delete_servers(spared=base_ids)
         self._power_down()
         if self._purge():
             for state, plan in base:
@@ -235,7 +239,7 @@ class Teardown:
         else:
             self._forget(base)
         self._delete_servers(spared=())
-        self._purge()
+        self._purge("the cloud keeps what was deleted", base_ids.intersection(shown))
 
     def _apply(self, state: TornState, plan: Planned) -> None:
         if plan.actions:
@@ -286,15 +290,17 @@ class Teardown:
                     self._problem(error)
             self.wait(_POLL)
 
-    def _purge(self) -> bool:
-        """Delete for good what the cloud keeps after its deletion; False if it does not go.
+    def _purge(self, otherwise: str = "the network can't go yet", ids: Collection[str] = ()) -> bool:
+        """Delete for good what the cloud keeps after its deletion; if it does not go, say `otherwise`: False.
 
-        Its port is in the network, and Terraform would wait for that until its own time limit.
+        Its port is in the network, and Terraform would wait for that until its own time limit. The servers
+        `ids` are asked for: where Terraform has made the port, too, that is gone, and nothing leads to them.
         """
         deadline, asked = self.clock.monotonic() + GONE_SECONDS, set[str]()
         while True:
             try:
-                kept = self._kept()
+                kept = self._kept(ids)
+                self.lasting = [left for _, left in kept]
                 for cloud, left in kept:
                     if left.id not in asked:
                         self.talk.say(f"delete for good: {left}")
@@ -308,14 +314,19 @@ class Teardown:
             if not kept:
                 return True
             if self.clock.monotonic() > deadline:
-                names = ", ".join(str(left) for _, left in kept)
-                self._problem(CloudError("the network can't go yet", why=f"in it: {names}"))
+                self._problem(CloudError(otherwise, why=", ".join(map(str, self.lasting))))
                 return False
             self.wait(_POLL)
 
-    def _kept(self) -> list[tuple[Cloud, Leftover]]:
-        clouds = [one for one in self.survey.clouds.values() if isinstance(one, TellsLeftovers)]
-        return [(cloud, left) for cloud in clouds for left in cloud.leftovers() if left.kind == KEPT]
+    def _kept(self, ids: Collection[str]) -> list[tuple[Cloud, Leftover]]:
+        found: list[tuple[Cloud, Leftover]] = []
+        for cloud in self.survey.clouds.values():
+            if isinstance(cloud, TellsLeftovers):
+                found += [(cloud, left) for left in cloud.leftovers() if left.kind == KEPT]
+            asked = [server for one in ids if (server := cloud.server(one))]
+            soft = [server for server in asked if server.status == "SOFT_DELETED"]
+            found += [(cloud, Leftover(KEPT, server.id, server.name)) for server in soft]
+        return found
 
     def _power_down(self) -> None:
         """A slurmctld that stays is told that its nodes are off."""

@@ -190,9 +190,13 @@ class MemoryCloud:
         return [replace(server, host_key="", later_keys=()) for server in told]
 
     def leftovers(self) -> list[Leftover]:
-        """List what is our cluster's."""
+        """List what is our cluster's.
+
+        What was deleted softly is found by its port. A login node's is Terraform's own, and goes with it.
+        """
         found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
         kept = [held.server for held in self._servers.values() if held.soft and self._alive(held)]
+        kept = [server for server in kept if "role=login" not in server.tags]
         return [*found, *(Leftover(KEPT, server.id, server.name) for server in kept), *self.others]
 
     def _told(self, held: _Held) -> Server:

@@ -161,6 +161,8 @@ vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
 report_interval = 5
 service_down_time = 15
+# Only the API reads it: what it has deleted softly nova-compute here never reclaims.
+reclaim_instance_interval = ${OSLAB_SOFT_DELETE:-0}
 [compute]
 # Failed boots in a row must not switch a fake host off.
 consecutive_build_service_disable_threshold = 0

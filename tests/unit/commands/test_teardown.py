@@ -444,6 +444,17 @@ def test_servers_that_the_cloud_keeps_after_their_deletion_go_for_good_before_th
     assert [lab.cloud.server(one) for one in (*nodes, lab.login)] == [None] * 3
 
 
+def test_a_login_server_that_the_cloud_keeps_without_its_port_is_named() -> None:
+    """Terraform has deleted the port: nothing in the network leads to the server any more."""
+    lab = Lab().idle()
+    lab.cloud.soft_delete = True
+    lab.cloud.undying.add(lab.login)
+    with pytest.raises(LeftoverError) as caught:
+        lab.run()
+    assert f"login ({lab.login})" in caught.value.what
+    assert "the cloud keeps what was deleted" in caught.value.why
+
+
 def test_one_that_does_not_go_ends_it_in_time_and_is_named() -> None:
     lab = Lab().idle()
     lab.cloud.soft_delete, lab.cloud.delete_seconds = True, 10_000

@@ -174,6 +174,10 @@ class Driver(Base):
         super().power_off(instance, timeout, retry_interval)
         self._hook("power_off", instance)
 
+    def soft_delete(self, instance):
+        # As Nova does with a driver that knows none: libvirt's is one.
+        self.power_off(instance)
+
     def power_on(self, context, instance, network_info, *args, **kwargs):
         self._adopt(instance)
         super().power_on(context, instance, network_info, *args, **kwargs)
