@@ -101,6 +101,23 @@ def test_an_engine_that_ends_right_after_the_copy_is_in_place_goes_on_with_it(
     assert not world.journal.dirty_shards()
 
 
+def test_a_deletion_that_waits_is_made_by_the_server_s_id_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not by a plan of a state that holds another server of the node."""
+    world = two_up()
+    world.slurm.end(1)
+    world.terraform.locked.add(SHARD)
+    world.slurm.suspend("n1")
+    run_until(world, "n1", phases.DELETE_QUEUED)
+    world.terraform.copies[SHARD] = world.terraform.states[SHARD] | {"n1": StateServer("old")}
+    world.terraform.spoiled.add(SHARD)
+    world.run(6)
+    world.terraform.locked.clear()
+    world.settle(40)
+    assert set(servers(world)) == {"n2"} and "refused" not in caplog.text
+    world.run(10)
+    assert set(world.terraform.states[SHARD]) == {"n2"}
+
+
 def test_nothing_is_put_back_while_a_run_of_ours_works_in_the_state() -> None:
     world = two_up()
     world.terraform.plan_seconds = 12
