@@ -150,6 +150,23 @@ def test_a_node_that_came_again_in_another_state_stays_recorded_there() -> None:
     assert_at_rest(world)
 
 
+def test_a_state_that_can_not_be_looked_at_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = two_up()
+    look = world.terraform.is_broken
+
+    def fails(shard: str) -> bool:
+        if shard == SHARD:
+            raise KeyError(shard)
+        return look(shard)
+
+    monkeypatch.setattr(world.terraform, "is_broken", fails)
+    run(world, 60)
+    assert "KeyError" in world.left_alone
+    world.terraform.spoiled.add("mem/nodes-002")
+    run(world, 10)
+    assert "KeyError" in world.left_alone and not world.terraform.spoiled
+
+
 def test_states_are_looked_at_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     world = two_up()
     looked: list[str] = []
