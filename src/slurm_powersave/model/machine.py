@@ -19,7 +19,8 @@ _LASTING = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, er
 _NO_THREAD = "can't start new thread"
 """What Python makes of EAGAIN when a thread begins."""
 _WORDS = re.compile(
-    r"no space left on device|disk quota exceeded|read-only file system|input/output error|"
+    r"no space left on device|disk quota exceeded|file too large|read-only file system|input/output error|"
+    r"stale (nfs )?file handle|no locks available|"
     r"too many open files|cannot allocate memory|cannot fork|resource temporarily unavailable|"
     r"pthread_create failed|database or disk is full|runtime: out of memory",
     re.IGNORECASE,

@@ -160,8 +160,9 @@ class Difference(Enum):
     )
     REASON_STAYS = Row(
         "The reason of a node stays when it is back in service after RESUME or a reboot, and the next plain "
-        "`scontrol reboot` shows it as its own.",
-        "The engine blanks a reason that it has served: an old `reimage` must not be read once more.",
+        "`scontrol reboot` shows it as its own. Slurm's own ` : Not responding` is written after it.",
+        "The engine blanks a reason that it has served: an old `reimage` must not be read once more. A node "
+        "that Slurm hears again, and leaves DOWN because of that blank, is resumed.",
         "measured on 24.11.5; gone on 22.05.8 and 26.05.5; where it begins and ends is not known",
         since=Version(23, 2),
         before=Version(26, 5),

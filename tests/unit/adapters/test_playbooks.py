@@ -291,15 +291,20 @@ def test_a_node_is_reachable_when_sshd_says_so(
     assert AnsiblePlaybooks(tmp_path, site).reachable(node(1)) is False
 
 
+NOT_ASKED = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL),
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.EPERM, errno.EACCES),
+)
+"""connect(2): this host has no file, memory, port or network left, or a rule of its own forbids it."""
+
+
 @pytest.mark.parametrize(
     ("error", "answers"),
     [
         (ConnectionRefusedError(errno.ECONNREFUSED, ""), False),
         (TimeoutError(), False),
         (OSError(errno.EHOSTUNREACH, ""), False),
-        (OSError(errno.EMFILE, ""), None),
-        (OSError(errno.ENETUNREACH, ""), None),
-        (PermissionError(errno.EPERM, ""), None),
+        *((OSError(number, ""), None) for number in NOT_ASKED),
     ],
 )
 def test_a_host_that_can_not_ask_knows_nothing_of_a_node(

@@ -63,11 +63,39 @@ def in_parts(connection: socket.socket) -> None:
         time.sleep(0.03)
 
 
+def after_us(connection: socket.socket) -> None:
+    """As OpenSSH does: its key exchange begins when it has read the other side's banner."""
+    connection.sendall(BANNER)
+    with connection.makefile("rb") as said:
+        if said.readline().startswith(b"SSH-2.0-"):
+            connection.sendall(KEXINIT)
+
+
+def flood(connection: socket.socket) -> None:
+    """A banner without an end."""
+    connection.sendall(b"SSH-2.0-")
+    while True:
+        connection.sendall(b"x" * 4096)
+
+
+def hang_up(connection: socket.socket) -> None:
+    """As an sshd does that has too many logins waiting (MaxStartups)."""
+    connection.sendall(BANNER)
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def late(connection: socket.socket) -> None:
+    """Say a little just before the time is up, and nothing after it."""
+    time.sleep(0.9)
+    connection.sendall(BANNER)
+
+
 @pytest.mark.parametrize(
     ("talk", "up"),
     [
         (lambda connection: connection.sendall(BANNER + KEXINIT), True),
         (in_parts, True),
+        (after_us, True),
         (lambda connection: connection.sendall(BANNER), False),
         (lambda connection: connection.sendall(BANNER + KEXINIT[:5]), False),
         (lambda connection: connection.sendall(BANNER + b"\0\0\0\x0c\x0a\x01"), False),
@@ -82,6 +110,16 @@ def test_who_begins_a_key_exchange_answers(talk: Callable[[socket.socket], None]
         began = time.monotonic()
         assert probe.answers("127.0.0.1", port, 0.5) is up
         assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(("talk", "seconds"), [(flood, 10), (hang_up, 10), (late, 1)])
+def test_it_ends_with_the_connection_or_with_its_time(
+    talk: Callable[[socket.socket], None], seconds: float
+) -> None:
+    with served(talk) as port:
+        began = time.monotonic()
+        assert probe.answers("127.0.0.1", port, seconds) is False
+        assert time.monotonic() - began < 1.7
 
 
 def test_who_is_not_there_does_not_answer() -> None:

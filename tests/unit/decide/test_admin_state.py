@@ -34,6 +34,15 @@ from slurm_powersave.model.nodes import SlurmNode
         ("IDLE+CLOUD+DRAIN", "Kill task failed", "slurm", ""),
         ("IDLE+CLOUD+DRAIN", "Prolog error", "slurm", ""),
         ("IDLE+CLOUD+DRAIN", "batch job complete failure", "slurm", ""),
+        # 24.11.5 writes its own after a reason of before, and after the blank that has cleared one.
+        ("DOWN+CLOUD+NOT_RESPONDING", " : Not responding", "slurm", ""),
+        ("DOWN+CLOUD+NOT_RESPONDING", ": Not responding", "slurm", ""),
+        ("DOWN+CLOUD+NOT_RESPONDING", "reimage : Not responding", "slurm", ""),
+        ("DOWN+CLOUD", " : Node unexpectedly rebooted", "slurm", ""),
+        ("DOWN+CLOUD+NOT_RESPONDING", "bad DIMM : Not responding", "root", "DOWN"),
+        ("DOWN+CLOUD+DRAIN+NOT_RESPONDING", "bad DIMM : Not responding", "slurm", "DRAIN"),
+        ("DOWN+CLOUD+DRAIN+NOT_RESPONDING", " : Not responding", "slurm", "DRAIN"),
+        ("DOWN+CLOUD+FAIL+NOT_RESPONDING", "bad DIMM : Not responding", "slurm", "DOWN"),
         # Any other reason is an administrator's, also one that was given as SlurmUser.
         ("IDLE+CLOUD+DRAIN", "NHC: check_fs_mount: /scratch not mounted", "slurm", "DRAIN"),
         ("DOWN+CLOUD", "burnt", "slurm", "DOWN"),

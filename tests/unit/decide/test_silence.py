@@ -54,6 +54,9 @@ def test_a_slurmd_that_slurm_hears_is_no_silence(status: str, found: Standing) -
     [
         ("DOWN+NOT_RESPONDING", "Not responding", "slurm", True),
         ("DOWN+NOT_RESPONDING", "Not responding", "root", True),
+        ("DOWN+NOT_RESPONDING", " : Not responding", "slurm", True),
+        ("DOWN+NOT_RESPONDING", "slurm-powersave: (quota) no room : Not responding", "slurm", True),
+        ("DOWN+DRAIN+NOT_RESPONDING", "bad DIMM : Not responding", "slurm", False),
         ("DOWN", "Node unexpectedly rebooted", "slurm", True),
         ("DOWN+NOT_RESPONDING", "burnt", "root", False),
         ("DOWN+NOT_RESPONDING", "", "", False),

@@ -36,11 +36,14 @@ def comes_back(world: MemoryWorld) -> None:
 
 
 @pytest.mark.parametrize("since", [(), ("POWERED_DOWN",)], ids=["down", "powered down since"])
+@pytest.mark.parametrize("reason", ["Not responding", " : Not responding"])
 @VERSIONS
-def test_a_node_whose_server_has_gone_is_given_back(version: str, since: tuple[str, ...]) -> None:
+def test_a_node_whose_server_has_gone_is_given_back(
+    version: str, reason: str, since: tuple[str, ...]
+) -> None:
     world = idle(version)
     world.cloud.vanish(servers(world)["n1"][0])
-    not_responding(world, "Not responding", "slurm", *since)
+    not_responding(world, reason, "slurm", *since)
     coarsely(world, 120)
     comes_back(world)
 
@@ -54,7 +57,10 @@ def test_a_server_in_error_is_replaced_by_the_next_resume(version: str) -> None:
     comes_back(world)
 
 
-@pytest.mark.parametrize(("reason", "by"), [("bad DIMM", "root"), ("bad DIMM", "slurm"), ("", "")])
+@pytest.mark.parametrize(
+    ("reason", "by"),
+    [("bad DIMM", "root"), ("bad DIMM", "slurm"), ("bad DIMM : Not responding", "root"), ("", "")],
+)
 def test_what_an_administrator_has_set_down_is_left(reason: str, by: str) -> None:
     world = idle()
     world.cloud.vanish(servers(world)["n1"][0])
@@ -71,3 +77,29 @@ def test_a_node_with_a_job_is_left_to_slurm() -> None:
     world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 600, step=2)
     assert not world.slurm.node("n1").going_down
+
+
+def test_a_node_that_slurm_hears_again_comes_back_where_a_blank_keeps_it_down() -> None:
+    """Slurm itself takes back one whose reason begins with its own words (ReturnToService=1)."""
+    world = idle("24.11")
+    node = replace(world.slurm.node("n1"), flags=frozenset({"DOWN", "CLOUD"}), reason=" : Not responding")
+    world.slurm._put(replace(node, reason_by="slurm"))
+    coarsely(world, 120)
+    assert world.slurm.node("n1").up and not world.slurm.node("n1").has("DOWN")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason", "by"),
+    [
+        ("DOWN+DRAIN", " : Not responding", "slurm"),
+        ("DOWN", "bad DIMM : Not responding", "slurm"),
+        ("DOWN", " : Not responding", "root"),
+        ("DOWN+NOT_RESPONDING", " : Not responding", "slurm"),
+    ],
+)
+def test_what_somebody_may_have_set_down_does_not(flags: str, reason: str, by: str) -> None:
+    world = idle("24.11")
+    node = replace(world.slurm.node("n1"), flags=frozenset({"CLOUD", *flags.split("+")}))
+    world.slurm._put(replace(node, reason=reason, reason_by=by))
+    coarsely(world, 120)
+    assert world.slurm.node("n1").has("DOWN")

@@ -174,6 +174,52 @@ def test_an_engine_that_is_never_idle_prunes_all_the_same(aged: MemoryWorld) -> 
     assert aged.engine.active and len(aged.journal.history("n1")) == 2
 
 
+def test_it_is_done_in_small_steps_until_nothing_is_left_and_then_an_hour_later(
+    aged: MemoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a cluster of years leaves is not dropped in one step, which would hold up the engine."""
+    left = 1000
+    calls: list[tuple[float, int]] = []
+
+    def prune(before: float, most: int) -> int:
+        nonlocal left
+        calls.append((aged.clock.now(), most))
+        gone = min(most, left)
+        left = left - gone if gone else 1000
+        return gone
+
+    monkeypatch.setattr(aged.journal, "prune", prune)
+    began = aged.clock.now()
+    coarsely(aged, 7500, 10.0)
+    assert [most for _, most in calls] == [200] * 12
+    first, second = [at - began for at, _ in calls[:6]], [at - began for at, _ in calls[6:]]
+    assert min(first) >= 3600 and max(first) < 3700
+    assert min(second) - max(first) >= 3600
+
+
+def test_what_came_to_nothing_stays_for_a_week_and_is_looked_for_once_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = MemoryWorld.of(1)
+    world.request(Mode.RESUME, "x9", source="operator")
+    world.run(5)
+    (found,) = world.journal.recent_refusals()
+    world.clock.advance(6.9 * DAY)
+    coarsely(world, 3700, 10.0)
+    assert world.journal.recent_refusals() == [found]
+    world.clock.advance(DAY)
+    times: list[float] = []
+    purge = world.journal.purge
+
+    def counted(before: float) -> None:
+        times.append(before)
+        purge(before)
+
+    monkeypatch.setattr(world.journal, "purge", counted)
+    coarsely(world, 7300, 10.0)
+    assert world.journal.recent_refusals() == [] and 2 <= len(times) <= 3
+
+
 def test_a_clock_that_is_set_years_ahead_prunes_nothing() -> None:
     world = MemoryWorld.of(1)
     for _ in range(2):

@@ -1,14 +1,17 @@
 """A state that Terraform has spoiled: the copy, and then what the cloud says."""
 
+import errno
+
 import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
+from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import StateServer
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, run, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.test_lifecycle import run_until, up
 
 SHARD = "mem/nodes-001"
 
@@ -71,6 +74,110 @@ def test_a_server_whose_name_has_another_id_in_the_copy_is_believed_as_recorded(
     assert set(world.terraform.states[SHARD]) == {"n2"}
     record = world.journal.node_records()["n1"]
     assert (record.server_id, record.shard) == (servers(world)["n1"][0], "")
+
+
+@pytest.mark.parametrize("effect", ["put_back", "save_nodes"])
+@pytest.mark.parametrize("copied", [{}, {"n1": StateServer("old")}])
+def test_an_engine_that_ends_right_after_the_copy_is_in_place_goes_on_with_it(
+    effect: str, copied: dict[str, StateServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = two_up()
+    world.terraform.copies[SHARD] = copied | {"n2": world.terraform.states[SHARD]["n2"]}
+    world.terraform.spoiled.add(SHARD)
+    part = world.terraform if effect == "put_back" else world.journal
+    original = getattr(part, effect)
+
+    def ends(*given: object) -> None:
+        monkeypatch.undo()
+        original(*given)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(part, effect, ends)
+    run(world, 60)
+    assert world.recovery.count == 1
+    assert set(world.terraform.states[SHARD]) == set(world.terraform.maps[SHARD]) == {"n2"}
+    record = world.journal.node_records()["n1"]
+    assert (record.server_id, record.shard) == (servers(world)["n1"][0], "")
+    assert not world.journal.dirty_shards()
+
+
+def test_a_deletion_that_waits_is_made_by_the_server_s_id_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not by a plan of a state that holds another server of the node."""
+    world = two_up()
+    world.slurm.end(1)
+    world.terraform.locked.add(SHARD)
+    world.slurm.suspend("n1")
+    run_until(world, "n1", phases.DELETE_QUEUED)
+    world.terraform.copies[SHARD] = world.terraform.states[SHARD] | {"n1": StateServer("old")}
+    world.terraform.spoiled.add(SHARD)
+    world.run(6)
+    world.terraform.locked.clear()
+    world.settle(40)
+    assert set(servers(world)) == {"n2"} and "refused" not in caplog.text
+    world.run(10)
+    assert set(world.terraform.states[SHARD]) == {"n2"}
+
+
+def test_nothing_is_put_back_while_a_run_of_ours_works_in_the_state() -> None:
+    world = two_up()
+    world.terraform.plan_seconds = 12
+    world.slurm.submit("n3")
+    run_until(world, "n3", phases.PLANNING)
+    world.terraform.copies[SHARD] = dict(world.terraform.states[SHARD])
+    world.terraform.spoiled.add(SHARD)
+    while world.engine._batches.busy(SHARD):
+        assert world.terraform.spoiled == {SHARD}
+        world.run(0.1)
+    world.run(90)
+    assert set(servers(world)) == {"n1", "n2", "n3"}
+    assert set(world.terraform.states[SHARD]) == set(world.terraform.maps[SHARD]) == {"n1", "n2"}
+    assert not world.journal.dirty_shards()
+
+
+def test_a_node_that_came_again_in_another_state_stays_recorded_there() -> None:
+    world = MemoryWorld.of(3)
+    up(world, "n1")
+    world.terraform.locked.add(SHARD)
+    up(world, "n2")
+    world.terraform.locked.clear()
+    other = world.journal.node_records()["n2"].shard
+    assert other != SHARD
+    world.terraform.copies[SHARD] = world.terraform.states[SHARD] | {"n2": StateServer("old")}
+    world.terraform.spoiled.add(SHARD)
+    world.run(60)
+    assert set(world.terraform.states[SHARD]) == {"n1"} and set(world.terraform.states[other]) == {"n2"}
+    world.settle(60)
+    assert_at_rest(world)
+
+
+def test_a_state_that_can_not_be_looked_at_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = two_up()
+    look = world.terraform.is_broken
+
+    def fails(shard: str) -> bool:
+        if shard == SHARD:
+            raise KeyError(shard)
+        return look(shard)
+
+    monkeypatch.setattr(world.terraform, "is_broken", fails)
+    run(world, 60)
+    assert "KeyError" in world.left_alone
+    world.terraform.spoiled.add("mem/nodes-002")
+    run(world, 10)
+    assert "KeyError" in world.left_alone and not world.terraform.spoiled
+
+
+def test_states_are_looked_at_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = two_up()
+    looked: list[str] = []
+
+    def look(shard: str) -> bool:
+        looked.append(shard)
+        return False
+
+    monkeypatch.setattr(world.terraform, "is_broken", look)
+    world.run(30)
+    assert 3 <= looked.count(SHARD) <= 10
 
 
 def test_a_state_that_a_new_engine_could_not_read_is_looked_at_when_it_can() -> None:

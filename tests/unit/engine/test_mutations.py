@@ -1,11 +1,12 @@
 """Each cure broken on purpose: the story that it is there for must be told otherwise then."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from slurm_powersave.decide.node import brake, guard
+from slurm_powersave.decide.node import admin_state, brake, guard
 from slurm_powersave.decide.node.guard import Look
 from slurm_powersave.decide.node.silence import Standing
 from slurm_powersave.engine import sightings
@@ -13,9 +14,14 @@ from slurm_powersave.engine.node import dead_jobs
 from slurm_powersave.engine.pausing import Pausing
 from slurm_powersave.engine.reconcile import silent_servers
 from slurm_powersave.engine.reconcile.own_account import OwnAccount
+from slurm_powersave.engine.reconcile.pruning import Pruning
 from slurm_powersave.engine.reconcile.silent_servers import Silences
+from slurm_powersave.engine.runs.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.permit import Act, Permit, Row
+from tests.unit.engine import test_dead_servers as dead
+from tests.unit.engine import test_growth as growth
+from tests.unit.engine import test_mending as mending
 from tests.unit.engine import test_nothing_destroyed as kept
 from tests.unit.engine import test_people as people
 from tests.unit.engine import test_silent_servers as silent
@@ -114,6 +120,18 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
     "what somebody else has written to a job": (
         (dead_jobs, "comment", the_comment_is_ours),
         silent.test_what_somebody_else_has_written_stays,
+    ),
+    "a clock that is years ahead": (
+        (Pruning, "_steady", says(True)),
+        growth.test_a_clock_that_is_set_years_ahead_prunes_nothing,
+    ),
+    "a record of what a state does not hold": (
+        (Shards, "leave", says(None)),
+        mending.test_what_was_made_since_the_copy_stays_and_what_was_deleted_leaves_it,
+    ),
+    "Slurm's own reason after a blank": (
+        (admin_state, "_LATER", re.compile("$^")),
+        dead.test_a_node_that_slurm_hears_again_comes_back_where_a_blank_keeps_it_down,
     ),
 }
 

@@ -23,6 +23,8 @@ _ANYBODYS = re.compile(
     r"|(^| ): (reboot (issued|timed out|complete)|ResumeTimeout reached)$"
 )
 """Slurm's own even if another user is shown: after `scontrol reconfigure` 22.05.8 shows root (measured)."""
+_LATER = re.compile(r"(^| ): (Not responding|Node unexpectedly rebooted)$")
+"""Slurm's own after an older reason, or after the blank that has cleared one (24.11.5: measured)."""
 
 
 NO_REASON = "no reason was given"
@@ -49,11 +51,23 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     """
     if not node.has(*STATES) or node.has("REBOOT_REQUESTED", "REBOOT_ISSUED", "POWER_DOWN"):
         return Who.NOBODY
+    slurms = node.reason_by == slurm_user
+    if slurms and not node.has("DRAIN", "FAIL") and _LATER.search(node.reason):
+        return Who.SLURM  # it sets no node DOWN that is so: what stands before is left from earlier
     if failure_policy.is_ours(node.reason):
         return Who.OURS
-    own = node.reason_by == slurm_user and _OWN.search(node.reason)
+    own = slurms and _OWN.search(node.reason)
     unsaid = node.has("INVALID_REG") and not node.reason
     return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
+
+
+def is_back(node: SlurmNode) -> bool:
+    """Tell whether Slurm hears a node again, and leaves it DOWN only for the blank that has cleared a reason.
+
+    With ReturnToService=1 it takes nodes back whose reason begins with "Not responding" (24.11.5: measured).
+    """
+    down = node.has("DOWN") and not node.has("NOT_RESPONDING", "POWERED_DOWN", "POWERING_DOWN", "POWERING_UP")
+    return down and who(node) is Who.SLURM and node.reason.strip() == ": Not responding"
 
 
 def set_aside(node: SlurmNode) -> str:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.node.admin_state import Who, set_aside, who
+from slurm_powersave.decide.node.admin_state import Who, is_back, set_aside, who
 from slurm_powersave.decide.node.reboot import is_stale
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
@@ -115,6 +115,9 @@ def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
         return Finding("min-node", seen.name, text, state="POWER_UP")
     if seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL"):
         return Finding("stuck", seen.name, "+".join(sorted(seen.flags)), state="POWER_DOWN")
+    if is_back(seen):
+        text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and Slurm hears its slurmd again"
+        return Finding("back", seen.name, text, state="RESUME")
     if is_stale(seen):
         return Finding("stale-reason", seen.name, f"in service, and shows: {seen.reason}", blank=True)
     return None

@@ -1,7 +1,6 @@
 """States that Terraform has spoiled, on a full disk mostly: a copy takes their place and is tidied then."""
 
 import logging
-from dataclasses import replace
 
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.runs.batches import Batches
@@ -45,9 +44,4 @@ class Mending:
                 return
         self._world.journal.set_dirty(shard, True)
         log.warning("%s: %s", shard, self._world.terraform.put_back(shard))
-        held = self._world.terraform.servers(shard)
-        self._batches.shards.align(shard, held, ())
-        for name, server in held.items():
-            record = self._world.record(name)
-            if record.shard == shard and record.server_id not in ("", server.id):
-                self._world.save(replace(record, shard=""))  # its old server, which `tidy` takes out
+        self._batches.shards.leave(shard, self._world.terraform.servers(shard))

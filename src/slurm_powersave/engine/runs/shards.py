@@ -116,6 +116,16 @@ class Shards:
         if kept != written:
             self._world.terraform.write_nodes(shard, kept)
 
+    def leave(self, shard: str, servers: Mapping[str, StateServer]) -> None:
+        """Take a shard out of the records of nodes whose servers its state does not hold.
+
+        Those are acted upon by their ids from then on. An entry with another server's id is none of theirs.
+        """
+        for name, record in list(self._world.records.items()):
+            held = servers.get(name)
+            if record.shard == shard and (held is None or record.server_id not in ("", held.id)):
+                self._world.save(replace(record, shard=""))
+
     def align(self, shard: str, servers: Mapping[str, StateServer], ours: Collection[str]) -> None:
         """Make the records say of each node what the shard's state says: it is here, or it is not.
 

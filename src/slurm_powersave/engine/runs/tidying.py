@@ -55,15 +55,16 @@ class Tidying:
         """
         if self._world.now() < self._not_before.get(shard, 0.0):
             return
+        if any(op.phase == phases.RECOVERING and op.shard == shard for op in self._ops):
+            return  # it has yet to say whose the servers are
         try:
             held = self._world.terraform.servers(shard)
+            self._shards.leave(shard, held)  # an engine may have ended before it had done so
             known = self._shards.entries(shard)
         except TerraformError as error:
             log.error("%s", error)
             self.wait(shard)
             return
-        if any(op.phase == phases.RECOVERING and op.shard == shard for op in self._ops):
-            return  # it has yet to say whose the servers are
         stale = {name: server.id for name, server in held.items() if name not in known}
         if not stale:
             self._world.terraform.write_nodes(shard, known)
