@@ -19,14 +19,14 @@ KEXINIT = b"\0\0\0\x0c\x0a\x14" + b"\0" * 16
 
 
 @contextmanager
-def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+def served(dialog: Callable[[socket.socket], None]) -> Iterator[int]:
     """Serve connections on a port until the test is over; each is held open when `talk` has ended."""
     over = threading.Event()
 
     def one(connection: socket.socket) -> None:
         with connection:
             try:
-                talk(connection)
+                dialog(connection)
                 over.wait(30)
             except OSError:
                 pass  # the other side has had enough
@@ -91,7 +91,7 @@ def late(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "up"),
+    ("dialog", "up"),
     [
         (lambda connection: connection.sendall(BANNER + KEXINIT), True),
         (in_parts, True),
@@ -105,18 +105,18 @@ def late(connection: socket.socket) -> None:
         (trickle, False),
     ],
 )
-def test_who_begins_a_key_exchange_answers(talk: Callable[[socket.socket], None], up: bool) -> None:
-    with served(talk) as port:
+def test_who_begins_a_key_exchange_answers(dialog: Callable[[socket.socket], None], up: bool) -> None:
+    with served(dialog) as port:
         began = time.monotonic()
         assert probe.answers("127.0.0.1", port, 0.5) is up
         assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize(("talk", "seconds"), [(flood, 10), (hang_up, 10), (late, 1)])
+@pytest.mark.parametrize(("dialog", "seconds"), [(flood, 10), (hang_up, 10), (late, 1)])
 def test_it_ends_with_the_connection_or_with_its_time(
-    talk: Callable[[socket.socket], None], seconds: float
+    dialog: Callable[[socket.socket], None], seconds: float
 ) -> None:
-    with served(talk) as port:
+    with served(dialog) as port:
         began = time.monotonic()
         assert probe.answers("127.0.0.1", port, seconds) is False
         assert time.monotonic() - began < 1.7

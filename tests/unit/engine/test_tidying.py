@@ -84,7 +84,7 @@ def test_what_leaves_a_state_is_in_the_history_with_its_evidence() -> None:
     world.run(30)
     assert set(world.terraform.states[SHARD]) == {"n1", "n2"}
     (act,) = world.journal.newest_acts("n3", 10)
-    assert (act.act, act.subject, act.evidence) == (Act.FORGET, "gone", "the cloud does not list it")
+    assert (act.act, act.subject, act.evidence) == (Act.VANISHED, "gone", "the cloud does not list it")
 
 
 def test_nothing_is_recorded_of_a_server_while_the_cloud_can_not_be_read() -> None:

@@ -70,7 +70,7 @@ def is_back(node: SlurmNode) -> bool:
     return down and who(node) is Who.SLURM and node.reason.strip() == ": Not responding"
 
 
-def set_aside(node: SlurmNode) -> str:
+def state_by_admin(node: SlurmNode) -> str:
     """Return DRAIN, DOWN or FAIL if an administrator has set it, otherwise nothing."""
     if who(node) is not Who.ADMINISTRATOR:
         return ""
