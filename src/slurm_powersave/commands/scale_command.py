@@ -175,7 +175,7 @@ class ScaleCommand:
         plan = self._seen.plan
         now = self._change()
         found = differences(plan, self._seen.plan, self._cluster.nodes())
-        for what in ("added", "leaving", "protect", "unprotect"):
+        for what in ("added", "removed", "protect", "unprotect"):
             if moved := {*getattr(shown, what)} ^ {*getattr(now, what)}:
                 found.append(f"{what}: {fold(moved)}")
         change_plan.refuse_other(found)

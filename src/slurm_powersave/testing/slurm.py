@@ -168,8 +168,7 @@ class MemorySlurm:
     def configure(self, names: Sequence[str], protected: Sequence[str]) -> None:
         """Restart with another slurm.conf: what stays keeps its state."""
         self._nodes = {
-            name: replace(self._nodes.get(name, self._off(name)), configured=self.configured)
-            for name in names
+            one: replace(self._nodes.get(one, self._off(one)), configured=self.configured) for one in names
         }
         self.protected = frozenset(protected)
 
