@@ -225,9 +225,9 @@ class Spool:
 
     def refuse(self, name: str) -> None:
         """Keep a file that is no request where only a person will read it."""
-        self.settle(name, lambda: self.set_aside(name))
+        self.settle(name, lambda: self.state_by_admin(name))
 
-    def set_aside(self, name: str) -> None:
+    def state_by_admin(self, name: str) -> None:
         refused = self.directory("refused")
         try:
             os.rename(name, name, src_dir_fd=self.new, dst_dir_fd=refused)

@@ -75,7 +75,7 @@ def page(generated: str) -> str:
             "",
             f"On its own account (basis *{Row.OWN}* or *{Row.DEAD}*) the engine destroys at most",
             f"a tenth of the cluster's servers, or {brake.limit(0)} if that is more, in "
-            f"{brake.WINDOW / 60:.0f} minutes.",
+            f"{brake.COUNTED_SECONDS / 60:.0f} minutes.",
             "Past that it destroys nothing more on its own account until a person runs",
             "`slurm-powersave continue --confirm`. The brake is also on when",
             f"{brake.NEW}, or {brake.RESTORED};",

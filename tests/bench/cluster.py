@@ -173,7 +173,7 @@ class Bench:
     def _guest_ready(self, node: str) -> str:
         """When the guest could be reached: sshd listens, and its host key is on the console."""
         units = "systemctl show -P ActiveEnterTimestamp --timestamp=us+utc ssh guest-hostkey"
-        address = self.live.cluster.desired(node).address
+        address = self.live.cluster.node_spec(node).address
         stamps = self.live.ssh(address, f'{units} | grep . | while read -r t; do date -d "$t" +%s.%N; done')
         return max(stamps.split())
 

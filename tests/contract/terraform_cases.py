@@ -9,7 +9,7 @@ import pytest
 from slurm_powersave.decide.node import plan_guard
 from slurm_powersave.decide.node.plan_guard import Expected, PlanMode
 from slurm_powersave.model.errors import FailureClass, RefusedError
-from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunRecord, RunResult, TerraformNode
+from slurm_powersave.model.nodes import NodeProgress, NodeSpec, RunRecord, RunResult, TerraformNode
 from slurm_powersave.model.permit import Act
 from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.run import Run
@@ -56,7 +56,7 @@ def entry(subject: Subject, name: str, operation: str = "1a2b") -> TerraformNode
     """What a node's entry in the map is to be."""
     address = f"{subject.network}.9.1{name[-1]}"
     return TerraformNode(
-        DesiredNode(name, "compute", subject.cloud_name, "default", "small", "", address), operation
+        NodeSpec(name, "compute", subject.cloud_name, "default", "small", "", address), operation
     )
 
 
@@ -81,7 +81,7 @@ def planned(
     *,
     refresh: bool = False,
 ) -> tuple[RunRecord, list[plan_guard.Violation]]:
-    """Plan for the expected nodes; return the plan and what the fence says of it."""
+    """Plan for the expected nodes; return the plan and what the plan guard says of it."""
     run = subject.terraform.plan(name, list(expected), refresh=refresh)
     result, _ = end(subject, run)
     assert result.ok, result
@@ -194,11 +194,11 @@ def an_apply_outlives_its_engine(subject: Subject) -> None:
     assert not wrong
     record = subject.terraform.apply(name, plan, 1).record
     subject.restart()
-    result, news = end(subject, subject.terraform.adopt(record))
+    result, news = end(subject, subject.terraform.reattach(record))
     assert result.ok and [(one.node, one.ok) for one in news] == [("c-1", True)]
     assert subject.terraform.servers(name)["c-1"].id == news[0].server_id
     # Adopted again when it is long over: all its news once more.
-    result, news = end(subject, subject.terraform.adopt(record))
+    result, news = end(subject, subject.terraform.reattach(record))
     assert result.ok and [one.node for one in news] == ["c-1"]
 
 
@@ -209,7 +209,7 @@ def a_server_that_went_otherwise_leaves_the_state_too(subject: Subject) -> None:
     while subject.cloud.server(made["c-1"]):
         subject.let_pass(0.2)
     assert set(subject.terraform.servers(name)) == {"c-1", "c-2"}, "nobody has told Terraform yet"
-    forget = Act.FORGET
+    forget = Act.VANISHED
     for given in ([permit("delete", made["c-1"], "c-1")], [permit(forget, made["c-1"], "c-2")]):
         with pytest.raises(RefusedError):
             subject.terraform.forget_servers(name, given)

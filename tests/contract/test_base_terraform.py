@@ -18,7 +18,7 @@ from slurm_powersave.adapters.terraform.base import State
 from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.commands import apply_slurm_conf, base_state, deploy, host_trust, preflight
 from slurm_powersave.commands.base_state import Wish
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
 from slurm_powersave.decide.slurm_files.inventory import Inventory
@@ -91,8 +91,8 @@ class Lab:
 
     def deploy(self, replace: str = "", force: bool = False, **options: bool) -> bool:
         """Deploy without the pre-flight."""
-        talk = Talk(self.said.append, self.said.append, self.ask)
-        return deploy.deploy(self.cluster, talk, Wish(replace, force), check=False, **options).agreed
+        dialog = Dialog(self.said.append, self.said.append, self.ask)
+        return deploy.deploy(self.cluster, dialog, Wish(replace, force), check=False, **options).agreed
 
     def ids(self) -> dict[str, str]:
         """Address -> id."""
@@ -126,13 +126,13 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
     monkeypatch.setattr(connect, "slurm", slurm)
     monkeypatch.setattr(host_trust, "wait", lambda *words, **more: None)
-    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, leaving: Inventory({}, {}))
+    monkeypatch.setattr(deploy, "make_inventory", lambda cluster, removed: Inventory({}, {}))
     monkeypatch.setattr(play_check, "check", lambda *_: PlayPlan({"login": HostPlan()}))
     monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
         apply_slurm_conf,
         "play",
-        lambda cluster, playbook, made, verb, wish: cluster.layout.applied.write_text("{}"),
+        lambda cluster, playbook, made, verb, wish: cluster.layout.slurm_conf_in_use.write_text("{}"),
     )
     assert made.deploy()
     made.questions.clear()
@@ -211,7 +211,7 @@ def test_moved_forgotten_and_tainted(lab: Lab) -> None:
 
 def test_a_creation_that_has_failed_is_made_anew_before_the_cluster_was_in_service(lab: Lab) -> None:
     lab.terraform("taint", LOGIN)
-    lab.cluster.layout.applied.unlink()
+    lab.cluster.layout.slurm_conf_in_use.unlink()
     before = lab.ids()
     with pytest.raises(RefusedError, match="tainted"):
         lab.deploy()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from tests.contract.cloud_cases import CASES, CLUSTER, Subject
 
@@ -17,7 +17,7 @@ class Memory:
         self.cloud = MemoryCloud(self._clock, cluster=CLUSTER)
 
     def create(self, name: str, tags: frozenset[str]) -> str:
-        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        node = NodeSpec(name, "c", "mem", "default", "small", "", "10.0.1.1")
         return self.cloud.create(TerraformNode(node, "1a2b"), tags)
 
     def let_pass(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from slurm_powersave.model.images import Image
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.images import MemoryImageCloud
 from tests.contract.cloud_cases import CASES as CLOUD_CASES
@@ -23,7 +23,7 @@ class Memory:
         self.cloud = MemoryImageCloud(self._clock, cluster=CLUSTER)
 
     def create(self, name: str, tags: frozenset[str]) -> str:
-        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        node = NodeSpec(name, "c", "mem", "default", "small", "", "10.0.1.1")
         return self.cloud.create(TerraformNode(node, "1a2b"), tags)
 
     def foreign_image(self, server_id: str, name: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from slurm_powersave.adapters.ansible.configure_run import ConfigureRun
 from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import DesiredNode, NodeProgress, RunResult
+from slurm_powersave.model.nodes import NodeProgress, NodeSpec, RunResult
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 SECRET = "bXVuZ2Uga2V5"
@@ -88,9 +88,7 @@ def configure(
 ) -> tuple[dict[str, NodeProgress], RunResult, ConfigureRun]:
     """Run it to its end."""
     made = AnsiblePlaybooks(site.inventory.parent, site, hooks, timeout=timeout)
-    nodes = [
-        DesiredNode(name, name[:3], "local", "i", "f", "", f"10.0.0.{n}") for n, name in enumerate(names)
-    ]
+    nodes = [NodeSpec(name, name[:3], "local", "i", "f", "", f"10.0.0.{n}") for n, name in enumerate(names)]
     run = made.configure(nodes, dict.fromkeys(names, KEY))
     deadline = time.monotonic() + 120
     news: list[NodeProgress] = []
@@ -158,7 +156,7 @@ def test_a_play_that_takes_too_long_is_stopped(site: Site) -> None:
 def test_an_interrupted_play_ends_and_leaves_nothing(site: Site, moment: str) -> None:
     """Also what runs in a session of its own: each worker of ansible-core 2.19 does."""
     made = AnsiblePlaybooks(site.inventory.parent, site)
-    run = made.configure([DesiredNode("slow", "cpu", "l", "i", "f", "", "10.0.0.1")], {"slow": KEY})
+    run = made.configure([NodeSpec("slow", "cpu", "l", "i", "f", "", "10.0.0.1")], {"slow": KEY})
     directory = Path(run.record.directory)
     deadline = time.monotonic() + 60
     while not any((place / moment).exists() for place in (directory, site.inventory.parent / "done")):

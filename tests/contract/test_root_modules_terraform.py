@@ -10,13 +10,11 @@ import pytest
 from slurm_powersave.adapters.processes.process import run
 from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
-from slurm_powersave.model.nodes import DesiredNode, RunResult, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, RunResult, TerraformNode
 from slurm_powersave.ports.run import Run
 
 SHARD = "os/nodes-001"
-NODE = TerraformNode(
-    DesiredNode("n1", "p", "os", "i", "f", "", "10.0.0.1", image_id="i", flavor_id="f"), "op1"
-)
+NODE = TerraformNode(NodeSpec("n1", "p", "os", "i", "f", "", "10.0.0.1", image_id="i", flavor_id="f"), "op1")
 VARIABLES = "".join(f'variable "{name}" {{}}\n' for name in ("cluster", "cloud", "key_pair", "nodes"))
 MODULE = (
     VARIABLES + 'resource "terraform_data" "node" {\n  for_each = var.nodes\n  input = each.value.image\n}\n'

@@ -15,7 +15,7 @@ from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.config.settings import load
 from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.decide.slurm_files.inventory import inventory
-from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
+from slurm_powersave.model.nodes import NodeFacts, NodeProgress, NodeSpec, RunResult
 from tests.e2e.guests import CHECKOUT, MAIN_SLURM, guest_image
 from tests.evidence import Evidence
 
@@ -69,7 +69,7 @@ class Lab:
         options = ["--image", "default", "--flavor", flavor, "--key-pair", public, "--wait", "60"]
         self.keys[name] = self.cloud("create", "--name", name, "--address", address, *options)["host_key"]
         made = AnsiblePlaybooks(self.state, self.site)
-        self.wait("sshd answers", lambda: made.reachable(DesiredNode(name, "", "", "", "", "", address)))
+        self.wait("sshd answers", lambda: made.reachable(NodeSpec(name, "", "", "", "", "", address)))
 
     def describe(self, nodes: int = 2, **changes: Any) -> None:
         """Write cluster file and inventory; what was deployed is not touched."""
@@ -124,7 +124,7 @@ class Lab:
             (self.site.inventory / name).parent.mkdir(parents=True, exist_ok=True)
             (self.site.inventory / name).write_text(text)
         (self.site.inventory / "group_vars/all/test.yml").write_text("slurm_host_mounts_wait: 1\n")
-        self.nodes = {name: cluster.desired(name) for name in cluster.nodes()}
+        self.nodes = {name: cluster.node_spec(name) for name in cluster.nodes()}
 
     def play(self, name: str, *arguments: str, rc: int = 0) -> str:
         """Run a playbook as a person would, and return its output."""

@@ -77,7 +77,7 @@ class Real:
     def start_slurmd(self, node: str, verb: str = "start") -> bool:
         """Start or restart slurmd; False if the node can't be reached yet."""
         command = f"systemctl {verb} munge slurmd && systemctl is-active slurmd"
-        return self._live.ssh(self._live.cluster.desired(node).address, command, check=False) == "active"
+        return self._live.ssh(self._live.cluster.node_spec(node).address, command, check=False) == "active"
 
     def register(self, *nodes: str) -> None:
         """Let slurmd register again, without a boot."""

@@ -21,7 +21,7 @@ def whole(deployed: Live) -> Iterator[None]:
     """Whatever a test here has left half done, the next module gets a cluster that works, if there is one."""
     yield
     engine = lock.holder(deployed.root / "state/engine.lock")
-    if engine is None or not deployed.cluster.layout.applied.exists():
+    if engine is None or not deployed.cluster.layout.slurm_conf_in_use.exists():
         deployed.remove()
 
 

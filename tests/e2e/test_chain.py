@@ -17,7 +17,7 @@ def test_a_job_brings_its_nodes_up_and_idleness_takes_them_away(live: Live) -> N
     assert sorted(live.login(f"cat /mnt/ohpc/{job}.out").split()) == ["e2e-1", "e2e-2", "e2e-3"]
     assert sorted(live.servers()) == ["e2e-1", "e2e-2", "e2e-3"]
     # What slurm.conf says, of a node that is off and of one whose slurmd found all of this machine.
-    assert live.node("e2e-1").promised == live.node("e2e-4").promised == NodeFacts(1, 921)
+    assert live.node("e2e-1").configured == live.node("e2e-4").configured == NodeFacts(1, 921)
     assert "No changes" in live.command("terraform", "plan")
     live.wait("SuspendTime takes the nodes away", lambda: not live.servers(), 60)
     live.wait(

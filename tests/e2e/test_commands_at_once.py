@@ -52,7 +52,7 @@ class Begun:
         self.pid = self.process.pid
         self.all.append(self)
 
-    def holds(self, live: Live) -> bool:
+    def node_backoffs(self, live: Live) -> bool:
         """Tell whether it holds the lock of commands."""
         assert self.process.poll() is None, self._log.read_text()[-3000:]
         return holder(live).get("pid") == self.pid
@@ -85,13 +85,13 @@ def test_two_deploys_at_once(live: Live, monkeypatch: pytest.MonkeyPatch) -> Non
         slurm_conf_extra=yaml.safe_load(live.file.read_text())["slurm_conf_extra"] | {"MessageTimeout": 21},
     )
     first = Begun(live, "deploy", "--yes")
-    live.wait("it holds the lock", lambda: first.holds(live), 15)
+    live.wait("it holds the lock", lambda: first.node_backoffs(live), 15)
     refused = live.command("deploy", "--yes", rc=3)
     assert f"{BUSY}: deploy --yes by ann (sudo, as root), process {first.pid} on {HOST} since " in refused
     second = Begun(live, "deploy", "--yes", "--wait-lock")
     live.command("pause", "test")  # a request for the engine: it waits for nobody
     live.command("continue", "--pauses")
-    assert first.holds(live), "all that was while the first one ran"
+    assert first.node_backoffs(live), "all that was while the first one ran"
     live.command("deploy", "--dry-run", timeout=120)
     first.end()
     rest = second.end()
@@ -138,7 +138,7 @@ def test_a_deploy_during_a_resize(live: Live) -> None:
 
 def test_a_holder_that_was_killed_holds_up_nobody(live: Live) -> None:
     deploy = Begun(live, "deploy", "--yes")
-    live.wait("it holds the lock", lambda: deploy.holds(live), 15)
+    live.wait("it holds the lock", lambda: deploy.node_backoffs(live), 15)
     live.wait("it is in the history", lambda: not commands(live)[0]["outcome"], 15)
     deploy.process.kill()
     deploy.end(-signal.SIGKILL)

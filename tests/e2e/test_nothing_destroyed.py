@@ -47,12 +47,12 @@ def test_a_lost_journal_costs_no_running_job_its_server(live: Live) -> None:
 def test_a_server_says_whether_a_job_runs_there(live: Live) -> None:
     job = live.sbatch("-w e2e-1", "sleep 15")
     live.wait("it runs", lambda: live.job(job)["JobState"] == "RUNNING", 90)
-    node = live.cluster.desired("e2e-1")
+    node = live.cluster.node_spec("e2e-1")
     asked = connect.playbooks(live.cluster)
     live.wait("it says so", lambda: asked.runs_steps(node) is True, 10)
     live.job_done(job, 60)
     live.wait("it says that none does", lambda: asked.runs_steps(node) is False, 15)
-    assert asked.runs_steps(live.cluster.desired("e2e-4")) is None, "one that is not there says nothing"
+    assert asked.runs_steps(live.cluster.node_spec("e2e-4")) is None, "one that is not there says nothing"
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_drain_outlives_a_creation_that_fails(live: Live) -> None:
     """Node off, drained with a reason, powered up, and its creation fails."""
     live.login("scontrol update nodename=e2e-2 state=DRAIN reason='bad DIMM'")
     # On 22.05 POWER_UP wipes the reason: the engine must have seen it before.
-    live.wait("the engine has seen it", lambda: "e2e-2" in live.journal().asides(), 60)
+    live.wait("the engine has seen it", lambda: "e2e-2" in live.journal().admin_states(), 60)
     live.fault("create-fails", "e2e-2")
     live.login("scontrol update nodename=e2e-2 state=POWER_UP")
     live.wait("it has failed", lambda: failed(live, "e2e-2"), 60)

@@ -138,7 +138,7 @@ def test_what_somebody_else_has_set_outlives_reboot_suspend_and_reconfigure(kept
     def seen() -> bool:
         journal = kept.journal()
         try:
-            return set(journal.asides()) >= set(names)
+            return set(journal.admin_states()) >= set(names)
         finally:
             journal.close()
 

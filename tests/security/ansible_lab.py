@@ -24,7 +24,7 @@ from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, 
 from slurm_powersave.config.settings import load
 from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.decide.slurm_files.inventory import inventory
-from slurm_powersave.model.nodes import DesiredNode, NodeFacts, NodeProgress, RunResult
+from slurm_powersave.model.nodes import NodeFacts, NodeProgress, NodeSpec, RunResult
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
@@ -242,7 +242,7 @@ class Lab:
     ) -> tuple[dict[str, NodeProgress], RunResult]:
         """Configure nodes as the engine does."""
         made = AnsiblePlaybooks(self.state, self.site, {"compute": hooks or Hooks()}, timeout=timeout)
-        nodes: list[DesiredNode] = [self.cluster.desired(name) for name in names]
+        nodes: list[NodeSpec] = [self.cluster.node_spec(name) for name in names]
         return self.follow(made.configure(nodes, dict.fromkeys(names, KEY)))
 
     def follow(self, run: ConfigureRun) -> tuple[dict[str, NodeProgress], RunResult]:

@@ -66,7 +66,7 @@ def test_what_a_node_was_booted_for_is_no_template(tmp_path: Path) -> None:
     """The image of a server that was found in the cloud, and a boot id that an older journal holds."""
     lab = Lab(tmp_path, nodes=len(NAMES))
     nodes = [
-        replace(lab.cluster.desired(name), image=image.replace("CANARY", str(lab.canary)))
+        replace(lab.cluster.node_spec(name), image=image.replace("CANARY", str(lab.canary)))
         for name, image in zip(lab.cluster.nodes(), NAMES, strict=True)
     ]
     boots = dict(zip(lab.cluster.nodes(), NAMES, strict=True)) | {"n1": BOOT}
@@ -107,8 +107,10 @@ def test_a_node_of_a_journal_that_can_be_no_host_is_not_tried(tmp_path: Path) ->
         for number, address in enumerate(("-oProxyCommand=id", "{{ x }}", "10.0.0.1 n2", ""))
     }
     bad |= dict.fromkeys(("n1,n2", "n1\nn2", "-oProxyCommand=id", "", "a b"), "10.0.0.1")
-    nodes = [replace(lab.cluster.desired("n1"), name=name, address=address) for name, address in bad.items()]
-    nodes.append(lab.cluster.desired("n8"))
+    nodes = [
+        replace(lab.cluster.node_spec("n1"), name=name, address=address) for name, address in bad.items()
+    ]
+    nodes.append(lab.cluster.node_spec("n8"))
     made = AnsiblePlaybooks(lab.state, lab.site, timeout=120)
     news, _ = lab.follow(made.configure(nodes, {node.name: KEY for node in nodes}))
     assert news["n8"].ok
@@ -127,7 +129,7 @@ def test_terraform_reads_it_as_json(tmp_path: Path, name: str) -> None:
     )
     terraform.directory("local/1").mkdir(parents=True)
     (terraform.directory("local/1") / TFVARS).write_text("{}")
-    node = replace(lab.cluster.desired("n1"), image=name, flavor=name, zone=name)
+    node = replace(lab.cluster.node_spec("n1"), image=name, flavor=name, zone=name)
     terraform.write_nodes("local/1", {"n1": TerraformNode(node, "op1")})
     found = json.loads((terraform.directory("local/1") / TFVARS).read_text())["nodes"]["n1"]
     assert {found["image"], found["flavor"], found["zone"]} == {name}

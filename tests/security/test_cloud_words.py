@@ -67,11 +67,14 @@ def nova(**said: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_no_id_no_address_and_no_status_is_not_taken(bad: object) -> None:
-    for told in (lambda: server_json.told(nova(id=bad), {}), lambda: cloud._server({**LOCAL, "id": bad})):
+    for told in (
+        lambda: server_json.to_server(nova(id=bad), {}),
+        lambda: cloud._server({**LOCAL, "id": bad}),
+    ):
         with pytest.raises(CloudError, match="without an id"):
             told()
     place = {"net": [{"version": 4, "addr": bad}, {"version": 4, "addr": "10.0.0.2"}]}
-    server = server_json.told(nova(addresses=place, status=bad, image={"id": bad}), {})
+    server = server_json.to_server(nova(addresses=place, status=bad, image={"id": bad}), {})
     assert (server.address, server.status, server.image) == ("10.0.0.2", "UNKNOWN", "")
     guest = cloud._server({**LOCAL, "address": bad, "status": bad})
     assert (guest.address, guest.status) == ("", "UNKNOWN")
@@ -80,7 +83,7 @@ def test_what_is_no_id_no_address_and_no_status_is_not_taken(bad: object) -> Non
 @pytest.mark.parametrize("bad", CONTROLS)
 def test_a_name_with_control_characters_is_none(bad: object) -> None:
     flavor = {"original_name": bad, "id": "f1"}
-    server = server_json.told(nova(name=bad, flavor=flavor, tags=["a", bad]), {"i1": bad})  # type: ignore[dict-item]
+    server = server_json.to_server(nova(name=bad, flavor=flavor, tags=["a", bad]), {"i1": bad})  # type: ignore[dict-item]
     assert (server.name, server.flavor, server.image) == ("", "f1", "")
     assert all(isinstance(tag, str) for tag in server.tags)
     guest = cloud._server({**LOCAL, "name": bad, "image": bad, "flavor": bad})
@@ -90,7 +93,7 @@ def test_a_name_with_control_characters_is_none(bad: object) -> None:
 
 @pytest.mark.parametrize("chosen", CHOSEN)
 def test_any_other_name_is_taken_as_it_is(chosen: str) -> None:
-    server = server_json.told(nova(flavor={"original_name": chosen}), {"i1": chosen})
+    server = server_json.to_server(nova(flavor={"original_name": chosen}), {"i1": chosen})
     assert (server.flavor, server.image) == (chosen, chosen)
     assert names.shown([{"id": ID, "name": chosen, "status": "active"}]) == {ID: chosen}
 

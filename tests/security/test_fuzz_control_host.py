@@ -205,8 +205,8 @@ def event(kind: str, result: object) -> Said:
 def test_the_result_of_a_module(result: object, kind: str) -> None:
     said: list[Said] = []
     source, group = Source(), Group(["n1"], False, said.append)
-    assert source.told({"event": "playbook_on_start", "event_data": {"playbook_uuid": "u"}})
-    assert source.told(event(kind, result))
+    assert source.is_genuine({"event": "playbook_on_start", "event_data": {"playbook_uuid": "u"}})
+    assert source.is_genuine(event(kind, result))
     group.event(event(kind, result))
     group.finish(FailureClass.UNKNOWN, "x")
     (line,) = said

@@ -17,7 +17,7 @@ from slurm_powersave.commands import host_trust
 from slurm_powersave.decide.node.host_keys import Pin, believed, offered
 from slurm_powersave.model.errors import UnreachableError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Server
+from slurm_powersave.model.nodes import NodeSpec, Server
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.openstack.http_cloud import public_key
 from tests.unit.adapters.conftest import openstack
@@ -173,8 +173,8 @@ def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
     assert found[HOST] == Pin(frozenset({OLD})) and found["n2", "10.0.1.2"] == Pin(frozenset({NEW}))
 
 
-def node(name: str = "n1", address: str = "127.0.0.1") -> DesiredNode:
-    return DesiredNode(name, "cpu", "c", "i", "f", "", address)
+def node(name: str = "n1", address: str = "127.0.0.1") -> NodeSpec:
+    return NodeSpec(name, "cpu", "c", "i", "f", "", address)
 
 
 def test_no_key_takes_the_place_of_one_of_the_same_disk(

@@ -144,9 +144,9 @@ def test_a_compute_node_s_root_is_slurm_s_root_and_all_pages_say_so() -> None:
 
 def test_who_chooses_the_image_is_told() -> None:
     """The words of a reboot name any image that the cloud has, and Slurm's root gives them."""
-    node = cluster().desired("n1")
+    node = cluster().node_spec("n1")
     said = reboot.wish(
-        "reimage image=another", node, node, images={"default", "another"}, flavors=None, promised=None
+        "reimage image=another", node, node, images={"default", "another"}, flavors=None, configured=None
     )
     assert (said.kind, said.target) == (Kind.REIMAGE, "another")
     assert "any image that the project may use" in rows()["compute node"][1]

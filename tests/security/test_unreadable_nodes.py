@@ -6,7 +6,7 @@ import pytest
 
 from slurm_powersave.commands import deploy
 from slurm_powersave.commands.drain_nodes import Drains
-from slurm_powersave.commands.readings import observe
+from slurm_powersave.commands.readings import read_slurm_and_clouds
 from slurm_powersave.commands.scale import abort
 from slurm_powersave.decide.commands.scale import change
 from slurm_powersave.decide.node.drain import Stage
@@ -18,7 +18,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
-from tests.unit.commands.test_rollout import go, outdated, waves
+from tests.unit.commands.test_rollout import go, outdated, rollout
 from tests.unit.commands.test_scale import Scene
 from tests.unit.commands.test_teardown import Lab
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
@@ -125,13 +125,13 @@ def test_a_rest_does_not_end_on_it() -> None:
     world.cloud.create_faults["n1"] = "Quota exceeded for cores"
     world.slurm.submit("n1")
     world.settle(60)
-    assert "n1" in world.journal.holds()
+    assert "n1" in world.journal.node_backoffs()
     world.slurm.unreadable.add("n1")
     coarsely(world, 120)
-    assert "n1" in world.journal.holds() and world.slurm.node("n1").has("DRAIN")
+    assert "n1" in world.journal.node_backoffs() and world.slurm.node("n1").has("DRAIN")
     world.slurm.unreadable.clear()
     coarsely(world, 60)
-    assert "n1" not in world.journal.holds() and not world.slurm.node("n1").has("DRAIN")
+    assert "n1" not in world.journal.node_backoffs() and not world.slurm.node("n1").has("DRAIN")
 
 
 def test_the_reconciler_asks_for_nothing() -> None:
@@ -150,10 +150,10 @@ def test_an_administrators_drain_is_not_forgotten() -> None:
     world = idle()
     world.slurm.update_nodes(["n1"], state="DRAIN", reason="disk", permits=permits("DRAIN", ["n1"]))
     coarsely(world, 60)
-    assert "n1" in world.journal.asides()
+    assert "n1" in world.journal.admin_states()
     world.slurm.unreadable.add("n1")
     coarsely(world, 120)
-    assert "n1" in world.journal.asides()
+    assert "n1" in world.journal.admin_states()
 
 
 # The commands
@@ -164,7 +164,7 @@ def test_a_resize_leaves_it_alone_and_does_the_rest() -> None:
     scene.want(2, 1)
     scene.world.slurm.unreadable.add("n3")
     found = found_by(scene)
-    assert found.unread == ("n3",) and "n3" in found.leaving and "n3" not in found.drained
+    assert found.unread == ("n3",) and "n3" in found.removed and "n3" not in found.drained
     with pytest.raises(LeftAloneError, match="n3"):
         resized(scene)
     assert "n3" in servers(scene.world) and "n3" in scene.world.slurm._nodes, "it stays in slurm.conf"
@@ -192,9 +192,9 @@ def found_by(scene: Scene) -> "object":
 
 def resized(scene: Scene, timeout: float = 600.0) -> None:
     """Run a resize."""
-    from slurm_powersave.commands.scale import Resize
+    from slurm_powersave.commands.scale import Scaling
 
-    Resize(scene.around, found_by(scene), "1a2b", timeout).run()  # type: ignore[arg-type]
+    Scaling(scene.context, found_by(scene), "1a2b", timeout).run()  # type: ignore[arg-type]
 
 
 def test_a_resize_in_which_it_becomes_unreadable_ends_unfinished() -> None:
@@ -202,10 +202,10 @@ def test_a_resize_in_which_it_becomes_unreadable_ends_unfinished() -> None:
     scene.want(3, 1)
     found = found_by(scene)
     scene.world.slurm.unreadable.add("n3")
-    from slurm_powersave.commands.scale import Resize
+    from slurm_powersave.commands.scale import Scaling
 
     with pytest.raises(UnfinishedError, match="n3"):
-        Resize(scene.around, found, "1a2b", 60).run()  # type: ignore[arg-type]
+        Scaling(scene.context, found, "1a2b", 60).run()  # type: ignore[arg-type]
     assert "n3" in servers(scene.world)
 
 
@@ -218,10 +218,10 @@ def test_an_abort_does_not_forget_its_drain() -> None:
         scene.resize(timeout=5)
     scene.world.slurm.unreadable.add("n3")
     with pytest.raises(UnfinishedError, match="n3"):
-        abort(scene.around)
+        abort(scene.context)
     assert set(scene.world.journal.drains()) == {"n3"}
     scene.world.slurm.unreadable.clear()
-    assert abort(scene.around) == ["n3"]
+    assert abort(scene.context) == ["n3"]
 
 
 def test_a_node_that_cannot_be_read_has_no_stage() -> None:
@@ -253,7 +253,7 @@ def test_a_deploy_counts_it_as_in_use() -> None:
 def test_waves_leave_it_out_and_take_it_when_it_is_readable() -> None:
     world = outdated(4)
     world.slurm.unreadable.add("n2")
-    run = waves(world, at_most=4)
+    run = rollout(world, max_unavailable=4)
     go(world, run)
     assert [one.node for one in run.of(Standing.SKIPPED)] == ["n2"]
     assert "can't be read" in run.of(Standing.SKIPPED)[0].why
@@ -263,14 +263,14 @@ def test_waves_leave_it_out_and_take_it_when_it_is_readable() -> None:
         "n3": "other",
     }
     world.slurm.unreadable.clear()
-    go(world, waves(world))
+    go(world, rollout(world))
     assert image(world, "n2")[0] == "other"
 
 
 def test_status_names_it() -> None:
     world = idle()
     world.slurm.unreadable.add("n2")
-    seen = observe(world.slurm, {"mem": world.cloud})
+    seen = read_slurm_and_clouds(world.slurm, {"mem": world.cloud})
     assert list(seen.unreadable) == ["node n2"] and "makes no sense" in seen.unreadable["node n2"]
     shown = rows(
         world.cluster.nodes(),

@@ -13,14 +13,14 @@ R = TypeVar("R")
 _OTHER_SHAPE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def read_as_told(call: Callable[P, R]) -> Callable[P, R]:
+def raises_cloud_error(call: Callable[P, R]) -> Callable[P, R]:
     """Raise a CloudError if an answer does not have the expected form: the cloud is unreadable then."""
 
     @functools.wraps(call)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
         except _OTHER_SHAPE as error:
             raise CloudError("the cloud's answer can't be read", why=repr(error)[:200]) from error
 
-    return told
+    return checked

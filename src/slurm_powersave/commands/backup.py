@@ -2,7 +2,7 @@
 
 The journal is copied by SQLite as it is at one moment, and the states after it. What has gone on in
 between, or after the backup, is found by the engine that runs after a restore
-(engine/reconcile/adoption.py).
+(engine/reconcile/server_records.py).
 """
 
 import json

@@ -14,7 +14,7 @@ from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.terraform.base import Planned, State
 from slurm_powersave.commands import host_trust, unrecorded
 from slurm_powersave.commands.act_records import Acts, acts_of
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.unrecorded import Orphans
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands import base_servers
@@ -59,7 +59,7 @@ class Beside(Protocol):
         """Raise RefusedError if something else would be done now than was shown."""
 
 
-def deploy(cluster: Cluster, talk: Talk, wish: Wish, beside: Beside, *, dry_run: bool) -> bool:
+def deploy(cluster: Cluster, dialog: Dialog, wish: Wish, beside: Beside, *, dry_run: bool) -> bool:
     """Apply the base state and wait for the login node's SSH; return False if nothing was applied.
 
     Raises:
@@ -67,13 +67,13 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, beside: Beside, *, dry_run:
     """
     state = connect.state(cluster, cluster.layout.base)
     if not dry_run:
-        _mend(cluster, state, talk)
+        _mend(cluster, state, dialog)
     known = _known(cluster, state)
     _refuse_wish(cluster, known, wish)
     files, agreed = state.files(), None
     try:
         _lay_out(cluster, state)
-        agreed = _agree(cluster, state, known, talk, wish, beside, dry_run=dry_run)
+        agreed = _agree(cluster, state, known, dialog, wish, beside, dry_run=dry_run)
     finally:
         if agreed is None:
             state.put_back(files)
@@ -83,16 +83,16 @@ def deploy(cluster: Cluster, talk: Talk, wish: Wish, beside: Beside, *, dry_run:
     with acts_of(cluster, "deploy") as acts:
         unrecorded.delete(orphans.servers, acts)
         unrecorded.remove(orphans.things, acts)
-        _apply(state, planned, talk, wish, acts, also=orphans.any)
-    unrecorded.tell(cluster, state, talk)
-    _trust_servers(cluster, state.outputs(), talk, kept=not planned.actions)
+        _apply(state, planned, dialog, wish, acts, also=orphans.any)
+    unrecorded.tell(cluster, state, dialog)
+    _trust_servers(cluster, state.outputs(), dialog, kept=not planned.actions)
     return True
 
 
-def _apply(state: State, planned: Planned, talk: Talk, wish: Wish, acts: Acts, *, also: bool) -> None:
+def _apply(state: State, planned: Planned, dialog: Dialog, wish: Wish, acts: Acts, *, also: bool) -> None:
     """Carry out the plan. Also without changes: an apply saves what a refresh saw (a new host key)."""
     if planned.actions or also:
-        talk.say("terraform apply")
+        dialog.say("terraform apply")
     # What `_refuse` has let through: by name, or a creation that failed before the cluster was in service.
     row = Row.LOGIN if wish.replace_login else Row.ORPHAN
     evidence = f"--replace-login {wish.replace_login}" if wish.replace_login else "never in service"
@@ -101,39 +101,39 @@ def _apply(state: State, planned: Planned, talk: Talk, wish: Wish, acts: Acts, *
     state.apply(planned, permits)
 
 
-def _mend(cluster: Cluster, state: State, talk: Talk) -> None:
+def _mend(cluster: Cluster, state: State, dialog: Dialog) -> None:
     """Put a copy in the place of a broken state, once the cloud could be read: the plan refreshes it."""
     if state.broken:
         unrecorded.servers(cluster)
-        talk.say(f"{state.directory}: {state.mend()}")
+        dialog.say(f"{state.directory}: {state.mend()}")
 
 
 def _agree(
-    cluster: Cluster, state: State, known: Known, talk: Talk, wish: Wish, beside: Beside, *, dry_run: bool
+    cluster: Cluster, state: State, known: Known, dialog: Dialog, wish: Wish, beside: Beside, *, dry_run: bool
 ) -> tuple[Planned, Orphans] | None:
     """Plan, refuse what would be lost, and ask the person; None if nothing is to be applied."""
     orphans = Orphans(unrecorded.find(cluster, state), unrecorded.beside(cluster, state))
-    talk.say("terraform plan of the network and the login node")
+    dialog.say("terraform plan of the network and the login node")
     planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
     agreed = False
     try:
         if planned.text:
-            talk.show(planned.text)
+            dialog.show(planned.text)
         _refuse(cluster, state, planned, known, wish)
         lost = _ask_slurm(cluster, known, wish)
         if lost:
-            talk.say(lost)
+            dialog.say(lost)
         words = base_servers.words(planned.content, known)
         also = beside.show(fresh=base_servers.makes_login(planned.content, known), servers=words)
         if dry_run:
-            talk.say(f"Terraform would do: {planned.words}.")
+            dialog.say(f"Terraform would do: {planned.words}.")
             return None
         for name in orphans.names:
-            talk.say(f"{name} was left by an interrupted deploy: it is deleted first")
+            dialog.say(f"{name} was left by an interrupted deploy: it is deleted first")
         agreed = not (planned.actions or orphans.any or also)
-        if not agreed and talk.ask(_question(known, wish)):
+        if not agreed and dialog.ask(_question(known, wish)):
             _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
-            if not talk.unasked:
+            if not dialog.unasked:
                 beside.refuse_other()
             agreed = True
     finally:
@@ -247,10 +247,10 @@ def _lay_out(cluster: Cluster, state: State) -> None:
     state.lay_out(cloud.base_module, variables, _VARIABLES)
 
 
-def _trust_servers(cluster: Cluster, made: Mapping[str, Any], talk: Talk, *, kept: bool) -> None:
+def _trust_servers(cluster: Cluster, made: Mapping[str, Any], dialog: Dialog, *, kept: bool) -> None:
     """Trust the servers that the base module made: the login node, and the shared directory's server."""
     login, shared = cluster.login, cluster.shared_storage
-    host_trust.wait(cluster, (login.name, login.address), made["login"], talk.say, kept=kept)
+    host_trust.wait(cluster, (login.name, login.address), made["login"], dialog.say, kept=kept)
     if shared is None or shared.user is None:
         return
     if not (made.get("storage") or {}).get("id"):
@@ -260,4 +260,4 @@ def _trust_servers(cluster: Cluster, made: Mapping[str, Any], talk: Talk, *, kep
             todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
         )
     host = (storage.server_name(cluster), shared.server)
-    host_trust.wait(cluster, host, made["storage"], talk.say, kept=kept)
+    host_trust.wait(cluster, host, made["storage"], dialog.say, kept=kept)

@@ -15,7 +15,7 @@ from slurm_powersave.adapters.ansible import play_check
 from slurm_powersave.adapters.ansible.run_inventory import link_others
 from slurm_powersave.commands import apply_slurm_conf
 from slurm_powersave.commands.base_state import NO_WISH, Wish
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import PlayPlan, differences
 from slurm_powersave.decide.slurm_files.inventory import Inventory
@@ -63,7 +63,7 @@ def look(
     make: Callable[[], Inventory],
     wish: Wish = NO_WISH,
     *,
-    leaves: bool = False,
+    removes: bool = False,
 ) -> Seen:
     """Ask a play what it would change on its hosts. `leaves`: nodes go that may still be in use.
 
@@ -81,8 +81,8 @@ def look(
             extra = {
                 "slurmctld_replace_foreign": wish.replace_foreign,
                 "slurmctld_replace_edits": wish.replace_edits,
-                "slurmctld_planned": leaves,
-                "leaving_planned": leaves,
+                "slurmctld_planned": removes,
+                "leaving_planned": removes,
             }
             site = replace(connect.site(cluster), inventory=inventory)
             return play_check.check(site, playbook, extra, place)
@@ -92,14 +92,14 @@ def look(
     return Seen(plan(), plan, cluster.nodes())
 
 
-def show(talk: Talk, plan: PlayPlan, playbook: str) -> None:
+def show(dialog: Dialog, plan: PlayPlan, playbook: str) -> None:
     """Show what a play would change.
 
     Raises:
         PlaybookError: it would be refused there; nothing was changed.
     """
     if lines := plan.lines():
-        talk.show("\n".join(lines))
+        dialog.show("\n".join(lines))
     if plan.refused:
         raise PlaybookError(f"{playbook} would be refused", why=plan.refused, todo="Nothing was changed.")
 
@@ -109,7 +109,7 @@ class Files:
     """What `deploy` does to files and daemons, as the person is shown it."""
 
     cluster: Cluster
-    talk: Talk
+    dialog: Dialog
     wish: Wish
     make: Callable[[], Inventory]
     seen: Seen = field(default_factory=lambda: Seen(PlayPlan()))
@@ -126,18 +126,18 @@ class Files:
         """
         self.servers = tuple(servers)
         for line in servers:
-            self.talk.say(line)
-        self.wakes = tuple(self.cluster.persistent() if fresh else _off(self.cluster, self.talk))
+            self.dialog.say(line)
+        self.wakes = tuple(self.cluster.persistent() if fresh else _off(self.cluster, self.dialog))
         if fresh:
-            self.talk.say(everything(self.cluster))
+            self.dialog.say(everything(self.cluster))
         else:
-            self.talk.say(f"ansible-playbook {DEPLOY} in check mode: what would change on its hosts")
+            self.dialog.say(f"ansible-playbook {DEPLOY} in check mode: what would change on its hosts")
             self.seen = look(self.cluster, DEPLOY, self.make, self.wish)
-            show(self.talk, self.seen.plan, DEPLOY)
+            show(self.dialog, self.seen.plan, DEPLOY)
             if self.seen.plan.nothing and self.seen.plan.whole:
-                self.talk.say("No file and no daemon would change.")
+                self.dialog.say("No file and no daemon would change.")
         if self.wakes:
-            self.talk.say(creates(self.wakes))
+            self.dialog.say(creates(self.wakes))
         return fresh or bool(self.wakes) or not (self.seen.plan.nothing and self.seen.plan.whole)
 
     def agree(self) -> bool:
@@ -147,9 +147,9 @@ class Files:
             RefusedError: something else would be done now than was shown.
         """
         if self.show(fresh=False):
-            if not self.talk.ask("Do this?"):
+            if not self.dialog.ask("Do this?"):
                 return False
-            if not self.talk.unasked:
+            if not self.dialog.unasked:
                 self.refuse_other()
         return True
 
@@ -158,17 +158,17 @@ class Files:
         self.seen.refuse_other()
 
 
-def _off(cluster: Cluster, talk: Talk) -> list[str]:
+def _off(cluster: Cluster, dialog: Dialog) -> list[str]:
     """Name the nodes that are always to be up, and are powered down: those that the play powers up."""
     try:
         known = connect.slurm(cluster).snapshot().nodes
     except SlurmError as error:
-        talk.say(f"Slurm can't be asked which nodes are up: {error.line}")
+        dialog.say(f"Slurm can't be asked which nodes are up: {error.line}")
         return []
-    return [name for name in cluster.persistent() if name not in known or _rests(known[name])]
+    return [name for name in cluster.persistent() if name not in known or _is_off(known[name])]
 
 
-def _rests(node: SlurmNode) -> bool:
+def _is_off(node: SlurmNode) -> bool:
     return node.has("POWERED_DOWN") and not (node.powering_up or node.has("POWER_UP", "DRAIN", "DOWN"))
 
 

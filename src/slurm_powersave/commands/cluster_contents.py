@@ -53,7 +53,7 @@ class Row:
 
 
 @dataclass
-class Survey:
+class ClusterContents:
     """Looks, and changes nothing. Methods raise CloudError: on half a picture nothing is torn down."""
 
     clouds: Mapping[str, Cloud]

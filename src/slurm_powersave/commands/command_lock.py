@@ -83,7 +83,7 @@ def keep_lock(path: Path, state: Path) -> None:
 
 def _wait(layout: Layout, command: str, patience: Patience | None) -> EngineLock:
     began = time.monotonic()
-    told = ""
+    last_shown = ""
     next_words = began
     while True:
         try:
@@ -92,9 +92,9 @@ def _wait(layout: Layout, command: str, patience: Patience | None) -> EngineLock
             now, holder = time.monotonic(), lock.describe(layout.command_lock)
             if patience is None or (patience.limit is not None and now - began >= patience.limit):
                 raise
-            if holder and (holder != told or now >= next_words):
+            if holder and (holder != last_shown or now >= next_words):
                 patience.say(f"waiting for {holder} ({now - began:.0f} s); Ctrl-C ends the wait")
-                told, next_words = holder, now + _TELL
+                last_shown, next_words = holder, now + _TELL
         time.sleep(_LOOK)
 
 

@@ -17,7 +17,7 @@ from slurm_powersave.adapters.processes.process import run
 from slurm_powersave.commands import apply_slurm_conf, base_state, identity, preflight, unrecorded
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.change_plan import Files
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.previous_file import Applying
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import PlayPlan
@@ -25,7 +25,7 @@ from slurm_powersave.decide.flavor import node_memory
 from slurm_powersave.decide.preflight import slurm_conf_look, slurm_running
 from slurm_powersave.decide.slurm_files import addresses
 from slurm_powersave.decide.slurm_files.inventory import Inventory, inventory
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import (
     ConfigError,
@@ -51,7 +51,7 @@ class Deployed:
 
 
 def deploy(
-    cluster: Cluster, talk: Talk, wish: Wish = NO_WISH, *, dry_run: bool = False, check: bool = True
+    cluster: Cluster, dialog: Dialog, wish: Wish = NO_WISH, *, dry_run: bool = False, check: bool = True
 ) -> Deployed:
     """Create or update network, login node and Slurm.
 
@@ -68,15 +68,15 @@ def deploy(
     _refuse_odd(cluster, wish)
     connect.command(cluster).check()
     if check:
-        _refuse_findings(preflight.look(cluster, files=False), talk)
+        _refuse_findings(preflight.look(cluster, files=False), dialog)
     else:
         slurm_conf_look.refuse(cluster)
         slurm_running.refuse(cluster, preflight.slurmctld(cluster))
-    talk.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
+    dialog.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
         with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
-            return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), talk, wish, dry_run)
-    done = _deploy(cluster, talk, wish, dry_run)
+            return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), dialog, wish, dry_run)
+    done = _deploy(cluster, dialog, wish, dry_run)
     if done.agreed and not dry_run:
         applying.succeeded()
     return done
@@ -92,22 +92,22 @@ def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
         )
 
 
-def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> Deployed:
-    _refuse_leaving(cluster)
+def _deploy(cluster: Cluster, dialog: Dialog, wish: Wish, dry_run: bool) -> Deployed:
+    _refuse_removed(cluster)
     if not cluster.layout.private_key.exists():
         unrecorded.refuse_unknown(cluster, unrecorded.servers(cluster))
     if not (dry_run and cluster.layout.private_key.exists()):
         make_keys(cluster)
     with closing(SqliteJournal(cluster.layout.journal)) as journal:
-        tell_addresses(cluster, journal.node_records(), talk)
+        tell_addresses(cluster, journal.node_records(), dialog)
 
     def make() -> Inventory:
-        return make_inventory(cluster, Leaving())
+        return make_inventory(cluster, RemovedNodes())
 
-    preflight.refuse_foreign(cluster, talk, wish, make)
-    files = Files(cluster, talk, wish, make)
+    preflight.refuse_foreign(cluster, dialog, wish, make)
+    files = Files(cluster, dialog, wish, make)
     if cluster.login.connection == "ssh":
-        agreed = base_state.deploy(cluster, talk, wish, files, dry_run=dry_run)
+        agreed = base_state.deploy(cluster, dialog, wish, files, dry_run=dry_run)
     elif dry_run:
         agreed = files.show(fresh=False)
     else:
@@ -117,21 +117,21 @@ def _deploy(cluster: Cluster, talk: Talk, wish: Wish, dry_run: bool) -> Deployed
         return done
     prepare(cluster)
     made = make()
-    talk.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
+    dialog.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
     apply_slurm_conf.play(cluster, "deploy.yml", made, "deploy", wish)
     return done
 
 
-def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
+def _refuse_findings(report: preflight.Report, dialog: Dialog) -> None:
     """Say what the pre-flight found.
 
     Raises:
         ConfigError: there are errors.
     """
     for line in report.asked:
-        talk.say(f"asked: {line}")
+        dialog.say(f"asked: {line}")
     for one in report.findings:
-        talk.say(f"{one.severity}: {one.where}: {one.wrong}\n  {one.right}")
+        dialog.say(f"{one.severity}: {one.where}: {one.wrong}\n  {one.right}")
     if report.errors:
         count = len(report.errors)
         raise ConfigError(
@@ -141,7 +141,7 @@ def _refuse_findings(report: preflight.Report, talk: Talk) -> None:
         )
 
 
-def _refuse_leaving(cluster: Cluster) -> None:
+def _refuse_removed(cluster: Cluster) -> None:
     """Nodes that have a server or a job are drained before they leave: that is what resize does."""
     if not cluster.layout.journal.exists():
         return
@@ -150,14 +150,14 @@ def _refuse_leaving(cluster: Cluster) -> None:
         records = journal.node_records()
     finally:
         journal.close()
-    leaving = [name for name in records if name not in cluster]
+    removed = [name for name in records if name not in cluster]
     try:
-        known = connect.slurm(cluster).snapshot() if leaving else SlurmSnapshot(0.0, {})
+        known = connect.slurm(cluster).snapshot() if removed else SlurmSnapshot(0.0, {})
     except SlurmError as error:
         raise RefusedError(
-            f"nodes leave ({fold(leaving)}), and Slurm can't be asked whether they are in use", why=str(error)
+            f"nodes leave ({fold(removed)}), and Slurm can't be asked whether they are in use", why=str(error)
         ) from error
-    used = [n for n in leaving if records[n].server_id or not _off_and_drained(n, known)]
+    used = [n for n in removed if records[n].server_id or not _off_and_drained(n, known)]
     if used:
         raise RefusedError(
             f"nodes leave the cluster file that are not powered down and drained: {fold(used)}",
@@ -172,7 +172,7 @@ def _off_and_drained(name: str, slurm: SlurmSnapshot) -> bool:
     return name not in slurm.unreadable and (node is None or node.off_and_drained)
 
 
-def tell_addresses(cluster: Cluster, records: Mapping[str, NodeRecord], talk: Talk) -> None:
+def tell_addresses(cluster: Cluster, records: Mapping[str, NodeRecord], dialog: Dialog) -> None:
     """Say which nodes keep an address that the cluster file no longer gives them; nothing is recorded yet.
 
     Raises:
@@ -180,7 +180,7 @@ def tell_addresses(cluster: Cluster, records: Mapping[str, NodeRecord], talk: Ta
     """
     given = given_addresses(cluster, records)
     if kept := addresses.kept(cluster, given):
-        talk.say(
+        dialog.say(
             f"{fold(kept)}: the address that a name was once given stays (of {kept[0]}: {given[kept[0]]}), "
             "whatever the pool's `addresses` say now"
         )
@@ -228,18 +228,18 @@ def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
     records = journal.node_records()
     assigned = given_addresses(cluster, records)
     journal.save_nodes(
-        NodeRecord(cluster.desired(name, address=address))
+        NodeRecord(cluster.node_spec(name, address=address))
         for name, address in assigned.items()
         if name not in records
     )
 
 
-def write_inventory(cluster: Cluster, leaving: Leaving = Leaving()) -> None:  # noqa: B008  # frozen
+def write_inventory(cluster: Cluster, removed: RemovedNodes = RemovedNodes()) -> None:  # noqa: B008  # frozen
     """Write what Ansible reads: hosts and variables, with the recorded addresses."""
-    apply_slurm_conf.write(cluster.layout.inventory, make_inventory(cluster, leaving))
+    apply_slurm_conf.write(cluster.layout.inventory, make_inventory(cluster, removed))
 
 
-def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
+def make_inventory(cluster: Cluster, removed: RemovedNodes) -> Inventory:
     """Make the inventory; nothing is written."""
     journal = SqliteJournal(cluster.layout.journal)
     try:
@@ -248,12 +248,12 @@ def make_inventory(cluster: Cluster, leaving: Leaving) -> Inventory:
         journal.close()
     sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
     facts = node_memory.facts(cluster, sizes, first)
-    leaving = replace(leaving, memory=_memory(cluster))
-    return inventory(cluster, facts, given_addresses(cluster, records), leaving)
+    removed = replace(removed, memory=_memory(cluster))
+    return inventory(cluster, facts, given_addresses(cluster, records), removed)
 
 
 def _memory(cluster: Cluster) -> Mapping[str, int]:
-    return slurm_conf_in_use.load(cluster).memory if cluster.layout.applied.exists() else {}
+    return slurm_conf_in_use.load(cluster).memory if cluster.layout.slurm_conf_in_use.exists() else {}
 
 
 def _write_secret(path: Path, content: bytes) -> None:

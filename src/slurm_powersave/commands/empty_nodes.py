@@ -21,7 +21,7 @@ BY = "teardown"
 
 
 @dataclass
-class Emptying:
+class DrainForTeardown:
     """Drains all nodes and waits for their jobs."""
 
     slurm: Slurm
@@ -34,7 +34,7 @@ class Emptying:
     def __post_init__(self) -> None:
         self._drains = Drains(self.journal, self.slurm, self.clock.wall) if self.journal else None
 
-    def empty(self, *, force: bool, seconds: float, queued: int | None = None) -> None:
+    def and_wait(self, *, force: bool, seconds: float, queued: int | None = None) -> None:
         """Drain the nodes, so that no job starts in the meantime, and wait for the jobs that run.
 
         Args:
@@ -74,12 +74,12 @@ class Emptying:
             self._release()
             raise
 
-    def _refuse_more(self, snapshot: SlurmSnapshot, told: int | None) -> None:
+    def _refuse_more(self, snapshot: SlurmSnapshot, agreed: int | None) -> None:
         """The person agreed to lose the jobs that were queued at the question, not later ones."""
         waiting = sum(job.waiting for job in snapshot.jobs)
-        if told is not None and waiting > told:
+        if agreed is not None and waiting > agreed:
             raise UnfinishedError(
-                f"{jobs_queued(waiting)} now; you were asked about {told}",
+                f"{jobs_queued(waiting)} now; you were asked about {agreed}",
                 todo="Nothing was deleted. Run teardown again, or use --discard-queue.",
             )
 

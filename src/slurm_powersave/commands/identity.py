@@ -42,7 +42,7 @@ def record(cluster: Cluster) -> None:
 def findings(cluster: Cluster) -> Found:
     """Find that the file names another cluster, or another directory, than it did."""
     layout = cluster.layout
-    known = _read(layout).name or _applied(cluster)
+    known = _read(layout).name or _name_in_use(cluster)
     if known and known != cluster.cluster_name:
         yield error(
             "cluster_name",
@@ -80,7 +80,7 @@ def _read(layout: Layout) -> _Known:
     return _Known(*(str(found.get(key, "")) for key in ("cluster_name", "file", "state_dir")))
 
 
-def _applied(cluster: Cluster) -> str:
+def _name_in_use(cluster: Cluster) -> str:
     """Return the name that slurmctld was last given, of a state directory without a note."""
     try:
         found = (

@@ -134,7 +134,7 @@ class Build:
     def _prove(self) -> None:
         server = self._known()
         look = self.plays.look(server)
-        if wrong := images.unlike(self._before, look, self.order.name):
+        if wrong := images.alike(self._before, look, self.order.name):
             raise RefusedError(f"the image is not fit for nodes: {'; '.join(wrong)}", where=self.order.name)
         self.plays.prove(server)
         self._provenance = look.provenance

@@ -14,7 +14,7 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.commands.act_records import acts_of
 from slurm_powersave.commands.image_build import Build
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.config.settings import Cluster, Pool
 from slurm_powersave.decide.commands import images
@@ -38,7 +38,7 @@ class Built:
 
 def build(
     cluster: Cluster,
-    talk: Talk,
+    dialog: Dialog,
     *,
     base: str | None,
     node: str | None,
@@ -81,7 +81,7 @@ def build(
             plays,
             clock,
             time.sleep,
-            _timed(talk.say),
+            _timed(dialog.say),
             check_node,
             own_files.public_key(cluster),
             project.version(),
@@ -89,15 +89,17 @@ def build(
             acts,
         )
         if dry_run:
-            talk.show(_plan(work))
+            dialog.show(_plan(work))
             return Built(order.name)
-        talk.show(_plan(work))
-        if not talk.ask("Build it?"):
+        dialog.show(_plan(work))
+        if not dialog.ask("Build it?"):
             return None
         with plays:
             provenance = work.run()
     total = sum(work.seconds.values())
-    talk.say(f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}.")
+    dialog.say(
+        f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}."
+    )
     return Built(order.name, provenance, work.seconds)
 
 
@@ -134,7 +136,7 @@ def listed(cluster: Cluster) -> list[images.ImageRow]:
     )
 
 
-def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
+def delete(cluster: Cluster, name: str, dialog: Dialog) -> bool:
     """Delete an image that we made; False if the person said no.
 
     Raises:
@@ -155,10 +157,10 @@ def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
                 where=f"image {name}",
                 todo="Give the pool another image, and reimage or suspend its nodes first.",
             )
-        if not talk.ask(f"Delete image {name}?"):
+        if not dialog.ask(f"Delete image {name}?"):
             return False
         cloud.delete_image(name)
-        talk.say(f"image {name} is deleted")
+        dialog.say(f"image {name} is deleted")
         return True
     raise ConfigError(f"there is no image {name}", todo="These are there: slurm-powersave image list")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Talk:
+class Dialog:
     """How we speak with the person: a line, a plan, and a question that may be answered no."""
 
     say: Callable[[str], None]

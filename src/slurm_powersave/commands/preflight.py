@@ -12,7 +12,7 @@ from slurm_powersave.adapters.terraform import versions
 from slurm_powersave.adapters.terraform.state_file import outputs
 from slurm_powersave.commands import identity, unrecorded
 from slurm_powersave.commands.base_state import Wish
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.readings import running
 from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
@@ -65,13 +65,13 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
     asked += slurm_running.asked(cluster, slurm.result())
     live = there.result() if there else LiveFiles()
     known = {name: one.flavors for name, one in facts.items() if one and one.flavors is not None}
-    told = {name: one for name, one in facts.items() if one}
+    answers = {name: one for name, one in facts.items() if one}
     return Report(
         tuple(asked),
         (
             *identity.findings(cluster),
             *live_files.findings(cluster, live),
-            *clouds.findings(cluster, told, found, _here(cluster), slurm.result()),
+            *clouds.findings(cluster, answers, found, _here(cluster), slurm.result()),
             *pairs.findings(cluster),
             *_first_nodes(cluster, known),
         ),
@@ -90,7 +90,7 @@ def offline(cluster: Cluster) -> Report:
     return Report((), found, {})
 
 
-def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
+def refuse_foreign(cluster: Cluster, dialog: Dialog, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
     """Say what was edited in Slurm's files on the login node; replace no file there that is not ours.
 
     Returns what is there.
@@ -100,7 +100,7 @@ def refuse_foreign(cluster: Cluster, talk: Talk, wish: Wish, make: Callable[[], 
     """
     found = _live_files(cluster)
     if found.edited():
-        talk.say(f"edited on {cluster.login.name} since it was written:\n{found.edits()}")
+        dialog.say(f"edited on {cluster.login.name} since it was written:\n{found.edits()}")
     if found.foreign(cluster) and not wish.replace_foreign:
         ours = make().variables["slurm_powersave"]
         wanted = {name: ours[name.replace(".", "_")] for name in live_files.NAMES}
@@ -127,13 +127,13 @@ def slurmctld(cluster: Cluster) -> Running:
     if not local and not _deployed(cluster):
         return Running()
     slurm = connect.slurm(cluster)
-    told = running(slurm)
+    answers = running(slurm)
     # This host may have no slurmctld before the first deploy.
-    if told.trouble:
-        return Running() if local and not cluster.layout.applied.exists() else told
+    if answers.trouble:
+        return Running() if local and not cluster.layout.slurm_conf_in_use.exists() else answers
     with suppress(SlurmError):
-        return replace(told, timers=slurm.power_timers())
-    return told
+        return replace(answers, timers=slurm.power_timers())
+    return answers
 
 
 def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_powersave.adapters.terraform.state_file import write_synced
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config import settings, yaml_file
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.config.plain_file import read_bytes
@@ -47,7 +47,7 @@ class Applying:
             path.unlink()
 
 
-def go_back(file: Path, talk: Talk, *, dry_run: bool) -> Cluster | None:
+def go_back(file: Path, dialog: Dialog, *, dry_run: bool) -> Cluster | None:
     """Put the cluster file back that was applied before; return it, or None if the person said no.
 
     That is the newest one that was applied and differs from the present one, which is kept beside it.
@@ -66,19 +66,19 @@ def go_back(file: Path, talk: Talk, *, dry_run: bool) -> Cluster | None:
         f"{file} (applied {old.stem.partition('-')[2]})",
         lineterm="",
     )
-    talk.show("\n".join(lines))
+    dialog.show("\n".join(lines))
     found = _beside(file, old)
     try:
         cluster = settings.load(found)
         if dry_run:
             return cluster.model_copy(update={"file": file})
-        if not talk.ask("Go back to this cluster file?"):
+        if not dialog.ask("Go back to this cluster file?"):
             return None
         kept = _keep(file)
         os.replace(found, file)
     finally:
         found.unlink(missing_ok=True)
-    talk.say(f"{file} is as it was applied before; what it was until now is in {kept}")
+    dialog.say(f"{file} is as it was applied before; what it was until now is in {kept}")
     return settings.load(file)
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Observation:
+class Reading:
     """What Slurm and the clouds said."""
 
     slurm: Mapping[str, SlurmNode] | None
@@ -32,7 +32,7 @@ class Observation:
     """The nodes about which Slurm's answer made no sense."""
 
 
-def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
+def read_slurm_and_clouds(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Reading:
     """Read Slurm and all clouds at the same time."""
     with ThreadPoolExecutor(max_workers=2 + 2 * len(clouds)) as pool:
         answer = pool.submit(_try, slurm.snapshot)
@@ -52,7 +52,7 @@ def observe(slurm: Slurm, clouds: Mapping[str, Cloud]) -> Observation:
         else:
             servers[name] = found
     flavors = {name: known for name, read in sizes.items() if (known := read.result()[0]) is not None}
-    return Observation(states, servers, flavors, unreadable, version.result(), unread)
+    return Reading(states, servers, flavors, unreadable, version.result(), unread)
 
 
 def running(slurm: Slurm) -> Running:

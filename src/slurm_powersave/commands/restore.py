@@ -2,7 +2,8 @@
 
 Everything is laid out beside the state directory and made ready there; one rename puts it in place, so a
 restore that was interrupted has changed nothing. What the backup does not know is the engine's to find
-out (engine/reconcile/adoption.py): servers that were made or deleted since are told by the cloud's tags.
+out (engine/reconcile/server_records.py): it knows servers that were made or
+deleted since by the cloud's tags.
 """
 
 import os

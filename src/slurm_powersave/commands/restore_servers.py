@@ -6,7 +6,7 @@ from dataclasses import replace
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node.drift import image_of
 from slurm_powersave.model.errors import CloudError
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Server
 from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.terraform import Terraform
 
@@ -28,14 +28,14 @@ def take_over(
         changed: dict[str, NodeRecord] = {}
         for record in records.values():
             server = servers.get(record.server_id) if record.node.cloud == name else None
-            node = _as_told(record.node, server, cloud) if server else record.node
+            node = _as_in_the_cloud(record.node, server, cloud) if server else record.node
             if node != record.node:
                 say(f"{node.name}: {_difference(record.node, node)}, as the cloud tells it")
                 changed[node.name] = replace(record, node=node)
         _write(journal, terraform, changed)
 
 
-def _as_told(node: DesiredNode, server: Server, cloud: Cloud) -> DesiredNode:
+def _as_in_the_cloud(node: NodeSpec, server: Server, cloud: Cloud) -> NodeSpec:
     image, flavor = image_of(server, node.image), server.flavor
     if image and (image != node.image or server.image_id not in ("", node.image_id)):
         ref = server.image_id or _ref(cloud.image_id, image)
@@ -52,9 +52,9 @@ def _ref(ask: Callable[[str], str], name: str) -> str:
         return ""  # it was deleted since; the name stands for it
 
 
-def _difference(before: DesiredNode, now: DesiredNode) -> str:
-    told = [(word, getattr(before, word), getattr(now, word)) for word in ("image", "flavor")]
-    words = [f"{word} {old} -> {new}" for word, old, new in told if old != new]
+def _difference(before: NodeSpec, now: NodeSpec) -> str:
+    pairs = [(word, getattr(before, word), getattr(now, word)) for word in ("image", "flavor")]
+    words = [f"{word} {old} -> {new}" for word, old, new in pairs if old != new]
     return ", ".join(words) or f"image {now.image} was made anew"
 
 

@@ -13,8 +13,8 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor.lost_flavor import advice, lost
 from slurm_powersave.decide.node import reboot
-from slurm_powersave.decide.node.drift import Lag, lag
-from slurm_powersave.decide.node.rollout import Member, Standing, choose, standing, window
+from slurm_powersave.decide.node.drift import Drift, drift
+from slurm_powersave.decide.node.rollout import Member, Standing, choose, standing, unavailable_limit
 from slurm_powersave.model import hostlist, phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Kind, Mode
@@ -47,7 +47,7 @@ class Progress:
 
 
 @dataclass
-class Waves:
+class Rollout:
     """One run. `step` does all that can be done now; the caller tells what is new and waits a little."""
 
     cluster: Cluster
@@ -57,8 +57,8 @@ class Waves:
     servers: Mapping[str, Sequence[Server]]
     """By cloud, as listed before the first step; a cloud that could not be read is not in it."""
     pools: Sequence[str]
-    at_most: int | None = None
-    stop_after: int = 1
+    max_unavailable: int | None = None
+    max_failures: int = 1
     replace: bool = False
     flavors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Pool -> the flavors that its nodes may have, as far as the clouds could be read."""
@@ -74,7 +74,7 @@ class Waves:
     """Why Slurm could not be read at the last look: until it can be, nothing new is asked for."""
 
     def __post_init__(self) -> None:
-        self._first: dict[str, tuple[NodeRecord | None, Lag]] = {}
+        self._first: dict[str, tuple[NodeRecord | None, Drift]] = {}
         self._goal: set[str] = set()
         self._asked: set[str] = set()
         self._requests: list[str] = []
@@ -87,18 +87,21 @@ class Waves:
                 found = None if listed is None else [one for one in listed if one.name == name]
                 self._first[name] = (
                     records.get(name),
-                    lag(records.get(name), found, self.cluster.pool(pool), self.flavors.get(pool)),
+                    drift(records.get(name), found, self.cluster.pool(pool), self.flavors.get(pool)),
                 )
 
-    def windows(self) -> dict[str, int]:
+    def unavailable_limits(self) -> dict[str, int]:
         """Pool -> how many of its nodes may be out of service at a time."""
-        return {pool: window(len(self.cluster.nodes_of(pool)), self.at_most) for pool in self.pools}
+        return {
+            pool: unavailable_limit(len(self.cluster.nodes_of(pool)), self.max_unavailable)
+            for pool in self.pools
+        }
 
     def of(self, *standings: Standing) -> list[Member]:
         """Return the nodes that stand so."""
         return [one for one in self.members if one.standing in standings]
 
-    def lag(self, node: str) -> Lag:
+    def drift(self, node: str) -> Drift:
         """What the node's server was when this began."""
         return self._first[node][1]
 
@@ -117,7 +120,7 @@ class Waves:
     @property
     def stopping(self) -> bool:
         """Whether there were too many failures: nothing new is asked for."""
-        return len(self.failures) + len(self.refusals) >= self.stop_after
+        return len(self.failures) + len(self.refusals) >= self.max_failures
 
     @property
     def waiting(self) -> list[str]:
@@ -137,9 +140,9 @@ class Waves:
     @property
     def unchanged(self) -> list[str]:
         """Nodes whose reimage is done by the engine's account, and that still have another image."""
-        told = {op.node for op in (*self.failures, *self.called_off)} | set(self.refusals)
+        ended = {op.node for op in (*self.failures, *self.called_off)} | set(self.refusals)
         found = [one.node for one in self.of(Standing.IDLE, Standing.BUSY)]
-        return [node for node in found if node in self._asked and node not in told]
+        return [node for node in found if node in self._asked and node not in ended]
 
     def progress(self) -> Progress:
         """Count."""
@@ -207,7 +210,7 @@ class Waves:
         self._due = self.clock.monotonic() + LOOK
         if self.slurm_error or self.stopping:
             return
-        chosen = choose(self.members, self.windows(), self._asked)
+        chosen = choose(self.members, self.unavailable_limits(), self._asked)
         for pool in dict.fromkeys(one.pool for one in chosen):
             self._ask(pool, [one.node for one in chosen if one.pool == pool])
         if chosen:
@@ -255,7 +258,7 @@ class Waves:
         """By what the cloud told at the beginning, until the journal says something new."""
         first, seen = self._first[node]
         pool = self.cluster.pool_of(node)
-        return (seen if record == first else lag(record, None, pool)).image.differs
+        return (seen if record == first else drift(record, None, pool)).image.differs
 
     def _member(
         self,

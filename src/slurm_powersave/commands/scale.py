@@ -14,7 +14,7 @@ from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.drain_nodes import Drains
 from slurm_powersave.decide.commands.scale import Act, Change, Nodes, Step, steps
 from slurm_powersave.decide.node import guard
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.decide.node.guard import Look
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
@@ -49,7 +49,7 @@ class News:
 
 
 @dataclass
-class Surroundings:
+class ScaleContext:
     """What a resize works with."""
 
     slurm: Slurm
@@ -66,10 +66,10 @@ class Surroundings:
 
 
 @dataclass
-class Resize:
+class Scaling:
     """One run. `outcome` names what became of the nodes."""
 
-    around: Surroundings
+    context: ScaleContext
     change: Change
     id: str
     timeout: float
@@ -77,9 +77,9 @@ class Resize:
     outcome: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._drains = Drains(self.around.journal, self.around.slurm, self.around.clock.wall)
-        self._acts = Acts(self.around.journal, self.by, self.around.clock.wall)
-        self._began = self.around.clock.monotonic()
+        self._drains = Drains(self.context.journal, self.context.slurm, self.context.clock.wall)
+        self._acts = Acts(self.context.journal, self.by, self.context.clock.wall)
+        self._began = self.context.clock.monotonic()
         self._said: dict[str, str] = {}
         self._asked: dict[str, float] = {}
         self._left: dict[str, str] = dict(self.change.alone)
@@ -96,12 +96,12 @@ class Resize:
             UnfinishedError: nodes were not drained in time.
             PowersaveError: a node did not come up; Slurm, Ansible or the journal failed.
         """
-        journal = self.around.journal
+        journal = self.context.journal
         records = journal.node_records()
         journal.forget_nodes([name for name in self.change.gone if not records[name].server_id])
-        journal.drop_drains(self.change.aside or {})
+        journal.drop_drains(self.change.set_by_admin or {})
         for name, why in self._left.items():
-            self._say(name, Kind.SHRINK, Stage.ASIDE, why)
+            self._say(name, Kind.SHRINK, Stage.LEFT_ALONE, why)
         for step in steps(self.change):
             self._do(step)
         self._end()
@@ -112,7 +112,7 @@ class Resize:
                 self._look_at(step.nodes)
             case Act.SLURM_CONF if step.kind is Kind.ENLARGE:
                 self._slurm_conf(
-                    step, (*self.change.leaving,), (*self.change.leaving, *self.change.unprotect)
+                    step, (*self.change.removed,), (*self.change.removed, *self.change.unprotect)
                 )
             case Act.SLURM_CONF:
                 self._shrunk(step)
@@ -138,31 +138,31 @@ class Resize:
             if self._out_of_time():
                 self._late.update(name for name in open_ if not self._settled(name))
                 return
-            self.around.required()
-            self.around.pause(_LOOK)
+            self.context.required()
+            self.context.pause(_LOOK)
 
     def _settled(self, name: str) -> bool:
         return self._said.get(name) == "up" or name in self._failed or name in self._left
 
     def _coming(self, node: SlurmNode, seen: set[str]) -> None:
-        hold = self.around.journal.holds().get(node.name)
+        backoff = self.context.journal.node_backoffs().get(node.name)
         if node.up:
             self._say(node.name, Kind.ENLARGE, "up")
-        elif set_aside(node):
+        elif state_by_admin(node):
             self._left[node.name] = _whose(node)
-            self._say(node.name, Kind.ENLARGE, Stage.ASIDE, _whose(node))
+            self._say(node.name, Kind.ENLARGE, Stage.LEFT_ALONE, _whose(node))
         elif node.has("DRAIN", "DOWN", "FAIL") and node.going_down:
-            why = hold.reason if hold else node.reason or "+".join(sorted(node.flags))
+            why = backoff.reason if backoff else node.reason or "+".join(sorted(node.flags))
             self._fail(node.name, why)
         elif node.powering_up:
             seen.add(node.name)
-            op = next((op for op in self.around.journal.open_operations() if op.node == node.name), None)
+            op = next((op for op in self.context.journal.open_operations() if op.node == node.name), None)
             self._say(node.name, Kind.ENLARGE, op.phase if op else "powering up")
         elif node.has("POWERED_DOWN"):
             if node.name in seen:
                 self._fail(node.name, "Slurm has given it up: slurm-powersave history says why")
             elif self._again(node.name):
-                self._try(partial(self.around.slurm.update_nodes, [node.name], state="POWER_UP"))
+                self._try(partial(self.context.slurm.update_nodes, [node.name], state="POWER_UP"))
 
     def _fail(self, name: str, why: str) -> None:
         self._failed[name] = why
@@ -174,14 +174,14 @@ class Resize:
         """Drain, wait, power down, and wait until the servers are gone: each node at its own pace."""
         while True:
             stages = self._look_at(nodes)
-            if all(stage in (Stage.OFF, Stage.ASIDE) for stage in stages.values()):
+            if all(stage in (Stage.OFF, Stage.LEFT_ALONE) for stage in stages.values()):
                 return
             if self._out_of_time():
-                over = (Stage.OFF, Stage.ASIDE)
+                over = (Stage.OFF, Stage.LEFT_ALONE)
                 self._late.update(name for name, stage in stages.items() if stage not in over)
                 return
-            self.around.required()
-            self.around.pause(_LOOK)
+            self.context.required()
+            self.context.pause(_LOOK)
 
     def _look_at(self, nodes: Nodes) -> dict[str, Stage]:
         """Read nodes, and do for each what can be done now."""
@@ -200,10 +200,10 @@ class Resize:
             if stage is Stage.UNREADABLE:
                 self._say(name, Kind.SHRINK, stage, "what Slurm says of it can't be read")
                 continue
-            if stage is Stage.ASIDE:
+            if stage is Stage.LEFT_ALONE:
                 self._left[name] = _whose(slurm.nodes[name])
-                self.around.journal.drop_drains([name])
-            elif stage is Stage.EMPTY and self._again(name):
+                self.context.journal.drop_drains([name])
+            elif stage is Stage.DRAINED and self._again(name):
                 self._try(partial(self._power_down, slurm.nodes[name], slurm))
             self._said_stage(slurm.nodes[name], stage)
         return stages
@@ -215,7 +215,7 @@ class Resize:
         answer = guard.power_down_by_person(look, protected=(), force=False)
         if isinstance(answer, Permit):  # else its job is on it again: the next look sees that
             self._acts.record([answer])
-            self.around.slurm.update_nodes([node.name], state=answer.act)
+            self.context.slurm.update_nodes([node.name], state=answer.act)
 
     def _give_back(self, slurm: SlurmSnapshot, stages: dict[str, Stage]) -> None:
         """A node that just need not stay up is done when it goes down: from then on it is an elastic one."""
@@ -235,7 +235,7 @@ class Resize:
     def _said_stage(self, node: SlurmNode, stage: Stage) -> None:
         words = {
             Stage.OPEN: "drain",
-            Stage.EMPTY: "power down",
+            Stage.DRAINED: "power down",
             Stage.GOING: "power down",
             Stage.BUSY: "drain",
         }
@@ -253,22 +253,22 @@ class Resize:
 
     def _shrunk(self, step: Step) -> None:
         """Write slurm.conf without what has gone; what has not stays in it as it was."""
-        listed = self.around.servers()
+        listed = self.context.servers()
         stages = self._drains.stages(self.change.drained, self._read(self.change.drained))
         ready = {name for name, stage in stages.items() if stage is Stage.OFF}
         ready |= {*self.change.asleep, *self._given}
         if listed is None:
-            self._late.update(self.change.leaving)
-            ready -= {*self.change.leaving}
+            self._late.update(self.change.removed)
+            ready -= {*self.change.removed}
         else:
-            ready -= {*self.change.leaving} & listed
+            ready -= {*self.change.removed} & listed
         if not ready & {*step.nodes}:
             return
-        stay = tuple(name for name in self.change.leaving if name not in ready)
+        stay = tuple(name for name in self.change.removed if name not in ready)
         protected = tuple(name for name in self.change.unprotect if name not in ready)
         self._slurm_conf(step, stay, (*stay, *protected))
-        gone = [name for name in self.change.leaving if name in ready]
-        self.around.journal.forget_nodes(gone)
+        gone = [name for name in self.change.removed if name in ready]
+        self.context.journal.forget_nodes(gone)
         for name in gone:
             self._say(name, Kind.SHRINK, "left")
 
@@ -282,7 +282,7 @@ class Resize:
                 self._late.update(wanted)
                 return
             if wanted:
-                self.around.pause(_LOOK)
+                self.context.pause(_LOOK)
 
     # All steps
 
@@ -298,23 +298,23 @@ class Resize:
             "write",
             f"{fold(step.nodes)}: {step.text}" if step.nodes else step.text,
         )
-        self.around.apply(keep, protected)
+        self.context.apply(keep, protected)
         self._say(Act.SLURM_CONF, step.kind, "done")
 
     def _read(self, nodes: Sequence[str]) -> SlurmSnapshot:
         """Read nodes, however long Slurm can't be read: nothing is decided meanwhile."""
         while nodes:
             try:
-                found = self.around.slurm.snapshot(nodes)
+                found = self.context.slurm.snapshot(nodes)
             except SlurmError as error:
                 if self._out_of_time():
                     raise
                 self._say("slurmctld", Kind.SHRINK, "unreadable", error.what)
-                self.around.pause(1.0)
+                self.context.pause(1.0)
             else:
                 self._said.pop("slurmctld", None)
                 return found
-        return SlurmSnapshot(self.around.clock.wall(), {})
+        return SlurmSnapshot(self.context.clock.wall(), {})
 
     def _try(self, command: Callable[[], None]) -> None:
         """Tell Slurm something; what it refuses is said, and tried again at a later look."""
@@ -324,13 +324,13 @@ class Resize:
             self._say("slurmctld", Kind.SHRINK, "refused", error.line)
 
     def _again(self, name: str) -> bool:
-        if self.around.clock.monotonic() - self._asked.get(name, float("-inf")) < _REPEAT:
+        if self.context.clock.monotonic() - self._asked.get(name, float("-inf")) < _REPEAT:
             return False
-        self._asked[name] = self.around.clock.monotonic()
+        self._asked[name] = self.context.clock.monotonic()
         return True
 
     def _out_of_time(self) -> bool:
-        return self.around.clock.monotonic() - self._began > self.timeout
+        return self.context.clock.monotonic() - self._began > self.timeout
 
     def _say(self, node: str, kind: Kind, step: str, text: str = "") -> None:
         if node != Act.SLURM_CONF and self._said.get(node) == step:
@@ -338,8 +338,8 @@ class Resize:
         self._said[node] = step
         if node not in (Act.SLURM_CONF, "slurmctld"):
             self.outcome[node] = str(step)
-        clock = self.around.clock
-        self.around.tell(News(clock.wall(), node, kind, str(step), clock.monotonic() - self._began, text))
+        clock = self.context.clock
+        self.context.tell(News(clock.wall(), node, kind, str(step), clock.monotonic() - self._began, text))
 
     def _end(self) -> None:
         if self._failed:
@@ -362,28 +362,28 @@ class Resize:
 
 
 def _whose(node: SlurmNode) -> str:
-    return f"{set_aside(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
+    return f"{state_by_admin(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
 
 
-def abort(around: Surroundings) -> list[str]:
+def abort(context: ScaleContext) -> list[str]:
     """End the drains of every resize, and no others; return the nodes that were released."""
-    began = around.clock.monotonic()
-    drains = Drains(around.journal, around.slurm, around.clock.wall)
+    began = context.clock.monotonic()
+    drains = Drains(context.journal, context.slurm, context.clock.wall)
     ended: list[str] = []
-    wanted = [name for name, one in around.journal.drains().items() if one.by.startswith("resize ")]
+    wanted = [name for name, one in context.journal.drains().items() if one.by.startswith("resize ")]
     while wanted:
-        slurm = around.slurm.snapshot(wanted)
+        slurm = context.slurm.snapshot(wanted)
         done, wanted = drains.release(wanted, slurm)
         for name in done:
-            seconds = around.clock.monotonic() - began
-            around.tell(News(around.clock.wall(), name, Kind.SHRINK, Act.RELEASE, seconds, "undrained"))
+            seconds = context.clock.monotonic() - began
+            context.tell(News(context.clock.wall(), name, Kind.SHRINK, Act.RELEASE, seconds, "undrained"))
         ended += done
-        if wanted and around.clock.monotonic() - began > _RELEASE:
+        if wanted and context.clock.monotonic() - began > _RELEASE:
             raise UnfinishedError(
                 f"their drains could not be ended: {fold(wanted)}",
                 why="what Slurm says of them can't be read" if slurm.unreadable else "Slurm powers them down",
                 todo="Run `slurm-powersave resize --abort` again when `status` shows their state.",
             )
         if wanted:
-            around.pause(_LOOK)
+            context.pause(_LOOK)
     return ended

@@ -11,10 +11,10 @@ from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.previous_file import Applying
 from slurm_powersave.commands.readings import running
-from slurm_powersave.commands.scale import News, Resize, Surroundings, abort
+from slurm_powersave.commands.scale import News, ScaleContext, Scaling, abort
 from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.commands.watch_file import digest
 from slurm_powersave.config.settings import Cluster
@@ -22,7 +22,7 @@ from slurm_powersave.decide.commands.play_plan import PlayPlan, differences
 from slurm_powersave.decide.commands.scale import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.preflight import slurm_conf_look, slurm_running
 from slurm_powersave.decide.slurm_files.live_files import LiveFiles
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving, leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes, removed
 from slurm_powersave.decide.slurm_files.slurm_parameters import protected
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import ConfigError, PowersaveError
@@ -48,11 +48,11 @@ class Done:
     """Node -> the id of its server, of those that go."""
 
 
-class Resizing:
+class ScaleCommand:
     """A cluster's resize; whoever runs it holds the lock of commands (commands/command_lock.py)."""
 
     def __init__(
-        self, cluster: Cluster, talk: Talk, tell: Callable[[News], None], wish: Wish = NO_WISH
+        self, cluster: Cluster, dialog: Dialog, tell: Callable[[News], None], wish: Wish = NO_WISH
     ) -> None:
         """Open what is needed. `wish` says whether what was edited in Slurm's files may be replaced.
 
@@ -65,10 +65,10 @@ class Resizing:
                 where=str(cluster.layout.root),
                 todo="Run: slurm-powersave deploy",
             )
-        self._cluster, self._talk, self._tell, self._wish = cluster, talk, tell, wish
+        self._cluster, self._dialog, self._tell, self._wish = cluster, dialog, tell, wish
         self._journal = SqliteJournal(cluster.layout.journal)
         self._slurm = connect.slurm(cluster)
-        self._resize: Resize | None = None
+        self._scaling: Scaling | None = None
         self._live = LiveFiles()
         self._seen = change_plan.Seen(PlayPlan())
         self._applying = Applying.of(cluster)
@@ -87,33 +87,36 @@ class Resizing:
         slurm_running.refuse(self._cluster, running(self._slurm))
         slurm_conf_look.refuse(self._cluster)
         self._live = preflight.refuse_foreign(
-            self._cluster, self._talk, self._wish, lambda: deploy.make_inventory(self._cluster, Leaving())
+            self._cluster,
+            self._dialog,
+            self._wish,
+            lambda: deploy.make_inventory(self._cluster, RemovedNodes()),
         )
         if dry_run:
             found = self._change()
             return Done(found, self._shown(found), {}, self._seen.plan, self._deleted(found))
         found = self._change()
         planned, plan, deleted = self._shown(found), self._seen.plan, self._deleted(found)
-        if planned and not self._talk.ask("Do this?"):
+        if planned and not self._dialog.ask("Do this?"):
             return None
-        if planned and not self._talk.unasked:
+        if planned and not self._dialog.unasked:
             self._refuse_other(found)
         if planned:
             self._engine_is_ready()
             deploy.prepare(self._cluster)
-        self._resize = Resize(self._around(), found, self._id(), timeout)
-        self._resize.run()
+        self._scaling = Scaling(self._context(), found, self._id(), timeout)
+        self._scaling.run()
         self._applying.succeeded()
-        return Done(found, planned, self._resize.outcome, plan, deleted)
+        return Done(found, planned, self._scaling.outcome, plan, deleted)
 
     @property
     def outcome(self) -> Mapping[str, str]:
         """Node -> the step that it has come to, also of a run that was ended."""
-        return dict(self._resize.outcome) if self._resize else {}
+        return dict(self._scaling.outcome) if self._scaling else {}
 
     def abort(self) -> list[str]:
         """End what any resize has drained; return the released nodes."""
-        return abort(self._around())
+        return abort(self._context())
 
     # What is there
 
@@ -131,8 +134,8 @@ class Resizing:
             recorded=self._records.keys(),
             drains=self._journal.drains(),
         )
-        surplus = (*found.leaving, *found.unprotect)
-        made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
+        surplus = (*found.removed, *found.unprotect)
+        made = deploy.make_inventory(self._cluster, self._removed(found.removed, surplus))
         same = slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(self._cluster))
         plan = self._look(found)
         return replace(
@@ -143,14 +146,14 @@ class Resizing:
 
     def _look(self, found: Change) -> PlayPlan:
         """Ask the play what it would change in the end, when all that is to go has gone."""
-        stay = tuple(name for name in found.leaving if name in found.alone)
-        protected = tuple(name for name in (*found.leaving, *found.unprotect) if name in found.alone)
+        stay = tuple(name for name in found.removed if name in found.alone)
+        protected = tuple(name for name in (*found.removed, *found.unprotect) if name in found.alone)
         self._seen = change_plan.look(
             self._cluster,
             PLAYBOOK,
-            lambda: deploy.make_inventory(self._cluster, self._leaving(stay, protected)),
+            lambda: deploy.make_inventory(self._cluster, self._removed(stay, protected)),
             self._wish,
-            leaves=bool(found.leaving or found.unprotect),
+            removes=bool(found.removed or found.unprotect),
         )
         return self._seen.plan
 
@@ -158,10 +161,10 @@ class Resizing:
     def _records(self) -> Mapping[str, NodeRecord]:
         return self._journal.node_records()
 
-    def _leaving(self, keep: Nodes, protect: Nodes) -> Leaving:
+    def _removed(self, keep: Nodes, protect: Nodes) -> RemovedNodes:
         last = slurm_conf_in_use.load(self._cluster)
         places = {name: record.node.address for name, record in self._records.items()}
-        return leaving(keep, places, protect, last.node_lines, last.partition_lines)
+        return removed(keep, places, protect, last.node_lines, last.partition_lines)
 
     def _refuse_other(self, shown: Change) -> None:
         """Look again, and do nothing but what was shown; nodes that Slurm moves meanwhile don't count.
@@ -172,7 +175,7 @@ class Resizing:
         plan = self._seen.plan
         now = self._change()
         found = differences(plan, self._seen.plan, self._cluster.nodes())
-        for what in ("added", "leaving", "protect", "unprotect"):
+        for what in ("added", "removed", "protect", "unprotect"):
             if moved := {*getattr(shown, what)} ^ {*getattr(now, what)}:
                 found.append(f"{what}: {fold(moved)}")
         change_plan.refuse_other(found)
@@ -183,12 +186,12 @@ class Resizing:
         Raises:
             PlaybookError: the play would be refused; nothing was changed.
         """
-        deploy.tell_addresses(self._cluster, self._records, self._talk)
-        change_plan.show(self._talk, self._seen.plan, PLAYBOOK)
+        deploy.tell_addresses(self._cluster, self._records, self._dialog)
+        change_plan.show(self._dialog, self._seen.plan, PLAYBOOK)
         for name, server in self._deleted(found).items():
-            self._talk.say(f"server {name} ({server}) is deleted")
+            self._dialog.say(f"server {name} ({server}) is deleted")
         if found.wake:
-            self._talk.say(change_plan.creates(found.wake))
+            self._dialog.say(change_plan.creates(found.wake))
         return self._show(found)
 
     def _deleted(self, found: Change) -> dict[str, str]:
@@ -197,13 +200,13 @@ class Resizing:
 
     def _show(self, found: Change) -> list[Step]:
         for name, why in found.alone.items():
-            self._talk.say(f"{name} is left alone: {why}")
+            self._dialog.say(f"{name} is left alone: {why}")
         planned = steps(found)
         for number, step in enumerate(planned, 1):
             words = [f"{number}.", step.words, fold(step.nodes) if step.nodes else ""]
-            self._talk.say(" ".join(filter(None, words)) + (f": {step.text}" if step.text else ""))
+            self._dialog.say(" ".join(filter(None, words)) + (f": {step.text}" if step.text else ""))
         if not planned:
-            self._talk.say("Nothing to do: the cluster is as its file says.")
+            self._dialog.say("Nothing to do: the cluster is as its file says.")
         return planned
 
     # The doing
@@ -234,8 +237,8 @@ class Resizing:
         known = [one.by.split() for one in self._journal.drains().values()]
         return next((words[1] for words in known if words[0] == "resize"), secrets.token_hex(2))
 
-    def _around(self) -> Surroundings:
-        return Surroundings(
+    def _context(self) -> ScaleContext:
+        return ScaleContext(
             self._slurm,
             self._journal,
             WallClock(),
@@ -247,7 +250,7 @@ class Resizing:
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:
-        made = deploy.make_inventory(self._cluster, self._leaving(keep, protect))
+        made = deploy.make_inventory(self._cluster, self._removed(keep, protect))
         apply_slurm_conf.play(self._cluster, PLAYBOOK, made, "resize", self._wish)
 
     def _servers(self) -> frozenset[str] | None:
@@ -257,6 +260,6 @@ class Resizing:
             for cloud in connect.clouds(self._cluster).values():
                 names |= {server.name for server in cloud.servers()}
         except PowersaveError as error:
-            self._talk.say(str(error))
+            self._dialog.say(str(error))
             return None
         return frozenset(names)

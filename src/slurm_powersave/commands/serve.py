@@ -153,7 +153,7 @@ class _Until:
             return True
         if self._pump:
             self._faults.tried(_INTAKE, self._pump.check)
-        elif why := self._faults.rests(_INTAKE):
+        elif why := self._faults.backoff_error(_INTAKE):
             self._lock.tell(f"not connected: {why}")
         else:
             return True  # the next engine tries it again

@@ -16,10 +16,10 @@ from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.adapters.terraform import providers
 from slurm_powersave.commands import backup
 from slurm_powersave.commands.act_records import Acts
-from slurm_powersave.commands.cluster_contents import Survey
+from slurm_powersave.commands.cluster_contents import ClusterContents
 from slurm_powersave.commands.command_lock import is_bare
-from slurm_powersave.commands.empty_nodes import BY, Emptying
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.empty_nodes import BY, DrainForTeardown
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.commands.teardown_steps import Outcome, Teardown, Wish
 from slurm_powersave.config.settings import Cluster
@@ -31,7 +31,7 @@ _RUN_SECONDS = 60.0
 """From SIGINT to SIGKILL of a run that an ended engine has left: its state is to know what it made."""
 
 
-def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -> Outcome:
+def teardown(cluster: Cluster, dialog: Dialog, wish: Wish, to: Path | None = None) -> Outcome:
     """Delete every server of the cluster, its login node and network; `to` is where the backup goes.
 
     Raises:
@@ -41,30 +41,30 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
     """
     layout = cluster.layout
     if is_bare(layout.root):
-        talk.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
+        dialog.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
         if not wish.dry_run:
             layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held:
         if wish.dry_run:
-            _say_who_holds(cluster, talk)
+            _say_who_holds(cluster, dialog)
         else:
             held.callback(EngineLock(layout.lock).release)
         journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
         if journal:
             held.callback(journal.close)
             _end_runs(journal, wish)
-        outcome = _parts(cluster, talk, journal, to).run(wish)
+        outcome = _parts(cluster, dialog, journal, to).run(wish)
         if outcome.done:
             _forget(cluster, journal)
-            talk.say(f"Nothing of the cluster is left in the cloud. Journal and keys stay in {layout.root}")
+            dialog.say(f"Nothing of the cluster is left in the cloud. Journal and keys stay in {layout.root}")
     return outcome
 
 
-def _say_who_holds(cluster: Cluster, talk: Talk) -> None:
+def _say_who_holds(cluster: Cluster, dialog: Dialog) -> None:
     layout = cluster.layout
     for path, what in ((layout.lock, "an engine"), (layout.command_lock, "another command")):
         if lock.holder(path) is not None:
-            talk.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
+            dialog.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
 
 
 def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
@@ -85,7 +85,7 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
             time.sleep(0.1)
 
 
-def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path | None) -> Teardown:
+def _parts(cluster: Cluster, dialog: Dialog, journal: SqliteJournal | None, to: Path | None) -> Teardown:
     layout, clouds = cluster.layout, connect.clouds(cluster)
     shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
     base = connect.state(cluster, layout.base)
@@ -95,31 +95,31 @@ def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path
 
     def save() -> str:
         if journal is None:
-            talk.say("There is no journal, so there is no backup.")
+            dialog.say("There is no journal, so there is no backup.")
             return ""
-        made = backup.make(cluster, to, add=lambda place: _logs(cluster, talk, place))
-        talk.say(f"backup and logs: {made.path}")
+        made = backup.make(cluster, to, add=lambda place: _logs(cluster, dialog, place))
+        dialog.say(f"backup and logs: {made.path}")
         return str(made.path)
 
     clock = WallClock()
     slurm, nodes = connect.slurm(cluster), [connect.state(cluster, path) for path in shards]
     return Teardown(
-        survey=Survey(clouds, slurm, nodes, base if base.exists else None, unseen, talk.say),
+        contents=ClusterContents(clouds, slurm, nodes, base if base.exists else None, unseen, dialog.say),
         slurm=slurm,
         slurm_stays=cluster.login.connection == "local",
-        emptying=Emptying(slurm, journal, clock, time.sleep, talk.say),
+        drain=DrainForTeardown(slurm, journal, clock, time.sleep, dialog.say),
         save=save,
         delete_image=lambda cloud, name: connect.image_cloud(cluster, cloud).delete_image(name),
         clock=clock,
         wait=time.sleep,
-        talk=talk,
+        dialog=dialog,
         acts=Acts(journal, BY),
     )
 
 
-def _logs(cluster: Cluster, talk: Talk, place: Path) -> None:
+def _logs(cluster: Cluster, dialog: Dialog, place: Path) -> None:
     for name, why in logs.collect(cluster, place / LOGS).items():
-        talk.say(f"{name} could not be saved: {why}")
+        dialog.say(f"{name} could not be saved: {why}")
 
 
 def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
@@ -133,12 +133,12 @@ def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
             journal.save_operation(replace(op, outcome=phases.CANCELLED, since=now, text=text))
         for run in journal.runs():
             journal.drop_run(run.record.id)
-        for node in journal.holds():
-            journal.drop_hold(node)
+        for node in journal.node_backoffs():
+            journal.drop_node_backoff(node)
         journal.drop_drains(journal.drains())
         for shard in journal.dirty_shards():
             journal.set_dirty(shard, False)
     for path in (*cluster.layout.terraform.glob("*/nodes-*"), cluster.layout.base):
         shutil.rmtree(path, ignore_errors=True)
     providers.forget(cluster.layout.terraform)
-    cluster.layout.applied.unlink(missing_ok=True)
+    cluster.layout.slurm_conf_in_use.unlink(missing_ok=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.commands.act_records import Acts
-from slurm_powersave.commands.cluster_contents import Row, Survey, TornState, running
-from slurm_powersave.commands.empty_nodes import Emptying
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.cluster_contents import ClusterContents, Row, TornState, running
+from slurm_powersave.commands.empty_nodes import DrainForTeardown
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.decide.commands.lost_jobs import jobs_queued, question, refuse_queue
 from slurm_powersave.decide.node import guard, plan_permits
 from slurm_powersave.model import permit
@@ -75,18 +75,18 @@ class Outcome:
 class Teardown:
     """What a teardown works with."""
 
-    survey: Survey
+    contents: ClusterContents
     slurm: Slurm
     slurm_stays: bool
     """slurmctld is on this machine, and not on a login node that goes, too."""
-    emptying: Emptying
+    drain: DrainForTeardown
     save: Callable[[], str]
     """Write the backup; return where it is."""
     delete_image: Callable[[str, str], None]
     """Cloud and name."""
     clock: Clock
     wait: Callable[[float], None]
-    talk: Talk
+    dialog: Dialog
     acts: Acts
     problems: list[str] = field(default_factory=list)
 
@@ -101,26 +101,26 @@ class Teardown:
         """
         found = Outcome()
         # One that was torn down is not asked for its jobs: that takes ssh a while to find out.
-        asked = self.slurm_stays or bool(self.survey.servers())
-        snapshot = self.survey.snapshot() if asked else None
-        found.rows = self.survey.rows(snapshot)
+        asked = self.slurm_stays or bool(self.contents.servers())
+        snapshot = self.contents.snapshot() if asked else None
+        found.rows = self.contents.rows(snapshot)
         found.waiting = sum(job.waiting for job in snapshot.jobs) if snapshot else 0
-        found.others = [left for left in self.survey.tagged() if left.kind != SERVER]
+        found.others = [left for left in self.contents.tagged() if left.kind != SERVER]
         lost = self._queued(found, snapshot)
         try:
             if not wish.force:
                 self._refuse_jobs(found.rows, snapshot, waits=wish.wait is not None)
-            refuse_queue(lost, unasked=self.talk.unasked, discard=wish.discard_queue, force=wish.force)
+            refuse_queue(lost, unasked=self.dialog.unasked, discard=wish.discard_queue, force=wish.force)
         except RefusedError as error:
             if not wish.dry_run:
                 raise
             found.refused.append(str(error))
-        plans, found.plans = self.survey.plans()
+        plans, found.plans = self.contents.plans()
         self._show(found, wish)
         if not (found.rows or found.others or any(plan.actions for _, plan in plans)):
-            self.talk.say("Nothing of the cluster is there.")
-        elif not wish.dry_run and self.talk.ask(question(lost)):
-            if not self.talk.unasked:
+            self.dialog.say("Nothing of the cluster is there.")
+        elif not wish.dry_run and self.dialog.ask(question(lost)):
+            if not self.dialog.unasked:
                 self._refuse_new(found, plans)
             self._go(found, wish, snapshot, plans)
         else:
@@ -128,7 +128,7 @@ class Teardown:
             return found
         self._forget(plans)
         if not wish.dry_run:
-            left = self.survey.left()
+            left = self.contents.left()
             found.kept = [one for one in left if one.kind == IMAGE and not wish.images]
             self._prove([one for one in left if one not in found.kept])
             found.done = True
@@ -145,8 +145,8 @@ class Teardown:
             found.backup = self.save()
             if snapshot is not None:
                 any_number = wish.force or wish.discard_queue or self.slurm_stays
-                told = None if any_number else found.waiting
-                self.emptying.empty(force=wish.force, seconds=wish.wait or 0, queued=told)
+                queued = None if any_number else found.waiting
+                self.drain.and_wait(force=wish.force, seconds=wish.wait or 0, queued=queued)
         except PowersaveError:
             self._forget(plans)
             raise
@@ -161,7 +161,7 @@ class Teardown:
             RefusedError: there is another one now.
         """
         shown = {row.server.id for row in found.rows}
-        there = [server for _, server in self.survey.servers() if server.id not in shown]
+        there = [server for _, server in self.contents.servers() if server.id not in shown]
         new = [one for one in there if not any(tag.startswith("node=") for tag in one.tags)]
         if new:
             self._forget(plans)
@@ -178,16 +178,16 @@ class Teardown:
 
     def _show(self, found: Outcome, wish: Wish) -> None:
         for row in found.rows:
-            self.talk.say(str(row))
+            self.dialog.say(str(row))
         for other in found.others:
             kept = " (kept; --images deletes it)" if other.kind == IMAGE and not wish.images else ""
-            self.talk.say(f"{other}{kept}")
+            self.dialog.say(f"{other}{kept}")
         for state, words in found.plans.items():
-            self.talk.say(f"{state}: {words}")
+            self.dialog.say(f"{state}: {words}")
         if found.waiting:
-            self.talk.say(f"{jobs_queued(found.waiting)} in Slurm")
+            self.dialog.say(f"{jobs_queued(found.waiting)} in Slurm")
         for why in found.refused:
-            self.talk.say(f"teardown would be refused now: {why}")
+            self.dialog.say(f"teardown would be refused now: {why}")
 
     # Jobs
 
@@ -223,9 +223,9 @@ class Teardown:
     # Deleting
 
     def _delete(self, plans: Sequence[tuple[TornState, Planned]]) -> None:
-        base = [(state, plan) for state, plan in plans if state is self.survey.base]
+        base = [(state, plan) for state, plan in plans if state is self.contents.base]
         for state, plan in plans:
-            if state is not self.survey.base:
+            if state is not self.contents.base:
                 self._apply(state, plan)
         self._delete_servers(spared=self._base_ids())
         self._power_down()
@@ -239,7 +239,7 @@ class Teardown:
 
     def _apply(self, state: TornState, plan: Planned) -> None:
         if plan.actions:
-            self.talk.say(f"terraform destroy in {state.directory}")
+            self.dialog.say(f"terraform destroy in {state.directory}")
         try:
             ids = plan_permits.destroyed(plan.content)
             permits = guard.agreed(ids, permit.Row.TEARDOWN, "shown to the person who has confirmed")
@@ -250,11 +250,11 @@ class Teardown:
 
     def _problem(self, error: PowersaveError) -> None:
         self.problems.append(" ".join(str(error).split()))
-        self.talk.say(str(error))
+        self.dialog.say(str(error))
 
     def _base_ids(self) -> frozenset[str]:
         try:
-            return self.survey.base.ids() if self.survey.base else frozenset()
+            return self.contents.base.ids() if self.contents.base else frozenset()
         except TerraformError as error:
             self._problem(error)
             return frozenset()
@@ -265,7 +265,7 @@ class Teardown:
         while True:
             try:
                 there = [
-                    (cloud, server) for cloud, server in self.survey.servers() if server.id not in spared
+                    (cloud, server) for cloud, server in self.contents.servers() if server.id not in spared
                 ]
             except CloudError as error:
                 self._problem(error)
@@ -277,7 +277,7 @@ class Teardown:
                     continue
                 allowed = guard.granted(guard.teardown(server))
                 if server.id not in asked:
-                    self.talk.say(f"delete server {server.name} ({server.id})")
+                    self.dialog.say(f"delete server {server.name} ({server.id})")
                     self.acts.record([allowed])
                 asked[server.id] = self.clock.monotonic()
                 try:
@@ -297,7 +297,7 @@ class Teardown:
                 kept = self._kept()
                 for cloud, left in kept:
                     if left.id not in asked:
-                        self.talk.say(f"delete for good: {left}")
+                        self.dialog.say(f"delete for good: {left}")
                         asked.add(left.id)
                         allowed = guard.granted(guard.teardown(Server(left.id, left.name, "SOFT_DELETED")))
                         self.acts.record([allowed])
@@ -314,7 +314,7 @@ class Teardown:
             self.wait(_POLL)
 
     def _kept(self) -> list[tuple[Cloud, Leftover]]:
-        clouds = [one for one in self.survey.clouds.values() if isinstance(one, TellsLeftovers)]
+        clouds = [one for one in self.contents.clouds.values() if isinstance(one, TellsLeftovers)]
         return [(cloud, left) for cloud in clouds for left in cloud.leftovers() if left.kind == KEPT]
 
     def _power_down(self) -> None:
@@ -327,14 +327,14 @@ class Teardown:
             if up:
                 self.slurm.update_nodes(up, state="POWER_DOWN")
         except SlurmError as error:
-            self.talk.say(f"slurm: {error}")
+            self.dialog.say(f"slurm: {error}")
 
     def _delete_images(self) -> None:
-        for name, cloud in self.survey.clouds.items():
+        for name, cloud in self.contents.clouds.items():
             left = cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ()
             for image in (one for one in left if one.kind == IMAGE):
                 try:
-                    self.talk.say(f"delete image {image.name}")
+                    self.dialog.say(f"delete image {image.name}")
                     self.delete_image(name, image.name)
                 except PowersaveError as error:
                     self._problem(error)

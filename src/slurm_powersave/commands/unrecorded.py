@@ -12,7 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.terraform.base import State
 from slurm_powersave.commands.act_records import Acts
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.node import guard
 from slurm_powersave.model.errors import RefusedError, SlurmError, UnreachableError
@@ -121,7 +121,9 @@ def in_service(cluster: Cluster, address: str) -> bool:
     Slurm was once configured, a node has or had a server, or slurmctld answers at the login node's `address`.
     Any one of these signs is enough, because each of the others may be lost.
     """
-    if cluster.layout.applied.exists() or any(record.server_id for record in records(cluster).values()):
+    if cluster.layout.slurm_conf_in_use.exists() or any(
+        record.server_id for record in records(cluster).values()
+    ):
         return True
     if any(_is_node(server) for _, server in servers(cluster)):
         return True
@@ -178,13 +180,13 @@ def remove(found: Things, acts: Acts) -> None:
         cloud.remove(left, permits[0])
 
 
-def tell(cluster: Cluster, state: State, talk: Talk) -> None:
+def tell(cluster: Cluster, state: State, dialog: Dialog) -> None:
     """Name other resources that no state knows, such as the network that a killed apply has left."""
     known = state.ids()
     for cloud in connect.clouds(cluster).values():
         for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
             if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
-                talk.say(f"{left} belongs to the cluster and is in no Terraform state: delete it by hand")
+                dialog.say(f"{left} belongs to the cluster and is in no Terraform state: delete it by hand")
 
 
 def _is_node(server: Server) -> bool:

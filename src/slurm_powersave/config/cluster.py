@@ -23,7 +23,7 @@ from slurm_powersave.config.sections import (
 )
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.hostlist import expand
-from slurm_powersave.model.nodes import DesiredNode
+from slurm_powersave.model.nodes import NodeSpec
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import DEFAULT, Difference, has
 
@@ -171,7 +171,7 @@ class Cluster(Section):
         pool, index = self._place(node)
         return self._addresses[pool.name][index]
 
-    def desired(self, node: str, *, address: str = "", generation: int = 0) -> DesiredNode:
+    def node_spec(self, node: str, *, address: str = "", generation: int = 0) -> NodeSpec:
         """Say what a node is to be: the pool's image, first flavor, and the recorded or computed address.
 
         The flavor is empty if the pool's first is a requirement: the cloud tells what meets it.
@@ -180,7 +180,7 @@ class Cluster(Section):
             ConfigError: the node is not configured.
         """
         pool = self.pool_of(node)
-        return DesiredNode(
+        return NodeSpec(
             name=node,
             pool=pool.name,
             cloud=self.cloud_of(pool),

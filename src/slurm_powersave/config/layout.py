@@ -49,7 +49,7 @@ class Layout:
         return self.root / "cluster.json"
 
     @property
-    def applied(self) -> Path:
+    def slurm_conf_in_use(self) -> Path:
         """What of slurm.conf slurmctld was last given."""
         return self.root / "applied.json"
 

@@ -199,7 +199,7 @@ class PowerSave(Section):
     min_interval: int | None = Field(None, ge=0, description="power_save_min_interval; null: Slurm's own.")
 
 
-_RESTS = {
+_BACKOFFS = {
     FailureClass.CAPACITY: 900,
     FailureClass.QUOTA: 900,
     FailureClass.AUTH: 300,
@@ -218,8 +218,8 @@ def _over(defaults: dict[FailureClass, int]) -> BeforeValidator:
 class FailurePolicy(Section):
     """What a failed node costs."""
 
-    rest: Annotated[dict[FailureClass, fields.Seconds], _over(_RESTS)] = Field(
-        default_factory=lambda: dict(_RESTS),
+    rest: Annotated[dict[FailureClass, fields.Seconds], _over(_BACKOFFS)] = Field(
+        default_factory=lambda: dict(_BACKOFFS),
         description="Seconds, by class of failure, for which a failed node is held back.",
     )
     attempts: Annotated[int, Field(ge=1, le=100)] = Field(

@@ -14,7 +14,7 @@ FRESH = 2.0
 """Seconds. A call takes 50 to 300 ms: asked for each node, a hundred of them would wait half a minute."""
 
 
-class Catalogue:
+class CloudOffers:
     """Answers of at most FRESH seconds ago; what went wrong is never kept."""
 
     def __init__(self, clouds: Mapping[str, Cloud], clock: Clock) -> None:

@@ -13,11 +13,11 @@ from slurm_powersave.model.errors import CloudError, PowersaveError, Unreachable
 from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.printable import printable
 
-_AT_MOST = 3
+_MAX_ERRORS = 3
 """Errors of the same step after which it is not tried again, or left alone."""
 _REMEMBERED = 1000
 _LONGEST = 300
-FIRST_REST, LONGEST_REST = 60.0, 3600.0
+FIRST_BACKOFF, LONGEST_BACKOFF = 60.0, 3600.0
 """Seconds for which a part is left alone: at first, and at most. They double, because the error after each
 rest makes another engine, with which every operation's limits begin anew."""
 
@@ -30,13 +30,13 @@ class _Errors:
     """When the last one was, on the monotonic clock."""
 
     @property
-    def rest(self) -> float:
+    def backoff(self) -> float:
         """Seconds for which it is left alone."""
-        beyond = self.count - _AT_MOST
-        return 0.0 if beyond < 0 else min(FIRST_REST * 2.0 ** min(beyond, 10), LONGEST_REST)
+        beyond = self.count - _MAX_ERRORS
+        return 0.0 if beyond < 0 else min(FIRST_BACKOFF * 2.0 ** min(beyond, 10), LONGEST_BACKOFF)
 
     def __str__(self) -> str:
-        return f"({self.count} errors, tried again after {self.rest:.0f} s): {self.text}"
+        return f"({self.count} errors, tried again after {self.backoff:.0f} s): {self.text}"
 
 
 class Faults:
@@ -61,7 +61,7 @@ class Faults:
 
     def tried(self, part: str, step: Callable[[], None]) -> None:
         """Take a step of a part of the engine, unless it has failed too often and is left alone now."""
-        if self.rests(part):
+        if self.backoff_error(part):
             return
         before, self._part = self._part, part
         with self.during(part):
@@ -91,24 +91,24 @@ class Faults:
     def guilty(self, whose: str) -> str:
         """Return the error for which a step is not tried any more; empty while it may be."""
         found = self._errors.get(whose)
-        return found.text if found and found.count >= _AT_MOST else ""
+        return found.text if found and found.count >= _MAX_ERRORS else ""
 
-    def rests(self, part: str) -> str:
+    def backoff_error(self, part: str) -> str:
         """Return the error for which a part is left alone now; empty while it may be tried."""
         self._parts.add(part)
         found = self._errors.get(part)
         if found is None:
             return ""
         ago = self._clock() - found.last
-        if ago < found.rest:
+        if ago < found.backoff:
             return found.text
-        if ago > 2 * max(found.rest, FIRST_REST):
+        if ago > 2 * max(found.backoff, FIRST_BACKOFF):
             del self._errors[part]  # it has worked for as long as it rested
         return ""
 
-    def resting(self) -> str:
+    def backoff_errors(self) -> str:
         """Say for `status` what is left alone now, and why; empty if nothing is."""
-        found = [part for part in sorted(self._parts & self._errors.keys()) if self.rests(part)]
+        found = [part for part in sorted(self._parts & self._errors.keys()) if self.backoff_error(part)]
         return "; ".join(f"{part} {self._errors[part]}" for part in found)
 
     def forget(self, whose: str) -> None:

@@ -8,11 +8,11 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster, Pool
 from slurm_powersave.decide.flavor import flavor_choice
 from slurm_powersave.decide.flavor.flavor_choice import Choice
-from slurm_powersave.decide.flavor.node_memory import keeps, too_small
+from slurm_powersave.decide.flavor.node_memory import fits, too_small
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
-from slurm_powersave.model.records import FlavorRest
+from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
+from slurm_powersave.model.records import FlavorBackoff
 from slurm_powersave.ports.cloud import Cloud
 
 log = logging.getLogger("slurm_powersave")
@@ -30,18 +30,21 @@ class Flavors:
         clouds: Mapping[str, Cloud],
         journal: SqliteJournal,
         times: Times,
-        promised: Callable[[str], NodeFacts | None],
+        configured: Callable[[str], NodeFacts | None],
     ) -> None:
         """`promised` tells what slurm.conf says of a node."""
-        self._promised = promised
+        self._configured = configured
         self._cluster, self._clouds, self._journal, self._times = cluster, clouds, journal, times
         self._lists: dict[str, tuple[float, Mapping[str, Flavor]]] = {}
-        self._rests: dict[tuple[str, str, str], FlavorRest] = {}
+        self._backoffs: dict[tuple[str, str, str], FlavorBackoff] = {}
         self.load()
 
     def load(self) -> None:
         """Read the rests: at the beginning, and when their dates have moved."""
-        self._rests = {(rest.cloud, rest.zone, rest.flavor): rest for rest in self._journal.flavor_rests()}
+        self._backoffs = {
+            (backoff.cloud, backoff.zone, backoff.flavor): backoff
+            for backoff in self._journal.flavor_backoffs()
+        }
 
     def sizes(self, cloud: str) -> Mapping[str, Flavor] | None:
         """Return a cloud's flavors by name; an old listing while it can't be read, None if there is none."""
@@ -72,19 +75,19 @@ class Flavors:
         known = self.sizes(cloud)
         if known is None:
             return flavor_choice.names(pool.flavors) or () if cloud not in self._clouds else ()
-        found, promised = flavor_choice.choose(pool.flavors, known).flavors, self._promised(node)
-        fit = [one for one in found if keeps(one, promised) and not too_small(pool, Choice((one,)))]
+        found, configured = flavor_choice.choose(pool.flavors, known).flavors, self._configured(node)
+        fit = [one for one in found if fits(one, configured) and not too_small(pool, Choice((one,)))]
         return tuple(one.name for one in fit)
 
-    def next(self, node: DesiredNode) -> str:
+    def next(self, node: NodeSpec) -> str:
         """Return the flavor for the node's next server; empty if no flavor is what its pool asks for."""
-        return flavor_choice.rested(self._of(node), self._until(node), self._times.now())
+        return flavor_choice.best_flavor(self._of(node), self._until(node), self._times.now())
 
-    def wanted(self, node: DesiredNode, flavor: str) -> DesiredNode:
+    def spec_with_flavor(self, node: NodeSpec, flavor: str) -> NodeSpec:
         """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
         return replace(node, flavor=flavor) if flavor in self._of(node) else node
 
-    def free_at(self, node: DesiredNode) -> float | None:
+    def free_at(self, node: NodeSpec) -> float | None:
         """Return when one of several flavors of the node's pool no longer rests; None if it has but one.
 
         A moment of the monotonic clock.
@@ -92,30 +95,30 @@ class Flavors:
         flavors, until = self._of(node), self._until(node)
         return min(until.get(name, float("-inf")) for name in flavors) if len(flavors) > 1 else None
 
-    def failed(self, node: DesiredNode, text: str) -> str:
+    def failed(self, node: NodeSpec, text: str) -> str:
         """Let the flavor of a node rest, for which the cloud had no room; return one that does not rest."""
         now = self._times.now()
         until = now + self._cluster.failure.rest[FailureClass.CAPACITY]
-        rest = FlavorRest(node.cloud, node.zone, node.flavor, self._times.date(until), text)
-        self._journal.save_flavor_rest(rest)
-        self._rests[(node.cloud, node.zone, node.flavor)] = rest
+        backoff = FlavorBackoff(node.cloud, node.zone, node.flavor, self._times.date(until), text)
+        self._journal.save_flavor_backoff(backoff)
+        self._backoffs[(node.cloud, node.zone, node.flavor)] = backoff
         log.warning("cloud=%s zone=%s flavor=%s rests: %s", node.cloud, node.zone, node.flavor, text)
         found = self.next(node)
         return found if self._until(node).get(found, now) <= now else ""
 
-    def worked(self, node: DesiredNode) -> None:
+    def worked(self, node: NodeSpec) -> None:
         """A server was made: there is room for its flavor again."""
-        if self._rests.pop((node.cloud, node.zone, node.flavor), None):
-            self._journal.drop_flavor_rest(node.cloud, node.zone, node.flavor)
+        if self._backoffs.pop((node.cloud, node.zone, node.flavor), None):
+            self._journal.drop_flavor_backoff(node.cloud, node.zone, node.flavor)
 
-    def _of(self, node: DesiredNode) -> tuple[str, ...]:
+    def _of(self, node: NodeSpec) -> tuple[str, ...]:
         """A node that leaves the cluster may be of a pool that has left already."""
         pool = next((pool for pool in self._cluster.node_pools if pool.name == node.pool), None)
         return self.of_pool(pool, node.name) if pool else (node.flavor,)
 
-    def _until(self, node: DesiredNode) -> dict[str, float]:
+    def _until(self, node: NodeSpec) -> dict[str, float]:
         return {
-            flavor: self._times.moment(rest.until)
-            for (cloud, zone, flavor), rest in self._rests.items()
+            flavor: self._times.moment(backoff.until)
+            for (cloud, zone, flavor), backoff in self._backoffs.items()
             if (cloud, zone) == (node.cloud, node.zone)
         }

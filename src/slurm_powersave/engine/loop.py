@@ -33,7 +33,7 @@ log = logging.getLogger("slurm_powersave")
 
 COLLECT = 0.2
 """Seconds after the first queued create, or the last queued change, in which others may join its apply."""
-_COLLECT_AT_MOST = 2.0
+_LONGEST_COLLECT = 2.0
 _COMPARING = "comparing Slurm, the clouds and the journal"
 _BUSY_PAUSE = 0.02
 _IDLE_PAUSE = 1.0
@@ -101,7 +101,7 @@ class Engine:
             "looking for lost batch scripts": self._lost_scripts.step,
         }
         """What a step does, in this order; `status` names it by these words when it always fails."""
-        self._adopt()
+        self._reattach()
 
     @property
     def active(self) -> bool:
@@ -109,10 +109,10 @@ class Engine:
         busy = bool(list(self.operations)) or self._batches.running or self._plays.running
         return busy or self._planning.behind
 
-    def _adopt(self) -> None:
+    def _reattach(self) -> None:
         """Take up what an earlier engine left: runs that go on, and operations without one."""
         Parking(self._world, self.operations, self._faults).park()
-        adopted: set[str] = set()
+        reattached: set[str] = set()
         for saved in self._world.journal.runs():
             if why := self._faults.guilty(saved.record.id):
                 log.error("run=%s kind=%s given up: %s", saved.record.id, saved.record.kind, why)
@@ -121,15 +121,15 @@ class Engine:
                 self._world.journal.drop_run(saved.record.id)
                 continue
             with self._faults.during(saved.record.id):
-                (self._batches if saved.record.kind == "apply" else self._plays).adopt(saved)
+                (self._batches if saved.record.kind == "apply" else self._plays).reattach(saved)
             # One that tries another flavor has left its first batch.
             ours = self.operations.of(saved.operations)
-            adopted |= {op.id for op in ours if not saved.shard or op.shard == saved.shard}
+            reattached |= {op.id for op in ours if not saved.shard or op.shard == saved.shard}
             log.info("run=%s kind=%s adopted", saved.record.id, saved.record.kind)
         for op in self.operations:
             if op.phase in _RESTART:
                 self.operations.move(op, _RESTART[op.phase])
-            elif op.phase in _LOST_RUN and op.id not in adopted:
+            elif op.phase in _LOST_RUN and op.id not in reattached:
                 self.operations.move(op, _LOST_RUN[op.phase])
         self._batches.shards.restore()
 
@@ -141,7 +141,7 @@ class Engine:
             self._faults.tried(part, step)
 
     def _read(self) -> None:
-        due = self._reconciler.due and not self._faults.rests(_COMPARING)
+        due = self._reconciler.due and not self._faults.backoff_error(_COMPARING)
         nodes = {hold.node for hold in self._failures.due()}
         jobs = self._failures.requeued
         clouds = set(self._world.cloud_views) if due else set()
@@ -153,7 +153,7 @@ class Engine:
                 nodes.add(op.node)
             if op.phase in phases.NEEDS_CLOUD or op.node in unexplained:
                 with self._faults.during(op.id):
-                    clouds.add(self._world.desired(op.node).cloud)
+                    clouds.add(self._world.recorded_spec(op.node).cloud)
         views, slurm = self._world.cloud_views, self._world.slurm_view
         wanted: list[tuple[str, CloudView | SlurmView, Callable[[], None]]] = [
             (f"reading the cloud {name}", views[name], views[name].refresh) for name in clouds & set(views)
@@ -164,8 +164,8 @@ class Engine:
             wanted.append(("reading Slurm", slurm, partial(slurm.refresh, sorted(nodes), jobs)))
         readings = {}
         for part, view, read in wanted:
-            if why := self._faults.rests(part):
-                view.leave(why)
+            if why := self._faults.backoff_error(part):
+                view.skip(why)
             else:
                 readings[part] = read
         self._read_all(readings)
@@ -181,7 +181,7 @@ class Engine:
         """Form batches of what is queued, a cloud and a shard at a time."""
         creates: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.QUEUED):
-            creates[self._world.desired(op.node).cloud].append(op)
+            creates[self._world.recorded_spec(op.node).cloud].append(op)
         self._changes()
         for cloud, ops in creates.items():
             if max(self.operations.age(op) for op in ops) < COLLECT:
@@ -191,7 +191,7 @@ class Engine:
                     if admitted := self._admission.admit(cloud, group):
                         self._batches.create(cloud, admitted)
         for shard in () if self._pauses.why() else self._world.journal.dirty_shards():
-            if self._faults.rests(shard):
+            if self._faults.backoff_error(shard):
                 continue
             with self._faults.during(shard):
                 if not self._batches.busy(shard) and not self._world.terraform.busy(shard):
@@ -210,7 +210,7 @@ class Engine:
         deletes: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.DELETE_QUEUED):
             with self._faults.during(op.id):
-                if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
+                if op.id not in self._batches.results.by_server_id and (shard := self._steps.shard_of(op)):
                     deletes[shard].append(op)
         updates: dict[str, list[Operation]] = defaultdict(list)
         for op in self._running(phases.UPDATE_QUEUED):
@@ -247,7 +247,7 @@ class Engine:
         queued = [self.operations.waited(op) for op in ops]
         coming = any(op.mode is Mode.REBOOT for op in self.operations.in_phase(phases.CHECKING))
         complete = not coming and min(queued) >= COLLECT
-        return complete or max(queued) >= _COLLECT_AT_MOST
+        return complete or max(queued) >= _LONGEST_COLLECT
 
     def run(self, wake: threading.Event, stop: Stop, works: Callable[[], None] = lambda: None) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early, `works` is called after each."""

@@ -29,7 +29,7 @@ class Pausing:
         now = self._world.clock.monotonic()
         if now - self._looked >= _LOOK:
             self._looked, self._why = now, self._read()
-        pool = self._world.desired(node).pool if node else ""
+        pool = self._world.recorded_spec(node).pool if node else ""
         return self._why.get("") or self._why.get(pool, "")
 
     def _read(self) -> dict[str, str]:

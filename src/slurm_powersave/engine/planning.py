@@ -74,25 +74,25 @@ class Planning:
 
     def _plan(self, request: Request, expansion: Expansion) -> None:
         now, began = self._world.wall(), self._note(request, expansion)
-        holds = self._world.resting()
+        node_backoffs = self._world.nodes_in_backoff()
         new: list[Operation] = []
         cancels: list[tuple[str, str]] = []
         wakes: list[str] = []
         for node in expansion.nodes:
-            hold = holds.get(node)
+            backoff = node_backoffs.get(node)
             decided = verdict(
                 request.mode,
                 source=request.source,
                 time=_asked_at(request, math.inf),
                 open_operations=[(op, self._time(op)) for op in self._ops.queue(node)],
                 has_server=bool(self._world.record(node).server_id),
-                hold=hold,
+                backoff=backoff,
             )
             op = self._world.journal.new_operation(request.id, node, request.mode, decided.phase, now)
             op = Operation(
                 op.id, op.request, node, op.mode, decided.phase, now, now,
                 outcome=decided.outcome,
-                failure=hold.failure if decided.phase == phases.FAILING and hold else None,
+                failure=backoff.failure if decided.phase == phases.FAILING and backoff else None,
                 text=decided.text, begun=began, asked=began,
                 # The reconciler's requests say themselves what they come to; those of others are judged.
                 action=request.features if request.source == "reconcile" else "",

@@ -36,7 +36,7 @@ class Recovery:
         """
         self.faults = Faults(clock)
         self._clock, self._tell, self._left_alone = clock, tell, left_alone
-        self._resting = ""
+        self._backoff_errors = ""
         self.count = 0
         self._pause, self._last = 0.0, float("-inf")
         self._said: set[str] = set()
@@ -54,21 +54,21 @@ class Recovery:
         text = worded(error)
         if text not in self._said:
             self._said = {*self._said, text} if len(self._said) < _TEXTS else {text}
-            told = isinstance(error, PowersaveError) or machine.is_at_fault(error)
+            expected = isinstance(error, PowersaveError) or machine.is_at_fault(error)
             log.error(
                 "%s: the engine begins anew from its journal, and tries again until it works", text,
-                exc_info=None if told else error,
+                exc_info=None if expected else error,
             )  # fmt: skip
         self._tell(text, self.count)
         return self._pause
 
     def works(self) -> None:
         """A step was taken without an error."""
-        if (resting := self.faults.resting()) != self._resting:
-            self._resting = resting
-            self._left_alone(resting)
-            if resting:
-                log.error("left alone for a while, because it fails again and again: %s", resting)
+        if (errors := self.faults.backoff_errors()) != self._backoff_errors:
+            self._backoff_errors = errors
+            self._left_alone(errors)
+            if errors:
+                log.error("left alone for a while, because it fails again and again: %s", errors)
         if self._waiting:
             self._waiting = False
             self._tell("", self.count)

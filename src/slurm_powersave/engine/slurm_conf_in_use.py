@@ -15,7 +15,7 @@ from slurm_powersave.decide.slurm_files.slurm_parameters import protected_by
 
 
 @dataclass(frozen=True)
-class Applied:
+class SlurmConfInUse:
     """The parts of an inventory that slurm.conf is made of."""
 
     slurm_conf: str = ""
@@ -26,7 +26,7 @@ class Applied:
     memory: Mapping[str, int] = field(default_factory=dict)
     """Partition -> the DefMemPerCPU in MiB that we set."""
 
-    def same(self, other: "Applied") -> bool:
+    def same(self, other: "SlurmConfInUse") -> bool:
         """Tell whether Slurm would see a difference."""
         return (meaning(self.slurm_conf), self.gres_conf, self.cgroup_conf) == (
             meaning(other.slurm_conf),
@@ -35,10 +35,10 @@ class Applied:
         )
 
 
-def of(variables: Mapping[str, Any]) -> Applied:
+def of(variables: Mapping[str, Any]) -> SlurmConfInUse:
     """Cut it out of an inventory's variables."""
     ours = variables["slurm_powersave"]
-    return Applied(
+    return SlurmConfInUse(
         ours["slurm_conf"],
         ours["gres_conf"],
         ours["cgroup_conf"],
@@ -51,7 +51,7 @@ def of(variables: Mapping[str, Any]) -> Applied:
 def save(cluster: Cluster) -> None:
     """Record that slurmctld has taken the inventory that is on the disk."""
     found = of(_read(cluster))
-    path = cluster.layout.applied
+    path = cluster.layout.slurm_conf_in_use
     new = path.with_suffix(".new")
     new.write_text(json.dumps(asdict(found), indent=1) + "\n")
     os.replace(new, path)
@@ -59,17 +59,17 @@ def save(cluster: Cluster) -> None:
 
 def is_known(cluster: Cluster) -> bool:
     """Tell whether there is anything to load."""
-    return cluster.layout.applied.exists() or (cluster.layout.inventory / VARIABLES).exists()
+    return cluster.layout.slurm_conf_in_use.exists() or (cluster.layout.inventory / VARIABLES).exists()
 
 
-def load(cluster: Cluster) -> Applied:
+def load(cluster: Cluster) -> SlurmConfInUse:
     """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
-    path = cluster.layout.applied
+    path = cluster.layout.slurm_conf_in_use
     if not path.exists():
         return of(_read(cluster))
     found = json.loads(read_bytes(path))
     lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
-    return Applied(**(found | lines))
+    return SlurmConfInUse(**(found | lines))
 
 
 def persistent(cluster: Cluster) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def persistent(cluster: Cluster) -> tuple[str, ...]:
     An edited cluster file does nothing before a deploy or resize: Slurm would suspend such a node again.
     """
     names = cluster.persistent()
-    if not cluster.layout.applied.exists():
+    if not cluster.layout.slurm_conf_in_use.exists():
         return names
     kept = protected_by(load(cluster).slurm_conf)
     return tuple(name for name in names if name in kept)

@@ -84,7 +84,7 @@ class Times:
 
     def _stepped(self, step: float, when: str) -> None:
         ahead = self._clock.wall() - self._clock.monotonic()
-        self._journal.move_rests(step, self._anchor())
+        self._journal.move_backoffs(step, self._anchor())
         self._ahead = ahead
         log.warning(
             "the clock of this host was set %s by %.0f s%s; no limit counts that, and no rest ends by it",

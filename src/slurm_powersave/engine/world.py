@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
-from slurm_powersave.engine.cloud_offers import Catalogue
+from slurm_powersave.engine.cloud_offers import CloudOffers
 from slurm_powersave.engine.flavors import Flavors
 from slurm_powersave.engine.sightings import Sightings
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import (
-    DesiredNode,
-    Hold,
+    NodeBackoff,
     NodeFacts,
     NodeRecord,
+    NodeSpec,
     Server,
     SlurmNode,
     SlurmSnapshot,
@@ -56,8 +56,10 @@ class World:
         self.cloud_views = {
             name: CloudView(name, cloud, self.clock, self.seen) for name, cloud in self.clouds.items()
         }
-        self.catalogue = Catalogue(self.clouds, self.clock)
-        self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.times, self.slurm_view.promised)
+        self.cloud_offers = CloudOffers(self.clouds, self.clock)
+        self.flavors = Flavors(
+            self.cluster, self.clouds, self.journal, self.times, self.slurm_view.configured
+        )
         self.records: dict[str, NodeRecord] = self.journal.node_records()
 
     def now(self) -> float:
@@ -68,19 +70,23 @@ class World:
         """Return seconds since the epoch: for people and for the journal. Nothing is judged by it."""
         return self.times.wall()
 
-    def rests(self, hold: Hold) -> bool:
+    def in_backoff(self, backoff: NodeBackoff) -> bool:
         """Tell whether a node's rest is not over yet."""
-        return self.now() < self.times.moment(hold.until)
+        return self.now() < self.times.moment(backoff.until)
 
-    def resting(self) -> dict[str, Hold]:
+    def nodes_in_backoff(self) -> dict[str, NodeBackoff]:
         """Return the nodes that rest now after a failure."""
-        return {node: hold for node, hold in self.journal.holds().items() if self.rests(hold)}
+        return {
+            node: backoff
+            for node, backoff in self.journal.node_backoffs().items()
+            if self.in_backoff(backoff)
+        }
 
     def slurm_has(self, difference: Difference) -> bool:
         """Tell whether the slurmctld that runs does it; before its version is known the file's counts."""
         return has(self.slurm_view.version.known or self.cluster.slurm_release, difference)
 
-    def desired(self, name: str) -> DesiredNode:
+    def recorded_spec(self, name: str) -> NodeSpec:
         """Return what a node is to be: recorded once, or from the cluster file the first time."""
         return self.record(name).node
 
@@ -88,21 +94,21 @@ class World:
         """Return a node's record; a new one where nothing is recorded."""
         if name not in self.records and (found := self.journal.node_record(name)):
             self.records[name] = found  # a command has given it its address since we started
-        return self.records.get(name) or NodeRecord(self.cluster.desired(name))
+        return self.records.get(name) or NodeRecord(self.cluster.node_spec(name))
 
-    def wanted(self, name: str) -> DesiredNode:
+    def next_spec(self, name: str) -> NodeSpec:
         """Return what the cluster file wants of a node's next server; of one that leaves it, what it was.
 
         The flavor is the first of the pool's that does not rest; empty if the cloud has none of them.
         """
         if name not in self.cluster:
             return self.record(name).node
-        node = self.cluster.desired(name)
+        node = self.cluster.node_spec(name)
         return replace(node, flavor=self.flavors.next(node))
 
-    def wants(self, name: str, flavor: str) -> DesiredNode:
+    def spec_with_flavor(self, name: str, flavor: str) -> NodeSpec:
         """Return what the cluster file wants of a node that has a flavor: any of its pool's is right."""
-        return self.flavors.wanted(self.cluster.desired(name), flavor)
+        return self.flavors.spec_with_flavor(self.cluster.node_spec(name), flavor)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -175,7 +181,7 @@ class SlurmView:
         self._snapshot: SlurmSnapshot | None = None
         self._asked: frozenset[str] | None = frozenset()
         """The nodes that it was asked for; None: all."""
-        self._promised: dict[str, NodeFacts | None] = {}
+        self._configured: dict[str, NodeFacts | None] = {}
         self.version = SlurmVersion(slurm, clock)
         self.error = ""
 
@@ -199,17 +205,17 @@ class SlurmView:
             self.error, self.reading, self.began = "", number, now
             self._asked = frozenset(nodes) if nodes or jobs else None
             self._seen.read(number, self._snapshot)
-            self._promised.update((name, node.promised) for name, node in self._snapshot.nodes.items())
+            self._configured.update((name, node.configured) for name, node in self._snapshot.nodes.items())
             self._backoff.ok(self._clock.monotonic())
             self.version.refresh()
 
-    def leave(self, why: str) -> None:
+    def skip(self, why: str) -> None:
         """Take in that it is not even tried now: nothing is known of Slurm."""
         self._snapshot, self.error = None, why
 
-    def promised(self, name: str) -> NodeFacts | None:
+    def configured(self, name: str) -> NodeFacts | None:
         """Return what slurm.conf promised of a node when it was last read; None if that is not known."""
-        return self._promised.get(name)
+        return self._configured.get(name)
 
     def snapshot(self, newer_than: int = 0, since: float = float("-inf")) -> SlurmSnapshot | None:
         """Return the last reading if it is newer than one of that number, and began since that moment."""
@@ -257,7 +263,7 @@ class CloudView:
             self.error, self.reading, self.began = "", number, now
             self._backoff.ok(self._clock.monotonic())
 
-    def leave(self, why: str) -> None:
+    def skip(self, why: str) -> None:
         """Take in that it is not even tried now: nothing is known of this cloud."""
         self._servers, self.error = None, why
 

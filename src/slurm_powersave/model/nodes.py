@@ -11,7 +11,7 @@ from slurm_powersave.model.runs import RunResult as RunResult
 
 
 @dataclass(frozen=True)
-class DesiredNode:
+class NodeSpec:
     """What a node is to be when it has a server. Recorded in the journal, never recomputed."""
 
     name: str
@@ -144,7 +144,7 @@ class SlurmNode:
     boot_time: float | None = None
     """When slurmd says that the node booted; None before its first registration."""
     comment: str = ""
-    promised: NodeFacts | None = None
+    configured: NodeFacts | None = None
     """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""
 
     def has(self, *flags: str) -> bool:
@@ -239,7 +239,7 @@ class SlurmStart:
 class TerraformNode:
     """A node's entry in the `nodes` map of a root module."""
 
-    node: DesiredNode
+    node: NodeSpec
     operation: str
     """The id of the operation that made the server; becomes a tag."""
 
@@ -300,7 +300,7 @@ class Operation:
 class NodeRecord:
     """What the journal holds of a node: what it is to be, and the server that it has."""
 
-    node: DesiredNode
+    node: NodeSpec
     shard: str = ""
     """The shard that holds the server; empty while there is none."""
     server_id: str = ""
@@ -326,7 +326,7 @@ class StateServer:
 
 
 @dataclass(frozen=True)
-class Hold:
+class NodeBackoff:
     """A node that rests after a failure until a time, in seconds since the epoch."""
 
     node: str
@@ -335,12 +335,12 @@ class Hold:
     reason: str
     """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
     until: float
-    told: bool = False
+    in_slurm: bool = False
     """Whether Slurm has the DRAIN."""
 
 
 @dataclass(frozen=True)
-class Aside:
+class AdminState:
     """A DRAIN or DOWN that somebody else has set on a node, as it was last seen."""
 
     node: str

@@ -19,7 +19,7 @@ class Act(StrEnum):
     RESIZE = "resize"
     REBOOT = "reboot"
     STOP = "stop"
-    FORGET = "remove from the state"
+    VANISHED = "remove from the state"
     FORCE = "POWER_DOWN_FORCE"
     """In Slurm; what runs on the node ends or is requeued."""
     POWER_DOWN = "POWER_DOWN"

@@ -77,7 +77,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class FlavorRest:
+class FlavorBackoff:
     """A flavor that a cloud had no room for."""
 
     cloud: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from slurm_powersave.decide.node.host_keys import Pin
-from slurm_powersave.model.nodes import DesiredNode, RunRecord
+from slurm_powersave.model.nodes import NodeSpec, RunRecord
 from slurm_powersave.ports.run import Run
 
 
@@ -13,7 +13,7 @@ class Playbooks(Protocol):
 
     def configure(
         self,
-        nodes: Sequence[DesiredNode],
+        nodes: Sequence[NodeSpec],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
         disks: Mapping[str, str] | None = None,
@@ -26,20 +26,20 @@ class Playbooks(Protocol):
         before anything is changed in it.
         """
 
-    def pin(self, node: DesiredNode) -> Pin | None:
+    def pin(self, node: NodeSpec) -> Pin | None:
         """Return the host keys that are recorded of a node's name and address."""
 
-    def adopt(self, record: RunRecord) -> Run:
+    def reattach(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""
 
     def forget(self, record: RunRecord) -> None:
         """Remove what a run left behind."""
 
-    def reachable(self, node: DesiredNode) -> bool:
+    def reachable(self, node: NodeSpec) -> bool:
         """Tell whether the node's sshd answers (bounded to a fraction of a second)."""
 
-    def answers_ssh(self, node: DesiredNode) -> bool | None:
+    def answers_ssh(self, node: NodeSpec) -> bool | None:
         """Tell whether the node's sshd answers within 5 s; None if this host could not ask."""
 
-    def runs_steps(self, node: DesiredNode) -> bool | None:
+    def runs_steps(self, node: NodeSpec) -> bool | None:
         """Ask the node whether a slurmstepd of a job runs there; None if it does not say (within 5 s)."""

@@ -42,7 +42,7 @@ class Slurm(Protocol):
         POWER_DOWN_FORCE, DOWN and DRAIN can end jobs: they need a permit for each node; RefusedError without.
         """
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", admin_state: str = "") -> None:
         """Run `scontrol reboot`: ASAP nextstate=RESUME with this reason.
 
         With `aside` (DRAIN or DOWN, set by somebody else for this reason) in the way that keeps it.

@@ -46,7 +46,7 @@ class Terraform(Protocol):
         """Start `terraform plan -out` with a target per node, and `terraform show -json` after it."""
 
     def contract(self, shard: str) -> Contract:
-        """Read what the shard's root module promises to the fence."""
+        """Read what the shard's root module promises to the plan guard."""
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
         """Read what `terraform show -json` said of a finished plan."""
@@ -69,7 +69,7 @@ class Terraform(Protocol):
     def put_back(self, shard: str) -> str:
         """Put the copy from before the last apply in the place of a broken state; say what was done."""
 
-    def adopt(self, record: RunRecord) -> Run:
+    def reattach(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started; one whose process is gone polls as ended."""
 
     def forget(self, record: RunRecord) -> None:

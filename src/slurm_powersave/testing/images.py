@@ -7,7 +7,7 @@ from typing import Any
 
 from slurm_powersave.model.errors import CloudError, FailureClass, PlaybookError
 from slurm_powersave.model.images import CLUSTER, Identity, Image, Look
-from slurm_powersave.model.nodes import DesiredNode, Server, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, Server, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryCloud
 
@@ -57,7 +57,7 @@ class MemoryImageCloud(MemoryCloud):
             raise CloudError(f"image {image} could not be found", failure=FailureClass.CONFIG)
         if holder := next((one for one in self.alive() if one.address == address), None):
             raise CloudError(f"address {address} belongs to {holder.name}", failure=FailureClass.CONFIG)
-        node = DesiredNode(name, "", "", image, flavor, zone, address)
+        node = NodeSpec(name, "", "", image, flavor, zone, address)
         marks = frozenset({"slurm-powersave", f"cluster={self.cluster}", *tags})
         server_id = self.create(TerraformNode(node, ""), marks)
         self.disks[server_id] = dict(self._contents.get(image, {}))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from slurm_powersave.decide.node.host_keys import Pin, believed, keys_of
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+from slurm_powersave.model.nodes import Failure, NodeProgress, NodeSpec, RunRecord, RunResult
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.terraform import MemoryRun, run_record
 
@@ -16,8 +16,8 @@ class MemoryPlaybooks:
     """Implements ports.Playbooks; a configured node registers with Slurm."""
 
     clock: MemoryClock
-    register: Callable[[DesiredNode], None]
-    boots: Callable[[DesiredNode], bool]
+    register: Callable[[NodeSpec], None]
+    boots: Callable[[NodeSpec], bool]
     boot_id: Callable[[str], str] = lambda name: ""
     host_key: Callable[[str], str] = lambda name: ""
     """Node -> the key that its sshd has; empty: whatever is given is right."""
@@ -38,7 +38,7 @@ class MemoryPlaybooks:
 
     def configure(
         self,
-        nodes: Sequence[DesiredNode],
+        nodes: Sequence[NodeSpec],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
         disks: Mapping[str, str] | None = None,
@@ -72,9 +72,7 @@ class MemoryPlaybooks:
         self.runs[run.record.id] = run
         return run
 
-    def _unknown(
-        self, node: DesiredNode, host_keys: Mapping[str, str], disks: Mapping[str, str]
-    ) -> str | None:
+    def _unknown(self, node: NodeSpec, host_keys: Mapping[str, str], disks: Mapping[str, str]) -> str | None:
         disk, given = disks.get(node.name, ""), host_keys.get(node.name, "")
         if given and not believed(self.pin(node), disk, kept=False):
             self.pins[node.name] = Pin(keys_of(given), disk)
@@ -83,11 +81,11 @@ class MemoryPlaybooks:
             None if not real or (pin and real in pin.keys) else "unreachable: Host key verification failed."
         )
 
-    def pin(self, node: DesiredNode) -> Pin | None:
+    def pin(self, node: NodeSpec) -> Pin | None:
         """Return what is recorded of a node."""
         return self.pins.get(node.name)
 
-    def adopt(self, record: RunRecord) -> MemoryRun:
+    def reattach(self, record: RunRecord) -> MemoryRun:
         """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
         if run.forgotten:
@@ -100,14 +98,14 @@ class MemoryPlaybooks:
         """Remove what the run has said."""
         self.runs[record.id].forgotten = True
 
-    def reachable(self, node: DesiredNode) -> bool:
+    def reachable(self, node: NodeSpec) -> bool:
         """Tell whether the node has booted."""
         return self.boots(node)
 
-    def answers_ssh(self, node: DesiredNode) -> bool | None:
+    def answers_ssh(self, node: NodeSpec) -> bool | None:
         """Tell whether the node has booted and nothing keeps it from answering."""
         return None if self.blind else self.boots(node)
 
-    def runs_steps(self, node: DesiredNode) -> bool | None:
+    def runs_steps(self, node: NodeSpec) -> bool | None:
         """Say what was ordered for the node; one that has booted runs none, any other does not answer."""
         return self.steps.get(node.name, False if self.boots(node) else None)

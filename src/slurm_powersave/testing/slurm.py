@@ -43,7 +43,7 @@ class MemorySlurm:
     """Whether a node's slurmd runs."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Node -> why its registrations are refused; a blank: 24.11.5 over a reason that was cleared with one."""
-    promised: NodeFacts | None = None
+    configured: NodeFacts | None = None
     """What slurm.conf says of every node."""
     version: str = "22.05.8"
     """Of the slurmctld that runs."""
@@ -168,7 +168,7 @@ class MemorySlurm:
     def configure(self, names: Sequence[str], protected: Sequence[str]) -> None:
         """Restart with another slurm.conf: what stays keeps its state."""
         self._nodes = {
-            name: replace(self._nodes.get(name, self._off(name)), promised=self.promised) for name in names
+            one: replace(self._nodes.get(one, self._off(one)), configured=self.configured) for one in names
         }
         self.protected = frozenset(protected)
 
@@ -270,11 +270,11 @@ class MemorySlurm:
         if refused:
             raise SlurmError("Invalid node state specified")
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", admin_state: str = "") -> None:
         """Ask for a reboot; with `aside` in the way that keeps a DRAIN (plain) or a DOWN (nextstate=DOWN)."""
         self._check(nodes)
-        if aside:
-            down = aside == "DOWN"
+        if admin_state:
+            down = admin_state == "DOWN"
             self.scontrol_reboot(*nodes, nextstate="DOWN" if down else "", reason=reason if down else "")
         else:
             self.scontrol_reboot(*nodes, asap=True, nextstate="RESUME", reason=reason)
@@ -384,7 +384,7 @@ class MemorySlurm:
                     self._set(other, add={"IDLE"}, drop={"ALLOCATED"})
 
     def _off(self, name: str) -> SlurmNode:
-        return SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}), promised=self.promised)
+        return SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}), configured=self.configured)
 
     def _set(self, name: str, *, add: Set[str] = frozenset(), drop: Set[str] = frozenset()) -> None:
         node = self._nodes[name]

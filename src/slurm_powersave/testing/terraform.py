@@ -92,7 +92,7 @@ class MemoryTerraform:
     """Until Terraform counts a server as deleted; the cloud may need longer."""
     plan_seconds: float = 1.0
     spoil_plan: Callable[[dict[str, Any]], None] | None = None
-    """Changes a plan's JSON, to see whether the fence holds."""
+    """Changes a plan's JSON, to see whether the plan guard holds."""
     maps: dict[str, dict[str, TerraformNode]] = field(default_factory=dict)
     states: dict[str, dict[str, StateServer]] = field(default_factory=dict)
     runs: dict[str, MemoryRun] = field(default_factory=dict)
@@ -255,7 +255,7 @@ class MemoryTerraform:
         held = {server.id: name for name, server in self.states[shard].items()}
         if strange := [permit for permit in permits if held.get(permit.subject) != permit.node]:
             raise RefusedError(f"{strange[0].node} is not {strange[0].subject} in {shard}")
-        use_all(permits, Act.FORGET, [permit.subject for permit in permits])
+        use_all(permits, Act.VANISHED, [permit.subject for permit in permits])
 
         def end() -> RunResult:
             for permit in permits:
@@ -360,7 +360,7 @@ class MemoryTerraform:
         self.states[shard] = self.copies.get(shard, {})
         return "the copy is in its place"
 
-    def adopt(self, record: RunRecord) -> MemoryRun:
+    def reattach(self, record: RunRecord) -> MemoryRun:
         """Take up a run; its events come again, unless its output was removed."""
         run = self.runs[record.id]
         if run.forgotten:

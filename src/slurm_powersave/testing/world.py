@@ -19,7 +19,7 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
+from slurm_powersave.model.nodes import NodeFacts, NodeSpec, Operation, Request
 from slurm_powersave.model.server_status import OFF, RESCUED
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
@@ -71,7 +71,7 @@ class MemoryWorld:
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         version = self.cluster.slurm_version
         self.slurm = MemorySlurm(
-            self.clock, self.cluster.nodes(), self._hook, promised=SMALL, version=version
+            self.clock, self.cluster.nodes(), self._hook, configured=SMALL, version=version
         )
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
         self.playbooks = MemoryPlaybooks(
@@ -112,12 +112,12 @@ class MemoryWorld:
             self.recovery.faults,
         )
 
-    def _register(self, node: DesiredNode) -> None:
+    def _register(self, node: NodeSpec) -> None:
         waits = self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED", "NOT_RESPONDING")
         if self._boots(node) and waits:
             self.slurm.register(node.name)
 
-    def _boots(self, node: DesiredNode) -> bool:
+    def _boots(self, node: NodeSpec) -> bool:
         here = [server for server in self.cloud.alive() if server.address == node.address]
         runs = any(server.host_key and server.status not in OFF | RESCUED for server in here)
         return runs and node.name not in self.silent

@@ -28,7 +28,7 @@ from slurm_powersave.decide.node.host_keys import Pin, believed
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Hold, NodeProgress, Request, StateServer
+from slurm_powersave.model.nodes import NodeBackoff, NodeProgress, Request, StateServer
 from slurm_powersave.model.seen import Seen
 from tests import first_release
 from tests.hook_scripts import HookScripts
@@ -146,9 +146,11 @@ def test_its_rows_are_values_of_ours(old: Path) -> None:
         assert [request.id for request in journal.unplanned_requests()] == ["waits"]
         assert journal.refusals("refused") == [("nobody", "no such node")]
         reason = "slurm-powersave: (quota) no cores [op f1]"
-        assert journal.holds() == {"up-6": Hold("up-6", "f1", FailureClass.QUOTA, reason, 1795909999.5, True)}
-        assert journal.flavor_rests()[0].until == 1795909999.5
-        assert journal.asides()["up-4"].reason == "disk" and journal.drains()["up-6"].by == "f1"
+        assert journal.node_backoffs() == {
+            "up-6": NodeBackoff("up-6", "f1", FailureClass.QUOTA, reason, 1795909999.5, True)
+        }
+        assert journal.flavor_backoffs()[0].until == 1795909999.5
+        assert journal.admin_states()["up-4"].reason == "disk" and journal.drains()["up-6"].by == "f1"
         assert journal.dirty_shards() == {EMPTY}
         assert journal.seen() == {"up-3": Seen(registered=1, resumed=4)}, "the call of its open operation"
         assert journal.brake() == "", "as it was: the old release had none"
@@ -250,7 +252,7 @@ def test_what_slurmctld_was_last_given_is_known(cluster: Cluster) -> None:
     found = slurm_conf_in_use.load(cluster)
     assert "ClusterName=up\n" in found.slurm_conf and found.memory == {}
     assert found.node_lines[0].startswith("NodeName=up-[1-6] NodeAddr=10.150.1.[1-6] ")
-    cluster.layout.applied.unlink()
+    cluster.layout.slurm_conf_in_use.unlink()
     assert slurm_conf_in_use.load(cluster).same(found), "as the inventory has it"
 
 
@@ -258,7 +260,7 @@ def test_a_run_whose_process_is_gone_is_told_as_killed(terraform: ShardedTerrafo
     with closing(SqliteJournal(state / "journal.db")) as journal:
         (saved,) = journal.runs()
     assert Path(saved.record.directory) == state / "runs/acb12c4a"
-    run = terraform.adopt(saved.record)
+    run = terraform.reattach(saved.record)
     assert run.progress() == []
     result = run.poll()
     assert result and (result.ok, result.text) == (False, "terraform was killed")
@@ -276,7 +278,7 @@ def test_a_run_that_ended_while_no_engine_looked_is_read_to_its_end(
             '"id_value":"5b0b42a8-2a1c-4d6c-9f39-2f2f2d1f7c11"}}\n'
         )
     (directory / "rc").write_text("0\n")
-    run = terraform.adopt(saved.record)
+    run = terraform.reattach(saved.record)
     assert run.progress() == [NodeProgress("up-3", True, server_id="5b0b42a8-2a1c-4d6c-9f39-2f2f2d1f7c11")]
     result = run.poll()
     assert result and result.ok
@@ -297,7 +299,7 @@ def test_a_run_that_goes_on_is_waited_for_and_can_be_ended(terraform: ShardedTer
         assert process.stdout and process.stdout.readline() == b"\n", "it runs"
         ticks = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19])
         record = type(saved.record)("acb12c4a", "apply", saved.record.directory, process.pid, ticks)
-        run = terraform.adopt(record)
+        run = terraform.reattach(record)
         assert run.poll() is None
         run.interrupt()
         process.wait(10)

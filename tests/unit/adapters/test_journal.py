@@ -14,15 +14,15 @@ from slurm_powersave.model.errors import ConfigError, FailureClass, JournalError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import (
-    DesiredNode,
-    Hold,
+    NodeBackoff,
     NodeRecord,
+    NodeSpec,
     Operation,
     Request,
     RunRecord,
     ShardRun,
 )
-from slurm_powersave.model.records import Drain, FlavorRest, Notice
+from slurm_powersave.model.records import Drain, FlavorBackoff, Notice
 
 
 def request(request_id: str = "r1") -> Request:
@@ -48,11 +48,11 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     journal = SqliteJournal(path)
     op = planned(journal)
     record = NodeRecord(
-        DesiredNode("n1", "compute", "mem", "img", "small", "az1", "10.0.1.1", 3), "mem/nodes-001", "id-1", 2
+        NodeSpec("n1", "compute", "mem", "img", "small", "az1", "10.0.1.1", 3), "mem/nodes-001", "id-1", 2
     )
     journal.save_node(record)
-    hold = Hold("n1", op.id, FailureClass.QUOTA, "why; \"quoted\" 'ß'", 99.0, True)
-    journal.save_hold(hold)
+    backoff = NodeBackoff("n1", op.id, FailureClass.QUOTA, "why; \"quoted\" 'ß'", 99.0, True)
+    journal.save_node_backoff(backoff)
     run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"), 600.0)
     journal.save_run(run)
     journal.set_dirty("mem/nodes-001", True)
@@ -67,7 +67,7 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     assert again.refusals("r1") == [("x9", "not configured")]
     assert again.open_operations() == [op]
     assert again.node_records() == {"n1": record}
-    assert again.holds() == {"n1": hold}
+    assert again.node_backoffs() == {"n1": backoff}
     assert again.runs() == [run]
     assert again.dirty_shards() == {"mem/nodes-001"}
     assert again.first_nodes() == [first]
@@ -143,7 +143,7 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     journal = SqliteJournal(path)
     op = planned(journal)
     journal.save_node(
-        NodeRecord(DesiredNode("n1", "p", "c", "i", "f", "", "10.0.0.1"), by_hand=frozenset({"image"}))
+        NodeRecord(NodeSpec("n1", "p", "c", "i", "f", "", "10.0.0.1"), by_hand=frozenset({"image"}))
     )
     journal.close()
     db = sqlite3.connect(path)
@@ -212,10 +212,10 @@ def test_what_sqlite_says_of_the_file_is_told_as_the_journal_s_trouble(
     path: Path, said: sqlite3.Error
 ) -> None:
     journal = SqliteJournal(path)
-    with pytest.raises(JournalError, match=str(said)) as error, journal._told():
+    with pytest.raises(JournalError, match=str(said)) as error, journal._with_our_errors():
         raise said
     assert error.value.where == str(path) and error.value.todo
-    with pytest.raises(sqlite3.IntegrityError), journal._told():
+    with pytest.raises(sqlite3.IntegrityError), journal._with_our_errors():
         raise sqlite3.IntegrityError("UNIQUE constraint failed")
 
 
@@ -287,7 +287,7 @@ def test_who_drained_a_node_is_kept_until_it_is_over_or_the_node_has_left(path: 
     assert SqliteJournal(path).drains() == {"a": one, "b": two}
     journal.drop_drains(["a", "never"])
     assert journal.drains() == {"b": two}
-    record = NodeRecord(DesiredNode("b", "p", "c", "i", "f", "", "10.0.0.1"))
+    record = NodeRecord(NodeSpec("b", "p", "c", "i", "f", "", "10.0.0.1"))
     journal.save_node(record)
     assert (journal.node_record("b"), journal.node_record("a")) == (record, None)
     journal.forget_nodes(["b"])
@@ -297,15 +297,18 @@ def test_who_drained_a_node_is_kept_until_it_is_over_or_the_node_has_left(path: 
 def test_the_rests_of_flavors_outlive_the_process(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journal = SqliteJournal(path)
-    small = FlavorRest("os", "az1", "small", 1000.0, "No valid host was found")
-    journal.save_flavor_rest(small)
-    journal.save_flavor_rest(replace(small, zone="az2"))
-    journal.save_flavor_rest(replace(small, until=2000.0))
+    small = FlavorBackoff("os", "az1", "small", 1000.0, "No valid host was found")
+    journal.save_flavor_backoff(small)
+    journal.save_flavor_backoff(replace(small, zone="az2"))
+    journal.save_flavor_backoff(replace(small, until=2000.0))
     journal.close()
     journal = SqliteJournal(path)
-    assert {(rest.zone, rest.until) for rest in journal.flavor_rests()} == {("az1", 2000.0), ("az2", 1000.0)}
-    journal.drop_flavor_rest("os", "az1", "small")
-    assert [rest.zone for rest in journal.flavor_rests()] == ["az2"]
+    assert {(rest.zone, rest.until) for rest in journal.flavor_backoffs()} == {
+        ("az1", 2000.0),
+        ("az2", 1000.0),
+    }
+    journal.drop_flavor_backoff("os", "az1", "small")
+    assert [rest.zone for rest in journal.flavor_backoffs()] == ["az2"]
 
 
 def test_warnings_are_kept_until_they_are_over(path: Path) -> None:

@@ -12,7 +12,7 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.model.permit import Act, Row
-from slurm_powersave.model.records import Done, FlavorRest
+from slurm_powersave.model.records import Done, FlavorBackoff
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import coarsely
 from tests.unit.engine.test_lifecycle import up
@@ -100,10 +100,10 @@ def test_a_request_stays_as_long_as_one_of_its_operations(journal: SqliteJournal
 def test_acts_of_nobodys_operation_and_rests_go_too(journal: SqliteJournal) -> None:
     for at in (1.0, 80 * DAY):
         journal.add_act(Done(at, "", "n1", Act.DELETE, "id-1", Row.OWN, ""))
-        journal.save_flavor_rest(FlavorRest("mem", "", f"flavor-{at}", at, "no room"))
+        journal.save_flavor_backoff(FlavorBackoff("mem", "", f"flavor-{at}", at, "no room"))
     prune_all(journal, 50 * DAY)
     assert [act.at for act in journal.newest_acts(None, 10)] == [80 * DAY]
-    assert [rest.until for rest in journal.flavor_rests()] == [80 * DAY]
+    assert [rest.until for rest in journal.flavor_backoffs()] == [80 * DAY]
 
 
 @contextmanager

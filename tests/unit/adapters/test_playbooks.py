@@ -17,7 +17,7 @@ from slurm_powersave.adapters.ansible.configure_run import RUN, ConfigureRun, pa
 from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, Site, environment
 from slurm_powersave.adapters.processes.process import start_detached
 from slurm_powersave.model.errors import ConfigError, FailureClass, OwnFileError
-from slurm_powersave.model.nodes import DesiredNode, Failure, NodeProgress, RunRecord, RunResult
+from slurm_powersave.model.nodes import Failure, NodeProgress, NodeSpec, RunRecord, RunResult
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 OK = {"node": "n1", "ok": True, "text": ""}
@@ -169,9 +169,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], Path, 
     return calls
 
 
-def node(number: int, pool: str = "cpu") -> DesiredNode:
+def node(number: int, pool: str = "cpu") -> NodeSpec:
     """Make a node."""
-    return DesiredNode(f"n{number}", pool, "local", "image", "small", "", f"127.0.0.{number}")
+    return NodeSpec(f"n{number}", pool, "local", "image", "small", "", f"127.0.0.{number}")
 
 
 def test_nodes_are_grouped_by_the_playbooks_of_their_site(

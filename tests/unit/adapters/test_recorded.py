@@ -62,8 +62,11 @@ def test_nodes_and_jobs(version: str) -> None:
         told = (node.reason, node.reason_by, node.comment)
         assert told == tuple(wanted.get(key, "") for key in ("reason", "reason_by", "comment")), name
         assert (node.boot_time is not None) is wanted.get("booted", False), name
-        assert node.promised
-        assert (node.promised.cpus, node.promised.real_memory) == (EXPECTED["cpus"], EXPECTED["real_memory"])
+        assert node.configured
+        assert (node.configured.cpus, node.configured.real_memory) == (
+            EXPECTED["cpus"],
+            EXPECTED["real_memory"],
+        )
     jobs = {job.id: [job.state, ",".join(job.nodes), job.reason] for job in snapshot.jobs}
     assert jobs == EXPECTED["jobs"]
     assert {job.id for job in snapshot.jobs if job.waiting} == {3, 4}

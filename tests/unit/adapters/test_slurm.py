@@ -39,7 +39,7 @@ def test_a_node_as_printed() -> None:
     node = parse_node(line())
     assert node and node.name == "c1" and node.flags == {"IDLE", "CLOUD"} and node.reason == ""
     assert node.boot_time == time.mktime((2026, 11, 21, 1, 0, 1, 0, 0, -1))
-    assert node.promised == NodeFacts(2, 1000)
+    assert node.configured == NodeFacts(2, 1000)
 
 
 def test_a_node_that_never_booted() -> None:
@@ -129,7 +129,7 @@ def test_a_slurmd_that_says_a_state_is_not_believed(system: str) -> None:
 
 def test_a_slurmd_that_says_a_size_is_not_believed() -> None:
     node = parse_node(line().replace("OS=Linux", "OS=Linux CPUTot=64 RealMemory=9"))
-    assert node and node.promised is None
+    assert node and node.configured is None
 
 
 def test_a_node_that_is_listed_twice_makes_the_reading_void() -> None:

@@ -19,14 +19,14 @@ KEXINIT = b"\0\0\0\x0c\x0a\x14" + b"\0" * 16
 
 
 @contextmanager
-def served(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+def served(dialog: Callable[[socket.socket], None]) -> Iterator[int]:
     """Serve connections on a port until the test is over; each is held open when `talk` has ended."""
     over = threading.Event()
 
     def one(connection: socket.socket) -> None:
         with connection:
             try:
-                talk(connection)
+                dialog(connection)
                 over.wait(30)
             except OSError:
                 pass  # the other side has had enough
@@ -64,7 +64,7 @@ def in_parts(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "up"),
+    ("dialog", "up"),
     [
         (lambda connection: connection.sendall(BANNER + KEXINIT), True),
         (in_parts, True),
@@ -77,8 +77,8 @@ def in_parts(connection: socket.socket) -> None:
         (trickle, False),
     ],
 )
-def test_who_begins_a_key_exchange_answers(talk: Callable[[socket.socket], None], up: bool) -> None:
-    with served(talk) as port:
+def test_who_begins_a_key_exchange_answers(dialog: Callable[[socket.socket], None], up: bool) -> None:
+    with served(dialog) as port:
         began = time.monotonic()
         assert probe.answers("127.0.0.1", port, 0.5) is up
         assert time.monotonic() - began < 1.5

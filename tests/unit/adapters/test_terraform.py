@@ -14,7 +14,7 @@ from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.adapters.terraform.shards import VARIABLES, Module, ShardedTerraform
 from slurm_powersave.adapters.terraform.state_file import write_synced
 from slurm_powersave.model.errors import FailureClass, MachineError, TerraformError
-from slurm_powersave.model.nodes import DesiredNode, RunResult, StateServer, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, RunResult, StateServer, TerraformNode
 from slurm_powersave.ports.run import Run
 
 SHARD = "os/nodes-001"
@@ -61,7 +61,7 @@ def shard(terraform: ShardedTerraform) -> Path:
 def node(name: str = "n1") -> TerraformNode:
     """An entry of the map."""
     ids = {"image_id": "9c21", "flavor_id": "small"}
-    return TerraformNode(DesiredNode(name, "compute", "os", "img", "small", "az", "10.0.1.1", **ids), "op1")
+    return TerraformNode(NodeSpec(name, "compute", "os", "img", "small", "az", "10.0.1.1", **ids), "op1")
 
 
 def test_init_lays_a_shard_out(terraform: ShardedTerraform, shard: Path) -> None:
@@ -286,7 +286,7 @@ def test_an_adopted_run_tells_all_of_it_again(
     run = terraform.apply(SHARD, plan.record, 5)
     finish(run)
     run.progress()
-    again = terraform.adopt(run.record)
+    again = terraform.reattach(run.record)
     assert [one.node for one in again.progress()] == ["n1"]
     assert finish(again).ok
     terraform.forget(run.record)

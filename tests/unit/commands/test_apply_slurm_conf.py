@@ -101,4 +101,4 @@ def test_what_jobs_get_of_memory_is_remembered(lab: Lab) -> None:
     lab.run()
     last = slurm_conf_in_use.load(lab.cluster).memory
     assert last and last == {name: 500 for name in last}
-    assert slurm_conf_in_use.Applied().memory == {}, "a record of an older version has none"
+    assert slurm_conf_in_use.SlurmConfInUse().memory == {}, "a record of an older version has none"

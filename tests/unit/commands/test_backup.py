@@ -81,7 +81,7 @@ class Host:
 
     def record(self, name: str, shard: str, server_id: str) -> None:
         journal = self.journal()
-        journal.save_node(NodeRecord(self.cluster.desired(name), shard, server_id))
+        journal.save_node(NodeRecord(self.cluster.node_spec(name), shard, server_id))
         journal.close()
 
     def restore(self, path: Path, **options: bool) -> Restored:

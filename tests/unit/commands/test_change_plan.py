@@ -11,7 +11,7 @@ from slurm_powersave.adapters.ansible import play_check
 from slurm_powersave.adapters.ansible.playbooks import Site
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.commands.change_plan import Files
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan, file_change
 from slurm_powersave.decide.slurm_files.inventory import HOSTS, Inventory
 from slurm_powersave.model.errors import PlaybookError, RefusedError
@@ -54,8 +54,8 @@ class Lab:
             self.asked.append(question)
             return self.answer
 
-        talk = Talk(self.said.append, self.said.append, ask, self.unasked)
-        return Files(self.cluster, talk, Wish(replace_edits=True), lambda: Inventory({}, {}))
+        dialog = Dialog(self.said.append, self.said.append, ask, self.unasked)
+        return Files(self.cluster, dialog, Wish(replace_edits=True), lambda: Inventory({}, {}))
 
     @property
     def text(self) -> str:

@@ -14,12 +14,12 @@ from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.commands import base_state, deploy, unrecorded
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.change_plan import Files
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.inventory import Inventory
 from slurm_powersave.model.errors import CloudError, ConfigError, RefusedError
 from slurm_powersave.model.leftovers import INTERFACE, RULE, Leftover
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -39,11 +39,11 @@ class Lab:
         self.slurm.unreachable = "no route"
         self.base = State(self.cluster.layout.base, Command())
         self.said: list[str] = []
-        self.talk = Talk(self.said.append, self.said.append, lambda question: True)
-        self.files = Files(self.cluster, self.talk, base_state.NO_WISH, lambda: Inventory({}, {}))
+        self.dialog = Dialog(self.said.append, self.said.append, lambda question: True)
+        self.files = Files(self.cluster, self.dialog, base_state.NO_WISH, lambda: Inventory({}, {}))
 
     def create(self, name: str, *tags: str) -> str:
-        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        node = NodeSpec(name, "c", "mem", "default", "small", "", "10.0.1.1")
         carried = frozenset({"slurm-powersave", "cluster=test", *tags})
         return self.cloud.create(TerraformNode(node, "1a2b"), carried)
 
@@ -69,10 +69,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def test_a_lost_state_directory_does_not_become_a_second_cluster(lab: Lab) -> None:
     lab.create("login", "role=login")
     with pytest.raises(RefusedError, match=r"login \(id-1\)(.|\n)*restore(.|\n)*teardown"):
-        deploy.deploy(lab.cluster, lab.talk)
+        deploy.deploy(lab.cluster, lab.dialog)
     assert not lab.cluster.layout.root.exists(), "not even keys were made"
     with pytest.raises(RefusedError):
-        deploy.deploy(lab.cluster, lab.talk, dry_run=True)
+        deploy.deploy(lab.cluster, lab.dialog, dry_run=True)
 
 
 def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
@@ -124,11 +124,11 @@ def test_a_base_state_that_was_left_empty_is_replaced_by_the_copy(lab: Lab) -> N
     path.touch()
     lab.cloud.unreachable = "503 Service Unavailable"
     with pytest.raises(CloudError):
-        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, lab.files, dry_run=False)
+        base_state.deploy(lab.cluster, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
     assert path.read_text() == "" and not lab.said
     lab.cloud.unreachable = ""
     with pytest.raises(ConfigError):  # this cluster's files have no root module
-        base_state.deploy(lab.cluster, lab.talk, base_state.NO_WISH, lab.files, dry_run=False)
+        base_state.deploy(lab.cluster, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
     assert lab.base.ids() == {login}
     assert "before-apply is in its place" in lab.said[0] and str(lab.base.directory) in lab.said[0]
     assert lab.orphans() == []
@@ -137,7 +137,7 @@ def test_a_base_state_that_was_left_empty_is_replaced_by_the_copy(lab: Lab) -> N
 def test_once_slurm_was_configured_an_unknown_login_node_is_in_service(lab: Lab) -> None:
     login = lab.create("login", "role=login")
     lab.know(login)
-    lab.cluster.layout.applied.write_text("{}")
+    lab.cluster.layout.slurm_conf_in_use.write_text("{}")
     assert lab.orphans() == []
     lab.know("another")
     with pytest.raises(RefusedError, match="not in the state directory: login"):
@@ -151,7 +151,7 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
         for kind, name in (("network", "net-1"), ("network", "net-2"), ("port", "p"), ("image", "gold"))
     ]
     lab.create("n1", "node=n1")
-    unrecorded.tell(lab.cluster, lab.base, lab.talk)
+    unrecorded.tell(lab.cluster, lab.base, lab.dialog)
     assert lab.said == [
         "network net-2 belongs to the cluster and is in no Terraform state: delete it by hand"
     ]

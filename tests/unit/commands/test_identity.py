@@ -73,7 +73,7 @@ def test_neither_where_only_slurm_conf_tells_it(place: Place) -> None:
     """A directory that an earlier release has deployed has no note."""
     cluster = place.cluster()
     text = '{"slurm_conf": "SlurmUser=slurm\\nClusterName=demo\\n", "node_lines": [], "partition_lines": []}'
-    cluster.layout.applied.write_text(text)
+    cluster.layout.slurm_conf_in_use.write_text(text)
     assert slurm_conf_in_use.load(cluster).slurm_conf
     assert told(cluster) == []
     assert told(place.cluster("cluster_name: demo", "cluster_name: new"))[0][0] == "cluster_name"
@@ -83,7 +83,7 @@ def test_neither_where_only_slurm_conf_tells_it(place: Place) -> None:
 def test_a_damaged_note_stops_nobody(place: Place, text: str) -> None:
     cluster = place.cluster()
     if "slurm_conf" in text:
-        cluster.layout.applied.write_text(text)
+        cluster.layout.slurm_conf_in_use.write_text(text)
     cluster.layout.identity.write_text(text)
     assert [one for one in told(cluster) if "cluster 1" not in one[1]] == []
 

@@ -17,7 +17,7 @@ from slurm_powersave.model.errors import (
     UnreachableError,
 )
 from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, NODE, READY, ROLE, Image
-from slurm_powersave.model.nodes import DesiredNode, Server, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, Server, TerraformNode
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.images import MemoryImageCloud, MemoryImagePlays
 
@@ -42,7 +42,7 @@ class Lab:
         self.at_wait: Callable[[int], None] = lambda number: None
         self.node_refused: list[str] = []
         """What is wrong with the node, at the first, second, ... look."""
-        node = DesiredNode("n1", "compute", "mem", "default", "small", "", "10.0.1.1")
+        node = NodeSpec("n1", "compute", "mem", "default", "small", "", "10.0.1.1")
         marks = frozenset({"cluster=test", "node=n1"})
         self.node = self.cloud.create(TerraformNode(node, "1a2b"), marks)
         self.cloud.disks[self.node] = {"machine_id": "n1's"}
@@ -225,7 +225,7 @@ def test_a_cloud_that_is_away_is_said_and_the_first_error_kept(lab: Lab) -> None
 
 
 def test_only_our_own_leftovers_are_removed(lab: Lab) -> None:
-    node = DesiredNode("x", "", "", "default", "small", "", "10.0.9.9")
+    node = NodeSpec("x", "", "", "default", "small", "", "10.0.9.9")
     lab.cloud.create(TerraformNode(node, ""), frozenset({"cluster=other", BUILDER_TAG}))
     lab.cloud.add_image(Image("theirs", properties={CLUSTER: "other", ROLE: BUILDING}))
     lab.build().run()

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.commands import images
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image
@@ -48,12 +48,12 @@ class Lab:
         monkeypatch.setattr(images.time, "sleep", clock.advance)
 
     @property
-    def talk(self) -> Talk:
-        return Talk(self.said.append, self.said.append, lambda question: self.answer)
+    def dialog(self) -> Dialog:
+        return Dialog(self.said.append, self.said.append, lambda question: self.answer)
 
     def build(self, **options: Any) -> Any:
         order = {"base": "default", "node": None, "name": "gold", "pool": None, **options}
-        return images.build(self.cluster, self.talk, **order)
+        return images.build(self.cluster, self.dialog, **order)
 
     def names(self) -> list[str]:
         return [image.name for image in self.cloud.list_images()]
@@ -101,7 +101,7 @@ def test_what_may_not_be_deleted(lab: Lab, name: str, error: type[Exception], wo
     start(lab.cloud, "n1", "used")
     before = lab.names()
     with pytest.raises(error, match=words):
-        images.delete(lab.cluster, name, lab.talk)
+        images.delete(lab.cluster, name, lab.dialog)
     assert lab.names() == before
 
 
@@ -109,9 +109,9 @@ def test_what_may_not_be_deleted(lab: Lab, name: str, error: type[Exception], wo
 def test_what_nobody_uses_may_be_deleted(lab: Lab, role: str) -> None:
     lab.cloud.add_image(Image("gold", properties={CLUSTER: "test", ROLE: role}))
     lab.answer = False
-    assert not images.delete(lab.cluster, "gold", lab.talk)
+    assert not images.delete(lab.cluster, "gold", lab.dialog)
     lab.answer = True
-    assert images.delete(lab.cluster, "gold", lab.talk)
+    assert images.delete(lab.cluster, "gold", lab.dialog)
     assert lab.names() == ["default"]
 
 
@@ -124,4 +124,4 @@ def start(cloud: MemoryImageCloud, name: str, image: str) -> None:
 def test_the_image_of_a_pool_may_not_be_deleted(lab: Lab) -> None:
     lab.cloud.add_image(Image("default", properties={CLUSTER: "test", ROLE: READY}))
     with pytest.raises(RefusedError, match="pool compute"):
-        images.delete(lab.cluster, "default", lab.talk)
+        images.delete(lab.cluster, "default", lab.dialog)

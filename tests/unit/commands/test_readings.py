@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from slurm_powersave.commands.readings import observe
+from slurm_powersave.commands.readings import read_slurm_and_clouds
 from slurm_powersave.decide.preflight.slurm_running import Running
 from slurm_powersave.model.errors import CloudError, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
@@ -46,7 +46,7 @@ class OneCloud:
 
 
 def test_all_readable() -> None:
-    seen = observe(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2")})
+    seen = read_slurm_and_clouds(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2")})
     assert seen.slurm is not None and set(seen.slurm) == {"n1"}
     assert {cloud: [one.name for one in servers] for cloud, servers in seen.servers.items()} == {
         "a": ["n1"],
@@ -57,18 +57,18 @@ def test_all_readable() -> None:
 
 
 def test_slurm_unreadable() -> None:
-    seen = observe(OneSlurm(SlurmError("no answer")), {"a": OneCloud("n1")})
+    seen = read_slurm_and_clouds(OneSlurm(SlurmError("no answer")), {"a": OneCloud("n1")})
     assert seen.slurm is None and seen.servers
     assert seen.unreadable == {"slurm": "no answer"}
     assert seen.running == Running(trouble="no answer")
 
 
 def test_one_cloud_unreadable_leaves_the_other() -> None:
-    seen = observe(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2", CloudError("401"))})
+    seen = read_slurm_and_clouds(OneSlurm(), {"a": OneCloud("n1"), "b": OneCloud("n2", CloudError("401"))})
     assert set(seen.servers) == {"a"} and seen.slurm
     assert seen.unreadable == {"cloud b": "401"}
 
 
 def test_a_bug_is_not_hidden() -> None:
     with pytest.raises(KeyError):
-        observe(OneSlurm(KeyError("bug")), {})
+        read_slurm_and_clouds(OneSlurm(KeyError("bug")), {})

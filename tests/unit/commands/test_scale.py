@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.commands.scale import News, Resize, Surroundings, abort
+from slurm_powersave.commands.scale import News, ScaleContext, Scaling, abort
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.scale import Change, Nodes, change
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
@@ -28,7 +28,7 @@ class Scene:
         """The first `least` of so many nodes are up and idle."""
         self.world = MemoryWorld.of(nodes)
         self.world.journal.save_nodes(
-            NodeRecord(self.world.cluster.desired(name)) for name in self.world.cluster.nodes()
+            NodeRecord(self.world.cluster.node_spec(name)) for name in self.world.cluster.nodes()
         )
         self.news: list[News] = []
         self.applied: list[set[str]] = []
@@ -67,7 +67,7 @@ class Scene:
         self.fuse -= 1
 
     @property
-    def around(self) -> Surroundings:
+    def context(self) -> ScaleContext:
         """The world as a resize sees it."""
         world, scene = self.world, self
 
@@ -86,7 +86,7 @@ class Scene:
             scene.effect()
             world.run(seconds)
 
-        return Surroundings(
+        return ScaleContext(
             Fused(),  # type: ignore[arg-type]  # what it lacks it takes from MemorySlurm
             world.journal,
             world.clock,
@@ -112,14 +112,14 @@ class Scene:
         off = [name for name in self.wanted.persistent() if slurm.node(name).has("POWERED_DOWN")]
         slurm.update_nodes([name for name in off if not slurm.node(name).has("DRAIN")], state="POWER_UP")
 
-    def resize(self, timeout: float = 3600.0) -> Resize:
+    def resize(self, timeout: float = 3600.0) -> Scaling:
         """Run one to its end."""
         self.world.journal.save_nodes(
-            NodeRecord(self.wanted.desired(name))
+            NodeRecord(self.wanted.node_spec(name))
             for name in self.wanted.nodes()
             if not self.world.journal.node_record(name)
         )
-        one = Resize(self.around, self.found, "1a2b", timeout)
+        one = Scaling(self.context, self.found, "1a2b", timeout)
         one.run()
         return one
 
@@ -250,7 +250,7 @@ def test_nothing_happens_while_slurm_is_unreadable() -> None:
     found = scene.found
     scene.world.slurm.unreachable = "no route to host"
     with pytest.raises(SlurmError):
-        Resize(scene.around, found, "x", 30).run()
+        Scaling(scene.context, found, "x", 30).run()
     assert set(servers(scene.world)) == {"n1", "n2", "n3"} and not scene.applied
     scene.world.slurm.unreachable = ""
     scene.resize()
@@ -260,10 +260,10 @@ def test_nothing_happens_while_slurm_is_unreadable() -> None:
 def test_a_cloud_that_can_not_be_read_keeps_what_leaves_in_slurm_conf() -> None:
     scene = Scene(3, 1)
     scene.want(2, 1)
-    around = scene.around
-    around.servers = lambda: None
+    context = scene.context
+    context.servers = lambda: None
     with pytest.raises(UnfinishedError, match="n3"):
-        Resize(around, scene.found, "x", 600).run()
+        Scaling(context, scene.found, "x", 600).run()
     assert "n3" in scene.states()
     scene.resize()
     assert "n3" not in scene.states()
@@ -277,11 +277,11 @@ def test_abort_undrains_what_a_resize_drained_and_nothing_else() -> None:
     with pytest.raises(UnfinishedError):
         scene.resize(timeout=5)
     scene.world.slurm.update_nodes(["n2"], state="DRAIN", reason="RAM", permits=permits("DRAIN", ["n2"]))
-    assert abort(scene.around) == ["n3"]
+    assert abort(scene.context) == ["n3"]
     shown = scene.world.slurm.snapshot().nodes
     assert {n: node.reason for n, node in shown.items() if node.has("DRAIN")} == {"n1": "disk", "n2": "RAM"}
     assert not scene.world.journal.drains()
-    assert abort(scene.around) == []
+    assert abort(scene.context) == []
     assert set(scene.world.slurm.jobs) == set(jobs)
 
 
@@ -337,6 +337,6 @@ def test_nobody_waits_for_servers_without_an_engine(nodes: int, least: int) -> N
 
     scene.served = nobody
     scene.world.engine.step = lambda: None  # type: ignore[method-assign]
-    resize = Resize(scene.around, scene.found, "1a2b", 86400.0)
+    resize = Scaling(scene.context, scene.found, "1a2b", 86400.0)
     with pytest.raises(UnfinishedError, match="no engine is running"):
         resize.run()

@@ -167,7 +167,7 @@ def test_an_intake_that_has_ended_begins_anew(
 def test_an_intake_that_always_fails_is_left_alone_for_a_while_and_operations_go_on(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "FIRST_REST", 5.0)
+    monkeypatch.setattr(faults, "FIRST_BACKOFF", 5.0)
 
     def fail(self: Pump) -> None:
         raise KeyError("x")

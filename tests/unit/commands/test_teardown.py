@@ -8,9 +8,9 @@ import pytest
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.commands.act_records import Acts
-from slurm_powersave.commands.cluster_contents import Survey
-from slurm_powersave.commands.empty_nodes import Emptying
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.cluster_contents import ClusterContents
+from slurm_powersave.commands.empty_nodes import DrainForTeardown
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.teardown_steps import Outcome, Teardown, Wish
 from slurm_powersave.model.errors import (
     CloudError,
@@ -20,7 +20,7 @@ from slurm_powersave.model.errors import (
     UnfinishedError,
 )
 from slurm_powersave.model.leftovers import Leftover
-from slurm_powersave.model.nodes import DesiredNode, SlurmJob, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, SlurmJob, TerraformNode
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.testing.cloud import MemoryCloud
 from slurm_powersave.testing.world import MemoryWorld, cluster
@@ -98,7 +98,7 @@ class Lab:
 
     def create(self, name: str, *tags: str) -> str:
         """Make a server past Terraform."""
-        node = DesiredNode(name, "c", "mem", "default", "small", "", "10.0.1.1")
+        node = NodeSpec(name, "c", "mem", "default", "small", "", "10.0.1.1")
         carried = {"slurm-powersave", "cluster=test", *tags}
         return self.cloud.create(TerraformNode(node, "1a2b"), frozenset(carried))
 
@@ -138,19 +138,19 @@ class Lab:
             self.events.append(f"delete {server.name if server else server_id}")
             delete(server_id, permit)
 
-        survey = Survey(
+        contents = ClusterContents(
             {"mem": self.cloud}, world.slurm, self.nodes, self.base, self.unseen, self.said.append
         )
         work = Teardown(
-            survey=survey,
+            contents=contents,
             slurm=world.slurm,
             slurm_stays=self.stays,
-            emptying=Emptying(world.slurm, self.journal, world.clock, wait, self.said.append),
+            drain=DrainForTeardown(world.slurm, self.journal, world.clock, wait, self.said.append),
             save=save,
             delete_image=lambda cloud, name: self.cloud.others.remove(IMAGE),
             clock=world.clock,
             wait=wait,
-            talk=Talk(self.said.append, self.said.append, ask, self.unasked),
+            dialog=Dialog(self.said.append, self.said.append, ask, self.unasked),
             acts=Acts(self.journal, "teardown", world.clock.now),
         )
         self.cloud.delete = noted  # type: ignore[method-assign]
@@ -420,7 +420,7 @@ def test_a_state_whose_cloud_can_not_be_asked_is_what_is_left(lab: Lab) -> None:
 
 
 def test_other_clusters_are_not_touched(lab: Lab) -> None:
-    node = DesiredNode("n1", "c", "mem", "default", "small", "", "10.0.1.1")
+    node = NodeSpec("n1", "c", "mem", "default", "small", "", "10.0.1.1")
     other = lab.cloud.create(TerraformNode(node, "x"), frozenset({"slurm-powersave", "cluster=other"}))
     assert lab.idle().run().done
     assert [server.id for server in lab.cloud.alive()] == [other]

@@ -20,7 +20,7 @@ def test_the_example_is_right_and_says_what_it_says() -> None:
     assert cluster.nodes() == ("demo-1", "demo-2", "demo-3", "demo-4")
     assert cluster.persistent() == ("demo-1",)
     assert cluster.login.address == "10.79.0.10"
-    assert cluster.desired("demo-4").address == "10.79.1.4"
+    assert cluster.node_spec("demo-4").address == "10.79.1.4"
 
 
 @pytest.fixture
@@ -105,12 +105,12 @@ def test_nodes_by_pool_in_order(make: Make) -> None:
 
 def test_desired(make: Make) -> None:
     cluster = make({"node_pools[1].zone": "az1"})
-    node = cluster.desired("demo-big-1", generation=3)
+    node = cluster.node_spec("demo-big-1", generation=3)
     assert (node.name, node.pool, node.cloud, node.image) == ("demo-big-1", "big", "local", "default")
     assert (node.flavor, node.zone, node.address, node.generation) == ("large", "az1", "10.79.2.9", 3)
-    assert cluster.desired("demo-1", address="10.79.7.7").address == "10.79.7.7"
+    assert cluster.node_spec("demo-1", address="10.79.7.7").address == "10.79.7.7"
     with pytest.raises(ConfigError, match="demo-9 is not a configured node"):
-        cluster.desired("demo-9")
+        cluster.node_spec("demo-9")
 
 
 def test_partition_nodes_without_duplicates(make: Make) -> None:
@@ -211,7 +211,7 @@ def test_large_clusters_load_in_time(make: Make) -> None:
             "partitions[1].nodes": None,
         }
     )
-    assert cluster.desired("n10000").address == "10.1.39.16"
+    assert cluster.node_spec("n10000").address == "10.1.39.16"
     assert len(cluster.nodes()) == 10_002
 
 

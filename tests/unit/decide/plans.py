@@ -1,10 +1,10 @@
-"""Terraform plans for tests of the fence: good ones, and each forbidden one with its one difference."""
+"""Terraform plans for tests of the plan guard: good ones, and each forbidden one with its one difference."""
 
 from collections.abc import Callable
 from typing import Any
 
 from slurm_powersave.decide.node.plan_guard import Contract, PlanMode, tags
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 
 CONTRACT = Contract(
     "cloud_server.node",
@@ -25,7 +25,7 @@ def entry(name: str, zone: str = "") -> TerraformNode:
     """What the journal holds of a node."""
     number = name[1:]
     return TerraformNode(
-        DesiredNode(name, "compute", "mem", "img", "small", zone, f"10.0.1.{number}"), f"op{number}"
+        NodeSpec(name, "compute", "mem", "img", "small", zone, f"10.0.1.{number}"), f"op{number}"
     )
 
 

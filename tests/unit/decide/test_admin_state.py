@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.nodes import SlurmNode
 
 
@@ -48,4 +48,4 @@ from slurm_powersave.model.nodes import SlurmNode
     ],
 )
 def test_whose_a_drain_is(flags: str, reason: str, by: str, state: str) -> None:
-    assert set_aside(SlurmNode("n1", frozenset(flags.split("+")), reason, by)) == state
+    assert state_by_admin(SlurmNode("n1", frozenset(flags.split("+")), reason, by)) == state

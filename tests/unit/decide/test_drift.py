@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from slurm_powersave.config.sections import Pool, Requirement
-from slurm_powersave.decide.node.drift import lag, moved
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
+from slurm_powersave.decide.node.drift import drift, moved
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Server
 
 POOL = Pool(name="p", nodes="n1", image="new", flavors=("small", "medium"), addresses="10.0.0.1")
-WANTED = DesiredNode("n1", "p", "c", "new", "small", "", "10.0.0.1")
+WANTED = NodeSpec("n1", "p", "c", "new", "small", "", "10.0.0.1")
 OLD = NodeRecord(replace(WANTED, image="old"), "c/nodes-001", "id1")
 SERVER = Server("id1", "n1", "ACTIVE")
 BY_HAND = replace(OLD, server_id="another", by_hand=frozenset({"image"}))
@@ -40,7 +40,7 @@ BY_HAND = replace(OLD, server_id="another", by_hand=frozenset({"image"}))
     ],
 )  # fmt: skip
 def test_what_differs(record: NodeRecord | None, servers: list[Server] | None, text: str) -> None:
-    assert lag(record, servers, POOL).text() == text
+    assert drift(record, servers, POOL).text() == text
 
 
 def test_only_what_is_not_the_pools_at_that_moment_is_by_hand() -> None:
@@ -57,6 +57,6 @@ def test_any_of_the_pools_flavors_will_do() -> None:
     """A requirement is met by many; without the cloud's word nobody is behind."""
     pool = POOL.model_copy(update={"flavors": (Requirement(cores=2),)})
     node = replace(OLD, node=replace(WANTED, flavor="large"))
-    assert lag(node, [SERVER], pool, ("medium", "large")).flavor.differs is False
-    assert lag(node, [SERVER], pool, ("medium",)).flavor.text("flavor") == "flavor large -> medium"
-    assert lag(node, [SERVER], pool).flavor.differs is False
+    assert drift(node, [SERVER], pool, ("medium", "large")).flavor.differs is False
+    assert drift(node, [SERVER], pool, ("medium",)).flavor.text("flavor") == "flavor large -> medium"
+    assert drift(node, [SERVER], pool).flavor.differs is False

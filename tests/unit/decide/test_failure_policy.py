@@ -65,7 +65,8 @@ def test_every_class_has_a_case() -> None:
 def test_a_rest_doubles_up_to_eight_times() -> None:
     rests = dict.fromkeys(FailureClass, 60.0)
     seconds = [
-        failure_policy.rest_seconds(rests, FailureClass.QUOTA, count) for count in (0, 1, 2, 3, 4, 5, 9, 5000)
+        failure_policy.backoff_seconds(rests, FailureClass.QUOTA, count)
+        for count in (0, 1, 2, 3, 4, 5, 9, 5000)
     ]
     assert [round(one / 60) for one in seconds] == [1, 1, 2, 4, 8, 8, 8, 8]
 

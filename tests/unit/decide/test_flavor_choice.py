@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from slurm_powersave.config.sections import Pool
-from slurm_powersave.decide.flavor.flavor_choice import choose, names, needs_the_cloud, rested
+from slurm_powersave.decide.flavor.flavor_choice import best_flavor, choose, names, needs_the_cloud
 from slurm_powersave.model.nodes import Flavor
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/flavor_choice.yml").read_text())
@@ -35,7 +35,7 @@ def test_choice(case: dict[str, Any]) -> None:
 def test_a_flavor_that_rests_comes_last(
     flavors: list[str], until: dict[str, float], now: float, expected: str
 ) -> None:
-    assert rested(flavors, until, now) == expected
+    assert best_flavor(flavors, until, now) == expected
 
 
 @pytest.mark.parametrize(

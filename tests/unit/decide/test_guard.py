@@ -14,7 +14,7 @@ from slurm_powersave.decide.node.silence import DEAD, Silence, Standing
 from slurm_powersave.model import permit as permits
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 from tests.permits import permit
@@ -85,7 +85,7 @@ def reboot(of: Look) -> Answer:
     return guard.by_reboot(of, Act.REBUILD)
 
 
-ASIDE = Aside("n1", "DRAIN", "fan", 0.0)
+SET_BY_ADMIN = AdminState("n1", "DRAIN", "fan", 0.0)
 
 
 def again(of: Look) -> Answer:
@@ -126,8 +126,11 @@ ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
     (forced, look("IDLE+DRAIN+POWERED_DOWN", reason="fan")),
     (reboot, look("DOWN+REBOOT_ISSUED")),
     (reboot, look("DOWN+REBOOT_ISSUED+RESERVED")),
-    (lambda of: guard.by_reboot(of, Act.REBOOT, aside=ASIDE), look("DOWN+REBOOT_ISSUED")),
-    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True), look("DOWN+REBOOT_ISSUED")),
+    (lambda of: guard.by_reboot(of, Act.REBOOT, admin_state=SET_BY_ADMIN), look("DOWN+REBOOT_ISSUED")),
+    (
+        lambda of: guard.by_reboot(of, Act.REBUILD, admin_state=SET_BY_ADMIN, force=True),
+        look("DOWN+REBOOT_ISSUED"),
+    ),
     (again, look("DOWN+NOT_RESPONDING", **NR)),
     (again, look("DOWN+NOT_RESPONDING", **NR, job="PENDING")),
     (given_up, look("DOWN+NOT_RESPONDING", **NR, status="SHUTOFF")),
@@ -136,10 +139,18 @@ ALLOWED: list[tuple[Callable[[Look], Answer], Look]] = [
 ]
 REFUSED: list[tuple[Callable[[Look], Answer], Look, str]] = [
     (hook, look("gone"), "does not know it"),
-    (lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
-    (lambda of: guard.by_reboot(of, Act.DELETE, aside=ASIDE), look("DOWN+REBOOT_ISSUED"), "set DRAIN (fan)"),
     (
-        lambda of: guard.by_reboot(of, Act.REBUILD, aside=ASIDE, force=True),
+        lambda of: guard.by_reboot(of, Act.REBUILD, admin_state=SET_BY_ADMIN),
+        look("DOWN+REBOOT_ISSUED"),
+        "set DRAIN (fan)",
+    ),
+    (
+        lambda of: guard.by_reboot(of, Act.DELETE, admin_state=SET_BY_ADMIN),
+        look("DOWN+REBOOT_ISSUED"),
+        "set DRAIN (fan)",
+    ),
+    (
+        lambda of: guard.by_reboot(of, Act.REBUILD, admin_state=SET_BY_ADMIN, force=True),
         look("MIXED+DRAIN+REBOOT_REQUESTED"),
         "no longer reboots it",
     ),

@@ -7,10 +7,10 @@ import pytest
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor.hardware import findings, is_first
 from slurm_powersave.decide.flavor.node_memory import believed, facts
-from slurm_powersave.decide.slurm_files.removed_nodes import promised
+from slurm_powersave.decide.slurm_files.removed_nodes import configured
 from slurm_powersave.decide.slurm_files.slurm_conf import node_lines
 from slurm_powersave.model.hardware import FirstNode, Hardware
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
 from tests.unit.decide.test_node_memory import FLAVORS
 
 Make = Callable[..., Cluster]
@@ -121,15 +121,15 @@ def test_a_cloud_that_tells_no_flavors_still_has_promises(make: Make) -> None:
 def test_what_our_own_lines_promise_is_read(make: Make) -> None:
     cluster = make()
     lines = node_lines(cluster, facts(cluster, FLAVORS), {name: "10.0.0.1" for name in cluster.nodes()})
-    assert promised(lines)["demo-4"] == NodeFacts(1, 921)
-    assert promised(["NodeName=x NodeAddr=y State=CLOUD", "nonsense"]) == {}
+    assert configured(lines)["demo-4"] == NodeFacts(1, 921)
+    assert configured(["NodeName=x NodeAddr=y State=CLOUD", "nonsense"]) == {}
 
 
 # What is recorded
 
 
-def node(name: str, image: str = "default") -> DesiredNode:
-    return DesiredNode(name, "compute", "local", image, "small", "", "10.0.0.1")
+def node(name: str, image: str = "default") -> NodeSpec:
+    return NodeSpec(name, "compute", "local", image, "small", "", "10.0.0.1")
 
 
 def test_the_first_one_counts_until_there_is_another_image() -> None:

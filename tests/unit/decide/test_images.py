@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from slurm_powersave.config.settings import Cluster
-from slurm_powersave.decide.commands.images import ImageRow, order, refuse_images, refuse_node, rows, unlike
+from slurm_powersave.decide.commands.images import ImageRow, alike, order, refuse_images, refuse_node, rows
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, NODE, READY, ROLE, Identity, Image, Look
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Operation, Server, SlurmNode
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Operation, Server, SlurmNode
 
 ADDRESS = {"clouds.local.builder_address": "10.79.0.20"}
 DRAINED = "IDLE+DRAIN+CLOUD"
@@ -31,8 +31,8 @@ def said(cluster: Cluster, records: dict[str, NodeRecord] | None = None, **words
 
 
 def record(cluster: Cluster, node: str, image: str, server_id: str = "") -> dict[str, NodeRecord]:
-    wanted = cluster.desired(node)
-    changed = DesiredNode(**{**wanted.__dict__, "image": image})
+    wanted = cluster.node_spec(node)
+    changed = NodeSpec(**{**wanted.__dict__, "image": image})
     return {node: NodeRecord(changed, server_id=server_id)}
 
 
@@ -153,7 +153,7 @@ BEFORE = Look(Identity("key-1", "machine-1", "boot-1"), {})
     ],
 )
 def test_a_proof_is_another_host_of_that_image(identity: Identity, name: str, wrong: list[str]) -> None:
-    assert unlike([BEFORE], Look(identity, {"name": name} if name else {}), "gold") == wrong
+    assert alike([BEFORE], Look(identity, {"name": name} if name else {}), "gold") == wrong
 
 
 def test_images_are_listed_with_who_uses_them(make: Make) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from slurm_powersave.config.settings import Cluster
-from slurm_powersave.decide.flavor.node_memory import by_pool, facts, keeps
+from slurm_powersave.decide.flavor.node_memory import by_pool, facts, fits
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Flavor, NodeFacts
 
@@ -49,8 +49,8 @@ def test_of_all_that_meet_a_requirement_the_smallest_counts(make: Make) -> None:
 
 def test_what_slurm_conf_promises_is_kept_by_what_is_as_large() -> None:
     small = Flavor("small", 2, 4000)
-    assert keeps(small, NodeFacts(2, 4000)) and keeps(small, None)
-    assert not keeps(small, NodeFacts(3, 4000)) and not keeps(small, NodeFacts(2, 4001))
+    assert fits(small, NodeFacts(2, 4000)) and fits(small, None)
+    assert not fits(small, NodeFacts(3, 4000)) and not fits(small, NodeFacts(2, 4001))
 
 
 def test_no_flavor_is_needed_when_the_file_says_both(make: Make) -> None:

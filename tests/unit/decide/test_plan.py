@@ -12,7 +12,7 @@ from slurm_powersave.decide.node.plan import verdict
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Hold, Operation
+from slurm_powersave.model.nodes import NodeBackoff, Operation
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/plan.yml").read_text())
 NOW = 1000.0
@@ -28,14 +28,16 @@ def operation(number: int, mode: str, phase: str, word: str = "") -> tuple[Opera
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_verdict(case: dict[str, Any]) -> None:
-    hold = Hold("n1", "op0", FailureClass.QUOTA, "r", NOW + 60) if case.get("hold") == "rests" else None
+    backoff = (
+        NodeBackoff("n1", "op0", FailureClass.QUOTA, "r", NOW + 60) if case.get("hold") == "rests" else None
+    )
     decided = verdict(
         Mode(case["mode"]),
         source=case.get("source", "hook"),
         time=NOW,
         open_operations=[operation(number, *words) for number, words in enumerate(case.get("open", []))],
         has_server=case.get("server", False),
-        hold=hold,
+        backoff=backoff,
     )
     assert (decided.outcome or decided.phase) == case["becomes"]
     assert len(decided.cancels) == case.get("cancels", 0)
@@ -66,7 +68,7 @@ def test_any_queue_gives_a_phase_or_an_outcome_and_never_cancels_what_has_begun(
         time=NOW,
         open_operations=operations,
         has_server=server,
-        hold=Hold("n1", "x", FailureClass.QUOTA, "r", NOW) if rests else None,
+        backoff=NodeBackoff("n1", "x", FailureClass.QUOTA, "r", NOW) if rests else None,
     )
     assert bool(decided.phase) != bool(decided.outcome)
     assert not decided.outcome or decided.outcome in OUTCOMES

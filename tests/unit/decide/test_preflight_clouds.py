@@ -23,7 +23,7 @@ from slurm_powersave.model.cloud_facts import (
     Tools,
     Trouble,
 )
-from slurm_powersave.model.nodes import DesiredNode, Flavor, Limit, Server
+from slurm_powersave.model.nodes import Flavor, Limit, NodeSpec, Server
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/preflight.yml").read_text())
 CLUSTER: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_findings(case: dict[str, Any]) -> None:
 
     held = case.get("here", {})
     made = {
-        name: DesiredNode(name, "compute", "os", "rocky9", flavor, "", "", flavor_id=flavor_id)
+        name: NodeSpec(name, "compute", "os", "rocky9", flavor, "", "", flavor_id=flavor_id)
         for name, (flavor, flavor_id) in held.get("servers", {}).items()
     }
     here = Here(**{"public_key": "ssh-ed25519 AAAA us"} | held | {"servers": made})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slurm_powersave.decide.node.reboot import Wish, wish
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reboot_reasons.yml").read_text())
 IMAGES = frozenset({"old", "new", "other"})
@@ -22,8 +22,8 @@ FLAVORS = {
 
 def wished(reason: str, pool_image: str = "old", **unknown: None) -> Wish:
     """Read a reason for a node with image old and flavor small."""
-    node = DesiredNode("n1", "c", "mem", "old", "small", "", "10.0.0.1")
-    pool = DesiredNode("n1", "c", "mem", pool_image, "small", "", "10.0.0.1")
+    node = NodeSpec("n1", "c", "mem", "old", "small", "", "10.0.0.1")
+    pool = NodeSpec("n1", "c", "mem", pool_image, "small", "", "10.0.0.1")
     known: dict[str, Any] = {"images": IMAGES, "flavors": FLAVORS, "promised": NodeFacts(1, 900)}
     return wish(reason, node, pool, **(known | unknown))
 
@@ -41,7 +41,7 @@ def test_reasons(case: dict[str, Any]) -> None:
 def test_what_a_cloud_can_not_tell_is_not_held_against_a_name() -> None:
     assert wished("reimage image=x", images=None) == Wish(Kind.REIMAGE, "x")
     assert wished("resize flavor=x", flavors=None) == Wish(Kind.RESIZE, "x")
-    assert wished("resize flavor=tiny", promised=None) == Wish(Kind.RESIZE, "tiny")
+    assert wished("resize flavor=tiny", configured=None) == Wish(Kind.RESIZE, "tiny")
 
 
 @given(st.text(max_size=60))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, journal_differences
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 
 CASES = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/reconcile.yml").read_text())
@@ -63,5 +63,5 @@ def test_a_journal_that_is_behind_the_cloud(
         Server(server_id, node, "ACTIVE", tags=frozenset({f"node={node}"}))
         for server_id, node in there.items()
     ]
-    told = unlike_recorded(["n1", "n2"], recorded, servers, busy={"n2"})
+    told = journal_differences(["n1", "n2"], recorded, servers, busy={"n2"})
     assert [f"{one.kind} {one.node}" for one in told] == found

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.decide.slurm_files.inventory import inventory
-from slurm_powersave.decide.slurm_files.removed_nodes import leaving, meaning
+from slurm_powersave.decide.slurm_files.removed_nodes import meaning, removed
 from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
@@ -23,7 +23,7 @@ ADDRESSES = {"demo-9": "10.0.1.9", "old": "10.0.9.9"}
 
 def test_a_node_keeps_its_line_its_partitions_and_its_protection(make: Make) -> None:
     cluster = make({})
-    kept = leaving(["old", "demo-9"], ADDRESSES, ["demo-9"], NODES, PARTITIONS)
+    kept = removed(["old", "demo-9"], ADDRESSES, ["demo-9"], NODES, PARTITIONS)
     made = inventory(cluster, FACTS, assign(cluster, {}), kept)
     conf = made.variables["slurm_powersave"]["slurm_conf"]
     lines = conf.splitlines()
@@ -43,7 +43,7 @@ def test_a_node_keeps_its_line_its_partitions_and_its_protection(make: Make) -> 
 def test_nothing_leaves(make: Make) -> None:
     cluster = make({})
     addresses = assign(cluster, {})
-    assert inventory(cluster, FACTS, addresses, leaving([], {}, [], NODES, PARTITIONS)) == inventory(
+    assert inventory(cluster, FACTS, addresses, removed([], {}, [], NODES, PARTITIONS)) == inventory(
         cluster, FACTS, addresses
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.decide.node.rollout import Member, Standing, choose, standing, window
+from slurm_powersave.decide.node.rollout import Member, Standing, choose, standing, unavailable_limit
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, SlurmNode
 
@@ -42,7 +42,10 @@ def test_each_pool_has_its_own_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "at_most", "expected"), [(1, None, 1), (9, None, 1), (29, None, 2), (40, None, 4), (4, 3, 3)]
+    ("size", "max_unavailable", "expected"),
+    [(1, None, 1), (9, None, 1), (29, None, 2), (40, None, 4), (4, 3, 3)],
 )
-def test_ten_percent_of_the_pool_and_at_least_one(size: int, at_most: int | None, expected: int) -> None:
-    assert window(size, at_most) == expected
+def test_ten_percent_of_the_pool_and_at_least_one(
+    size: int, max_unavailable: int | None, expected: int
+) -> None:
+    assert unavailable_limit(size, max_unavailable) == expected

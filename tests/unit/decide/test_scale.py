@@ -56,7 +56,7 @@ def test_steps(case: dict[str, Any]) -> None:
         how = re.search("restarts|reconfigures", step.text)
         said.append(" ".join(filter(None, [step.kind, step.act, names or "-", how[0] if how else ""])))
     assert said == case["steps"]
-    assert list(found.aside or {}) == case.get("aside", [])
+    assert list(found.set_by_admin or {}) == case.get("aside", [])
     assert found.nothing == (not case["steps"] and not case.get("aside"))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.addresses import assign
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.decide.slurm_files.slurm_conf import (
     cgroup_conf,
     gres_conf,
@@ -279,11 +279,11 @@ def test_a_job_that_asks_for_no_memory_gets_its_cores_share(
 
 @pytest.mark.parametrize(("before", "now"), [(0, 900), (800, 900), (921, 921)])
 def test_a_small_pool_that_joins_does_not_lower_what_jobs_get(make: Make, before: int, now: int) -> None:
-    leaving = Leaving(memory={"long": before})
-    assert memory_per_cpu(make(), FACTS, leaving) == {"main": 900, "long": now}
-    text = slurm_conf(make(), FACTS, assign(make(), {}), leaving)
+    removed = RemovedNodes(memory={"long": before})
+    assert memory_per_cpu(make(), FACTS, removed) == {"main": 900, "long": now}
+    text = slurm_conf(make(), FACTS, assign(make(), {}), removed)
     assert ("as it was; pool compute has 900 MiB per CPU only" in text) is (before > 900)
-    assert memory_per_cpu(make({"partitions[1].options": {"DefMemPerCPU": 5}}), FACTS, leaving) == {
+    assert memory_per_cpu(make({"partitions[1].options": {"DefMemPerCPU": 5}}), FACTS, removed) == {
         "main": 900
     }
 

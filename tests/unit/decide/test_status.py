@@ -5,13 +5,13 @@ from dataclasses import replace
 from slurm_powersave.decide.node.status import StatusRow, rows, slurm_state
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Server, SlurmNode
+from slurm_powersave.model.nodes import NodeBackoff, NodeRecord, NodeSpec, Operation, Server, SlurmNode
 
 UP = SlurmNode("n1", frozenset({"CLOUD", "IDLE"}))
 OFF = SlurmNode("n2", frozenset({"POWERED_DOWN", "IDLE", "CLOUD"}))
-RECORD = NodeRecord(DesiredNode("n1", "p", "c", "i", "f", "", "10.0.0.1"), "c/nodes-001", "id1")
+RECORD = NodeRecord(NodeSpec("n1", "p", "c", "i", "f", "", "10.0.0.1"), "c/nodes-001", "id1")
 OPERATION = Operation("1a2b3c", "r1", "n2", Mode.RESUME, "applying", 100.0, 102.5)
-HOLD = Hold(
+HOLD = NodeBackoff(
     "n2",
     "1a2b3c",
     FailureClass.QUOTA,

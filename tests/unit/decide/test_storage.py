@@ -10,7 +10,7 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import storage
 from slurm_powersave.decide.slurm_files.addresses import assign
 from slurm_powersave.decide.slurm_files.inventory import inventory
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving, LeavingNode
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNode, RemovedNodes
 from slurm_powersave.model.nodes import NodeFacts
 
 Make = Callable[..., Cluster]
@@ -18,9 +18,9 @@ FACTS = {"compute": NodeFacts(2, 1800), "big": NodeFacts(16, 60000)}
 NODES = ["10.79.1.1", "10.79.1.2/31", "10.79.1.4", "10.79.2.1", "10.79.2.9"]
 
 
-def variables(cluster: Cluster, leaving: Leaving = Leaving()) -> Mapping[str, Any]:  # noqa: B008  # frozen
+def variables(cluster: Cluster, removed: RemovedNodes = RemovedNodes()) -> Mapping[str, Any]:  # noqa: B008  # frozen
     """What the roles get."""
-    return storage.variables(cluster, assign(cluster, {}), leaving)
+    return storage.variables(cluster, assign(cluster, {}), removed)
 
 
 def lines(text: str) -> list[str]:
@@ -81,8 +81,8 @@ def test_another_server_trusts_the_login_nodes_root(make: Make) -> None:
 
 
 def test_a_node_that_leaves_keeps_its_files(make: Make) -> None:
-    leaving = Leaving((LeavingNode("demo-9", "10.79.1.9", "CPUs=2"),))
-    made = variables(make({"shared_storage": {"root_squash": False}}), leaving)
+    removed = RemovedNodes((RemovedNode("demo-9", "10.79.1.9", "CPUs=2"),))
+    made = variables(make({"shared_storage": {"root_squash": False}}), removed)
     assert {"network": "10.79.1.9", "squash": False} in made["server"]["clients"]
 
 

@@ -119,7 +119,7 @@ def trouble(world: MemoryWorld, kind: str, part: str = "journal") -> Exception:
     if part != "journal":
         return OSError(number, os.strerror(number))
     try:
-        with world.journal._told():
+        with world.journal._with_our_errors():
             raise said(text)
     except JournalError as error:
         return error

@@ -72,7 +72,7 @@ def test_a_suspend_that_does_not_end_is_told_and_its_node_rests(
     last = operations(world, "n1")[-1]
     assert last.outcome == phases.DONE and "; gone after 6" in last.text
     coarsely(world, 200)
-    assert not world.slurm.node("n1").has("DRAIN") and not world.journal.holds()
+    assert not world.slurm.node("n1").has("DRAIN") and not world.journal.node_backoffs()
     up(world, "n1")
     assert_at_rest(world)
 

@@ -10,8 +10,8 @@ from slurm_powersave.decide.node.failure_policy import FOREVER
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import Hold
-from slurm_powersave.model.records import FlavorRest
+from slurm_powersave.model.nodes import NodeBackoff
+from slurm_powersave.model.records import FlavorBackoff
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.world import MemoryWorld
 
@@ -20,15 +20,15 @@ def journal(clock: MemoryClock, rest: float = 100.0) -> SqliteJournal:
     """A journal with a node and a flavor that rest, and a node that rests until a person comes."""
     made = SqliteJournal(":memory:")
     until = clock.wall() + rest
-    made.save_hold(Hold("n1", "op1", FailureClass.QUOTA, "r", until))
-    made.save_hold(Hold("n2", "op2", FailureClass.QUOTA, "r", FOREVER))
-    made.save_flavor_rest(FlavorRest("mem", "", "small", until, "no room"))
+    made.save_node_backoff(NodeBackoff("n1", "op1", FailureClass.QUOTA, "r", until))
+    made.save_node_backoff(NodeBackoff("n2", "op2", FailureClass.QUOTA, "r", FOREVER))
+    made.save_flavor_backoff(FlavorBackoff("mem", "", "small", until, "no room"))
     return made
 
 
 def left(times: Times, held: SqliteJournal) -> set[float]:
     """How many seconds the rests still last."""
-    ends = [held.holds()["n1"].until, *(rest.until for rest in held.flavor_rests())]
+    ends = [held.node_backoffs()["n1"].until, *(rest.until for rest in held.flavor_backoffs())]
     return {round(times.moment(end) - times.now(), 3) for end in ends}
 
 
@@ -51,7 +51,7 @@ def test_a_step_moves_the_rests_and_is_told_once(step: float, caplog: pytest.Log
     assert times.look()
     assert not times.look()
     assert left(times, held) == {70.0} and times.wall() == clock.wall()
-    assert held.holds()["n2"].until == FOREVER
+    assert held.node_backoffs()["n2"].until == FOREVER
     assert len(caplog.messages) == 1
     way = "forward" if step > 0 else "back"
     assert f"set {way} by {abs(step):.0f} s" in caplog.text

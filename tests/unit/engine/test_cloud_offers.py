@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_powersave.engine.cloud_offers import FRESH, Catalogue
+from slurm_powersave.engine.cloud_offers import FRESH, CloudOffers
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.testing.world import MemoryWorld
 
@@ -24,7 +24,7 @@ def test_a_batch_of_many_nodes_asks_the_cloud_once(monkeypatch: pytest.MonkeyPat
 
 def test_an_answer_grows_old_and_an_error_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     world = MemoryWorld.of(1)
-    known = Catalogue({"mem": world.cloud}, world.clock)
+    known = CloudOffers({"mem": world.cloud}, world.clock)
     answers: list[str | CloudError] = [
         CloudError("hangs", failure=FailureClass.UNKNOWN),
         "first",
@@ -48,6 +48,6 @@ def test_an_answer_grows_old_and_an_error_is_none(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cloud_without_an_adapter_is_taken_at_its_word() -> None:
-    known = Catalogue({}, MemoryWorld.of(1).clock)
+    known = CloudOffers({}, MemoryWorld.of(1).clock)
     assert known.ref("elsewhere", "image", "default") == "default"
     assert known.images("elsewhere") is None and known.flavors("elsewhere") is None

@@ -52,7 +52,7 @@ def failing(world: MemoryWorld) -> None:
     world.cloud.create_faults.clear()
     run(world, 70)
     assert set(servers(world)) == {"n2"}
-    assert not world.journal.holds()
+    assert not world.journal.node_backoffs()
     node = world.slurm.node("n1")
     assert node.has("POWERED_DOWN") and not node.has("DRAIN")
     assert next(op.outcome for op in operations(world, "n1") if op.mode is Mode.RESUME) == "failed"
@@ -67,9 +67,9 @@ def clock_set(world: MemoryWorld) -> None:
     for seconds in (-7200, 3600):
         world.clock.jump(seconds)
         run(world, 3)
-    assert "n1" in world.journal.holds()
+    assert "n1" in world.journal.node_backoffs()
     run(world, 70)
-    assert not world.journal.holds() and not servers(world)
+    assert not world.journal.node_backoffs() and not servers(world)
 
 
 def tainted(world: MemoryWorld) -> None:

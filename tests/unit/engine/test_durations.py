@@ -218,7 +218,7 @@ def test_what_a_person_asks_for_is_refused_when_slurm_is_away_for_long(
     assert op.outcome == phases.REFUSED and "Slurm can't be read: Unable to contact" in op.text
     world.slurm.unreachable = ""
     coarsely(world, 60)
-    assert not world.slurm.node("n1").has("DRAIN", "POWERING_UP") and not world.journal.holds()
+    assert not world.slurm.node("n1").has("DRAIN", "POWERING_UP") and not world.journal.node_backoffs()
 
 
 def test_slurm_that_refuses_to_power_a_failed_node_down_is_not_asked_for_ever(world: MemoryWorld) -> None:

@@ -363,12 +363,12 @@ def test_a_rest_that_can_not_be_ended_keeps_nobody_waiting(monkeypatch: pytest.M
     world.cloud.create_faults["n1"] = "Quota exceeded for cores"
     world.slurm.submit("n1")
     run(world, 15)
-    assert world.journal.holds()
+    assert world.journal.node_backoffs()
 
     def fail(node: str) -> None:
         raise KeyError(node)
 
-    monkeypatch.setattr(world.journal, "drop_hold", fail)
+    monkeypatch.setattr(world.journal, "drop_node_backoff", fail)
     run(world, 60)
     world.slurm.submit("n2")
     run(world, 30)

@@ -6,7 +6,7 @@ import pytest
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.commands import deploy
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.hardware import FirstNode, Hardware
@@ -87,7 +87,7 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
     (found,) = first_nodes.findings(wanted, journal, sizes)
     assert "RealMemory 900, its nodes have 1 and 980: slurmd -C of n1 (flavor small)" in found.wrong
 
-    made = deploy.make_inventory(wanted, Leaving())
+    made = deploy.make_inventory(wanted, RemovedNodes())
     assert "RealMemory=980" in made.variables["slurm_powersave"]["node_lines"][0]
     assert not slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(wanted)), (
         "resize has something to do"

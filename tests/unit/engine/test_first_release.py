@@ -68,7 +68,7 @@ class Taken(MemoryWorld):
         self.slurm.hook = self._hook
 
     def _run_server(self, name: str, server_id: str, operation: str) -> None:
-        node = self.cluster.desired(name)
+        node = self.cluster.node_spec(name)
         tags = frozenset({
             "slurm-powersave", "cluster=up", "pool=compute", f"node={name}", "shard=nodes-001",
             f"operation={operation}",
@@ -250,10 +250,10 @@ def test_rests_of_the_old_release_last_as_long_as_it_said(tmp_path: Path) -> Non
     world = Taken(state, "later")
     world.slurm.set_flags("up-6", "CLOUD", "IDLE", "POWERED_DOWN", "DRAIN", reason=reason)
     world.run(50)
-    assert world.slurm.node("up-6").has("DRAIN") and "up-6" in world.journal.holds()
-    assert world.journal.flavor_rests()
+    assert world.slurm.node("up-6").has("DRAIN") and "up-6" in world.journal.node_backoffs()
+    assert world.journal.flavor_backoffs()
     world.run(50)
-    assert not world.slurm.node("up-6").has("DRAIN") and not world.journal.holds()
+    assert not world.slurm.node("up-6").has("DRAIN") and not world.journal.node_backoffs()
 
 
 def test_requests_of_its_hooks_are_served_once(tmp_path: Path) -> None:

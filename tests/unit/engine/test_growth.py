@@ -55,7 +55,7 @@ def rest(world: MemoryWorld) -> None:
     for _ in range(2000):
         coarsely(world, 1.0, 0.5)
         idle = not world.engine.active and not world.journal.unplanned_requests()
-        if idle and not world.journal.holds():
+        if idle and not world.journal.node_backoffs():
             return
     raise AssertionError([str(op) for op in world.engine.operations])
 
@@ -128,7 +128,7 @@ def test_no_container_grows_with_the_number_of_operations() -> None:
 def test_something_that_grows_is_found() -> None:
     world = MemoryWorld.of(2)
     before = sizes(world)
-    world.engine._steps._deletions._blocked._outside._unreadable.add("mem/nodes-001")
+    world.engine._steps._deletions._blocked._calls._unreadable.add("mem/nodes-001")
     assert [way for way, now in sizes(world).items() if now > before[way]] != []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.engine.slurm_conf_in_use import Applied, persistent
+from slurm_powersave.engine.slurm_conf_in_use import SlurmConfInUse, persistent
 from slurm_powersave.testing.world import MemoryWorld, cluster
 
 
@@ -18,7 +18,9 @@ def world_of(root: Path) -> MemoryWorld:
 
 def apply(world: MemoryWorld, slurm_conf: str) -> None:
     """Say what slurmctld was given last."""
-    world.cluster.layout.applied.write_text(json.dumps(asdict(Applied(slurm_conf=slurm_conf))))
+    world.cluster.layout.slurm_conf_in_use.write_text(
+        json.dumps(asdict(SlurmConfInUse(slurm_conf=slurm_conf)))
+    )
 
 
 def test_a_node_comes_up_only_when_slurmctld_was_told_to_keep_it_up(tmp_path: Path) -> None:

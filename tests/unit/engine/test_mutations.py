@@ -39,7 +39,7 @@ def permits(row: Row) -> Callable[..., Permit]:
 
 
 def forget_what_is_there(name: str, server_id: str, listed: object, reading: int) -> Permit:
-    return Permit(Act.FORGET, server_id, name, Row.GONE, "", (reading,))
+    return Permit(Act.VANISHED, server_id, name, Row.GONE, "", (reading,))
 
 
 def nothing_answers(status: str, answers: bool | None, *, heard: bool = False) -> Standing:

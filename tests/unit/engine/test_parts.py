@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.engine.faults import LONGEST_REST, Faults
+from slurm_powersave.engine.faults import LONGEST_BACKOFF, Faults
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
 from slurm_powersave.testing.world import MemoryWorld
@@ -173,7 +173,7 @@ def test_a_run_that_can_not_be_taken_up_is_given_up_and_what_it_did_found_out(
     world.slurm.resume_timeout = 3600
     world.slurm.submit("n1")
     run_until(world, "n1", phases.APPLYING)
-    monkeypatch.setattr(world.terraform, "adopt", fail(mistake))
+    monkeypatch.setattr(world.terraform, "reattach", fail(mistake))
     world._error = OSError(errno.EIO, "Input/output error")  # another engine is made
     run(world, 120)
     world.settle(120)
@@ -209,17 +209,17 @@ def test_rests_grow_and_end() -> None:
         rest = next(rest for rest in range(0, 10**5, 10) if not tried_after(faults, clock, rest))
         found.append(rest)
         clock.now += rest
-    assert found[:6] == [0, 0, 60, 120, 240, 480] and found[-1] == LONGEST_REST
-    clock.now += 2 * LONGEST_REST + 1
-    assert not faults.rests("reading")
+    assert found[:6] == [0, 0, 60, 120, 240, 480] and found[-1] == LONGEST_BACKOFF
+    clock.now += 2 * LONGEST_BACKOFF + 1
+    assert not faults.backoff_error("reading")
     failing(faults, mistake())
-    assert not faults.rests("reading"), "it has worked since: counted from the beginning"
+    assert not faults.backoff_error("reading"), "it has worked since: counted from the beginning"
 
 
 def tried_after(faults: Faults, clock: Clock, seconds: float) -> str:
     """Tell for what error it is left alone so many seconds from now."""
     before, clock.now = clock.now, clock.now + seconds
-    found = faults.rests("reading")
+    found = faults.backoff_error("reading")
     clock.now = before
     return found
 
@@ -229,4 +229,4 @@ def test_the_host_s_trouble_that_ends_by_itself_is_no_part_s_fault(error: Except
     faults = Faults(lambda: 0.0)
     for _ in range(5):
         failing(faults, error)
-    assert faults.resting() == ""
+    assert faults.backoff_errors() == ""

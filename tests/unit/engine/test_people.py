@@ -158,7 +158,7 @@ def test_our_own_drain_stays_ours_though_somebody_powers_the_node_up() -> None:
     world.slurm._power_up(["n1"])
     assert world.slurm.node("n1").reason == ""
     coarsely(world, 60)
-    assert world.journal.asides() == {}
+    assert world.journal.admin_states() == {}
     coarsely(world, 4000, step=5)
     assert not world.slurm.node("n1").has("DRAIN"), "our rest has ended"
 

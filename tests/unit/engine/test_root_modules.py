@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slurm_powersave.engine.runs import root_modules
 from slurm_powersave.model import phases
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_at_rest, operations, servers
 from tests.unit.engine.test_lifecycle import up
@@ -70,7 +70,7 @@ def test_status_names_the_nodes_that_have_an_older_one(tmp_path: Path) -> None:
     (shard / ".terraform").mkdir(parents=True)
     (shard / ".terraform.lock.hcl").touch()
     (shard / "main.tf").write_text("# one\n")
-    node = DesiredNode("n1", "p", "mem", "default", "small", "", "10.0.0.1")
+    node = NodeSpec("n1", "p", "mem", "default", "small", "", "10.0.0.1")
     records = {"n1": NodeRecord(node, shard="mem/nodes-001", server_id="id-1")}
     found = root_modules.older(made, records)
     assert found == {"mem/nodes-001": ["n1"]} and json.dumps(found)

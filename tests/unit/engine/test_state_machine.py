@@ -183,8 +183,8 @@ class Cluster(RuleBasedStateMachine):
         """Lift what the engine leaves to persons: states that are not its own, and rests without an end."""
         for name in self.world.cluster.nodes():
             node = self.world.slurm.node(name)
-            hold = self.world.journal.holds().get(name)
-            if hold and hold.until >= FOREVER:
+            backoff = self.world.journal.node_backoffs().get(name)
+            if backoff and backoff.until >= FOREVER:
                 self.world.request(Mode.RESUME, name, source="operator")
             elif node.has("DOWN", "DRAIN") and not node.reason.startswith("slurm-powersave:"):
                 self.world.slurm._resume(name)
@@ -264,7 +264,7 @@ class Cluster(RuleBasedStateMachine):
     def _heard(self, name: str) -> None:
         """A slurmd that runs on registers when it can."""
         node = self.world.slurm.node(name)
-        runs = self.world._boots(self.world.cluster.desired(name))
+        runs = self.world._boots(self.world.cluster.node_spec(name))
         if runs and node.has("DOWN") and node.has("NOT_RESPONDING") and node.reason == "Not responding":
             self.world.slurm.register(name, booted=False)
 
@@ -451,7 +451,7 @@ class Cluster(RuleBasedStateMachine):
         assert not self.wrong, self.wrong
         assert_one_outcome_each(world)
         assert_agreed(world)
-        assert not world.journal.holds()
+        assert not world.journal.node_backoffs()
 
 
 _FEW = settings(

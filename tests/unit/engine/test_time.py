@@ -9,7 +9,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
-from slurm_powersave.model.records import FlavorRest
+from slurm_powersave.model.records import FlavorBackoff
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.jolts import JOLTS, AtPhase, be_away, stand_still
@@ -78,7 +78,7 @@ def test_in_every_phase(way: str, phase: str, jolt: str) -> None:
     mode = way if way in ("resume", "suspend") else "reboot"
     op = next(op for op in operations(world, "n1") if op.mode.value == mode)
     assert (op.outcome, op.failure) == (phases.DONE, None), op
-    assert not world.journal.holds() and world.journal.node_records()["n1"].failures == 0
+    assert not world.journal.node_backoffs() and world.journal.node_records()["n1"].failures == 0
     assert world.cloud.created - made == (way == "resume"), "a healthy server was given up"
     if way == "suspend":
         assert servers(world) == {}
@@ -102,8 +102,8 @@ def test_what_fails_meanwhile_fails_once(phase: str, jolt: str) -> None:
     assert (op.outcome, op.failure) == (phases.FAILED, FailureClass.UNKNOWN), op
     assert servers(world) == {} and world.cloud.created == 1
     assert world.journal.node_records()["n1"].failures == 1
-    node, hold = world.slurm.node("n1"), world.journal.holds()["n1"]
-    assert node.has("DRAIN") and node.reason == hold.reason and hold.told
+    node, backoff = world.slurm.node("n1"), world.journal.node_backoffs()["n1"]
+    assert node.has("DRAIN") and node.reason == backoff.reason and backoff.in_slurm
 
 
 @pytest.mark.parametrize("happens", [partial(stand_still, 40), partial(be_away, 40)])
@@ -239,7 +239,7 @@ def resting(world: MemoryWorld) -> float:
     world.slurm.submit("n1")
     world.settle(30)
     world.cloud.create_faults.clear()
-    assert world.journal.holds()["n1"].failure is FailureClass.QUOTA
+    assert world.journal.node_backoffs()["n1"].failure is FailureClass.QUOTA
     return world.clock.now()
 
 
@@ -251,7 +251,7 @@ def test_a_rest_lasts_as_long_as_it_would_have(jolt: str, caplog: pytest.LogCapt
     began = resting(world)
     world.run(70)
     JOLTS[jolt][0](world)
-    while world.journal.holds():
+    while world.journal.node_backoffs():
         coarsely(world, 2)
         assert world.clock.now() - began < 600, "the rest does not end"
     assert 295 <= world.clock.now() - began <= 400
@@ -265,25 +265,25 @@ def test_a_clock_that_is_set_ever_and_ever_ends_no_rest() -> None:
     for seconds in (3600, -7200, 86400, -100):
         world.clock.jump(seconds)
         world.run(1)
-    assert "n1" in world.journal.holds()
+    assert "n1" in world.journal.node_backoffs()
     assert world.slurm.node("n1").has("DRAIN")
 
 
 def test_a_rest_that_only_a_person_ends_has_no_date_that_moves() -> None:
     world = new_world(attempts=1)
     resting(world)
-    until = world.journal.holds()["n1"].until
+    until = world.journal.node_backoffs()["n1"].until
     world.clock.jump(3600)
     world.run(1)
-    assert world.journal.holds()["n1"].until == until
+    assert world.journal.node_backoffs()["n1"].until == until
 
 
 def test_a_flavor_rests_as_long_as_it_would_have() -> None:
     world = new_world()
-    world.journal.save_flavor_rest(FlavorRest("mem", "", "small", world.clock.wall() + 300, "no room"))
+    world.journal.save_flavor_backoff(FlavorBackoff("mem", "", "small", world.clock.wall() + 300, "no room"))
     world.crash()
     flavors = world.engine._world.flavors
-    node = world.cluster.desired("n1")
+    node = world.cluster.node_spec("n1")
     for seconds in (3600, -7200):
         world.clock.jump(seconds)
         world.run(1)
@@ -333,7 +333,7 @@ def test_what_slurm_gives_up_before_anything_was_begun_is_given_back_at_once() -
     be_away(40, world)
     world.settle(60)
     assert outcomes(world, "n1") == [("resume", "cancelled"), ("resume-fail", "done")]
-    assert not world.journal.holds() and world.slurm.node("n1").has("IDLE")
+    assert not world.journal.node_backoffs() and world.slurm.node("n1").has("IDLE")
 
 
 def test_given_up_while_it_should_register() -> None:
@@ -345,7 +345,7 @@ def test_given_up_while_it_should_register() -> None:
     coarsely(world, 80)
     op = next(op for op in operations(world, "n1") if op.mode is Mode.RESUME)
     assert (op.outcome, op.failure) == (phases.FAILED, FailureClass.NODE_LOCAL)
-    assert "Slurm gave the node up" in op.text and "n1" in world.journal.holds()
+    assert "Slurm gave the node up" in op.text and "n1" in world.journal.node_backoffs()
 
 
 # Processes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slurm_powersave.commands import deploy as engine
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.previous_file import KEPT, Applying
 from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.decide.commands.play_plan import PlayPlan
@@ -22,7 +22,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[Cluster]:
     """Stand in for the deploy that follows: it succeeds, and asks nothing."""
     found: list[Cluster] = []
 
-    def deploys(cluster: Cluster, speak: Talk, wish: Any, **options: bool) -> engine.Deployed:
+    def deploys(cluster: Cluster, speak: Dialog, wish: Any, **options: bool) -> engine.Deployed:
         found.append(cluster)
         return engine.Deployed(True, PlayPlan(), (), ())
 

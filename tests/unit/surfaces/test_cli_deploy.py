@@ -10,7 +10,7 @@ import pytest
 from slurm_powersave.commands import base_state, teardown
 from slurm_powersave.commands import deploy as engine
 from slurm_powersave.commands.cluster_contents import Row
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.teardown_steps import Outcome, Wish
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
@@ -31,17 +31,19 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def stand_in(cluster: Cluster, talk: Talk, login: base_state.Wish, **options: bool) -> engine.Deployed:
+    def stand_in(
+        cluster: Cluster, dialog: Dialog, login: base_state.Wish, **options: bool
+    ) -> engine.Deployed:
         found.append({"cluster": cluster.cluster_name, "wish": login, **options})
-        talk.say("terraform plan")
-        talk.show("# localcloud_server.login will be created")
-        return agreed(options["dry_run"] or talk.ask("Apply this plan?"))
+        dialog.say("terraform plan")
+        dialog.show("# localcloud_server.login will be created")
+        return agreed(options["dry_run"] or dialog.ask("Apply this plan?"))
 
-    def torn(cluster: Cluster, talk: Talk, wish: Wish, backup: Path | None) -> Outcome:
+    def torn(cluster: Cluster, dialog: Dialog, wish: Wish, backup: Path | None) -> Outcome:
         found.append({"cluster": cluster.cluster_name, "wish": wish, "backup": backup})
-        talk.say("server demo-1 ACTIVE id-1")
+        dialog.say("server demo-1 ACTIVE id-1")
         row = Row(Server("id-1", "demo-1", "ACTIVE"), "ALLOCATED+CLOUD", (7,))
-        done = not wish.dry_run and talk.ask("Delete all of this?")
+        done = not wish.dry_run and dialog.ask("Delete all of this?")
         return Outcome([row], [Leftover("network", "br0")], {"/s/base": "2 to delete"}, 3, "/b", [], done)
 
     monkeypatch.setattr(engine, "deploy", stand_in)

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_powersave.commands import images as engine
 from slurm_powersave.commands.images import Built
-from slurm_powersave.commands.messages import Talk
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.images import ImageRow
 from slurm_powersave.model.errors import RefusedError
@@ -26,16 +26,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def build(cluster: Cluster, talk: Talk, **options: Any) -> Built | None:
+    def build(cluster: Cluster, dialog: Dialog, **options: Any) -> Built | None:
         found.append(options)
-        talk.show("start demo-builder")
+        dialog.show("start demo-builder")
         if options["dry_run"]:
             return Built("gold")
-        return Built("gold", {"name": "gold"}, {"start": 1.5}) if talk.ask("Build it?") else None
+        return Built("gold", {"name": "gold"}, {"start": 1.5}) if dialog.ask("Build it?") else None
 
-    def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
+    def delete(cluster: Cluster, name: str, dialog: Dialog) -> bool:
         found.append({"name": name})
-        return talk.ask("Delete it?")
+        return dialog.ask("Delete it?")
 
     monkeypatch.setattr(engine, "build", build)
     monkeypatch.setattr(engine, "delete", delete)

@@ -13,7 +13,7 @@ from slurm_powersave.commands import engine_served as served_module
 from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model.errors import FailureClass, UnfinishedError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Operation
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Operation
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done
 from slurm_powersave.surfaces.cli import follow
@@ -138,7 +138,7 @@ def joins(
             journal.plan_request(request.id, [joined], [], time.time())
         if next(looks) == 2:
             if not gone:
-                node = DesiredNode(first.node, "compute", "local", "default", "small", "", "10.0.1.2")
+                node = NodeSpec(first.node, "compute", "local", "default", "small", "", "10.0.1.2")
                 journal.save_node(NodeRecord(node, server_id="id-1"))
             journal.save_operation(replace(first, outcome=outcome, since=time.time()))
 

@@ -14,7 +14,7 @@ from slurm_powersave.decide.node.drift import moved
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeRecord, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Flavor, NodeRecord, NodeSpec, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import outdated
 
@@ -86,7 +86,7 @@ def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
     monkeypatch.setattr(outdated.time, "sleep", found.sleep)
     monkeypatch.setattr(rollout, "LOOK", 0.0)
     for number, name in enumerate(NAMES, start=1):
-        node = DesiredNode(name, "compute", "local", "old", "small", "", f"10.0.1.{number}")
+        node = NodeSpec(name, "compute", "local", "old", "small", "", f"10.0.1.{number}")
         journal.save_node(NodeRecord(node, "local/nodes-001", f"id-{name}"))
     return found
 

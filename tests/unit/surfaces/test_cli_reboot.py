@@ -10,7 +10,7 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.decide.node.reboot import asked, wish
 from slurm_powersave.model.modes import Kind, Mode
-from slurm_powersave.model.nodes import DesiredNode, Flavor
+from slurm_powersave.model.nodes import Flavor, NodeSpec
 from slurm_powersave.surfaces.cli import follow
 
 from .conftest import Command
@@ -74,11 +74,11 @@ def test_what_force_means_is_said(command: Command, journal: SqliteJournal) -> N
 @pytest.mark.parametrize("force", [True, False])
 @pytest.mark.parametrize("kind", [Kind.REBOOT, Kind.REIMAGE, Kind.REPLACE, Kind.RESIZE])
 def test_the_engine_reads_what_the_command_words(kind: Kind, force: bool) -> None:
-    node = DesiredNode("n1", "p", "c", "old", "small", "", "10.0.0.1")
+    node = NodeSpec("n1", "p", "c", "old", "small", "", "10.0.0.1")
     target = {Kind.REBOOT: "", Kind.RESIZE: "large"}.get(kind, "new-2.1")
     flavors = {"large": Flavor("large", 2, 2000)}
     found = wish(
-        asked(kind, target, force=force), node, node, images=["new-2.1"], flavors=flavors, promised=None
+        asked(kind, target, force=force), node, node, images=["new-2.1"], flavors=flavors, configured=None
     )
     assert (found.kind, found.target, found.refused) == (kind, target, "")
 

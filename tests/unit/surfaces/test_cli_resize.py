@@ -61,7 +61,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     (cluster_file.parent / "state/keys").mkdir()
     (cluster_file.parent / "state/keys/id_ed25519").touch()
     (cluster_file.parent / "state/keys/munge.key").touch()
-    journal.save_nodes(NodeRecord(cluster.desired(name)) for name in cluster.nodes())
+    journal.save_nodes(NodeRecord(cluster.node_spec(name)) for name in cluster.nodes())
     deploy.write_inventory(cluster)
     slurm_conf_in_use.save(cluster)
     return made

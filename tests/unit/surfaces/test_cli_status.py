@@ -14,7 +14,7 @@ from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Flavor, Hold, Request, Server, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import Flavor, NodeBackoff, Request, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import render
@@ -62,7 +62,9 @@ def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
     operation = journal.new_operation("r1", "demo-2", Mode.RESUME, "queued", 1000.0)
     journal.plan_request("r1", [operation], [], 1000.0)
     journal.save_operation(replace(operation, phase="applying", since=1001.0))
-    journal.save_hold(Hold("demo-3", "1a2b3c", FailureClass.QUOTA, "slurm-powersave: (quota) no room", 2e9))
+    journal.save_node_backoff(
+        NodeBackoff("demo-3", "1a2b3c", FailureClass.QUOTA, "slurm-powersave: (quota) no room", 2e9)
+    )
     return found
 
 

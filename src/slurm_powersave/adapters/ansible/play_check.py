@@ -67,7 +67,7 @@ def main() -> int:
     def on_event(event: Mapping[str, Any]) -> bool:
         # An exception in here would come out of run() and leave ansible-playbook behind.
         try:
-            if source.told(event):
+            if source.is_genuine(event):
                 events.event(event)
         except Exception as error:
             errors.append(error)

@@ -52,7 +52,7 @@ class Source:
     def __init__(self) -> None:
         self._run = ""
 
-    def told(self, event: Mapping[str, Any]) -> bool:
+    def is_genuine(self, event: Mapping[str, Any]) -> bool:
         """Tell whether ansible-playbook has said this."""
         data = event.get("event_data")
         run = data.get("playbook_uuid") if isinstance(data, Mapping) else None

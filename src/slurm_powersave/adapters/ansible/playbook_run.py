@@ -23,7 +23,7 @@ from typing import Any
 
 from slurm_powersave.adapters.ansible.play_events import Group, Line, Source, marked, play_failure
 from slurm_powersave.adapters.ansible.site_variables import protected
-from slurm_powersave.adapters.processes.process import adopt_orphans, groups_below, signal_group
+from slurm_powersave.adapters.processes.process import groups_below, signal_group, take_orphans
 from slurm_powersave.config.plain_file import read_bytes, read_text
 from slurm_powersave.decide.slurm_files.literal import literal
 from slurm_powersave.model import machine
@@ -135,7 +135,7 @@ def _run_step(
     def on_event(event: Mapping[str, Any]) -> bool:
         # An exception in here would come out of run() and leave ansible-playbook behind.
         try:
-            if source.told(event):
+            if source.is_genuine(event):
                 group.event(event)
         except Exception as error:
             errors.append(error)
@@ -212,7 +212,7 @@ def _end_descendants() -> None:
 
 
 if __name__ == "__main__":
-    adopt_orphans()
+    take_orphans()
     code = main()
     if code != 0:
         _end_descendants()

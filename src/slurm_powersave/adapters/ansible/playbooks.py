@@ -22,7 +22,7 @@ from slurm_powersave.decide.node.host_keys import Pin, believed
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.decide.slurm_files.literal import literal
 from slurm_powersave.model.errors import ConfigError, MissingToolError
-from slurm_powersave.model.nodes import DesiredNode, RunRecord
+from slurm_powersave.model.nodes import NodeSpec, RunRecord
 from slurm_powersave.model.outside_text import BOOT_ID, NODE_NAME, address, matching
 
 SSH_PORT = 22
@@ -96,7 +96,7 @@ class AnsiblePlaybooks:
 
     def configure(
         self,
-        nodes: Sequence[DesiredNode],
+        nodes: Sequence[NodeSpec],
         host_keys: Mapping[str, str],
         boot_ids: Mapping[str, str] | None = None,
         disks: Mapping[str, str] | None = None,
@@ -153,7 +153,7 @@ class AnsiblePlaybooks:
         )
         return ConfigureRun(record)
 
-    def pin(self, node: DesiredNode) -> Pin | None:
+    def pin(self, node: NodeSpec) -> Pin | None:
         """Return the host keys that are recorded of a node's name and address."""
         try:
             found = self._site.known_hosts.stat()
@@ -165,7 +165,7 @@ class AnsiblePlaybooks:
         return self._pins[1].get((node.name, node.address))
 
     def _record_keys(
-        self, nodes: Sequence[DesiredNode], host_keys: Mapping[str, str], disks: Mapping[str, str]
+        self, nodes: Sequence[NodeSpec], host_keys: Mapping[str, str], disks: Mapping[str, str]
     ) -> dict[str, str]:
         """Record the new keys; return node name -> why it can't be trusted."""
         refused = {}
@@ -189,7 +189,7 @@ class AnsiblePlaybooks:
                 refused[node.name] = "the cloud handed out no SSH host key for this server"
         return refused
 
-    def adopt(self, record: RunRecord) -> ConfigureRun:
+    def reattach(self, record: RunRecord) -> ConfigureRun:
         """Take up a run that an earlier engine started; its news come again from the first."""
         return ConfigureRun(record)
 
@@ -197,15 +197,15 @@ class AnsiblePlaybooks:
         """Remove what a run left behind."""
         shutil.rmtree(record.directory, ignore_errors=True)
 
-    def reachable(self, node: DesiredNode) -> bool:
+    def reachable(self, node: NodeSpec) -> bool:
         """Tell whether the node's sshd begins a key exchange, within 0.3 s."""
         return answers(node.address)
 
-    def answers_ssh(self, node: DesiredNode) -> bool | None:
+    def answers_ssh(self, node: NodeSpec) -> bool | None:
         """Tell whether the node's sshd begins a key exchange within 5 s; None if this host can't ask."""
         return probe.asked(node.address, SSH_PORT, PATIENCE)
 
-    def runs_steps(self, node: DesiredNode) -> bool | None:
+    def runs_steps(self, node: NodeSpec) -> bool | None:
         """Ask the node over SSH, believing recorded host keys only, whether a job's slurmstepd runs there."""
         ssh = ssh_options.argv(self._site.known_hosts, self._site.private_key)
         return runs_steps(ssh, self._hooks.get(node.pool, Hooks()).user, node.address)

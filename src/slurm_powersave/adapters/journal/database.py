@@ -34,7 +34,7 @@ class Database:
         self._path = str(path)
         if path != ":memory:":
             self._make(Path(path))
-        with self._told():
+        with self._with_our_errors():
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
@@ -60,7 +60,7 @@ class Database:
 
     def _begin(self) -> None:
         try:
-            with self._told():
+            with self._with_our_errors():
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 version = self._version()
@@ -100,7 +100,7 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._told():
+        with self._lock, self._with_our_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -112,7 +112,7 @@ class Database:
                 raise
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _with_our_errors(self) -> Iterator[None]:
         """Tell what SQLite says as an error of ours, so that who called can wait and try again."""
         try:
             yield
@@ -131,7 +131,7 @@ class Database:
             ) from error
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock, self._told():
+        with self._lock, self._with_our_errors():
             return self._db.execute(sql, values).fetchall()
 
 

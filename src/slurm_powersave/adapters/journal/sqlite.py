@@ -15,9 +15,9 @@ from slurm_powersave.adapters.journal.history import History
 from slurm_powersave.adapters.journal.requests import WITH_OPERATIONS, WITHOUT, Requests
 from slurm_powersave.model.hardware import FirstNode
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Hold, NodeRecord, Operation, ShardRun
+from slurm_powersave.model.nodes import AdminState, NodeBackoff, NodeRecord, Operation, ShardRun
 from slurm_powersave.model.printable import printable
-from slurm_powersave.model.records import Drain, FlavorRest
+from slurm_powersave.model.records import Drain, FlavorBackoff
 
 _TRIES = 20
 """Short ids that are tried for an operation."""
@@ -213,34 +213,41 @@ class SqliteJournal(Requests, Evidence, Commands, History):
 
     # Holds
 
-    def holds(self) -> dict[str, Hold]:
+    def node_backoffs(self) -> dict[str, NodeBackoff]:
         """Return the nodes that rest after a failure."""
-        return {row["node"]: tables.hold(row) for row in self._rows("SELECT * FROM holds")}
+        return {row["node"]: tables.backoff(row) for row in self._rows("SELECT * FROM holds")}
 
-    def save_hold(self, hold: Hold) -> None:
+    def save_node_backoff(self, backoff: NodeBackoff) -> None:
         """Record that a node rests, or that Slurm has been told so."""
         with self._write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?)",
-                (hold.node, hold.operation, hold.failure, hold.reason, hold.until, int(hold.told)),
+                (
+                    backoff.node,
+                    backoff.operation,
+                    backoff.failure,
+                    backoff.reason,
+                    backoff.until,
+                    int(backoff.in_slurm),
+                ),
             )
 
-    def drop_hold(self, node: str) -> None:
+    def drop_node_backoff(self, node: str) -> None:
         """Forget a node's rest."""
         with self._write() as db:
             db.execute("DELETE FROM holds WHERE node = ?", (node,))
 
-    def flavor_rests(self) -> list[FlavorRest]:
+    def flavor_backoffs(self) -> list[FlavorBackoff]:
         """Return the flavors that clouds had no room for."""
-        return [FlavorRest(*row) for row in self._rows("SELECT * FROM flavor_rests")]
+        return [FlavorBackoff(*row) for row in self._rows("SELECT * FROM flavor_rests")]
 
-    def save_flavor_rest(self, rest: FlavorRest) -> None:
+    def save_flavor_backoff(self, backoff: FlavorBackoff) -> None:
         """Record that a flavor rests."""
         with self._write() as db:
-            values = (rest.cloud, rest.zone, rest.flavor, rest.until, printable(rest.text))
+            values = (backoff.cloud, backoff.zone, backoff.flavor, backoff.until, printable(backoff.text))
             db.execute("INSERT OR REPLACE INTO flavor_rests VALUES (?,?,?,?,?)", values)
 
-    def drop_flavor_rest(self, cloud: str, zone: str, flavor: str) -> None:
+    def drop_flavor_backoff(self, cloud: str, zone: str, flavor: str) -> None:
         """Forget a flavor's rest."""
         with self._write() as db:
             db.execute(
@@ -249,17 +256,20 @@ class SqliteJournal(Requests, Evidence, Commands, History):
 
     # What somebody else has set aside
 
-    def asides(self) -> dict[str, Aside]:
+    def admin_states(self) -> dict[str, AdminState]:
         """Return the nodes that somebody else had drained or set down when they were last read."""
-        return {row["node"]: Aside(*row) for row in self._rows("SELECT * FROM asides")}
+        return {row["node"]: AdminState(*row) for row in self._rows("SELECT * FROM asides")}
 
-    def save_asides(self, found: Iterable[Aside], gone: Iterable[str]) -> None:
+    def save_admin_states(self, found: Iterable[AdminState], gone: Iterable[str]) -> None:
         """Record what was seen, and forget what is no longer so."""
         with self._write() as db:
             db.executemany("DELETE FROM asides WHERE node = ?", [(node,) for node in gone])
             db.executemany(
                 "INSERT OR REPLACE INTO asides VALUES (?,?,?,?)",
-                [(aside.node, aside.state, aside.reason, aside.at) for aside in found],
+                [
+                    (admin_state.node, admin_state.state, admin_state.reason, admin_state.at)
+                    for admin_state in found
+                ],
             )
 
     # What we have drained

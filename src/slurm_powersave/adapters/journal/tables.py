@@ -5,7 +5,15 @@ import sqlite3
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import DesiredNode, Hold, NodeRecord, Operation, Request, RunRecord, ShardRun
+from slurm_powersave.model.nodes import (
+    NodeBackoff,
+    NodeRecord,
+    NodeSpec,
+    Operation,
+    Request,
+    RunRecord,
+    ShardRun,
+)
 
 SCHEMA_VERSION = 7
 
@@ -175,7 +183,7 @@ def jobs(operation: Operation) -> str:
 
 def node_record(row: sqlite3.Row) -> NodeRecord:
     """Make the value of a row."""
-    node = DesiredNode(
+    node = NodeSpec(
         row["name"],
         row["pool"],
         row["cloud"],
@@ -199,9 +207,9 @@ def first_node(row: sqlite3.Row) -> FirstNode | None:
     return FirstNode(row["pool"], row["flavor"], row["image"], row["node"], row["at"], hardware)
 
 
-def hold(row: sqlite3.Row) -> Hold:
+def backoff(row: sqlite3.Row) -> NodeBackoff:
     """Make the value of a row."""
-    return Hold(
+    return NodeBackoff(
         row["node"],
         row["operation"],
         FailureClass(row["failure"]),

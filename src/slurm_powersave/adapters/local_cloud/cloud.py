@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters.answers import read_as_told
+from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
@@ -54,25 +54,25 @@ class LocalCloud:
         # The cloud hears of the aliases with its first apply.
         self._names: set[str] = set(settings.get("images") or ())
 
-    @read_as_told
+    @raises_cloud_error
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state."""
         return [_server(found) for found in self._ask(READ_TIMEOUT, "list", "--tag", self._tag) or []]
 
-    @read_as_told
+    @raises_cloud_error
     def server(self, server_id: str) -> Server | None:
         """Read one server; None when it is gone, or is not our cluster's."""
         found = self._ask(READ_TIMEOUT, "show", server_id)
         return _server(found) if found and self._tag in found["tags"] else None
 
-    @read_as_told
+    @raises_cloud_error
     def delete(self, server_id: str, permit: Permit) -> None:
         """Delete by id and return when it is gone; refused for a server without our cluster's tag."""
         permit.use(Act.DELETE, server_id)
         if self._ours(server_id):
             self._ask(CHANGE_TIMEOUT, "delete", server_id)
 
-    @read_as_told
+    @raises_cloud_error
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
         found = self._ask(READ_TIMEOUT, "flavors") or {}
@@ -81,12 +81,12 @@ class LocalCloud:
             for name, size in found.items()
         }
 
-    @read_as_told
+    @raises_cloud_error
     def images(self) -> frozenset[str]:
         """Read the names of the images: the cluster file's, and those in the image cache."""
         return frozenset(self._ask(READ_TIMEOUT, "images"))
 
-    @read_as_told
+    @raises_cloud_error
     def leftovers(self) -> Sequence[Leftover]:
         """List our servers, the bridge (a cloud has one), and the snapshots that we have made."""
         found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
@@ -110,7 +110,7 @@ class LocalCloud:
         """Return nothing: this machine is the only limit."""
         return {}
 
-    @read_as_told
+    @raises_cloud_error
     def facts(self, images: Collection[str] = ()) -> CloudFacts:
         """Read the little that there is for the pre-flight: no network, quota or key pair of its own."""
         asked = (f"local cloud in {self._root}",)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from slurm_powersave.adapters.answers import read_as_told
+from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.local_cloud.cloud import CHANGE_TIMEOUT, READ_TIMEOUT, LocalCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.images import CLUSTER, Image
@@ -13,7 +13,7 @@ from slurm_powersave.model.permit import Act, Permit
 class LocalImageCloud(LocalCloud):
     """Implements ports.ImageCloud. Its calls return when all is done: the cloud is on this machine."""
 
-    @read_as_told
+    @raises_cloud_error
     def create_server(
         self,
         name: str,
@@ -38,14 +38,14 @@ class LocalImageCloud(LocalCloud):
         words += [f"--tag={tag}" for tag in sorted({"slurm-powersave", self._tag, *tags})]
         return str(self._ask(CHANGE_TIMEOUT, "create", *words)["id"])
 
-    @read_as_told
+    @raises_cloud_error
     def stop_server(self, server_id: str, permit: Permit) -> None:
         """Power a server off in good order."""
         permit.use(Act.STOP, server_id)
         self._mine(server_id)
         self._ask(CHANGE_TIMEOUT, "stop", server_id)
 
-    @read_as_told
+    @raises_cloud_error
     def list_images(self) -> Sequence[Image]:
         """List the cluster file's aliases, what is in the image cache, and the snapshots."""
         made = {found["name"]: found for found in self._ask(READ_TIMEOUT, "snapshots")}
@@ -59,14 +59,14 @@ class LocalImageCloud(LocalCloud):
             )
         return listed
 
-    @read_as_told
+    @raises_cloud_error
     def create_image_snapshot(self, server_id: str, name: str, properties: Mapping[str, str]) -> None:
         """Copy a server's disk; a running one's, too."""
         self._mine(server_id)
         marked = {**properties, CLUSTER: self._tag.removeprefix("cluster=")}
         self._ask(CHANGE_TIMEOUT, "snapshot", server_id, f"--name={name}", "--live", *_words(marked))
 
-    @read_as_told
+    @raises_cloud_error
     def update_image_properties(self, name: str, properties: Mapping[str, str]) -> None:
         """Change properties of an image of ours."""
         if not self._has(name):
@@ -75,7 +75,7 @@ class LocalImageCloud(LocalCloud):
             )
         self._ask(READ_TIMEOUT, "image-set", name, *_words(properties))
 
-    @read_as_told
+    @raises_cloud_error
     def delete_image(self, name: str) -> None:
         """Delete an image of ours."""
         if self._has(name):

@@ -115,7 +115,9 @@ class Api:
             options["headers"] = dict(headers)
         if service == "compute":
             options["microversion"] = MICROVERSION
-        response = self._outside(where, lambda: self._service(service).request(path, method, **options))
+        response = self._with_our_errors(
+            where, lambda: self._service(service).request(path, method, **options)
+        )
         lower = {name.lower(): value for name, value in response.headers.items()}
         self._read_clock(lower)
         if response.status_code >= 400:
@@ -144,15 +146,15 @@ class Api:
                 auth_url=str(session.auth.auth_url),
             )
 
-        found: Account = self._outside(where, read)
+        found: Account = self._with_our_errors(where, read)
         return found
 
     def endpoint(self, service: str) -> str:
         """Tell a service's address in the catalogue; empty if it has none there."""
         where = f"OpenStack {service}"
-        return self._outside(where, lambda: self._connected().endpoint_for(service)) or ""
+        return self._with_our_errors(where, lambda: self._connected().endpoint_for(service)) or ""
 
-    def _outside(self, where: str, call: Callable[[], Any]) -> Any:
+    def _with_our_errors(self, where: str, call: Callable[[], Any]) -> Any:
         """Run what may raise any of three libraries' exceptions."""
         import requests
         from keystoneauth1.exceptions import ClientException
@@ -232,10 +234,10 @@ class Api:
 
     def _read_clock(self, headers: Mapping[str, str]) -> None:
         try:
-            told = parsedate_to_datetime(headers.get("date", ""))
+            date = parsedate_to_datetime(headers.get("date", ""))
         except (ValueError, TypeError):
             return
-        self.clock_skew = told.timestamp() + 0.5 - time.time()  # the header is cut to a whole second
+        self.clock_skew = date.timestamp() + 0.5 - time.time()  # the header is cut to a whole second
 
 
 def _next(page: Mapping[str, Any], key: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from slurm_powersave.adapters.answers import read_as_told
+from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.openstack import (
     console,
     facts,
@@ -47,14 +47,14 @@ class OpenStackCloud:
         self._faults: Mapping[str, Any] = {}
         """Why servers failed whose fault is not in the listing, by id."""
 
-    @read_as_told
+    @raises_cloud_error
     def servers(self) -> Sequence[Server]:
         """List the servers that carry our cluster's tag, in any state; without host keys."""
         listed = self._api.listed("compute", "/servers/detail", tags=self._tag)
         found = [one for one in listed if self._carries_tag(one) and one.get("status") != _GONE]
         self._resizes.look(found)
         images = self._names.image_names(server_json.image_ids(found))
-        return [server_json.told(one, images) for one in self._with_faults(found)]
+        return [server_json.to_server(one, images) for one in self._with_faults(found)]
 
     def _with_faults(self, found: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """Read by id why servers have failed whose fault a listing leaves out.
@@ -70,7 +70,7 @@ class OpenStackCloud:
         self._faults = faults
         return [{**one, "fault": faults[one["id"]]} if one["id"] in faults else one for one in found]
 
-    @read_as_told
+    @raises_cloud_error
     def server(self, server_id: str) -> Server | None:
         """Read one server, with its host key once it is ACTIVE; None when it is gone or not our cluster's."""
         found = self._find(server_id)
@@ -78,13 +78,13 @@ class OpenStackCloud:
             return None
         self._resizes.look([found])
         images = self._names.image_names(server_json.image_ids([found]))
-        told = server_json.told(found, images)
-        return self._with_host_key(told, found) if told.status == "ACTIVE" else told
+        server = server_json.to_server(found, images)
+        return self._with_host_key(server, found) if server.status == "ACTIVE" else server
 
-    def _with_host_key(self, told: Server, found: Mapping[str, Any]) -> Server:
+    def _with_host_key(self, server: Server, found: Mapping[str, Any]) -> Server:
         shown, refusal = console.Shown(), ""
         try:
-            shown = console.read(self._api, told.id)
+            shown = console.read(self._api, server.id)
         except CloudError as error:
             if error.status not in (400, 403):
                 raise
@@ -98,11 +98,11 @@ class OpenStackCloud:
             ]
             key = console.scan(places)
             if key:
-                log.warning("server=%s host key believed on first use (host_keys: first-use)", told.id)
-        fault = told.fault or ("" if key else refusal)
-        return replace(told, host_key=key, later_keys=tuple(later), fault=fault)
+                log.warning("server=%s host key believed on first use (host_keys: first-use)", server.id)
+        fault = server.fault or ("" if key else refusal)
+        return replace(server, host_key=key, later_keys=tuple(later), fault=fault)
 
-    @read_as_told
+    @raises_cloud_error
     def delete(self, server_id: str, permit: Permit) -> None:
         """Ask for a deletion by id; refused for a server without our cluster's tag, or with a lock.
 
@@ -123,12 +123,12 @@ class OpenStackCloud:
             if error.status != 404:
                 raise
 
-    @read_as_told
+    @raises_cloud_error
     def flavors(self) -> Mapping[str, Flavor]:
         """Read the flavors by name."""
         return self._names.flavors()
 
-    @read_as_told
+    @raises_cloud_error
     def images(self) -> frozenset[str]:
         """Read the names of the images that servers can be made from; an ambiguous name is shown as ids."""
         found = self._names.images()
@@ -136,23 +136,23 @@ class OpenStackCloud:
         names = self._names.image_names(active)
         return frozenset(names[one] for one in active)
 
-    @read_as_told
+    @raises_cloud_error
     def image_id(self, name: str) -> str:
         """Return the id of an image."""
         return self._names.image_id(name)
 
-    @read_as_told
+    @raises_cloud_error
     def flavor_id(self, name: str) -> str:
         """Return the id of a flavor."""
         return self._names.flavor_id(name)
 
-    @read_as_told
+    @raises_cloud_error
     def quota(self) -> Mapping[str, Limit]:
         """Read Nova's limits and what the whole project uses of them; of the nodes' server group, too."""
         group = f"slurm-powersave-{self._cluster}" if self._settings.server_group else ""
         return limits.compute(self._api, group)
 
-    @read_as_told
+    @raises_cloud_error
     def leftovers(self) -> Sequence[Leftover]:
         """List all that is our cluster's."""
         servers = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
@@ -160,12 +160,12 @@ class OpenStackCloud:
         volumes = self._settings.shared_storage.get("size")
         return [*servers, *beside, *(leftovers.volumes(self._api, self._cluster) if volumes else ())]
 
-    @read_as_told
+    @raises_cloud_error
     def parts(self) -> Sequence[Leftover]:
         """List the interfaces of our routers and the rules of our security groups."""
         return leftovers.parts(self._api, self._cluster)
 
-    @read_as_told
+    @raises_cloud_error
     def remove(self, left: Leftover, permit: Permit) -> None:
         """Delete what an interrupted deploy left; what is not our cluster's any more is never touched."""
         permit.use(Act.DELETE, left.id)
@@ -173,24 +173,24 @@ class OpenStackCloud:
         if left.id in {one.id for one in beside if one.kind == left.kind}:
             removal.remove(self._api, left)
 
-    @read_as_told
+    @raises_cloud_error
     def facts(self, images: Collection[str] = ()) -> CloudFacts:
         """Read what the pre-flight needs."""
         return facts.read(self._api, self._cluster, images)
 
-    @read_as_told
+    @raises_cloud_error
     def reboot(self, server_id: str, permit: Permit) -> None:
         """Boot a server again (HARD: a guest that hangs is no obstacle): same disk."""
         permit.use(Act.REBOOT, server_id)
         self._change(server_id, {"reboot": {"type": "HARD"}})
 
-    @read_as_told
+    @raises_cloud_error
     def rebuild(self, server_id: str, image: str, permit: Permit) -> None:
         """Give a server a fresh disk of an image."""
         permit.use(Act.REBUILD, server_id)
         self._change(server_id, {"rebuild": {"imageRef": self.image_id(image)}})
 
-    @read_as_told
+    @raises_cloud_error
     def resize(self, server_id: str, flavor: str, permit: Permit) -> None:
         """Give a server another flavor; `servers` and `server` confirm it when it has come so far."""
         permit.use(Act.RESIZE, server_id)

@@ -124,7 +124,7 @@ def _servers(api: Api) -> tuple[Server, ...]:
     """Read all servers of the project; their images are ids still."""
     listed = api.listed("compute", "/servers/detail")
     try:
-        return tuple(server_json.told(one, {}) for one in listed)
+        return tuple(server_json.to_server(one, {}) for one in listed)
     except CloudError as error:
         # It answers: what else it is asked for may be right.
         raise ValueError(f"{error.what}: {error.why}") from error
@@ -138,8 +138,8 @@ def _images(names: Names, wanted: Collection[str]) -> tuple[tuple[ImageFacts, ..
 
 
 def _zones(api: Api) -> frozenset[str]:
-    told = api.get("compute", "/os-availability-zone")["availabilityZoneInfo"]
-    return frozenset(str(zone["zoneName"]) for zone in told if zone["zoneState"]["available"])
+    answer = api.get("compute", "/os-availability-zone")["availabilityZoneInfo"]
+    return frozenset(str(zone["zoneName"]) for zone in answer if zone["zoneState"]["available"])
 
 
 def _key_pair(api: Api, name: str) -> str:
@@ -148,8 +148,8 @@ def _key_pair(api: Api, name: str) -> str:
 
 
 def _server_groups(api: Api) -> tuple[ServerGroupFacts, ...]:
-    told = api.get("compute", "/os-server-groups")["server_groups"]
-    return tuple(ServerGroupFacts(str(one["id"]), str(one.get("name") or "")) for one in told)
+    answer = api.get("compute", "/os-server-groups")["server_groups"]
+    return tuple(ServerGroupFacts(str(one["id"]), str(one.get("name") or "")) for one in answer)
 
 
 def _image(found: Mapping[str, Any]) -> ImageFacts:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slurm_powersave.adapters.answers import read_as_told
+from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.names import shown
 from slurm_powersave.model.errors import CloudError, FailureClass
@@ -23,7 +23,7 @@ class OpenStackImageCloud(OpenStackCloud):
     found by our cluster's tag, or by the name slurm-powersave-CLUSTER where the API knows no tags.
     """
 
-    @read_as_told
+    @raises_cloud_error
     def create_server(
         self,
         name: str,
@@ -74,21 +74,21 @@ class OpenStackImageCloud(OpenStackCloud):
             todo="Run `slurm-powersave deploy`: it makes the key pair.",
         )
 
-    @read_as_told
+    @raises_cloud_error
     def stop_server(self, server_id: str, permit: Permit) -> None:
         """Ask it to power off in good order."""
         permit.use(Act.STOP, server_id)
         if self._mine(server_id).get("status") != "SHUTOFF":
             self._act(server_id, {"os-stop": None})
 
-    @read_as_told
+    @raises_cloud_error
     def list_images(self) -> Sequence[Image]:
         """List all images, in any status, whoever's."""
         found = self._names.images()
         names = shown(found)
         return [_image(one, names[str(one["id"])]) for one in found]
 
-    @read_as_told
+    @raises_cloud_error
     def create_image_snapshot(self, server_id: str, name: str, properties: Mapping[str, str]) -> None:
         """Make an image of a server's disk; Nova gives it the properties of the server's own image, too."""
         self._mine(server_id)
@@ -96,7 +96,7 @@ class OpenStackImageCloud(OpenStackCloud):
         self._act(server_id, {"createImage": {"name": name, "metadata": ours}})
         self._names.forget()
 
-    @read_as_told
+    @raises_cloud_error
     def update_image_properties(self, name: str, properties: Mapping[str, str]) -> None:
         """Add or replace properties of an image of ours."""
         found = self._of_ours(name)
@@ -110,7 +110,7 @@ class OpenStackImageCloud(OpenStackCloud):
         ]
         self._api.ask("PATCH", "image", f"/images/{found['id']}", body=changes, headers=_PATCH)
 
-    @read_as_told
+    @raises_cloud_error
     def delete_image(self, name: str) -> None:
         """Delete an image of ours."""
         found = self._of_ours(name)

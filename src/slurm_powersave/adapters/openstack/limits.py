@@ -30,16 +30,16 @@ def compute(api: Api, group: str = "") -> dict[str, Limit]:
     With the name of a server group one call more: `server_group` is how many servers it may have and has.
     Nova counts each group by itself, and leaves deleted servers out.
     """
-    told = api.get("compute", "/limits")["limits"]["absolute"]
+    answer = api.get("compute", "/limits")["limits"]["absolute"]
     found = {
-        ours: Limit(_limit(told[most]), int(told.get(used, 0)))
+        ours: Limit(_limit(answer[most]), int(answer.get(used, 0)))
         for ours, (most, used) in _COMPUTE.items()
-        if most in told
+        if most in answer
     }
-    if _MEMBERS in told:
-        found["server_group_members"] = Limit(_limit(told[_MEMBERS]), 0)
+    if _MEMBERS in answer:
+        found["server_group_members"] = Limit(_limit(answer[_MEMBERS]), 0)
         if group and (members := _members(api, group)):
-            found["server_group"] = Limit(_limit(told[_MEMBERS]), max(members))
+            found["server_group"] = Limit(_limit(answer[_MEMBERS]), max(members))
     return found
 
 
@@ -54,28 +54,30 @@ def network(api: Api, project_id: str) -> dict[str, Limit]:
     What is used comes with them where Neutron has the extension quota_details, else it is counted.
     """
     try:
-        told = api.get("network", f"/quotas/{project_id}/details")["quota"]
+        answer = api.get("network", f"/quotas/{project_id}/details")["quota"]
     except CloudError as error:
         if error.status != 404:
             raise
         return _counted(api, project_id)
     return {
-        ours: Limit(_limit(told[name]["limit"]), int(told[name]["used"]) + int(told[name].get("reserved", 0)))
+        ours: Limit(
+            _limit(answer[name]["limit"]), int(answer[name]["used"]) + int(answer[name].get("reserved", 0))
+        )
         for ours, (name, _) in _NETWORK.items()
-        if name in told
+        if name in answer
     }
 
 
 def _counted(api: Api, project_id: str) -> dict[str, Limit]:
-    told = api.get("network", f"/quotas/{project_id}")["quota"]
+    answer = api.get("network", f"/quotas/{project_id}")["quota"]
     found = {}
     for ours, (name, path) in _NETWORK.items():
-        if name in told:
+        if name in answer:
             used = len(api.listed("network", path, fields="id", project_id=project_id))
-            found[ours] = Limit(_limit(told[name]), used)
+            found[ours] = Limit(_limit(answer[name]), used)
     return found
 
 
-def _limit(told: Any) -> int | None:
+def _limit(answer: Any) -> int | None:
     """-1 means unlimited."""
-    return None if int(told) < 0 else int(told)
+    return None if int(answer) < 0 else int(answer)

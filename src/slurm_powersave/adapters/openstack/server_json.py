@@ -24,7 +24,7 @@ https://docs.openstack.org/api-guide/compute/server_concepts.html#server-status
 """
 
 
-def told(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
+def to_server(found: Mapping[str, Any], images: Mapping[str, str]) -> Server:
     """Make a server of Nova's JSON. `images` are the names to show, by id.
 
     Raises:

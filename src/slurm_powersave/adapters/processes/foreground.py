@@ -35,14 +35,16 @@ def run(argv: Sequence[str], *, timeout: float, env: Mapping[str, str], cwd: Pat
         record = start_detached(
             argv, place, run_id=secrets.token_hex(4), kind="run", env=env, cwd=cwd, stdout="stdout"
         )
-        told, interrupted = _wait(record, timeout)
+        interrupted_by_us, interrupted = _wait(record, timeout)
         rc = exit_code(record)
         out, err = (read_text(place / name, errors="replace") for name in ("stdout", "stderr"))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if interrupted:
         raise KeyboardInterrupt
-    return Completed(None, out, f"no end within {timeout:g} s") if told else Completed(rc, out, err)
+    return (
+        Completed(None, out, f"no end within {timeout:g} s") if interrupted_by_us else Completed(rc, out, err)
+    )
 
 
 def _wait(record: RunRecord, timeout: float) -> tuple[bool, bool]:
@@ -50,16 +52,16 @@ def _wait(record: RunRecord, timeout: float) -> tuple[bool, bool]:
 
     A second Ctrl-C ends no waiting: Terraform that is told twice leaves without writing its state.
     """
-    deadline, told, interrupted = time.monotonic() + timeout, False, False
+    deadline, interrupted_by_us, interrupted = time.monotonic() + timeout, False, False
     while exit_code(record) is None:
         try:
             time.sleep(_LOOK)
         except KeyboardInterrupt:
             interrupted = True
         late = time.monotonic() > deadline
-        if told and late:
+        if interrupted_by_us and late:
             signal_run(record, signal.SIGKILL)
-        elif late or (interrupted and not told):
-            told, deadline = True, time.monotonic() + _LAST
+        elif late or (interrupted and not interrupted_by_us):
+            interrupted_by_us, deadline = True, time.monotonic() + _LAST
             signal_run(record, signal.SIGINT)
-    return told, interrupted
+    return interrupted_by_us, interrupted

@@ -101,8 +101,8 @@ def _run(
         if error.errno == errno.E2BIG:
             return Completed(None, "", f"{argv[0]} can't be given these arguments: {error.strerror}")
         raise _missing(argv[0], error) from error
-    with _Talk(process, (stdin or "").encode(), waiting) as talk:
-        why = talk.until(time.monotonic() + timeout, limit)
+    with _Streams(process, (stdin or "").encode(), waiting) as streams:
+        why = streams.until(time.monotonic() + timeout, limit)
         if why:
             # Something that left the group may hold the pipes open: do not wait for their end.
             signal_group(process.pid, signal.SIGKILL)
@@ -111,13 +111,15 @@ def _run(
         return Completed(None, "", f"no answer within {timeout:g} s")
     if why:
         return Completed(None, "", f"an answer of more than {limit:,} bytes", too_much=True)
-    return Completed(process.returncode, talk.out.decode(errors="replace"), talk.err.decode(errors="replace"))
+    return Completed(
+        process.returncode, streams.out.decode(errors="replace"), streams.err.decode(errors="replace")
+    )
 
 
 _LATE, _LARGE = "late", "large"
 
 
-class _Talk:
+class _Streams:
     """What a process is told and says; closes its pipes."""
 
     def __init__(
@@ -133,7 +135,7 @@ class _Talk:
             os.set_blocking(process.stdin.fileno(), False)
             self._waiting.register(process.stdin, selectors.EVENT_WRITE)
 
-    def __enter__(self) -> "_Talk":
+    def __enter__(self) -> "_Streams":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -334,7 +336,7 @@ def groups_below(pid: int) -> set[int]:
         below |= more
 
 
-def adopt_orphans() -> None:
+def take_orphans() -> None:
     """Become the parent of descendants whose own parent dies (prctl(2), PR_SET_CHILD_SUBREAPER)."""
     ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 

@@ -175,7 +175,7 @@ class StreamIntake:
         """Lines of standard error that are logged."""
 
     def _run(self) -> None:
-        pause, told = self._backoff, ""
+        pause, last_logged = self._backoff, ""
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -188,13 +188,13 @@ class StreamIntake:
             if self._stop.is_set():
                 return
             if greeted:
-                told = ""
+                last_logged = ""
             # One that says hello and ends at once must not make us start an ssh again and again.
             lasting = greeted and time.monotonic() - began > self._longest_backoff
             pause = self._backoff if lasting else min(pause * 2, self._longest_backoff)
-            if why != told:  # once, however long it lasts
+            if why != last_logged:  # once, however long it lasts
                 _LOG.warning("intake not connected: %s", why)
-            told = why
+            last_logged = why
             self._stop.wait(pause * random.uniform(0.5, 1.0))
 
     def _hold(self) -> str:

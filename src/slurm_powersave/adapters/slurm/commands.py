@@ -81,14 +81,14 @@ class ScontrolSlurm:
         given = [f"{key}={value}" for key, value in fields.items() if value is not None]
         self._run(["scontrol", "update", f"nodename={fold(nodes)}", *given], f"set {' '.join(given)}")
 
-    def reboot(self, nodes: Sequence[str], *, reason: str = "", aside: str = "") -> None:
+    def reboot(self, nodes: Sequence[str], *, reason: str = "", admin_state: str = "") -> None:
         """Run `scontrol reboot`: ASAP nextstate=RESUME, or in the way that keeps a DRAIN or DOWN.
 
         Measured on 22.05.8: a plain reboot keeps a DRAIN, nextstate=DOWN without ASAP keeps a DOWN.
         """
         words = ["ASAP", "nextstate=RESUME", f"reason={reason}"]
-        if aside:
-            words = ["nextstate=DOWN", f"reason={reason}"] if aside == "DOWN" else []
+        if admin_state:
+            words = ["nextstate=DOWN", f"reason={reason}"] if admin_state == "DOWN" else []
         self._run(["scontrol", "reboot", *words, fold(nodes)], "ask for a reboot")
 
     def suspend_exc_nodes(self) -> frozenset[str]:

@@ -109,7 +109,7 @@ def parse_node(line: str) -> SlurmNode | None:
         who,
         _boot_time(_value(numbers, "BootTime")),
         _comment(rest, f"{before} {numbers}"),
-        _promised(before),
+        _configured(before),
     )
 
 
@@ -158,7 +158,7 @@ def _comment(text: str, in_front: str) -> str:
     return text[: next(ends, len(text))].strip()
 
 
-def _promised(text: str) -> NodeFacts | None:
+def _configured(text: str) -> NodeFacts | None:
     """What slurm.conf says; a larger node that registers does not change it (measured on 22.05.8)."""
     cpus, memory = _value(text, "CPUTot"), _value(text, "RealMemory")
     if _NUMBER.fullmatch(cpus) and _NUMBER.fullmatch(memory):

@@ -32,10 +32,10 @@ def newer(module: Path, directory: Path) -> str:
     files = _files(module)
     if files == _files(directory):
         return ""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, content in files.items():
-        told.update(name.encode() + b"\0" + content + b"\0")
-    return told.hexdigest()
+        digest.update(name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()
 
 
 def trial(shard: Path) -> Path:

@@ -32,8 +32,8 @@ from slurm_powersave.decide.node.plan_guard import Contract
 from slurm_powersave.model import machine
 from slurm_powersave.model.errors import MachineError, RefusedError, TerraformError
 from slurm_powersave.model.nodes import (
-    DesiredNode,
     NodeProgress,
+    NodeSpec,
     RunRecord,
     RunResult,
     StateServer,
@@ -66,13 +66,13 @@ class Module:
         """Read contract.json beside the module.
 
         Raises:
-            TerraformError: it is missing or not what the fence needs.
+            TerraformError: it is missing or not what the plan guard needs.
         """
         return read_contract(self.path)
 
 
 def read_contract(module: Path) -> Contract:
-    """Read a root module's contract.json: the names that the fence compares.
+    """Read a root module's contract.json: the names that the plan guard compares.
 
     Raises:
         TerraformError: it is missing or incomplete.
@@ -132,7 +132,7 @@ class ShardedTerraform:
         cloud = shard.split("/")[0]
         found = {}
         for name, entry in read_json(path)["nodes"].items():
-            node = DesiredNode(
+            node = NodeSpec(
                 name,
                 entry["pool"],
                 cloud,
@@ -230,7 +230,7 @@ class ShardedTerraform:
         return self._start(["/bin/sh", "-c", script], "plan", directory, run_id)
 
     def contract(self, shard: str) -> Contract:
-        """Read what the shard's root module promises to the fence."""
+        """Read what the shard's root module promises to the plan guard."""
         return self._modules[shard.split("/")[0]].contract()
 
     def plan_json(self, plan: RunRecord) -> Mapping[str, Any]:
@@ -259,7 +259,7 @@ class ShardedTerraform:
         names = {server.id: name for name, server in held.items()}
         if strange := [permit for permit in permits if names.get(permit.subject) != permit.node]:
             raise RefusedError(f"{strange[0].node} is not {strange[0].subject} in {shard}")
-        use_all(permits, Act.FORGET, [permit.subject for permit in permits])
+        use_all(permits, Act.VANISHED, [permit.subject for permit in permits])
         addresses = [f'{resource}["{permit.node}"]' for permit in permits]
         return self._start(self._command.forget(addresses), "forget", self.directory(shard))
 
@@ -282,7 +282,7 @@ class ShardedTerraform:
         """Put the copy from before the last apply in the place of a broken state; say what was done."""
         return state_file.put_back(self.directory(shard))
 
-    def adopt(self, record: RunRecord) -> Run:
+    def reattach(self, record: RunRecord) -> Run:
         """Take up a run that an earlier engine started."""
         return _Run(record)
 

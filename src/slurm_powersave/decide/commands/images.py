@@ -196,7 +196,7 @@ def is_builder(server: Server) -> bool:
     return BUILDER_TAG in server.tags
 
 
-def unlike(before: Sequence[Look], after: Look, name: str) -> list[str]:
+def alike(before: Sequence[Look], after: Look, name: str) -> list[str]:
     """Say what a server that was booted from an image has in common with one that was there before.
 
     Args:

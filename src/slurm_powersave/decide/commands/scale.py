@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from slurm_powersave.config.cluster import Cluster
 from slurm_powersave.decide.node import drain
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
 from slurm_powersave.model.nodes import SlurmNode
@@ -59,7 +59,7 @@ class Change:
     """Are to stay up from now on."""
     wake: Nodes = ()
     """Are to stay up, and are not."""
-    leaving: Nodes = ()
+    removed: Nodes = ()
     """Slurm knows them, the cluster file does not any more."""
     unprotect: Nodes = ()
     """Need not stay up any more."""
@@ -69,7 +69,7 @@ class Change:
     """Drained by an earlier resize, and not surplus."""
     gone: Nodes = ()
     """Have left Slurm; only the journal knows them."""
-    aside: Mapping[str, str] | None = None
+    set_by_admin: Mapping[str, str] | None = None
     """Surplus nodes that somebody else has drained or set down: why they are left alone."""
     unread: Nodes = ()
     """Surplus nodes about which Slurm's answer can't be read: they are left alone, too."""
@@ -84,18 +84,20 @@ class Change:
     def drained(self) -> Nodes:
         """What is drained and powered down."""
         left = {*self.asleep, *self.alone}
-        return tuple(name for name in (*self.leaving, *self.unprotect) if name not in left)
+        return tuple(name for name in (*self.removed, *self.unprotect) if name not in left)
 
     @property
     def alone(self) -> Mapping[str, str]:
         """Surplus nodes that are left as they are, and why."""
-        return dict(self.aside or {}) | dict.fromkeys(self.unread, "what Slurm says of it can't be read")
+        return dict(self.set_by_admin or {}) | dict.fromkeys(
+            self.unread, "what Slurm says of it can't be read"
+        )
 
     @property
     def nothing(self) -> bool:
         """Whether the cluster is as the file says."""
         return not (
-            self.added or self.protect or self.wake or self.leaving or self.unprotect or self.release
+            self.added or self.protect or self.wake or self.removed or self.unprotect or self.release
             or self.rewrite
         )  # fmt: skip
 
@@ -126,28 +128,28 @@ def change(
     wanted = frozenset(cluster.nodes())
     there = slurm.keys() | frozenset(unread)
     ours = frozenset(recorded) & there
-    leaving = _highest(ours - wanted)
+    removed = _highest(ours - wanted)
     unprotect = _highest((frozenset(protected) & ours & wanted) - frozenset(wanted_protected))
-    surplus = {*leaving, *unprotect}
+    surplus = {*removed, *unprotect}
     added = tuple(name for name in cluster.nodes() if name not in there)
     return Change(
         added=added,
         protect=tuple(name for name in cluster.persistent() if name not in protected),
         wake=tuple(n for n in cluster.persistent() if n in added or (n in slurm and slurm[n].going_down)),
-        leaving=leaving,
+        removed=removed,
         unprotect=unprotect,
         asleep=tuple(n for n in unprotect if n in slurm and slurm[n].going_down and n not in drains),
         release=tuple(name for name in drains if name in slurm and name not in surplus),
         gone=tuple(sorted(frozenset(recorded) - wanted - there, key=natural)),
-        aside={
+        set_by_admin={
             name: f"{state} was set by {slurm[name].reason_by or 'somebody else'} ({slurm[name].reason})"
-            for name in (*leaving, *unprotect)
+            for name in (*removed, *unprotect)
             if name in slurm
             and not drain.is_ours(slurm[name], drains.get(name))
-            and (state := set_aside(slurm[name]))
+            and (state := state_by_admin(slurm[name]))
         },
-        unread=tuple(name for name in (*leaving, *unprotect) if name not in slurm),
-        restart=bool(added or leaving) and not cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
+        unread=tuple(name for name in (*removed, *unprotect) if name not in slurm),
+        restart=bool(added or removed) and not cluster.slurm_has(Difference.RECONFIGURE_TAKES_NODES),
         rewrite=rewrite,
     )
 
@@ -158,7 +160,7 @@ def steps(change: Change) -> list[Step]:
     found: list[Step] = []
     go = change.drained
     left = set(change.alone)
-    after = tuple(name for name in (*change.leaving, *change.unprotect) if name not in left)
+    after = tuple(name for name in (*change.removed, *change.unprotect) if name not in left)
     up = tuple(dict.fromkeys((*change.added, *change.protect)))
     if change.release:
         found.append(Step(Kind.SHRINK, Act.RELEASE, change.release, "drained by an earlier resize"))
@@ -178,7 +180,7 @@ def steps(change: Change) -> list[Step]:
         text = f"{fold(elastic)}: elastic from then on" if elastic else ""
         found.append(Step(Kind.SHRINK, Act.POWER_DOWN, go, text))
     if shrink.slurm_conf and after:
-        text = _how(change) if change.leaving else "slurmctld reconfigures"
+        text = _how(change) if change.removed else "slurmctld reconfigures"
         found.append(Step(Kind.SHRINK, Act.SLURM_CONF, after, text))
     return found
 

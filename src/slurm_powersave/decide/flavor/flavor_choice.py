@@ -65,7 +65,7 @@ def needs_the_cloud(items: Iterable[FlavorItem]) -> bool:
     return any(not isinstance(item, str) or bool(_SHORT.fullmatch(item)) for item in items)
 
 
-def rested(flavors: Sequence[str], rests: Mapping[str, float], now: float) -> str:
+def best_flavor(flavors: Sequence[str], backoffs: Mapping[str, float], now: float) -> str:
     """Return the flavor for the next server: the first that does not rest.
 
     If all rest, the one whose rest ends first is tried: room may have come back meanwhile, and who asks
@@ -76,8 +76,8 @@ def rested(flavors: Sequence[str], rests: Mapping[str, float], now: float) -> st
         rests: flavor -> until when.
         now: a moment of the same clock.
     """
-    free = [name for name in flavors if rests.get(name, now) <= now]
-    return free[0] if free else min(flavors, key=lambda name: rests[name], default="")
+    free = [name for name in flavors if backoffs.get(name, now) <= now]
+    return free[0] if free else min(flavors, key=lambda name: backoffs[name], default="")
 
 
 def short_form(text: str) -> Requirement | None:

@@ -10,13 +10,13 @@ from slurm_powersave.config.sections import Pool
 from slurm_powersave.decide.flavor import node_memory
 from slurm_powersave.decide.flavor.flavor_choice import Choice, choose
 from slurm_powersave.decide.preflight.findings import Finding, Found, warning
-from slurm_powersave.decide.slurm_files.removed_nodes import promised
+from slurm_powersave.decide.slurm_files.removed_nodes import configured
 from slurm_powersave.decide.slurm_files.slurm_parameters import overrides
 from slurm_powersave.model.hardware import FirstNode
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts
+from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
 
 
-def is_first(known: FirstNode | None, node: DesiredNode, image: str) -> bool:
+def is_first(known: FirstNode | None, node: NodeSpec, image: str) -> bool:
     """Tell whether what a node with a fresh disk says is to be recorded for its pool and flavor.
 
     Another image may have another kernel, which leaves another part of the RAM. A fresh server of the node
@@ -48,20 +48,20 @@ def findings(
     """
     if overrides(cluster):
         return  # Slurm believes slurm.conf, whatever a node has
-    written = promised(node_lines)
+    written = configured(node_lines)
     for index, pool in enumerate(cluster.node_pools):
         choice = choose(pool.flavors, sizes.get(cluster.cloud_of(pool), {}))
-        told = [one for one in first if one.pool == pool.name]
+        first_of_pool = [one for one in first if one.pool == pool.name]
         now = next((written[name] for name in cluster.nodes_of(pool.name) if name in written), None)
-        yield from _of_pool(f"node_pools[{index}]", pool, choice, told, now)
+        yield from _of_pool(f"node_pools[{index}]", pool, choice, first_of_pool, now)
 
 
 def _of_pool(
-    key: str, pool: Pool, choice: Choice, told: Sequence[FirstNode], now: NodeFacts | None
+    key: str, pool: Pool, choice: Choice, first_of_pool: Sequence[FirstNode], now: NodeFacts | None
 ) -> Iterator[Finding]:
     known = {flavor.name: flavor for flavor in choice.flavors}
     good = []
-    for one in told:
+    for one in first_of_pool:
         flavor = known.get(one.flavor)
         if flavor and not node_memory.believed(one.hardware, flavor):
             yield warning(
@@ -73,7 +73,7 @@ def _of_pool(
             )
         elif flavor or not known:
             good.append(one)
-            yield from _promises_too_much(key, pool, one)
+            yield from _says_too_much(key, pool, one)
     wanted = node_memory.of_pool(pool, choice, good) if choice.flavors else None
     if good and now and wanted and now != wanted:
         names = ", ".join(f"{one.node} (flavor {one.flavor})" for one in good)
@@ -85,7 +85,7 @@ def _of_pool(
         )
 
 
-def _promises_too_much(key: str, pool: Pool, one: FirstNode) -> Iterator[Finding]:
+def _says_too_much(key: str, pool: Pool, one: FirstNode) -> Iterator[Finding]:
     for name, said, given, has in (
         ("cpus", "CPUs", pool.cpus, one.hardware.cpus),
         ("real_memory", "RealMemory", pool.real_memory, one.hardware.real_memory),

@@ -6,10 +6,10 @@ resourceComputeInstanceV2Read) and plans another change beside every one that is
 
 from collections.abc import Mapping
 
-from slurm_powersave.model.nodes import DesiredNode, Flavor
+from slurm_powersave.model.nodes import Flavor, NodeSpec
 
 
-def lost(node: DesiredNode, flavors: Mapping[str, Flavor] | None) -> str:
+def lost(node: NodeSpec, flavors: Mapping[str, Flavor] | None) -> str:
     """Say what has become of the flavor of a node's server; empty if it is there, or nobody can tell.
 
     Args:

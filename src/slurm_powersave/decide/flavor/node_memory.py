@@ -63,25 +63,25 @@ def by_pool(cluster: Cluster, flavors: Mapping[str, Mapping[str, Flavor]]) -> di
 
 def of_pool(pool: Pool, choice: Choice, first: Collection[FirstNode] = ()) -> NodeFacts:
     """Say what one pool's nodes have at least. Without flavors the cluster file must say it."""
-    told = {one.flavor: one.hardware for one in first if one.pool == pool.name}
-    sizes = [_size(pool, flavor, told.get(flavor.name)) for flavor in choice.flavors]
+    measured = {one.flavor: one.hardware for one in first if one.pool == pool.name}
+    sizes = [_size(pool, flavor, measured.get(flavor.name)) for flavor in choice.flavors]
     cpus = pool.cpus or min(size.cpus for size in sizes)
     return NodeFacts(cpus, pool.real_memory or min(size.real_memory for size in sizes))
 
 
-def _size(pool: Pool, flavor: Flavor, told: Hardware | None) -> NodeFacts:
-    if told and believed(told, flavor):
-        return NodeFacts(told.cpus, told.real_memory)
+def _size(pool: Pool, flavor: Flavor, measured: Hardware | None) -> NodeFacts:
+    if measured and believed(measured, flavor):
+        return NodeFacts(measured.cpus, measured.real_memory)
     return NodeFacts(flavor.vcpus, max(1, int(flavor.ram * (1 - pool.memory_margin))))
 
 
-def believed(told: Hardware, flavor: Flavor) -> bool:
+def believed(measured: Hardware, flavor: Flavor) -> bool:
     """Tell whether a node of this flavor can have what it says: no more than the flavor, nor under a half."""
     return (
-        flavor.vcpus <= 2 * told.cpus
-        and told.cpus <= flavor.vcpus
-        and flavor.ram <= 2 * told.real_memory
-        and told.real_memory <= flavor.ram
+        flavor.vcpus <= 2 * measured.cpus
+        and measured.cpus <= flavor.vcpus
+        and flavor.ram <= 2 * measured.real_memory
+        and measured.real_memory <= flavor.ram
     )
 
 
@@ -95,19 +95,19 @@ def too_small(pool: Pool, choice: Choice) -> list[str]:
     Slurm sets a node down that registers with less.
     """
     return [
-        f"{key}: flavor {flavor.name} has {has}{unit}, {promised} are promised"
+        f"{key}: flavor {flavor.name} has {has}{unit}, {configured} are promised"
         for flavor in choice.flavors
-        for key, has, promised, unit in (
+        for key, has, configured, unit in (
             ("cpus", flavor.vcpus, pool.cpus, ""),
             ("real_memory", flavor.ram, pool.real_memory, " MiB"),
         )
-        if promised is not None and has < promised
+        if configured is not None and has < configured
     ]
 
 
-def keeps(flavor: Flavor, promised: NodeFacts | None) -> bool:
+def fits(flavor: Flavor, configured: NodeFacts | None) -> bool:
     """Tell whether a node on this flavor can have what slurm.conf promises of it; None: that is unknown.
 
     A flavor may be younger than slurm.conf, and smaller than all that were there when that was written.
     """
-    return promised is None or (flavor.vcpus >= promised.cpus and flavor.ram >= promised.real_memory)
+    return configured is None or (flavor.vcpus >= configured.cpus and flavor.ram >= configured.real_memory)

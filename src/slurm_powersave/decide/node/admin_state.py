@@ -56,7 +56,7 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 
-def set_aside(node: SlurmNode) -> str:
+def state_by_admin(node: SlurmNode) -> str:
     """Return DRAIN, DOWN or FAIL if an administrator has set it, otherwise nothing."""
     if who(node) is not Who.ADMINISTRATOR:
         return ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from slurm_powersave.model.nodes import Server, SlurmNode
 
-WINDOW = 600.0
+COUNTED_SECONDS = 600.0
 """Seconds over which the destroyed servers are counted."""
 AGREED = 1800.0
 """Seconds for which Slurm and the clouds must agree until a new or restored journal is trusted."""
@@ -22,7 +22,7 @@ def passed(done: int, servers: int) -> str:
     most = limit(servers)
     if done < most:
         return ""
-    minutes = WINDOW / 60
+    minutes = COUNTED_SECONDS / 60
     return f"{done} servers were destroyed on our own account in {minutes:.0f} minutes, {most} are the most"
 
 

@@ -7,7 +7,7 @@ wipes a DRAIN that was set before POWERING_DOWN; it is set again then, or the no
 from enum import StrEnum
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.records import Drain
 
@@ -15,7 +15,7 @@ from slurm_powersave.model.records import Drain
 class Stage(StrEnum):
     """What has to happen next, or what is waited for."""
 
-    ASIDE = "left alone"
+    LEFT_ALONE = "left alone"
     """Somebody else has drained it or set it down: not ours to end, or to build upon."""
     COMING = "coming up"
     """A DRAIN would be wiped (POWERING_UP, a reboot) and requeue its job: wait until it is up."""
@@ -23,7 +23,7 @@ class Stage(StrEnum):
     """Without our DRAIN: it may get a job at any moment."""
     BUSY = "busy"
     """Drained by us; a job, COMPLETING or a reservation is waited for."""
-    EMPTY = "drained"
+    DRAINED = "drained"
     """Nothing runs there any more: it may be powered down."""
     GOING = "going"
     """Slurm powers it down, or its server is still there."""
@@ -52,8 +52,8 @@ def stage(node: SlurmNode, drain: Drain | None, *, served: bool) -> Stage:
         served: whether it has a server, or an operation that has not ended.
     """
     ours = is_ours(node, drain)
-    if not ours and set_aside(node):
-        return Stage.ASIDE
+    if not ours and state_by_admin(node):
+        return Stage.LEFT_ALONE
     if node.has("POWERING_UP", "REBOOT_REQUESTED", "REBOOT_ISSUED"):
         return Stage.COMING
     if node.has("POWER_DOWN"):
@@ -63,5 +63,5 @@ def stage(node: SlurmNode, drain: Drain | None, *, served: bool) -> Stage:
     if node.in_use or node.has("RESERVED", "MAINTENANCE"):
         return Stage.BUSY
     if not node.going_down:
-        return Stage.EMPTY
+        return Stage.DRAINED
     return Stage.GOING if served else Stage.OFF

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.config.sections import Pool
 from slurm_powersave.decide.flavor.flavor_choice import names, needs_the_cloud
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord, Server
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Server
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Aspect:
 
 
 @dataclass(frozen=True)
-class Lag:
+class Drift:
     """Both aspects."""
 
     image: Aspect
@@ -41,12 +41,12 @@ class Lag:
         return ", ".join(filter(None, (self.image.text("image"), self.flavor.text("flavor"))))
 
 
-def lag(
+def drift(
     record: NodeRecord | None,
     servers: Sequence[Server] | None,
     pool: Pool,
     flavors: Sequence[str] | None = None,
-) -> Lag:
+) -> Drift:
     """Compare.
 
     Args:
@@ -66,7 +66,7 @@ def lag(
     # A cloud that does not tell them leaves them empty.
     image = (image_of(server, pool.image) or (known.image if known else "")) if server else ""
     flavor = (server.flavor or (known.flavor if known else "")) if server else ""
-    return Lag(
+    return Drift(
         _aspect(image, (pool.image,), "image" in by_hand),
         _aspect(flavor, flavors or _named(pool) or (flavor,), "flavor" in by_hand),
     )
@@ -86,7 +86,7 @@ def _aspect(actual: str, wanted: Sequence[str], by_hand: bool) -> Aspect:
     return Aspect(actual, wanted[0], differs, by_hand and differs)
 
 
-def moved(record: NodeRecord, attribute: str, value: str, ref: str, pool: DesiredNode) -> NodeRecord:
+def moved(record: NodeRecord, attribute: str, value: str, ref: str, pool: NodeSpec) -> NodeRecord:
     """Record that a node's server has another image or flavor from now on.
 
     Args:

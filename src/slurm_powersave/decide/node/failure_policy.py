@@ -18,13 +18,13 @@ FOREVER = 32503680000.0
 """The year 3000, in seconds since the epoch: when a rest ends that only an operator ends."""
 # At most this much of the outside's text goes into a Slurm reason: one line of `sinfo -R`.
 _REASON_TEXT = 160
-_LONGEST_REST = 8
+_LONGEST_BACKOFF = 8
 """A rest doubles with each failure in a row, up to this many times the first."""
 
 
-def rest_seconds(rests: Mapping[FailureClass, float], failure: FailureClass, failures: int) -> float:
+def backoff_seconds(rests: Mapping[FailureClass, float], failure: FailureClass, failures: int) -> float:
     """Return how long a node rests after its `failures`-th failure in a row (1 is the first)."""
-    return rests[failure] * min(1 << max(failures - 1, 0), _LONGEST_REST)
+    return rests[failure] * min(1 << max(failures - 1, 0), _LONGEST_BACKOFF)
 
 
 def reason(failure: FailureClass, text: str, operation: str, until: float | None = None) -> str:

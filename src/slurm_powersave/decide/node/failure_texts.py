@@ -86,7 +86,7 @@ _CAUSED = re.compile(
 """Python prints such a line between the cause and the exception that it led to."""
 _LAST = re.compile(r"\bLast exception: *(?!None\b)(?=\S)", re.I)
 """Nova writes this before the error of the host that it tried last: that error is the cause."""
-_TOLD = re.compile(
+_JSON_MESSAGE = re.compile(
     r"[\"'](?:message|msg|detail)[\"']\s*:\s*u?(?:\"((?:[^\"\\]|\\.)+)\"|'((?:[^'\\]|\\.)+)')", re.S
 )
 _WRAPPED = re.compile(r":\s+|;\s+|\bbecause\b|\bdue to\b|\bcaused by\b", re.I)
@@ -127,8 +127,8 @@ def spoken(text: str) -> str:
     """Reduce the OpenStack provider's error to the message that the cloud sent."""
 
     def message(found: re.Match[str]) -> str:
-        told = _MESSAGE.search(found["body"])
-        return f"{told['text']} (HTTP {found['status']})" if told else found[0]
+        message = _MESSAGE.search(found["body"])
+        return f"{message['text']} (HTTP {found['status']})" if message else found[0]
 
     return _GOPHERCLOUD.sub(message, text)
 
@@ -163,24 +163,24 @@ def _class_of(cause: str, status: int | None) -> FailureClass | None:
 
 def _segments(text: str) -> list[str]:
     """Return the messages of a text, from the outermost to the innermost."""
-    return [segment for part in reversed(_CAUSED.split(text)) for segment in _told(part, _DEPTH)]
+    return [segment for part in reversed(_CAUSED.split(text)) for segment in _messages(part, _DEPTH)]
 
 
-def _told(text: str, depth: int) -> Iterator[str]:
+def _messages(text: str, depth: int) -> Iterator[str]:
     """Yield a text and the messages of the JSON (or of Python's form of it) inside."""
-    found = list(_TOLD.finditer(text))
+    found = list(_JSON_MESSAGE.finditer(text))
     if not found and '\\"' in text:
         text = text.replace('\\"', '"')
-        found = list(_TOLD.finditer(text))
+        found = list(_JSON_MESSAGE.finditer(text))
     if not found or not depth:
         yield text
         return
-    yield _outside(text)
+    yield _before_json(text)
     for match in found:
-        yield from _told((match[1] or match[2]).replace('\\"', '"').replace("\\n", "\n"), depth - 1)
+        yield from _messages((match[1] or match[2]).replace('\\"', '"').replace("\\n", "\n"), depth - 1)
 
 
-def _outside(text: str) -> str:
+def _before_json(text: str) -> str:
     """Return the text before the JSON, and the status in the JSON; its other keys are left out."""
     code = re.search(r"[\"']code[\"']: ?4\d\d\b", text)
     return f"{text.partition('{')[0]} {code[0] if code else ''}"

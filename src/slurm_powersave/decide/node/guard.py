@@ -7,11 +7,11 @@ permits. Whether a call or a reading came first is known by their numbers, never
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmJob, SlurmNode
+from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
 from slurm_powersave.model.server_status import OFF
@@ -114,7 +114,7 @@ def delete_by_hook(look: Look) -> Answer:
         return Refusal("Slurm called only because the engine itself had powered the node down")
     if seen.used > seen.called:
         return Refusal(f"it was in use after Slurm's call ({look.flags})")
-    if refused := _used_or_aside(look):
+    if refused := _used_or_set_by_admin(look):
         return refused
     assert node
     timed_out = node.has("DOWN") and "ResumeTimeout" in node.reason
@@ -195,7 +195,7 @@ def delete_on_own_account(look: Look, seconds: float, wanted: float, brake: str)
     node = look.slurm
     if node is None or not node.has("POWERED_DOWN"):
         return Refusal(f"it is not POWERED_DOWN ({look.flags})")
-    if refused := _used_or_aside(look):
+    if refused := _used_or_set_by_admin(look):
         return refused
     if seconds < wanted:
         return Refusal(f"POWERED_DOWN for {seconds:.0f} s of {wanted:.0f}", waits=True)
@@ -244,7 +244,7 @@ def by_person(
     look = Look(name, node, jobs, Seen(), (), Server("", name, ""))
     if node is None:
         return Refusal("Slurm does not know it")
-    if refused := _used_or_aside(look):
+    if refused := _used_or_set_by_admin(look):
         return refused
     if node.in_use:
         return Refusal(f"in use: Slurm shows {look.flags}")
@@ -256,7 +256,7 @@ def by_person(
 # What a reboot request comes to
 
 
-def by_reboot(look: Look, act: Act, *, aside: Aside | None = None, force: bool = False) -> Answer:
+def by_reboot(look: Look, act: Act, *, admin_state: AdminState | None = None, force: bool = False) -> Answer:
     """Slurm has emptied the node and set it down for its reboot (REBOOT_ISSUED), and no job is on it.
 
     The server may then be rebooted, rebuilt or resized, or deleted if it is to be replaced. If somebody had
@@ -267,9 +267,13 @@ def by_reboot(look: Look, act: Act, *, aside: Aside | None = None, force: bool =
         return Refusal(f"Slurm no longer reboots it ({look.flags})")
     if refused := _used(look):
         return refused
-    if aside and act is not Act.REBOOT and not force:
-        return Refusal(f"somebody else had set {aside.state} ({aside.reason})")
-    lifted = f", --force although {aside.state} was set ({aside.reason})" if aside and force else ""
+    if admin_state and act is not Act.REBOOT and not force:
+        return Refusal(f"somebody else had set {admin_state.state} ({admin_state.reason})")
+    lifted = (
+        f", --force although {admin_state.state} was set ({admin_state.reason})"
+        if admin_state and force
+        else ""
+    )
     return look.permit(act, Row.REBOOT, f"{look.flags}{lifted}")
 
 
@@ -353,7 +357,7 @@ def forget(name: str, server_id: str, listed: Collection[str] | None, reading: i
         return Refusal("the cloud can't be read", waits=True)
     if server_id in listed:
         return Refusal(f"server {server_id} is there")
-    return Permit(Act.FORGET, server_id, name, Row.GONE, "the cloud does not list it", (reading,))
+    return Permit(Act.VANISHED, server_id, name, Row.GONE, "the cloud does not list it", (reading,))
 
 
 def evidence_wanted(op: Operation, source: str) -> Row:
@@ -373,12 +377,12 @@ def _used(look: Look) -> Refusal | None:
     return Refusal(look.used) if look.used else None
 
 
-def _used_or_aside(look: Look) -> Refusal | None:
+def _used_or_set_by_admin(look: Look) -> Refusal | None:
     if look.slurm is None:
         return Refusal("Slurm does not know it")
     if refused := _used(look):
         return refused
-    if aside := set_aside(look.slurm):
+    if admin_state := state_by_admin(look.slurm):
         who = look.slurm.reason_by or "somebody else"
-        return Refusal(f"its server is kept: {aside} was set by {who} ({look.slurm.reason})")
+        return Refusal(f"its server is kept: {admin_state} was set by {who} ({look.slurm.reason})")
     return None

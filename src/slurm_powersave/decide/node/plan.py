@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Hold, Operation
+from slurm_powersave.model.nodes import NodeBackoff, Operation
 
 LATE = 30.0
 """Seconds by which a hook's call may arrive late. One that seems to be later than that was made after
@@ -39,7 +39,7 @@ def verdict(
     time: float,
     open_operations: Sequence[tuple[Operation, float]],
     has_server: bool,
-    hold: Hold | None,
+    backoff: NodeBackoff | None,
 ) -> Verdict:
     """Decide about one node.
 
@@ -55,16 +55,16 @@ def verdict(
     if mode is Mode.REBOOT:
         return _reboot(source, [operation for operation, _ in open_operations])
     if mode is Mode.RESUME:
-        return _resume(source, [operation for operation, _ in open_operations], hold)
+        return _resume(source, [operation for operation, _ in open_operations], backoff)
     return _delete(mode, source, time, list(open_operations), has_server)
 
 
-def _resume(source: str, queue: list[Operation], hold: Hold | None) -> Verdict:
+def _resume(source: str, queue: list[Operation], backoff: NodeBackoff | None) -> Verdict:
     if not queue:
-        if hold and source != "operator":
+        if backoff and source != "operator":
             # Slurm asked although the node rests (somebody undrained it, or the DRAIN was lost): the
             # same create is not tried again before its time.
-            return Verdict(phases.FAILING, text=hold.reason)
+            return Verdict(phases.FAILING, text=backoff.reason)
         return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)
     last = queue[-1]
     if last.mode is Mode.RESUME and last.failure is None:

@@ -1,4 +1,4 @@
-"""The fence: what a Terraform plan may contain. Pure; reads the JSON of `terraform show -json PLAN`.
+"""The plan guard: what a Terraform plan may contain. Pure; reads the JSON of `terraform show -json PLAN`.
 
 `-target` is no safety boundary (measured: with linked resources it reaches other nodes, and a
 target that does not exist is "No changes" with exit code 0), so every plan is held against what the

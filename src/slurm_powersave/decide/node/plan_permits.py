@@ -1,6 +1,6 @@
 """Which servers a Terraform plan destroys or changes, and whether each has its permit. Pure.
 
-The fence checks that a plan is what was asked for; this module checks that the guard has allowed it.
+The plan guard checks that a plan is what was asked for; this module checks that the guard has allowed it.
 """
 
 from collections.abc import Mapping, Sequence

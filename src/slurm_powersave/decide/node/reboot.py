@@ -16,11 +16,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slurm_powersave.decide.flavor.lost_flavor import advice, lost
-from slurm_powersave.decide.flavor.node_memory import keeps
+from slurm_powersave.decide.flavor.node_memory import fits
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Flavor, NodeFacts, SlurmNode
+from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec, SlurmNode
 
 ISSUED = " : reboot issued"
 """What Slurm 22.05 and 24.11 append to the reason."""
@@ -73,12 +73,12 @@ def can_be_named(target: str) -> bool:
 
 def wish(
     reason: str,
-    node: DesiredNode,
-    pool: DesiredNode,
+    node: NodeSpec,
+    pool: NodeSpec,
     *,
     images: Collection[str] | None,
     flavors: Mapping[str, Flavor] | None,
-    promised: NodeFacts | None,
+    configured: NodeFacts | None,
 ) -> Wish:
     """Read a reason.
 
@@ -100,7 +100,7 @@ def wish(
     if is_reboot(reason):
         return Wish()
     if command == "resize":
-        return _resize(named, node, flavors, promised)
+        return _resize(named, node, flavors, configured)
     if command == "reimage" or node.image != pool.image:
         kind = Kind.REPLACE if command == "reimage" and "replace" in more else Kind.REIMAGE
         target = named or pool.image
@@ -110,14 +110,14 @@ def wish(
     return Wish()
 
 
-def in_place(wish: Wish, node: DesiredNode, flavors: Mapping[str, Flavor] | None) -> Wish:
+def in_place(wish: Wish, node: NodeSpec, flavors: Mapping[str, Flavor] | None) -> Wish:
     """Refuse a change of a server whose flavor the cloud does not have any more."""
     if wish.kind in (Kind.REIMAGE, Kind.RESIZE) and (why := lost(node, flavors)):
         return Wish(refused=f"{why}, so the server can't be changed in place; {advice(node.name)}")
     return wish
 
 
-def images(reason: str, pool: DesiredNode) -> frozenset[str]:
+def images(reason: str, pool: NodeSpec) -> frozenset[str]:
     """Name the images that a reason may come to."""
     first, *more = words(reason).split() or [""]
     named, _ = _named(first.rstrip(":,;").lower(), more)
@@ -141,16 +141,16 @@ def _named(command: str, more: Collection[str]) -> tuple[str, str]:
 
 
 def _resize(
-    flavor: str, node: DesiredNode, flavors: Mapping[str, Flavor] | None, promised: NodeFacts | None
+    flavor: str, node: NodeSpec, flavors: Mapping[str, Flavor] | None, configured: NodeFacts | None
 ) -> Wish:
     if not flavor:
         return Wish(refused="resize wants flavor=NAME")
     if flavors is not None and flavor not in flavors:
         return Wish(refused=_unknown("flavor", flavor, flavors))
-    if flavors is not None and promised is not None and not keeps(size := flavors[flavor], promised):
+    if flavors is not None and configured is not None and not fits(size := flavors[flavor], configured):
         return Wish(
             refused=f"flavor {flavor} has {size.vcpus} CPUs and {size.ram} MiB; slurm.conf promises"
-            f" {promised.cpus} and {promised.real_memory}"
+            f" {configured.cpus} and {configured.real_memory}"
         )
     if flavor == node.flavor:
         return Wish()

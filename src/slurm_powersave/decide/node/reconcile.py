@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.decide.node.admin_state import Who, set_aside, who
+from slurm_powersave.decide.node.admin_state import Who, state_by_admin, who
 from slurm_powersave.decide.node.reboot import is_stale
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
@@ -24,7 +24,7 @@ _NO_NODES = frozenset({"role=login", "role=storage", BUILDER_TAG})
 """Tags of the cluster's servers that are not compute nodes."""
 
 
-ADOPT, FORGET = "unrecorded-server", "vanished-server"
+UNRECORDED, VANISHED = "unrecorded-server", "vanished-server"
 """Findings after which only the journal is corrected, by what the cloud says."""
 
 
@@ -48,7 +48,7 @@ def differences(
     snapshot: SlurmSnapshot,
     servers: Sequence[Server],
     busy: Collection[str],
-    held: Collection[str],
+    in_backoff: Collection[str],
     wanted: Collection[str] = (),
 ) -> list[Finding]:
     """Compare one reading of Slurm with one of the clouds.
@@ -71,9 +71,9 @@ def differences(
         its = by_node.get(node, [])
         if len(its) > 1:
             found.append(Finding("double", node, f"has {len(its)} servers"))
-        rests = node in held
-        dead = None if rests or node in with_job else _dead(seen, its)
-        if one := _difference(seen, its, dead, rests=rests, wanted=node in wanted):
+        backs_off = node in in_backoff
+        dead = None if backs_off or node in with_job else _dead(seen, its)
+        if one := _difference(seen, its, dead, backs_off=backs_off, wanted=node in wanted):
             found.append(one)
     for server in servers:
         if _node_tag(server) not in nodes and server.tags.isdisjoint(_NO_NODES):
@@ -84,25 +84,25 @@ def differences(
 
 
 def _difference(
-    seen: SlurmNode, servers: Sequence[Server], dead: Finding | None, *, rests: bool, wanted: bool
+    seen: SlurmNode, servers: Sequence[Server], dead: Finding | None, *, backs_off: bool, wanted: bool
 ) -> Finding | None:
     """Return the difference of one node that comes first; `dead` is what `_dead` has found."""
-    aside = set_aside(seen)
-    if seen.powering_up and not rests:
+    admin_state = state_by_admin(seen)
+    if seen.powering_up and not backs_off:
         return Finding("lost-request", seen.name, "POWERING_UP without an operation", Mode.RESUME)
     if seen.has("REBOOT_ISSUED"):
         return Finding("lost-reboot", seen.name, "REBOOT_ISSUED without an operation", Mode.REBOOT)
-    if aside and servers and seen.going_down:
-        return Finding("kept-server", seen.name, f"its server is kept: {aside} ({seen.reason})")
+    if admin_state and servers and seen.going_down:
+        return Finding("kept-server", seen.name, f"its server is kept: {admin_state} ({seen.reason})")
     if dead:
         return dead
     if seen.has("POWERED_DOWN") and servers and not seen.in_use:
         return Finding("forgotten-server", seen.name, "POWERED_DOWN, and its server exists", Mode.SUSPEND)
-    if not rests and (odd := _odd_state(seen, wanted=wanted)):
+    if not backs_off and (odd := _odd_state(seen, wanted=wanted)):
         return odd
     if seen.up and not servers:
         # One with a job is only named: a server that has lost its tag looks like one that is gone.
-        kept = seen.in_use or aside or seen.has("RESERVED", "MAINTENANCE")
+        kept = seen.in_use or admin_state or seen.has("RESERVED", "MAINTENANCE")
         text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
         return Finding("no-server", seen.name, text, state="" if kept else "POWER_DOWN")
     return None
@@ -139,7 +139,7 @@ def _dead(seen: SlurmNode, servers: Sequence[Server]) -> Finding | None:
     return Finding(f"dead-server, {state}", seen.name, text, state=state)
 
 
-def unlike_recorded(
+def journal_differences(
     nodes: Collection[str],
     recorded: Mapping[str, str],
     servers: Sequence[Server],
@@ -163,9 +163,9 @@ def unlike_recorded(
             text = (
                 f"the journal knows {known or 'no server'}, and it has {alive[0].id}: taken into the journal"
             )
-            found.append(Finding(ADOPT, node, text))
+            found.append(Finding(UNRECORDED, node, text))
         elif known and not alive:
-            found.append(Finding(FORGET, node, f"server {known} is gone: forgotten"))
+            found.append(Finding(VANISHED, node, f"server {known} is gone: forgotten"))
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.nodes import SlurmNode
 
 _REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")
@@ -68,7 +68,7 @@ def _refused(node: SlurmNode) -> str:
 
     Slurm gives no reason if the node was already DRAIN or DOWN.
     """
-    refusal = node.has("DRAIN") and _REFUSALS.search(node.reason) and not set_aside(node)
+    refusal = node.has("DRAIN") and _REFUSALS.search(node.reason) and not state_by_admin(node)
     if refusal and not failure_policy.is_ours(node.reason):
         return node.reason
     if not node.has("INVALID_REG"):
@@ -85,8 +85,8 @@ def _wished(node: SlurmNode) -> str:
         return f"a reboot was asked for: {node.reason}"
     if not node.has("DRAIN", "DOWN", "FAIL"):
         return ""
-    if aside := set_aside(node):
-        return f"{aside} was set by {node.reason_by or 'somebody else'}: {node.reason or 'no reason'}"
+    if admin_state := state_by_admin(node):
+        return f"{admin_state} was set by {node.reason_by or 'somebody else'}: {node.reason or 'no reason'}"
     if failure_policy.is_ours(node.reason):
         return f"drained by us: {node.reason}"
     if _REBOOTED.search(node.reason):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Operation, SlurmNode
 
@@ -46,9 +46,9 @@ class Member:
     """Why it is skipped."""
 
 
-def window(size: int, at_most: int | None = None) -> int:
+def unavailable_limit(size: int, max_unavailable: int | None = None) -> int:
     """Return how many nodes of a pool of that size may be out of service at a time."""
-    return at_most or max(size * SHARE // 100, 1)
+    return max_unavailable or max(size * SHARE // 100, 1)
 
 
 def standing(
@@ -88,9 +88,9 @@ def standing(
 
 
 def _untouchable(node: SlurmNode) -> str:
-    if aside := set_aside(node):
+    if admin_state := state_by_admin(node):
         by = f" by {node.reason_by}" if node.reason_by else ""
-        return f"{aside} was set{by}: {node.reason}"
+        return f"{admin_state} was set{by}: {node.reason}"
     if node.has("RESERVED", "MAINTENANCE"):
         return "reserved"
     ill = [
@@ -100,7 +100,7 @@ def _untouchable(node: SlurmNode) -> str:
 
 
 def choose(
-    members: Sequence[Member], windows: Mapping[str, int], already: Collection[str] = ()
+    members: Sequence[Member], unavailable_limits: Mapping[str, int], already: Collection[str] = ()
 ) -> tuple[Member, ...]:
     """Return the nodes that are to be asked for now.
 
@@ -109,7 +109,7 @@ def choose(
         windows: pool -> how many of its nodes may be out of service at a time.
         already: nodes that were asked for once; they are not asked for again.
     """
-    room = Counter(dict(windows))
+    room = Counter(dict(unavailable_limits))
     room.subtract(one.pool for one in members if one.standing is Standing.UNDER_WAY)
     chosen: list[Member] = []
     for wanted in (Standing.IDLE, Standing.BUSY):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from slurm_powersave.config.sections import Pool
 from slurm_powersave.decide.node import wait_limits
-from slurm_powersave.decide.node.drift import Aspect, Lag, lag
-from slurm_powersave.model.nodes import Hold, NodeRecord, Operation, Server, SlurmNode
+from slurm_powersave.decide.node.drift import Aspect, Drift, drift
+from slurm_powersave.model.nodes import NodeBackoff, NodeRecord, Operation, Server, SlurmNode
 
 UNKNOWN = "?"
 NONE = "-"
@@ -41,7 +41,7 @@ class StatusRow:
     @property
     def outdated(self) -> str:
         """Say in what the server differs from its pool; empty if it does not."""
-        return Lag(self.image, self.flavor).text() if self.image and self.flavor else ""
+        return Drift(self.image, self.flavor).text() if self.image and self.flavor else ""
 
 
 def slurm_state(node: SlurmNode | None) -> str:
@@ -59,7 +59,7 @@ def rows(
     unseen: Collection[str],
     operations: Sequence[Operation],
     records: Mapping[str, NodeRecord],
-    holds: Mapping[str, Hold],
+    node_backoffs: Mapping[str, NodeBackoff],
     pools: Mapping[str, Pool],
     flavors: Mapping[str, Sequence[str]] | None = None,
     unread: Collection[str] = (),
@@ -86,21 +86,21 @@ def rows(
     found = []
     for name in (*names, *sorted(by_name.keys() - known)):
         state = slurm.get(name) if slurm is not None else None
-        operation, hold, record = running.get(name), holds.get(name), records.get(name)
+        operation, backoff, record = running.get(name), node_backoffs.get(name), records.get(name)
         since = operation.since if operation else None
         seen = name not in unseen
         pool = pools.get(name)
         listed = by_name[name] if seen else None
-        behind = lag(record, listed, pool, (flavors or {}).get(pool.name)) if pool else None
+        behind = drift(record, listed, pool, (flavors or {}).get(pool.name)) if pool else None
         found.append(
             StatusRow(
                 node=name,
                 slurm=_slurm(state, known=name in known, read=slurm is not None and name not in unread),
                 server=_server(by_name[name], record, seen=seen),
                 operation=f"{operation.mode.value} {operation.id}" if operation else NONE,
-                phase=operation.phase if operation else "rests" if hold else NONE,
+                phase=operation.phase if operation else "rests" if backoff else NONE,
                 since=since,
-                text=_text(operation, hold, state),
+                text=_text(operation, backoff, state),
                 waits=_waits(operation),
                 image=behind.image if behind else None,
                 flavor=behind.flavor if behind else None,
@@ -115,9 +115,9 @@ def _slurm(node: SlurmNode | None, *, known: bool, read: bool) -> str:
     return slurm_state(node) if known else "not configured"
 
 
-def _text(operation: Operation | None, hold: Hold | None, state: SlurmNode | None) -> str:
+def _text(operation: Operation | None, backoff: NodeBackoff | None, state: SlurmNode | None) -> str:
     said = (operation.waits or operation.text) if operation else ""
-    return said or (hold.reason if hold else state.reason if state else "")
+    return said or (backoff.reason if backoff else state.reason if state else "")
 
 
 def _waits(operation: Operation | None) -> str:

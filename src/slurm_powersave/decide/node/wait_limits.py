@@ -12,7 +12,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Operation
 
-TOLD = 60.0
+SAID_AFTER = 60.0
 """Seconds in a phase after which an operation says what keeps it, with the outside's own words."""
 _ASKED = 600.0
 """Seconds in which Slurm must take up what a person has asked for."""
@@ -76,7 +76,7 @@ TABLE = {
         _BACK,
     ),
     phases.PLANNING: Wait(
-        "`terraform plan`, and the fence", "Terraform's plan", _PLAN, "planned once more, then failed"
+        "`terraform plan`, and the plan guard", "Terraform's plan", _PLAN, "planned once more, then failed"
     ),
     phases.APPLYING: Wait("`terraform apply`", "Terraform to make the server", _APPLY, _INTERRUPTED),
     phases.BOOTING: Wait(
@@ -101,7 +101,7 @@ TABLE = {
         "refused; the node is given back as it was",
     ),
     phases.UPDATE_PLANNING: Wait(
-        "`terraform plan` of the new image or flavor, and the fence",
+        "`terraform plan` of the new image or flavor, and the plan guard",
         "Terraform's plan",
         _PLAN,
         "planned once more, then refused",
@@ -133,7 +133,10 @@ TABLE = {
         _SAID,
     ),
     phases.DELETE_PLANNING: Wait(
-        "`terraform plan` of the delete, and the fence", "Terraform's plan", _PLAN, "deleted by server id"
+        "`terraform plan` of the delete, and the plan guard",
+        "Terraform's plan",
+        _PLAN,
+        "deleted by server id",
     ),
     phases.DELETING: Wait(
         "`terraform apply` of the delete",

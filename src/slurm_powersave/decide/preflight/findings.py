@@ -12,7 +12,7 @@ from slurm_powersave.config.sections import FlavorItem, Pool
 from slurm_powersave.decide.flavor import flavor_choice
 from slurm_powersave.decide.flavor.flavor_choice import Choice
 from slurm_powersave.model.cloud_facts import CloudFacts
-from slurm_powersave.model.nodes import DesiredNode
+from slurm_powersave.model.nodes import NodeSpec
 
 
 class Severity(StrEnum):
@@ -59,7 +59,7 @@ class Here:
     """Whether the jump host's key is there; true without a jump host."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Node -> the address that it was given; others get theirs by their place in the pool."""
-    servers: Mapping[str, DesiredNode] = field(default_factory=dict)
+    servers: Mapping[str, NodeSpec] = field(default_factory=dict)
     """Node that has a server -> what that was made as."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """The base module's output `shared`: what every new node needs of the network."""

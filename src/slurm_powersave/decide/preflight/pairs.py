@@ -104,17 +104,17 @@ def _gres_counts(cluster: Cluster, lines: Sequence[_Line]) -> Found:
     if any(line.options.get("autodetect", "off").lower() != "off" for line in lines):
         return
     for index, pool in enumerate(cluster.node_pools):
-        for kind, promised in _promised(pool).items():
+        for kind, gres in _gres_of(pool).items():
             names = cluster.nodes_of(pool.name)
             given = {name: _given(lines, kind, name) for name in names}
-            differ = [name for name, count in given.items() if count not in (None, promised)]
+            differ = [name for name, count in given.items() if count not in (None, gres)]
             if not differ:
                 continue
             count = given[differ[0]] or 0
             nodes = fold([name for name in differ if given[name] == count])
-            wrong = f"gres says {kind} {promised}, gres_conf gives {nodes} {count}"
+            wrong = f"gres says {kind} {gres}, gres_conf gives {nodes} {count}"
             where = f"node_pools[{index}].gres"
-            if count < promised:
+            if count < gres:
                 yield error(
                     where, f"{wrong}: Slurm does not take nodes that have less", "Make them the same."
                 )
@@ -122,7 +122,7 @@ def _gres_counts(cluster: Cluster, lines: Sequence[_Line]) -> Found:
                 yield warning(where, f"{wrong}: the rest is not used", "Make them the same.")
 
 
-def _promised(pool: Pool) -> dict[str, int]:
+def _gres_of(pool: Pool) -> dict[str, int]:
     """Read Gres of a node: gpu:2, gpu:a100:2, gpu; kind in lower case -> how many."""
     found: dict[str, int] = {}
     for item in filter(None, pool.gres.split(",")):
@@ -146,10 +146,10 @@ def _given(lines: Sequence[_Line], kind: str, node: str) -> int | None:
 
 def _gres_types(cluster: Cluster, lines: Sequence[_Line]) -> Found:
     """GresTypes, gres and gres_conf: the one without the others (that without GresTypes: slurm_look.py)."""
-    promised = {kind for pool in cluster.node_pools for kind in _promised(pool)}
+    gres = {kind for pool in cluster.node_pools for kind in _gres_of(pool)}
     extra = " ".join(value for values in cluster.slurm_conf_extra.values() for value in values).lower()
     for kind in filter(None, parameters(cluster).get("GresTypes").split(",")):
-        if kind.lower() not in promised and f"gres={kind.lower()}" not in extra.replace(",", " gres="):
+        if kind.lower() not in gres and f"gres={kind.lower()}" not in extra.replace(",", " gres="):
             yield warning(
                 "slurm_conf_extra.GresTypes",
                 f"no pool has {kind} in its gres, so no job gets any",
@@ -158,7 +158,7 @@ def _gres_types(cluster: Cluster, lines: Sequence[_Line]) -> Found:
     for line in lines:
         kind = line.options.get("name", "").lower()
         pools = [pool for pool in cluster.node_pools if _touches(cluster, pool, line)]
-        if kind in promised and pools and not any(kind in _promised(pool) for pool in pools):
+        if kind in gres and pools and not any(kind in _gres_of(pool) for pool in pools):
             yield warning(
                 line.where,
                 f"Name={kind} for nodes of {few([pool.name for pool in pools])}, whose gres lacks it",

@@ -15,7 +15,7 @@ from slurm_powersave.config.layout import (
 )
 from slurm_powersave.decide.slurm_files import slurm_conf, ssh_options, storage
 from slurm_powersave.decide.slurm_files.literal import yaml_text
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeFacts
 from slurm_powersave.model.slurm_versions import Difference
@@ -44,7 +44,7 @@ def inventory(
     cluster: Cluster,
     facts: Mapping[str, NodeFacts],
     addresses: Mapping[str, str],
-    leaving: Leaving = Leaving(),  # noqa: B008  # frozen
+    removed: RemovedNodes = RemovedNodes(),  # noqa: B008  # frozen
 ) -> Inventory:
     """Make the inventory.
 
@@ -67,8 +67,8 @@ def inventory(
         }
         for pool in cluster.node_pools
     }
-    if leaving.nodes:
-        pools["leaving"] = {"hosts": {node.name: {"ansible_host": node.address} for node in leaving.nodes}}
+    if removed.nodes:
+        pools["leaving"] = {"hosts": {node.name: {"ansible_host": node.address} for node in removed.nodes}}
     login = {"ansible_host": cluster.login.address, **_login_as(cluster.login.user)}
     if cluster.login.connection == "local":
         login["ansible_connection"] = "local"
@@ -83,7 +83,7 @@ def inventory(
             }
         }
     }
-    return Inventory(hosts, _variables(cluster, facts, addresses, leaving))
+    return Inventory(hosts, _variables(cluster, facts, addresses, removed))
 
 
 def group(pool: str) -> str:
@@ -108,7 +108,7 @@ def _login_as(user: str) -> dict[str, Any]:
 
 
 def _variables(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving
+    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], removed: RemovedNodes
 ) -> dict[str, Any]:
     layout = cluster.layout
     own = cluster.model_dump(mode="json", exclude_none=False)
@@ -121,15 +121,15 @@ def _variables(
         **cluster.site,
         "slurm_powersave": {
             # One text: Ansible would take a second of CPU per node to template 5,000 dictionaries.
-            "etc_hosts": _etc_hosts(cluster, addresses, leaving),
-            "node_lines": slurm_conf.node_lines(cluster, facts, addresses, leaving),
-            "partition_lines": slurm_conf.partition_lines(cluster, facts, leaving),
-            "memory_per_cpu": slurm_conf.memory_per_cpu(cluster, facts, leaving),
+            "etc_hosts": _etc_hosts(cluster, addresses, removed),
+            "node_lines": slurm_conf.node_lines(cluster, facts, addresses, removed),
+            "partition_lines": slurm_conf.partition_lines(cluster, facts, removed),
+            "memory_per_cpu": slurm_conf.memory_per_cpu(cluster, facts, removed),
             "min_nodes": fold(cluster.persistent()),
-            "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses, leaving),
+            "slurm_conf": slurm_conf.slurm_conf(cluster, facts, addresses, removed),
             "gres_conf": slurm_conf.gres_conf(cluster),
             "cgroup_conf": slurm_conf.cgroup_conf(cluster),
-            "storage": storage.variables(cluster, addresses, leaving),
+            "storage": storage.variables(cluster, addresses, removed),
             "spool": SPOOL,
             "hooks": HOOKS,
             "fast_start": cluster.fast_start_on,
@@ -154,8 +154,8 @@ def _variables(
     }
 
 
-def _etc_hosts(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) -> str:
+def _etc_hosts(cluster: Cluster, addresses: Mapping[str, str], removed: RemovedNodes) -> str:
     hosts = [(cluster.login.address, cluster.login.name)]
     hosts += [(addresses[name], name) for name in cluster.nodes()]
-    hosts += [(node.address, node.name) for node in leaving.nodes]
+    hosts += [(node.address, node.name) for node in removed.nodes]
     return "".join(f"{address} {name}\n" for address, name in hosts)

@@ -15,7 +15,7 @@ _LINE = re.compile(r"(?:NodeName|PartitionName)=(\S+) (?:NodeAddr|Nodes)=(\S*) ?
 
 
 @dataclass(frozen=True)
-class LeavingNode:
+class RemovedNode:
     """A node that the cluster file no longer has."""
 
     name: str
@@ -42,10 +42,10 @@ class OldPartition:
 
 
 @dataclass(frozen=True)
-class Leaving:
+class RemovedNodes:
     """What is kept for now."""
 
-    nodes: tuple[LeavingNode, ...] = ()
+    nodes: tuple[RemovedNode, ...] = ()
     partitions: tuple[OldPartition, ...] = ()
     protected: tuple[str, ...] = ()
     """Nodes that are not to be suspended, beyond those of the cluster file."""
@@ -61,13 +61,13 @@ class Leaving:
         return [partition for partition in self.partitions if partition.name not in partitions]
 
 
-def leaving(
+def removed(
     names: Iterable[str],
     addresses: Mapping[str, str],
     protected: Iterable[str],
     node_lines: Sequence[str],
     partition_lines: Sequence[str],
-) -> Leaving:
+) -> RemovedNodes:
     """Cut what is kept out of the lines of the last slurm.conf.
 
     Args:
@@ -84,14 +84,14 @@ def leaving(
         inside = set(expand_any(nodes))
         if kept := tuple(node for node in wanted if node in inside):
             partitions.append(OldPartition(name, kept, rest))
-    return Leaving(
-        tuple(LeavingNode(name, addresses[name], options[name]) for name in wanted if name in options),
+    return RemovedNodes(
+        tuple(RemovedNode(name, addresses[name], options[name]) for name in wanted if name in options),
         tuple(partitions),
         tuple(sorted(set(protected), key=natural)),
     )
 
 
-def promised(node_lines: Sequence[str]) -> dict[str, NodeFacts]:
+def configured(node_lines: Sequence[str]) -> dict[str, NodeFacts]:
     """Read what NodeName lines of ours promise of each node."""
     found: dict[str, NodeFacts] = {}
     for expression, _, rest in _parsed(node_lines):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from slurm_powersave.config.cluster import Cluster
 from slurm_powersave.config.sections import Partition, Pool
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.decide.slurm_files.slurm_parameters import extra_lines, parameters
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeFacts
@@ -12,11 +12,14 @@ from slurm_powersave.model.nodes import NodeFacts
 HEADER = "# Written by slurm-powersave from the cluster file; changes here are overwritten.\n"
 
 
-_ALL = Leaving()
+_ALL = RemovedNodes()
 
 
 def slurm_conf(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving = _ALL
+    cluster: Cluster,
+    facts: Mapping[str, NodeFacts],
+    addresses: Mapping[str, str],
+    removed: RemovedNodes = _ALL,
 ) -> str:
     """Write slurm.conf.
 
@@ -27,16 +30,16 @@ def slurm_conf(
         leaving: what stays for now although the cluster file no longer has it.
     """
     found = parameters(cluster)
-    if leaving.protected:
-        found.add("SuspendExcNodes", fold(leaving.protected))
-    for kind in {kind for node in leaving.nodes for kind in _gres_kinds(node.options)}:
+    if removed.protected:
+        found.add("SuspendExcNodes", fold(removed.protected))
+    for kind in {kind for node in removed.nodes for kind in _gres_kinds(node.options)}:
         found.add("GresTypes", kind)
     lines = [
         *found.lines(),
         "",
-        *node_lines(cluster, facts, addresses, leaving),
-        *_why(cluster, facts, leaving),
-        *partition_lines(cluster, facts, leaving),
+        *node_lines(cluster, facts, addresses, removed),
+        *_why(cluster, facts, removed),
+        *partition_lines(cluster, facts, removed),
         *(_line(key, value) for key in extra_lines(cluster) for value in cluster.slurm_conf_extra[key]),
     ]
     return HEADER + "\n".join(lines) + "\n"
@@ -59,7 +62,10 @@ def cgroup_conf(cluster: Cluster) -> str:
 
 
 def node_lines(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], addresses: Mapping[str, str], leaving: Leaving = _ALL
+    cluster: Cluster,
+    facts: Mapping[str, NodeFacts],
+    addresses: Mapping[str, str],
+    removed: RemovedNodes = _ALL,
 ) -> list[str]:
     """Write the NodeName lines: all nodes from the first day, a line for each run of numbers."""
     lines = [
@@ -67,21 +73,23 @@ def node_lines(
         for pool in cluster.node_pools
         for names, places in _runs(cluster.nodes_of(pool.name), addresses)
     ]
-    return lines + [node.line() for node in leaving.nodes]
+    return lines + [node.line() for node in removed.nodes]
 
 
 _NEVER = 365 * 24 * 3600
 """Seconds; with INFINITE everywhere Slurm switches power saving off, and POWER_UP with it (22.05)."""
 
 
-def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL) -> list[str]:
+def partition_lines(
+    cluster: Cluster, facts: Mapping[str, NodeFacts], removed: RemovedNodes = _ALL
+) -> list[str]:
     """Write the PartitionName lines.
 
     SuspendTime stands here and not for the whole cluster, so that a node that a site adds by
     slurm_conf_extra is never suspended.
     """
     lines = []
-    memory = memory_per_cpu(cluster, facts, leaving)
+    memory = memory_per_cpu(cluster, facts, removed)
     for partition in cluster.partitions:
         options: dict[str, tuple[str, str]] = {"state": ("State", "UP")}
         idle = cluster.power_save.suspend_time or _NEVER
@@ -89,15 +97,15 @@ def partition_lines(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: L
         if partition.name in memory:
             options["defmempercpu"] = ("DefMemPerCPU", str(memory[partition.name]))
         options |= {key.lower(): (key, value) for key, value in partition.options.items()}
-        nodes = [*cluster.partition_nodes(partition), *leaving.in_partition(partition.name)]
+        nodes = [*cluster.partition_nodes(partition), *removed.in_partition(partition.name)]
         words = [f"PartitionName={partition.name}", f"Nodes={fold(nodes)}"]
         lines.append(" ".join(words + [f"{key}={value}" for key, value in options.values()]))
-    kept = leaving.gone({partition.name for partition in cluster.partitions})
+    kept = removed.gone({partition.name for partition in cluster.partitions})
     return lines + [partition.line() for partition in kept]
 
 
 def memory_per_cpu(
-    cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving = _ALL
+    cluster: Cluster, facts: Mapping[str, NodeFacts], removed: RemovedNodes = _ALL
 ) -> dict[str, int]:
     """Return the DefMemPerCPU in MiB that we set, by partition; none where the cluster file sets one.
 
@@ -108,7 +116,7 @@ def memory_per_cpu(
     if "_memory" not in parameters(cluster).get("SelectTypeParameters").lower():
         return {}
     return {
-        partition.name: max(_smallest(cluster, partition, facts)[0], leaving.memory.get(partition.name, 0))
+        partition.name: max(_smallest(cluster, partition, facts)[0], removed.memory.get(partition.name, 0))
         for partition in cluster.partitions
         if not {key.lower() for key in partition.options} & {"defmempercpu", "defmempernode"}
     }
@@ -120,9 +128,9 @@ def _smallest(cluster: Cluster, partition: Partition, facts: Mapping[str, NodeFa
     return min((max(1, facts[pool].real_memory // facts[pool].cpus), pool) for pool in pools)
 
 
-def _why(cluster: Cluster, facts: Mapping[str, NodeFacts], leaving: Leaving) -> Iterator[str]:
+def _why(cluster: Cluster, facts: Mapping[str, NodeFacts], removed: RemovedNodes) -> Iterator[str]:
     """Say in the file itself what we set and why."""
-    set_by_us = memory_per_cpu(cluster, facts, leaving)
+    set_by_us = memory_per_cpu(cluster, facts, removed)
     for partition in cluster.partitions:
         if value := set_by_us.get(partition.name):
             least, pool = _smallest(cluster, partition, facts)

@@ -7,7 +7,7 @@ from typing import Any
 
 from slurm_powersave.config.cluster import Cluster
 from slurm_powersave.config.sections import SharedStorage
-from slurm_powersave.decide.slurm_files.removed_nodes import Leaving
+from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 
 HEADER = "# Written by slurm-powersave from the cluster file; changes here are overwritten.\n"
 MOUNT_SECONDS = 60
@@ -23,7 +23,7 @@ def server_name(cluster: Cluster) -> str:
     return f"{cluster.cluster_name}-storage"
 
 
-def variables(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) -> dict[str, Any]:
+def variables(cluster: Cluster, addresses: Mapping[str, str], removed: RemovedNodes) -> dict[str, Any]:
     """Say what each kind of host is to have, for the roles.
 
     `login` and `nodes`: `unit` and `text` of the mount unit, `mounts` (what must be a mount point) and
@@ -49,7 +49,7 @@ def variables(cluster: Cluster, addresses: Mapping[str, str], leaving: Leaving) 
             "packages": [],
             "text": mount_unit(shared.export, shared.mount, "none", "bind"),
         }
-    held = [addresses[name] for name in cluster.nodes()] + [node.address for node in leaving.nodes]
+    held = [addresses[name] for name in cluster.nodes()] + [node.address for node in removed.nodes]
     return {"server": _server(cluster, shared, held), "login": login, "nodes": client}
 
 

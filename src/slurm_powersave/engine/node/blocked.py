@@ -8,34 +8,34 @@ import logging
 
 from slurm_powersave.decide.node import failure_policy, undeletable
 from slurm_powersave.engine.durations import Looks
-from slurm_powersave.engine.node.calls import Outside, set_by_others
+from slurm_powersave.engine.node.calls import NodeCalls, set_by_others
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
-from slurm_powersave.model.nodes import Failure, Hold, Operation, SlurmNode
+from slurm_powersave.model.nodes import Failure, NodeBackoff, Operation, SlurmNode
 from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
 _LOOK = 30.0
 """Seconds between two looks at a deletion that does not end."""
-_REST = 90.0
+_BACKOFF = 90.0
 """Seconds for which its node rests after a look: when the server is gone nobody has to end the rest."""
 
 
 class Blocked:
     """Notices what does not end, by how long it has been tried while we were looking."""
 
-    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
-        self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
+    def __init__(self, world: World, operations: Operations, calls: NodeCalls, guard: Guarding) -> None:
+        self._world, self._ops, self._calls, self._guard = world, operations, calls, guard
         self._tried = operations.until_end(Looks())
         """Operation -> for how long its deletion is tried."""
         self._looked: dict[str, float] = operations.until_end({})
         self._found: dict[str, Failure] = operations.until_end({})
         """Operation -> why its deletion does not end."""
-        self._told: dict[str, str] = operations.until_end({})
+        self._shown: dict[str, str] = operations.until_end({})
         """Operation -> what of that stands in its text."""
 
     def look(self, op: Operation, *, held: bool, said: str) -> None:
@@ -59,7 +59,10 @@ class Blocked:
 
     def _blind(self, op: Operation) -> bool:
         """Nothing is deleted while Slurm or the cloud can't be read; the operation says that by itself."""
-        view, slurm = self._world.cloud_views.get(self._world.desired(op.node).cloud), self._world.slurm_view
+        view, slurm = (
+            self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud),
+            self._world.slurm_view,
+        )
         snapshot = slurm.snapshot()
         unread = snapshot is not None and op.node in snapshot.unreadable
         return bool(unread or slurm.error or (view and view.error))
@@ -73,7 +76,7 @@ class Blocked:
         return self._ops.update(op, text=f"{op.text}; gone after {seconds / 60:.0f} minutes")
 
     def _look(self, op: Operation, said: str) -> None:
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         if not servers:
             return  # it can't be read now, or is about to be found gone
         locked = next((one for one in servers if one.locked), None)
@@ -87,36 +90,36 @@ class Blocked:
         if before != found:
             log.error("op=%s node=%s %s", op.id, op.node, found.text)
         self._found[op.id] = found
-        told, self._told[op.id] = self._told.get(op.id, ""), found.text
+        shown, self._shown[op.id] = self._shown.get(op.id, ""), found.text
         if op.mode.brings_up and op.failure is None:
             self._ops.fail(op, found)  # Slurm is told; then the deletion goes on
             return
         if found.text not in op.text:
-            text = op.text.replace(told, found.text) if told else f"{op.text}; {found.text}"
+            text = op.text.replace(shown, found.text) if shown else f"{op.text}; {found.text}"
             op = self._ops.update(op, text=text.removeprefix("; "))
-        self._rest(op, found)
+        self._back_off(op, found)
 
-    def _rest(self, op: Operation, found: Failure) -> None:
+    def _back_off(self, op: Operation, found: Failure) -> None:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return
-        old = self._world.journal.holds().get(op.node)
-        times, soon = self._world.times, self._world.now() + _REST
+        old = self._world.journal.node_backoffs().get(op.node)
+        times, soon = self._world.times, self._world.now() + _BACKOFF
         until = times.date(max(soon, times.moment(old.until) if old else soon))
         reason = failure_policy.reason(found.failure, found.text, op.id)
         # First the journal: a reason that is not recorded would never be taken back.
-        self._world.journal.save_hold(Hold(op.node, op.id, found.failure, reason, until, True))
+        self._world.journal.save_node_backoff(NodeBackoff(op.node, op.id, found.failure, reason, until, True))
         if node.reason != reason or not node.has("DRAIN"):
             self._tell(op, node, reason)
 
     def _tell(self, op: Operation, node: SlurmNode, reason: str) -> None:
         if node.has("DRAIN") and failure_policy.is_ours(node.reason):
             update = self._world.slurm.update_nodes
-            self._outside.say(op, "reason", lambda: update([op.node], reason=reason))
+            self._calls.say(op, "reason", lambda: update([op.node], reason=reason))
         elif node.has("POWERING_DOWN", "POWERED_DOWN", "DOWN") and not set_by_others(self._world, node):
             permit = self._guard.telling(op, Act.DRAIN)
             if isinstance(permit, Permit):
-                self._outside.tell(op, Act.DRAIN, reason, [permit])
+                self._calls.tell(op, Act.DRAIN, reason, [permit])
 
     def _give_back(self, op: Operation, found: Failure) -> None:
         """What waits for the deletion would wait until Slurm's ResumeTimeout."""

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide.node import guard
-from slurm_powersave.decide.node.admin_state import NO_REASON, set_aside
+from slurm_powersave.decide.node.admin_state import NO_REASON, state_by_admin
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
-from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode, StateServer
+from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmNode, StateServer
 from slurm_powersave.model.permit import Permit, needs_permit
 from slurm_powersave.ports.cloud import Cloud
 
 log = logging.getLogger("slurm_powersave")
 
 
-class Outside:
+class NodeCalls:
     """Readings and commands that the steps of all modes share."""
 
     def __init__(self, world: World) -> None:
@@ -29,7 +29,7 @@ class Outside:
 
     def listed_at(self, op: Operation) -> float:
         """When that was read, on the monotonic clock."""
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        view = self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud)
         return view.began if view else self._world.now()
 
     def servers_lately(self, op: Operation) -> tuple[Server, ...] | None:
@@ -37,7 +37,7 @@ class Outside:
         return self._servers(op, op.begun)
 
     def _servers(self, op: Operation, newer_than: int) -> tuple[Server, ...] | None:
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        view = self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud)
         return view.of_node(op.node, newer_than) if view else self._held(op)
 
     def _held(self, op: Operation) -> tuple[Server, ...] | None:
@@ -54,7 +54,7 @@ class Outside:
 
     def cloud(self, op: Operation) -> Cloud | None:
         """Return the adapter of the node's cloud, if it has one."""
-        return self._world.clouds.get(self._world.desired(op.node).cloud)
+        return self._world.clouds.get(self._world.recorded_spec(op.node).cloud)
 
     def shard_of(self, op: Operation) -> str | None:
         """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
@@ -93,33 +93,33 @@ class Outside:
             return False
         return True
 
-    def keep_aside(self, node: SlurmNode, state: str) -> None:
+    def remember_admin_state(self, node: SlurmNode, state: str) -> None:
         """Remember what somebody else has set, before it is taken away; `set_again` puts it back.
 
         POWER_UP takes the reason of a DRAIN away (POWER_UP_TAKES_REASON): what was seen before counts.
         """
-        known = self._world.journal.asides().get(node.name)
+        known = self._world.journal.admin_states().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
-        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.wall())], [])
+        self._world.journal.save_admin_states([AdminState(node.name, state, reason, self._world.wall())], [])
 
     def reason_again(self, op: Operation, node: SlurmNode) -> None:
         """Give what somebody else had set its reason again, where POWER_UP took it away."""
-        aside = self._world.journal.asides().get(node.name)
-        if aside and node.has(aside.state) and not node.reason:
-            self.set_again(op, node, aside)
+        admin_state = self._world.journal.admin_states().get(node.name)
+        if admin_state and node.has(admin_state.state) and not node.reason:
+            self.set_again(op, node, admin_state)
 
-    def set_again(self, op: Operation, node: SlurmNode, aside: Aside) -> bool:
+    def set_again(self, op: Operation, node: SlurmNode, admin_state: AdminState) -> bool:
         """Put back what somebody else had set, with its reason; False if that is not possible now.
 
         A node that is coming up is not drained: the jobs that wait for it would be requeued.
         """
-        if node.has(aside.state):
+        if node.has(admin_state.state):
             update = self._world.slurm.update_nodes
-            return self.say(op, "reason", lambda: update([op.node], reason=aside.reason))
-        permits = guard.set_again(node, aside.state)
-        if not permits and needs_permit(aside.state):
+            return self.say(op, "reason", lambda: update([op.node], reason=admin_state.reason))
+        permits = guard.set_again(node, admin_state.state)
+        if not permits and needs_permit(admin_state.state):
             return False
-        return self.tell(op, permits[0].act if permits else aside.state, aside.reason, permits)
+        return self.tell(op, permits[0].act if permits else admin_state.state, admin_state.reason, permits)
 
     def tell(self, op: Operation, state: str, reason: str = "", permits: Sequence[Permit] = ()) -> bool:
         """Set the node's state in Slurm."""
@@ -132,5 +132,7 @@ def set_by_others(world: World, node: SlurmNode) -> str:
 
     One without a reason is none of theirs where we have drained the node: POWER_UP took our reason away.
     """
-    hold = world.journal.holds().get(node.name)
-    return "" if hold and hold.told and node.has("DRAIN") and not node.reason else set_aside(node)
+    backoff = world.journal.node_backoffs().get(node.name)
+    return (
+        "" if backoff and backoff.in_slurm and node.has("DRAIN") and not node.reason else state_by_admin(node)
+    )

@@ -43,7 +43,7 @@ class DeadJobs:
         }
         self._listed: dict[str, set[int]] = {}
 
-    def observe(self, snapshot: SlurmSnapshot) -> None:
+    def take_in(self, snapshot: SlurmSnapshot) -> None:
         """Take in a reading of all nodes and jobs."""
         listed: dict[str, set[int]] = defaultdict(set)
         for job in snapshot.jobs:
@@ -71,8 +71,8 @@ class DeadJobs:
                 comment(self._world, job, text)
             except SlurmError as error:
                 log.warning("job=%d node=%s AdminComment: %s", job, node, error.line)
-        told = set(lost[:_AT_ONCE])
-        if left := tuple(job for job in self._ran.get(node, ()) if job not in told):
+        commented = set(lost[:_AT_ONCE])
+        if left := tuple(job for job in self._ran.get(node, ()) if job not in commented):
             self._ran[node] = left
         else:
             self._ran.pop(node, None)

@@ -8,7 +8,7 @@ from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.node.attempts import Attempts
 from slurm_powersave.engine.node.blocked import Blocked
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.runs.batches import Batches
@@ -16,7 +16,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Operation, Server, SlurmNode
+from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
@@ -39,15 +39,15 @@ class Deletions:
     """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, outside: Outside, guard: Guarding
+        self, world: World, operations: Operations, batches: Batches, calls: NodeCalls, guard: Guarding
     ) -> None:
         self._world, self._ops, self._batches = world, operations, batches
-        self._outside, self._guard = outside, guard
+        self._calls, self._guard = calls, guard
         self._asked = Attempts(operations, world.clock)
         """Deletions by id."""
         self._said: dict[str, str] = operations.until_end({})
         """Operation -> what the cloud answered to the last one, if it refused."""
-        self._blocked = Blocked(world, operations, outside, guard)
+        self._blocked = Blocked(world, operations, calls, guard)
         self._unsure = operations.until_end(Looks())
         """Operation -> for how long evidence is missing for a deletion that has to be asked for again."""
         self._refused: dict[str, float] = operations.until_end({})
@@ -79,11 +79,11 @@ class Deletions:
 
     def _delete_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._outside.shard_of(op)
+        shard = self._calls.shard_of(op)
         permits = self._allowed(op)
         if shard is None or permits is None:
             return
-        waits = op.id not in self._batches.results.by_id and self._ops.waited(op) <= _BUSY_SHARD
+        waits = op.id not in self._batches.results.by_server_id and self._ops.waited(op) <= _BUSY_SHARD
         if shard and permits and waits:
             return
         record = self._world.record(op.node)
@@ -92,7 +92,7 @@ class Deletions:
         self._world.save(replace(record, shard=""))
         if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
             return
-        if not all([self._delete_by_id(op, permit) for permit in permits]):
+        if not all([self._delete_by_server_id(op, permit) for permit in permits]):
             return
         self._ops.move(op, phases.VERIFYING)
 
@@ -105,7 +105,7 @@ class Deletions:
 
         An operation that is refused for good is ended here, and its server is kept.
         """
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         found = self.permits(op, servers) if servers else [] if servers is not None else None
         if not isinstance(found, Refusal):
             return found
@@ -122,18 +122,18 @@ class Deletions:
         outcome = phases.FAILED if op.failure else phases.REFUSED
         said = f"{op.text}; its server is kept: {why}" if op.text else why
         log.warning("op=%s node=%s its server is kept: %s", op.id, op.node, why)
-        self._batches.results.by_id.discard(op.id)
+        self._batches.results.by_server_id.discard(op.id)
         self._ops.finish(op, outcome, said)
 
     def _since(self, moments: Mapping[str, float], key: str) -> float:
         """Return how long ago something was; infinitely long, if it never was."""
         return self._world.now() - moments.get(key, float("-inf"))
 
-    def _delete_by_id(self, op: Operation, permit: Permit) -> bool:
+    def _delete_by_server_id(self, op: Operation, permit: Permit) -> bool:
         self._asked.tried(op.id, permit.subject)
         self._guard.record(permit, op.id)
         try:
-            self._world.clouds[self._world.desired(op.node).cloud].delete(permit.subject, permit)
+            self._world.clouds[self._world.recorded_spec(op.node).cloud].delete(permit.subject, permit)
         except CloudError as error:
             said = error.why or error.what
             if self._said.get(op.id) != said:
@@ -148,17 +148,17 @@ class Deletions:
         self._blocked.look(op, held=held, said=self._said.get(op.id, ""))
 
     def _verifying(self, op: Operation) -> None:
-        servers = self._outside.servers(op) if self._outside.cloud(op) else ()
+        servers = self._calls.servers(op) if self._calls.cloud(op) else ()
         if servers is None:
             return
         if servers:
-            waited = self._ops.waited(op, self._outside.listed_at(op))
+            waited = self._ops.waited(op, self._calls.listed_at(op))
             late = [s for s in servers if waited > _REPEAT and self._asked.due(op.id, s.id, _REPEAT)]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
                 if not self._asked.count(op.id, permit.subject):
                     log.warning("op=%s node=%s server %s is still there", op.id, op.node, permit.subject)
-                self._delete_by_id(op, permit)
+                self._delete_by_server_id(op, permit)
             if isinstance(found, Refusal):
                 seconds = self._unsure.look(op.id, self._world.now())
                 if not found.waits or seconds > _PATIENCE:
@@ -166,8 +166,8 @@ class Deletions:
             elif found:
                 self._unsure.forget(op.id)
             return
-        self._batches.results.by_id.discard(op.id)
-        self._outside.forget_server(op)
+        self._batches.results.by_server_id.discard(op.id)
+        self._calls.forget_server(op)
         op = self._blocked.over(op)
         if op.failure is not None:
             self._ops.finish(op, phases.FAILED)
@@ -185,28 +185,30 @@ class Deletions:
             self._give_back(
                 op, node.has("DOWN") and "ResumeTimeout" in node.reason and not node.has("DRAIN", "FAIL")
             )
-        elif (aside := self._lifted(op)) and not (node.has(aside.state) and node.reason == aside.reason):
-            self._put_back(op, node, aside)
+        elif (admin_state := self._lifted(op)) and not (
+            node.has(admin_state.state) and node.reason == admin_state.reason
+        ):
+            self._put_back(op, node, admin_state)
         else:
             # RESUME on POWERING_DOWN gives POWERED_DOWN at once, but clears DRAIN and FAIL with it.
             # One that we have drained is not to get a job now; who drained it releases it.
             held = node.has("DRAIN", "DOWN", "FAIL", "MAINTENANCE") or op.node in self._world.journal.drains()
             self._give_back(op, node.has("POWERING_DOWN") and not held)
 
-    def _lifted(self, op: Operation) -> Aside | None:
+    def _lifted(self, op: Operation) -> AdminState | None:
         """Return the state that a person had set and that a suspend --force has cleared: it is put back."""
-        return self._world.journal.asides().get(op.node) if self._guard.forced(op) else None
+        return self._world.journal.admin_states().get(op.node) if self._guard.forced(op) else None
 
-    def _put_back(self, op: Operation, node: SlurmNode, aside: Aside) -> None:
+    def _put_back(self, op: Operation, node: SlurmNode, admin_state: AdminState) -> None:
         if self._since(self._refused, op.id) < _REFUSED:
             return
-        if not self._outside.set_again(op, node, aside):
+        if not self._calls.set_again(op, node, admin_state):
             self._refused[op.id] = self._world.now()
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
         if wanted and self._since(self._refused, op.id) < _REFUSED:
             return
-        if wanted and not self._outside.tell(op, "RESUME"):
+        if wanted and not self._calls.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()
             return
         self._refused.pop(op.id, None)

@@ -15,13 +15,13 @@ from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.decide.node.guard import is_registered
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.node import dead_jobs
-from slurm_powersave.engine.node.calls import Outside, set_by_others
+from slurm_powersave.engine.node.calls import NodeCalls, set_by_others
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass, SlurmError
-from slurm_powersave.model.nodes import Hold, Operation, SlurmJob, SlurmNode, SlurmSnapshot
+from slurm_powersave.model.nodes import NodeBackoff, Operation, SlurmJob, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.slurm_versions import Difference
 
@@ -50,8 +50,8 @@ class Failures:
 
     def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
         self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
-        self._outside = Outside(world)
-        self._told: dict[str, float] = operations.until_end({})
+        self._calls = NodeCalls(world)
+        self._told_at: dict[str, float] = operations.until_end({})
         self._tries: dict[str, tuple[int, float]] = operations.until_end({})
         """Operation -> how often Slurm has refused, and when it is asked again."""
         self._refusal = ""
@@ -78,31 +78,31 @@ class Failures:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
                 self._clean_up(op)
         self._release_jobs()
-        self._end_rests()
+        self._end_backoffs()
 
     def _failing(self, op: Operation, node: SlurmNode, snapshot: SlurmSnapshot) -> None:
         if node.has("POWERING_DOWN", "POWERED_DOWN"):
-            self._hold(op, node)
+            self._begin_backoff(op, node)
         elif node.has("POWER_DOWN"):
             return  # it becomes POWERING_DOWN within a second
         elif is_registered(node) and node.in_use and not node.has("DOWN"):
             # It registered after all, and Slurm has put a job on it; NOT_RESPONDING changes nothing of that.
             self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
-        elif self._world.now() - self._told.get(op.id, float("-inf")) > _REPEAT and self._may_ask(op):
+        elif self._world.now() - self._told_at.get(op.id, float("-inf")) > _REPEAT and self._may_ask(op):
             jobs = [job for job in snapshot.jobs if op.node in job.nodes]
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
             self._explain(op, jobs)
-            if aside := set_by_others(self._world, node):
+            if admin_state := set_by_others(self._world, node):
                 # POWER_DOWN_FORCE wipes it (measured): it is put back when the node is POWERING_DOWN.
-                self._outside.keep_aside(node, aside)
-                self._held(op)
+                self._calls.remember_admin_state(node, admin_state)
+                self._backoff_of(op)
             elif self._world.slurm_has(Difference.DRAIN_HOLDS_DURING_POWER_DOWN):
-                self._drain(op, self._held(op))
+                self._drain(op, self._backoff_of(op))
             if self._tell(op, Act.FORCE):
-                self._told[op.id] = self._world.now()
+                self._told_at[op.id] = self._world.now()
             elif self._gives_up(op, "power down"):
-                self._held(op)
+                self._backoff_of(op)
                 self._clean_up(self._ops.get(op.id) or op)
 
     def _explain(self, op: Operation, jobs: list[SlurmJob]) -> None:
@@ -111,33 +111,33 @@ class Failures:
         for job in jobs:
             self._try(partial(dead_jobs.comment, self._world, job.id, text), op)
 
-    def _held(self, op: Operation) -> Hold:
+    def _backoff_of(self, op: Operation) -> NodeBackoff:
         """Return the node's rest; recorded before Slurm is told, and once for an operation."""
-        hold = self._world.journal.holds().get(op.node)
-        if hold is None or (hold.operation != op.id and not self._world.rests(hold)):
+        backoff = self._world.journal.node_backoffs().get(op.node)
+        if backoff is None or (backoff.operation != op.id and not self._world.in_backoff(backoff)):
             record = self._world.record(op.node)
             self._world.save(replace(record, failures=record.failures + 1))
-            hold = self._new_hold(op)
-            self._world.journal.save_hold(hold)
-        return hold
+            backoff = self._new_backoff(op)
+            self._world.journal.save_node_backoff(backoff)
+        return backoff
 
-    def _hold(self, op: Operation, node: SlurmNode) -> None:
+    def _begin_backoff(self, op: Operation, node: SlurmNode) -> None:
         now = self._world.now()
         if not self._may_ask(op):
             return
-        hold = self._held(op)
+        backoff = self._backoff_of(op)
         if (
             not set_by_others(self._world, node)
-            and not self._set_again(op, node, hold)
+            and not self._set_again(op, node, backoff)
             and not self._gives_up(op, "drain")
         ):
             return
         self._tries.pop(op.id, None)
         op = self._ops.get(op.id) or op
-        self._world.journal.save_hold(
-            Hold(hold.node, hold.operation, hold.failure, hold.reason, hold.until, True)
+        self._world.journal.save_node_backoff(
+            NodeBackoff(backoff.node, backoff.operation, backoff.failure, backoff.reason, backoff.until, True)
         )
-        self._told.pop(op.id, None)
+        self._told_at.pop(op.id, None)
         for job in op.jobs:
             self._requeued[job] = _Requeued(job, now + _REQUEUE)
         self._clean_up(op)
@@ -149,14 +149,14 @@ class Failures:
         else:
             self._ops.finish(op, phases.FAILED)  # what it has waited for deletes it
 
-    def _set_again(self, op: Operation, node: SlurmNode, hold: Hold) -> bool:
+    def _set_again(self, op: Operation, node: SlurmNode, backoff: NodeBackoff) -> bool:
         """Drain the node; or put back what somebody else had set before the failure."""
-        aside = self._world.journal.asides().get(op.node)
-        if aside is None:
-            return self._drain(op, hold)
-        if self._outside.set_again(op, node, aside):
+        admin_state = self._world.journal.admin_states().get(op.node)
+        if admin_state is None:
+            return self._drain(op, backoff)
+        if self._calls.set_again(op, node, admin_state):
             return True
-        self._refusal = f"{aside.state} ({aside.reason})"
+        self._refusal = f"{admin_state.state} ({admin_state.reason})"
         return False
 
     def _may_ask(self, op: Operation) -> bool:
@@ -171,8 +171,8 @@ class Failures:
         self._ops.update(op, text=f"{op.text}; Slurm refuses to {what} the node: {self._refusal}")
         return True
 
-    def _drain(self, op: Operation, hold: Hold) -> bool:
-        return self._tell(op, Act.DRAIN, hold.reason)
+    def _drain(self, op: Operation, backoff: NodeBackoff) -> bool:
+        return self._tell(op, Act.DRAIN, backoff.reason)
 
     def _tell(self, op: Operation, act: Act, reason: str = "") -> bool:
         """Tell Slurm what may requeue the jobs that wait for the node."""
@@ -185,20 +185,20 @@ class Failures:
         update = self._world.slurm.update_nodes
         return self._try(partial(update, [op.node], state=act, reason=reason, permits=[permit]), op)
 
-    def _new_hold(self, op: Operation) -> Hold:
+    def _new_backoff(self, op: Operation) -> NodeBackoff:
         failure = op.failure or FailureClass.UNKNOWN
         failures = max(self._world.record(op.node).failures, 1)
         settings = self._world.cluster.failure
-        end = self._world.now() + failure_policy.rest_seconds(settings.rest, failure, failures)
+        end = self._world.now() + failure_policy.backoff_seconds(settings.rest, failure, failures)
         if failure is FailureClass.CAPACITY:
             end = min(end, self._another_flavor_at(op.node, end))
         until = failure_policy.FOREVER if failures >= settings.attempts else self._world.times.date(end)
         reason = failure_policy.reason(failure, op.text, op.id, until)
-        return Hold(op.node, op.id, failure, reason, until)
+        return NodeBackoff(op.node, op.id, failure, reason, until)
 
     def _another_flavor_at(self, node: str, end: float) -> float:
         """Where the pool has several flavors: when one of them may be tried again, but not at once."""
-        free = self._world.flavors.free_at(self._world.desired(node))
+        free = self._world.flavors.free_at(self._world.recorded_spec(node))
         moment = self._world.cluster.failure.rest[FailureClass.NODE_LOCAL]
         return end if free is None else max(free, self._world.now() + moment)
 
@@ -227,31 +227,35 @@ class Failures:
             elif self._world.now() > waiting.end:
                 del self._requeued[waiting.job]
 
-    def due(self) -> list[Hold]:
+    def due(self) -> list[NodeBackoff]:
         """Return the rests that are over."""
-        return [hold for hold in self._world.journal.holds().values() if not self._world.rests(hold)]
+        return [
+            backoff
+            for backoff in self._world.journal.node_backoffs().values()
+            if not self._world.in_backoff(backoff)
+        ]
 
-    def _end_rests(self) -> None:
-        for hold in self.due():
-            rest = f"rest of {hold.node}"
-            if not self._faults.rests(rest):
-                with self._faults.during(rest):
-                    self._end_rest(hold)
+    def _end_backoffs(self) -> None:
+        for backoff in self.due():
+            part = f"rest of {backoff.node}"
+            if not self._faults.backoff_error(part):
+                with self._faults.during(part):
+                    self._end_backoff(backoff)
 
-    def _end_rest(self, hold: Hold) -> None:
-        node = self._world.slurm_view.node(hold.node, since=self._world.times.moment(hold.until))
-        if node is None or self._ops.queue(hold.node):
+    def _end_backoff(self, backoff: NodeBackoff) -> None:
+        node = self._world.slurm_view.node(backoff.node, since=self._world.times.moment(backoff.until))
+        if node is None or self._ops.queue(backoff.node):
             return
-        if node.has("DRAIN") and node.reason == hold.reason and failure_policy.is_ours(hold.reason):
+        if node.has("DRAIN") and node.reason == backoff.reason and failure_policy.is_ours(backoff.reason):
             try:
-                self._world.slurm.update_nodes([hold.node], state="RESUME")
+                self._world.slurm.update_nodes([backoff.node], state="RESUME")
             except SlurmError as error:
-                log.warning("node=%s rest over, RESUME: %s", hold.node, error)
+                log.warning("node=%s rest over, RESUME: %s", backoff.node, error)
                 return
-            log.info("node=%s rest over after op=%s", hold.node, hold.operation)
+            log.info("node=%s rest over after op=%s", backoff.node, backoff.operation)
         else:
-            log.info("node=%s rest over; its state or reason is no longer ours: left alone", hold.node)
-        self._world.journal.drop_hold(hold.node)
+            log.info("node=%s rest over; its state or reason is no longer ours: left alone", backoff.node)
+        self._world.journal.drop_node_backoff(backoff.node)
 
     def _try(self, command: Callable[[], None], op: Operation) -> bool:
         try:

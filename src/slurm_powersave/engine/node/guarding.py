@@ -128,8 +128,8 @@ class Guarding:
         return self._rebooted(op, look, act) if look else None
 
     def _rebooted(self, op: Operation, look: Look, act: Act) -> Answer:
-        aside = self._world.journal.asides().get(op.node)
-        return guard.by_reboot(look, act, aside=aside, force=self.forced(op))
+        admin_state = self._world.journal.admin_states().get(op.node)
+        return guard.by_reboot(look, act, admin_state=admin_state, force=self.forced(op))
 
     def reboot_for_job(self, op: Operation, server: Server) -> Answer | None:
         """Say whether `sbatch --reboot` asks for the server's reboot."""
@@ -179,7 +179,9 @@ class Guarding:
         at, answer = self._steps.get(server.id, (float("-inf"), None))
         if answer is None or (answer.done() and now - at >= _STEPS):
             self._steps = {one: asked for one, asked in self._steps.items() if now - asked[0] < _KEPT}
-            answer = self._askers.submit(self._world.playbooks.runs_steps, self._world.desired(look.name))
+            answer = self._askers.submit(
+                self._world.playbooks.runs_steps, self._world.recorded_spec(look.name)
+            )
             self._steps[server.id] = (now, answer)
             with contextlib.suppress(TimeoutError):
                 answer.result(_MOMENT)
@@ -195,7 +197,7 @@ class Guarding:
         if snapshot is None or node in snapshot.unreadable:
             return None
         jobs = tuple(job for job in snapshot.jobs if node in job.nodes)
-        cloud = self._world.cloud_views.get(self._world.desired(node).cloud)
+        cloud = self._world.cloud_views.get(self._world.recorded_spec(node).cloud)
         readings = (view.reading, cloud.reading if cloud else 0)
         return Look(node, snapshot.nodes.get(node), jobs, self._world.seen.of(node), readings, server)
 

@@ -33,7 +33,7 @@ class Limits:
         """Operation -> for how long Slurm could be read in its phase without a break."""
         self._unknown = operations.until_end(Looks())
         """Operation -> for how long Slurm has not known its node."""
-        self._told: dict[str, float] = operations.until_end({})
+        self._told_at: dict[str, float] = operations.until_end({})
 
     def over(self, op: Operation) -> bool:
         """Let an operation say what keeps it; at its limit take the next step, and then return true."""
@@ -57,8 +57,11 @@ class Limits:
             why = self._trouble(op) or f"waits for {wait_limits.TABLE[op.phase].what}"
             self._next(op, limit.then, f"{why}; waited {limit.seconds / 60:.0f} minutes")
             return True
-        if within >= wait_limits.TOLD and now - self._told.get(op.id, float("-inf")) >= wait_limits.TOLD:
-            self._told[op.id] = now
+        if (
+            within >= wait_limits.SAID_AFTER
+            and now - self._told_at.get(op.id, float("-inf")) >= wait_limits.SAID_AFTER
+        ):
+            self._told_at[op.id] = now
             self._say(op)
         return False
 
@@ -80,14 +83,14 @@ class Limits:
 
     def _trouble(self, op: Operation) -> str:
         """Say what keeps an operation that is not what its phase waits for anyway."""
-        return " ".join(self._outside(op).split())[:_LONGEST]
+        return " ".join(self._what_it_waits_for(op).split())[:_LONGEST]
 
-    def _outside(self, op: Operation) -> str:
+    def _what_it_waits_for(self, op: Operation) -> str:
         first = self._ops.queue(op.node)[0]
         if op.phase == phases.WAITING:
             said = first.waits or first.text
             return f"waits for {first.mode} {first.id}, {first.phase}" + (f": {said}" if said else "")
-        cloud = self._world.desired(op.node).cloud
+        cloud = self._world.recorded_spec(op.node).cloud
         view = self._world.cloud_views.get(cloud)
         if op.phase in phases.NEEDS_SLURM and self._world.slurm_view.error:
             return f"Slurm can't be read: {self._world.slurm_view.error}"

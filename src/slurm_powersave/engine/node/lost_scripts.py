@@ -31,7 +31,7 @@ _BEFORE = timedelta(seconds=30)
 _AFTER = timedelta(seconds=1)
 _TOO_LATE = 3600.0
 """Seconds after which every node has registered by itself."""
-_SET_ASIDE = ("DRAIN", "DOWN", "FAIL", "REBOOT_REQUESTED", "REBOOT_ISSUED")
+_OUT_OF_SERVICE = ("DRAIN", "DOWN", "FAIL", "REBOOT_REQUESTED", "REBOOT_ISSUED")
 
 
 class LostScripts:
@@ -84,4 +84,4 @@ class LostScripts:
             log.info(text, start.age, fold(names))
 
     def _may_be_asked(self, node: SlurmNode) -> bool:
-        return node.up and node.in_use and not node.has(*_SET_ASIDE) and not self._ops.queue(node.name)
+        return node.up and node.in_use and not node.has(*_OUT_OF_SERVICE) and not self._ops.queue(node.name)

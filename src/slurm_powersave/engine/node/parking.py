@@ -4,7 +4,7 @@ import logging
 
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.engine.faults import Faults
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -22,7 +22,7 @@ class Parking:
 
     def __init__(self, world: World, operations: Operations, faults: Faults) -> None:
         self._world, self._ops, self._faults = world, operations, faults
-        self._outside = Outside(world)
+        self._calls = NodeCalls(world)
 
     def park(self) -> None:
         """End the operations whose step has failed too often."""
@@ -48,4 +48,4 @@ class Parking:
         self._ops.finish(op, phases.FAILED, text)
         comment = failure_policy.reason(FailureClass.INTERNAL, text, op.id)
         update = self._world.slurm.update_nodes
-        self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
+        self._calls.say(op, "comment", lambda: update([op.node], comment=comment))

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.decide.node import reboot as reasons
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.decide.node.drift import image_of, moved
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
@@ -43,8 +43,8 @@ _STOPPED = OFF - GONE
 class Reboots:
     """The handlers of reboot requests; those that they share with other modes are in `Steps`."""
 
-    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
-        self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
+    def __init__(self, world: World, operations: Operations, calls: NodeCalls, guard: Guarding) -> None:
+        self._world, self._ops, self._calls, self._guard = world, operations, calls, guard
         self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
@@ -71,11 +71,11 @@ class Reboots:
         except (CloudError, ConfigError) as error:
             self._later(op, error.line)
             return
-        aside = set_aside(node)
+        admin_state = state_by_admin(node)
         if wish.refused:
             self._ops.finish(op, phases.REFUSED, wish.refused)
         elif node.going_down:
-            image = self._world.wanted(op.node).image
+            image = self._world.next_spec(op.node).image
             text = f"powered down: Slurm calls nothing for it; its next resume takes the image {image}"
             self._ops.finish(op, phases.DONE, text)
         elif node.has(*_REBOOT):
@@ -85,21 +85,23 @@ class Reboots:
         elif node.has("RESERVED", "MAINTENANCE"):
             text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
-        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
-            text = f"{aside} was set by {node.reason_by}: {node.reason}; --force does it all the same"
+        elif admin_state and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
+            text = f"{admin_state} was set by {node.reason_by}: {node.reason}; --force does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
-        elif self._ask_slurm(op, node, words, aside):
+        elif self._ask_slurm(op, node, words, admin_state):
             self._ops.move(op, phases.DRAINING)
         else:
             self._later(op, "")
 
-    def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, aside: str) -> bool:
+    def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, admin_state: str) -> bool:
         """Run `scontrol reboot`; where somebody has set the node aside with his reason, which is kept."""
-        if aside:
-            self._outside.keep_aside(node, aside)
-        reason = node.reason if aside else words.removesuffix(f" {reasons.FORCE}")
+        if admin_state:
+            self._calls.remember_admin_state(node, admin_state)
+        reason = node.reason if admin_state else words.removesuffix(f" {reasons.FORCE}")
         reboot = self._world.slurm.reboot
-        return self._outside.say(op, "scontrol reboot", lambda: reboot([op.node], reason=reason, aside=aside))
+        return self._calls.say(
+            op, "scontrol reboot", lambda: reboot([op.node], reason=reason, admin_state=admin_state)
+        )
 
     def _draining(self, op: Operation) -> None:
         """Slurm waits for the node's jobs. Its hook call ends this; so does a look every half minute."""
@@ -116,7 +118,7 @@ class Reboots:
     # When it has
 
     def _checking(self, op: Operation) -> None:
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or servers is None:
             return
@@ -133,11 +135,13 @@ class Reboots:
         except (CloudError, ConfigError) as error:
             self._later(op, error.line)
             return
-        aside = self._world.journal.asides().get(op.node)
+        admin_state = self._world.journal.admin_states().get(op.node)
         if wish.refused:
             self._refuse(op, wish.refused)
-        elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
-            self._refuse(op, f"not {wish.kind}d: somebody else had set {aside.state} ({aside.reason})")
+        elif admin_state and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
+            self._refuse(
+                op, f"not {wish.kind}d: somebody else had set {admin_state.state} ({admin_state.reason})"
+            )
         else:
             # Where slurmd runs RebootProgram a node does what it was told by this word.
             itself = not self._world.cluster.reboot_from_controller and reasons.is_reboot(node.reason)
@@ -149,8 +153,8 @@ class Reboots:
         return request.features if request and request.source == "operator" else ""
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
-        cloud, known = self._world.desired(op.node).cloud, self._world.catalogue
-        pool = self._world.wanted(op.node)
+        cloud, known = self._world.recorded_spec(op.node).cloud, self._world.cloud_offers
+        pool = self._world.next_spec(op.node)
         first = reasons.words(words).partition(" ")[0].lower()
         flavors = known.flavors(cloud) if first != "reboot" else None
         node = self._world.record(op.node).node
@@ -160,14 +164,14 @@ class Reboots:
             pool,
             images=known.images(cloud, reasons.images(words, pool)) if first != "reboot" else None,
             flavors=flavors,
-            promised=self._world.slurm_view.promised(op.node),
+            configured=self._world.slurm_view.configured(op.node),
         )
         return reasons.in_place(found, node, flavors)
 
     def _begin(self, op: Operation, servers: tuple[Server, ...], *, itself: bool = False) -> None:
         if not servers:
             # Nothing is there to be rebooted: a new server is what the node needs.
-            self._outside.forget_server(op)
+            self._calls.forget_server(op)
             self._ops.move(op, phases.QUEUED, action=Kind.REPLACE)
         elif op.kind is Kind.REPLACE:
             self._ops.move(op, phases.DELETE_QUEUED)
@@ -180,7 +184,7 @@ class Reboots:
 
     def _is_on(self, op: Operation, servers: tuple[Server, ...]) -> bool:
         """Start a server that somebody has switched off: one that is off stays so when it is changed."""
-        cloud, record = self._outside.cloud(op), self._world.record(op.node)
+        cloud, record = self._calls.cloud(op), self._world.record(op.node)
         server = next((one for one in servers if one.id == record.server_id), None)
         if cloud is None or server is None or server.status not in {*_STOPPED, "REBOOT"}:
             return True
@@ -190,19 +194,19 @@ class Reboots:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
         elif server.status in _STOPPED and (permit := self._permit(op, Act.REBOOT)):
             log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
-            started = self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
+            started = self._calls.say(op, "start", lambda: cloud.reboot(server.id, permit))
             self._later(op, "")
             self._tried[op.id] += 0.0 if started else _START_AGAIN
         return False
 
     def _reboot(self, op: Operation) -> None:
-        cloud = self._outside.cloud(op)
+        cloud = self._calls.cloud(op)
         server_id = self._world.record(op.node).server_id
         if cloud is None:
             self._refuse(op, "a cloud without an adapter can't reboot a server")
         elif (permit := self._permit(op, Act.REBOOT)) is None:
             return
-        elif self._outside.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
+        elif self._calls.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
             self._ops.move(op, phases.BOOTING, server_id=server_id)
         else:
             self._later(op, "")
@@ -220,8 +224,8 @@ class Reboots:
 
     def _update_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._outside.shard_of(op)
-        servers = self._outside.servers(op)
+        shard = self._calls.shard_of(op)
+        servers = self._calls.servers(op)
         if shard is None or servers is None or not self.may_update(op):
             return
         if not servers:
@@ -231,7 +235,7 @@ class Reboots:
         same = getattr(node, op.row.update) == op.target
         if shard and not same and self._ops.waited(op) <= _BUSY_SHARD:
             return
-        cloud = self._outside.cloud(op)
+        cloud = self._calls.cloud(op)
         if cloud is None:
             # Terraform sees no change in the same image, and there is nobody else to ask.
             self._ops.move(op, phases.DELETE_QUEUED, action=Kind.REPLACE)
@@ -242,7 +246,7 @@ class Reboots:
         if permit is None:
             return
         try:
-            ref = self._world.catalogue.ref(node.cloud, op.row.update, op.target)
+            ref = self._world.cloud_offers.ref(node.cloud, op.row.update, op.target)
             change(server_id, op.target, permit)
         except CloudError as error:
             if machine.is_at_fault(error):
@@ -250,7 +254,7 @@ class Reboots:
             self._ops.move(op, phases.RESTORING, text=f"{op.kind} to {op.target} failed: {error}")
             return
         record = self._world.record(op.node)
-        pool = self._world.wants(op.node, op.target)
+        pool = self._world.spec_with_flavor(op.node, op.target)
         self._world.save(moved(record, op.row.update, op.target, ref, pool))
         self._ops.move(op, phases.BOOTING, server_id=server_id)
 
@@ -265,11 +269,11 @@ class Reboots:
         """Return the shard in which Terraform is to change the node; empty if it is not to, or not yet."""
         node = self._world.record(op.node).node
         same = getattr(node, op.row.update) == op.target
-        return "" if same else self._outside.shard_of(op) or ""
+        return "" if same else self._calls.shard_of(op) or ""
 
     def _restoring(self, op: Operation) -> None:
         """A change failed: a server that is as it was boots again, so that Slurm gets its node back."""
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         if servers is None or not self._due(op):
             return
         record = self._world.record(op.node)
@@ -298,11 +302,13 @@ class Reboots:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
-        told = self._comment(op, f"refused: {op.text}")
-        if not told or (node.has("REBOOT_ISSUED") and not self._outside.tell(op, "RESUME")):
+        commented = self._comment(op, f"refused: {op.text}")
+        if not commented or (node.has("REBOOT_ISSUED") and not self._calls.tell(op, "RESUME")):
             self._later(op, "")
         else:
-            self._set_aside_again(op, replace(node, flags=node.flags - {"DRAIN", "DOWN", "REBOOT_ISSUED"}))
+            self._restore_admin_state(
+                op, replace(node, flags=node.flags - {"DRAIN", "DOWN", "REBOOT_ISSUED"})
+            )
             self._ops.finish(op, phases.REFUSED)
 
     def _registering(self, op: Operation) -> None:
@@ -318,7 +324,7 @@ class Reboots:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, seen.text))
         elif timed_out and not node.has("NOT_RESPONDING"):
             # It came too late for Slurm's own patience, but it is there.
-            if not self._outside.tell(op, "RESUME"):
+            if not self._calls.tell(op, "RESUME"):
                 self._later(op, "")
         elif seen.stage is Stage.READY and not node.has(*_REBOOT):
             self._back(op, node)
@@ -330,41 +336,39 @@ class Reboots:
         record = self._world.record(op.node)
         if record.failures:
             self._world.save(replace(record, failures=0))
-        if not self._set_aside_again(op, node):
+        if not self._restore_admin_state(op, node):
             self._later(op, "")
         elif op.text:
             self._comment(op, op.text)
             self._ops.finish(op, phases.FAILED)
         else:
             if failure_policy.is_ours(node.comment):
-                self._outside.say(
-                    op, "comment", lambda: self._world.slurm.update_nodes([op.node], comment="")
-                )
+                self._calls.say(op, "comment", lambda: self._world.slurm.update_nodes([op.node], comment=""))
             self._ops.finish(op, phases.DONE)
 
-    def _set_aside_again(self, op: Operation, node: SlurmNode) -> bool:
+    def _restore_admin_state(self, op: Operation, node: SlurmNode) -> bool:
         """What somebody else had set, and the reboot took away, is put back; so is its reason."""
-        aside = self._world.journal.asides().get(op.node)
-        if aside and not (node.has(aside.state) and node.reason == aside.reason):
-            return self._outside.set_again(op, node, aside)
-        if not aside and node.has("DRAIN") and node.reason.endswith(reasons.ISSUED):
+        admin_state = self._world.journal.admin_states().get(op.node)
+        if admin_state and not (node.has(admin_state.state) and node.reason == admin_state.reason):
+            return self._calls.set_again(op, node, admin_state)
+        if not admin_state and node.has("DRAIN") and node.reason.endswith(reasons.ISSUED):
             # A reconfigure in between made Slurm forget nextstate=RESUME (22.05.8); or somebody drained the
             # node too shortly before for us to have seen it.
             if reasons.is_command(node.reason):
-                return self._outside.tell(op, "RESUME")
+                return self._calls.tell(op, "RESUME")
             update, reason = self._world.slurm.update_nodes, reasons.words(node.reason)
-            return self._outside.say(op, "reason", lambda: update([op.node], reason=reason))
-        if not aside and reasons.is_stale(node):
+            return self._calls.say(op, "reason", lambda: update([op.node], reason=reason))
+        if not admin_state and reasons.is_stale(node):
             # Difference.REASON_STAYS: the next plain `scontrol reboot` would show it as its own.
             update = self._world.slurm.update_nodes
-            return self._outside.say(op, "reason", lambda: update([op.node], reason=" "))
+            return self._calls.say(op, "reason", lambda: update([op.node], reason=" "))
         return True
 
     def _comment(self, op: Operation, text: str) -> bool:
         clean = failure_policy.plain(text, _LONGEST_COMMENT)
         comment = f"{failure_policy.REASON_PREFIX} {clean} [op {op.id}]"
         update = self._world.slurm.update_nodes
-        return self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
+        return self._calls.say(op, "comment", lambda: update([op.node], comment=comment))
 
     def _due(self, op: Operation) -> bool:
         return self._world.now() - self._tried.get(op.id, float("-inf")) >= _AGAIN

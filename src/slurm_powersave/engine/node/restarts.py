@@ -9,7 +9,7 @@ from collections.abc import Callable
 from slurm_powersave.decide.node.admin_state import Who, who
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
@@ -24,9 +24,9 @@ _AGAIN = 5.0
 class Restarts:
     """The handlers of restarts; between BOOTING and REGISTERING the node is configured like any other."""
 
-    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
-        self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
-        self._told: dict[str, float] = operations.until_end({})
+    def __init__(self, world: World, operations: Operations, calls: NodeCalls, guard: Guarding) -> None:
+        self._world, self._ops, self._calls, self._guard = world, operations, calls, guard
+        self._told_at: dict[str, float] = operations.until_end({})
         """Operation -> when Slurm was last told RESUME."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
             phases.CHECKING: self._checking,
@@ -35,7 +35,7 @@ class Restarts:
         }
 
     def _checking(self, op: Operation) -> None:
-        servers, cloud = self._outside.servers(op), self._outside.cloud(op)
+        servers, cloud = self._calls.servers(op), self._calls.cloud(op)
         if cloud is None:
             self._ops.finish(op, phases.REFUSED, "a cloud without an adapter can't start a server")
             return
@@ -63,7 +63,7 @@ class Restarts:
 
         Whether it answers is asked, and told, by `Plays`.
         """
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         alive = None if servers is None else [server for server in servers if server.id == op.server_id]
         if alive == []:
             self._fail(op, "the server has vanished")
@@ -90,9 +90,9 @@ class Restarts:
 
     def _resume(self, op: Operation) -> None:
         now = self._world.now()
-        if now - self._told.get(op.id, float("-inf")) >= _AGAIN:
-            self._told[op.id] = now
-            self._outside.tell(op, "RESUME")
+        if now - self._told_at.get(op.id, float("-inf")) >= _AGAIN:
+            self._told_at[op.id] = now
+            self._calls.tell(op, "RESUME")
 
     def _fail(self, op: Operation, text: str) -> None:
         self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))

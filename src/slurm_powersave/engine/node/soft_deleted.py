@@ -35,7 +35,7 @@ class SoftDeleted:
     def in_the_way(self, op: Operation, failure: Failure) -> Failure | None:
         """Delete it for good if it was this node's, and begin again (None); else say who has the address."""
         found = _HELD.search(failure.text)
-        cloud = self._world.clouds.get(self._world.desired(op.node).cloud)
+        cloud = self._world.clouds.get(self._world.recorded_spec(op.node).cloud)
         if not found or cloud is None:
             return failure
         try:
@@ -65,7 +65,7 @@ class SoftDeleted:
                 "op=%s node=%s server %s was kept by the cloud: deleted for good", op.id, op.node, server.id
             )
             self._guard.record(permit, op.id)
-            self._world.clouds[self._world.desired(op.node).cloud].delete(server.id, permit)
+            self._world.clouds[self._world.recorded_spec(op.node).cloud].delete(server.id, permit)
             self._purged[op.id] = server.id
             return True
         return False

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import NO_REASON, set_aside
+from slurm_powersave.decide.node.admin_state import NO_REASON, state_by_admin
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
 from slurm_powersave.engine.faults import Faults
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.deletions import Deletions
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.node.limits import Limits
@@ -53,11 +53,11 @@ class Steps:
         self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
         self._pauses = pauses
-        self._outside = Outside(world)
+        self._calls = NodeCalls(world)
         self._limits = Limits(world, operations)
-        self.reboots = Reboots(world, operations, self._outside, guard)
-        self._restarts = Restarts(world, operations, self._outside, guard)
-        self._deletions = Deletions(world, operations, batches, self._outside, guard)
+        self.reboots = Reboots(world, operations, self._calls, guard)
+        self._restarts = Restarts(world, operations, self._calls, guard)
+        self._deletions = Deletions(world, operations, batches, self._calls, guard)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -101,7 +101,7 @@ class Steps:
         """Tell whether an operation waits until a person lets it go on; what has no server may end."""
         if not self._held(op):
             return False
-        if op.phase == phases.DELETE_QUEUED and self._outside.servers(op) == ():
+        if op.phase == phases.DELETE_QUEUED and self._calls.servers(op) == ():
             return False
         if op.failure is None and (
             failure := self._pauses.too_late(op, self._ops.age(op), self._pauses.why(op.node))
@@ -125,23 +125,24 @@ class Steps:
         if op.mode is Mode.RESUME:
             if node.has("POWERING_UP"):
                 self._ops.move(op, phases.CHECKING)
-            elif (aside := set_aside(node)) and not self._guard.forced(op):
+            elif (admin_state := state_by_admin(node)) and not self._guard.forced(op):
                 who = node.reason_by or "somebody else"
-                text = f"{aside} was set by {who} ({node.reason or NO_REASON}); --force powers it up as it is"
+                text = f"{admin_state} was set by {who} ({node.reason or NO_REASON})"
+                text += "; --force powers it up as it is"
                 self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
-                if aside:
-                    self._outside.keep_aside(node, aside)
-                if hold := self._world.journal.holds().get(op.node):
+                if admin_state:
+                    self._calls.remember_admin_state(node, admin_state)
+                if backoff := self._world.journal.node_backoffs().get(op.node):
                     # An operator's word ends the rest; a DRAIN that somebody else set stays.
                     if (
                         node.has("DRAIN")
-                        and node.reason == hold.reason
-                        and failure_policy.is_ours(hold.reason)
+                        and node.reason == backoff.reason
+                        and failure_policy.is_ours(backoff.reason)
                     ):
-                        self._outside.tell(op, "RESUME")
-                    self._world.journal.drop_hold(hold.node)
-                self._outside.tell(op, "POWER_UP")
+                        self._calls.tell(op, "RESUME")
+                    self._world.journal.drop_node_backoff(backoff.node)
+                self._calls.tell(op, "POWER_UP")
                 self._ops.move(op, phases.CHECKING)
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
@@ -160,25 +161,27 @@ class Steps:
             self._ops.finish(op, phases.REFUSED, answer.why)
             return
         if not (node.going_down or node.powering_up):
-            if aside := set_aside(node):
-                self._outside.keep_aside(node, aside)
+            if admin_state := state_by_admin(node):
+                self._calls.remember_admin_state(node, admin_state)
             self._guard.record(answer, op.id)
-            self._outside.tell(op, answer.act, permits=[answer])
+            self._calls.tell(op, answer.act, permits=[answer])
         self._ops.move(op, phases.CHECKING)
 
     def _checking(self, op: Operation) -> None:
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         snapshot = self._world.slurm_view.snapshot(op.asked)
         if snapshot is None or servers is None or op.node in snapshot.unreadable:
             return
         if not servers:
-            self._outside.forget_server(op)
+            self._calls.forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = "+".join(sorted(node.flags)) if node else "no such node"
         late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
         if op.mode is Mode.RESUME:
-            if (hold := self._world.journal.holds().get(op.node)) and self._world.rests(hold):
-                self._ops.fail(op, Failure(hold.failure, hold.reason))
+            if (backoff := self._world.journal.node_backoffs().get(op.node)) and self._world.in_backoff(
+                backoff
+            ):
+                self._ops.fail(op, Failure(backoff.failure, backoff.reason))
             elif node and node.powering_up and self._boots_again(op, servers):
                 return
             elif node and node.powering_up:
@@ -219,14 +222,14 @@ class Steps:
     def _boots_again(self, op: Operation, servers: tuple[Server, ...]) -> bool:
         """`sbatch --reboot` calls ResumeProgram for a node that is up (with a job id and no resume file)."""
         server_id = self._world.record(op.node).server_id
-        cloud = self._outside.cloud(op)
+        cloud = self._calls.cloud(op)
         if cloud is None or [server.id for server in servers] != [server_id]:
             return False
         permit = self._guard.reboot_for_job(op, servers[0])
         if not isinstance(permit, Permit):
             return False
         self._guard.record(permit, op.id)
-        if not self._outside.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
+        if not self._calls.say(op, "reboot", lambda: cloud.reboot(server_id, permit)):
             return False
         self._ops.move(op, phases.BOOTING, server_id=server_id)
         return True
@@ -236,11 +239,11 @@ class Steps:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
-        state = self._outside.state(op.shard)
+        state = self._calls.state(op.shard)
         if state is None:
             return
         held = state.get(op.node)
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         if servers is None:
             return
         creating = op.mode.brings_up and op.failure is None
@@ -270,10 +273,10 @@ class Steps:
 
     def _booting(self, op: Operation) -> None:
         """Whether it answers is asked, and told, by `Plays`; here is seen what the cloud says of it."""
-        servers = self._outside.servers(op)
+        servers = self._calls.servers(op)
         if servers is None:
             return
-        waited = self._ops.waited(op, self._outside.listed_at(op))
+        waited = self._ops.waited(op, self._calls.listed_at(op))
         for server in servers:
             if server.status == "ERROR" or server.status in OFF:
                 text = server.fault or f"the server is {server.status}"
@@ -292,7 +295,7 @@ class Steps:
             record = self._world.record(op.node)
             if record.failures:
                 self._world.save(replace(record, failures=0))
-            self._outside.reason_again(op, node)
+            self._calls.reason_again(op, node)
             self._ops.finish(op, phases.DONE, seen.text)
         elif seen.stage is Stage.GIVEN_UP:
             self._ops.finish(op, phases.CANCELLED, seen.text)
@@ -304,7 +307,7 @@ class Steps:
 
     def shard_of(self, op: Operation) -> str | None:
         """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
-        return self._outside.shard_of(op)
+        return self._calls.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
         """Look once more, just before: Slurm may have changed its mind while the operation waited."""

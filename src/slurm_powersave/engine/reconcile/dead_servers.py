@@ -39,7 +39,7 @@ class DeadServers:
         self._silences = own.silences
         self._jobs = DeadJobs(world)
         self._notices = world.journal.notices()
-        self._told: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
         """Node -> when Slurm was last told to power it down, on the monotonic clock."""
         self._networks: dict[str, str] = {}
         """The pools in which it is the network, and what is said of it."""
@@ -59,13 +59,13 @@ class DeadServers:
             servers: the servers that carry our cluster's tag.
             busy: nodes with an operation that has no outcome yet.
         """
-        self._jobs.observe(snapshot)
+        self._jobs.take_in(snapshot)
         listed = by_node(servers)
         known = {
             name: snapshot.nodes[name] for name in nodes if name in snapshot.nodes and len(listed[name]) < 2
         }
         single = {name: next(iter(listed[name]), None) for name in known}
-        self._silences.observe(known, single)
+        self._silences.take_in(known, single)
         self._say_networks(single)
         found, permits = [], []
         for name in self._silences.watched().keys() & known.keys():
@@ -98,12 +98,12 @@ class DeadServers:
         return self._due(look)
 
     def _kept(self, name: str, busy: Collection[str]) -> str:
-        desired = self._world.desired(name)
-        if desired.cloud not in self._world.clouds:
+        spec = self._world.recorded_spec(name)
+        if spec.cloud not in self._world.clouds:
             return "its cloud has no adapter, so nobody can say what the server does"
         if name in busy:
             return "an operation on the node is under way"
-        return self._networks.get(desired.pool) or self._pauses.why(name)
+        return self._networks.get(spec.pool) or self._pauses.why(name)
 
     def _due(self, look: Look) -> tuple[Permit | None, str]:
         silence, failure = self._silences.of(look.name, look.server.id), self._world.cluster.failure
@@ -125,13 +125,13 @@ class DeadServers:
     def _give_up(self, permits: Sequence[Permit]) -> None:
         """Power nodes down in Slurm; its call of SuspendProgram then deletes their servers."""
         now = self._world.now()
-        due = [one for one in permits if now - self._told.get(one.node, float("-inf")) >= _AGAIN]
+        due = [one for one in permits if now - self._told_at.get(one.node, float("-inf")) >= _AGAIN]
         if not due:
             return
         names = [permit.node for permit in due]
         for permit in due:
             self._guard.record(permit)
-            self._told[permit.node] = now
+            self._told_at[permit.node] = now
         self._world.seen.note(names, "pushed")
         try:
             self._world.slurm.update_nodes(names, state="POWER_DOWN")
@@ -149,7 +149,7 @@ class DeadServers:
 
     def _say_networks(self, servers: Mapping[str, Server | None]) -> None:
         said = self._networks
-        pools = [self._world.desired(name).pool for name, server in servers.items() if server]
+        pools = [self._world.recorded_spec(name).pool for name, server in servers.items() if server]
         self._networks = {
             pool: silence_text.network(pool, pools.count(pool)) for pool in self._silences.networks
         }
@@ -201,4 +201,4 @@ class DeadServers:
 
     def _is_network(self, notice: Notice) -> bool:
         """Tell whether the network is to blame, which is said once for all of its nodes."""
-        return self._world.desired(notice.node).pool in self._networks
+        return self._world.recorded_spec(notice.node).pool in self._networks

@@ -37,7 +37,7 @@ class OwnAccount:
         """Lets the server say whether jobs run there."""
         self.silences = Silences(world)
 
-    def observe(self, snapshot: SlurmSnapshot) -> None:
+    def take_in(self, snapshot: SlurmSnapshot) -> None:
         """Take in a reading of all nodes."""
         now = self._world.clock.monotonic()
         if now - self._looked > _BLIND:
@@ -92,7 +92,7 @@ class OwnAccount:
 
     def _lately(self) -> dict[str, float]:
         """Read what earlier engines have destroyed within the window."""
-        times, begin = self._world.times, self._world.now() - brake.WINDOW
+        times, begin = self._world.times, self._world.now() - brake.COUNTED_SECONDS
         acts = self._world.journal.acts_since(times.earlier_date(begin), OWN_ROWS)
         confirmed = times.earlier(self._confirmed)
         return {act.subject: moment for act in acts if (moment := times.earlier(act.at)) > confirmed}
@@ -104,7 +104,7 @@ class OwnAccount:
             self._confirmed = confirmed
             self._done, self._granted = {}, {}
         self._granted = {one: at for one, at in self._granted.items() if now - at < LIFE}
-        self._done = {one: at for one, at in self._done.items() if now - at < brake.WINDOW}
+        self._done = {one: at for one, at in self._done.items() if now - at < brake.COUNTED_SECONDS}
         if server_id in self._granted:
             return ""
         if why := self._world.journal.brake():

@@ -8,21 +8,21 @@ from functools import partial
 
 from slurm_powersave.decide.node.admin_state import NO_REASON
 from slurm_powersave.decide.node.guard import Refusal
-from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, unlike_recorded
+from slurm_powersave.decide.node.reconcile import Finding, confirmed, differences, journal_differences
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.node.calls import set_by_others
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.pausing import Pausing
-from slurm_powersave.engine.reconcile import adoption
+from slurm_powersave.engine.reconcile import server_records
 from slurm_powersave.engine.reconcile.dead_servers import DeadServers
 from slurm_powersave.engine.reconcile.own_account import OwnAccount
 from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Aside, Request, Server, SlurmSnapshot
+from slurm_powersave.model.nodes import AdminState, Request, Server, SlurmSnapshot
 
 log = logging.getLogger("slurm_powersave")
 
@@ -84,9 +84,9 @@ class Reconciler:
             ]
         if snapshot is None or not read:
             return
-        self._own.observe(snapshot)
-        self._remember_asides(snapshot)
-        nodes = [name for name in self._world.names if self._world.desired(name).cloud in read]
+        self._own.take_in(snapshot)
+        self._remember_admin_states(snapshot)
+        nodes = [name for name in self._world.names if self._world.recorded_spec(name).cloud in read]
         busy = {op.node for op in self._ops}
         recorded = {name: self._world.record(name).server_id for name in nodes}
         findings = [
@@ -95,10 +95,10 @@ class Reconciler:
                 snapshot,
                 servers,
                 busy,
-                self._world.journal.holds(),
+                self._world.journal.node_backoffs(),
                 slurm_conf_in_use.persistent(self._world.cluster),
             ),
-            *unlike_recorded(nodes, recorded, servers, busy),
+            *journal_differences(nodes, recorded, servers, busy),
         ]
         # A cloud or a node that can't be read agrees with nothing.
         unread = (set(self._world.cluster.clouds) - read) | snapshot.unreadable
@@ -118,7 +118,7 @@ class Reconciler:
         stale = [f.node for f in new if f.blank]
         self._said = {(finding.kind, finding.node) for finding in sure}
         self._told = (self._told & self._said) | {(f.kind, f.node) for f in new}
-        adoption.settle(self._world, sure, servers)
+        server_records.settle(self._world, sure, servers)
         if stuck:
             self._world.seen.note(stuck, "pushed")
         for names, state, reason in (
@@ -162,9 +162,9 @@ class Reconciler:
                 return replace(finding, request=None, text=text)
         return finding
 
-    def _remember_asides(self, snapshot: SlurmSnapshot) -> None:
+    def _remember_admin_states(self, snapshot: SlurmSnapshot) -> None:
         """Keep what others have set: a reboot with ASAP nextstate=RESUME takes it away (22.05.8)."""
-        known = self._world.journal.asides()
+        known = self._world.journal.admin_states()
         found, gone = [], []
         for name in self._world.names:
             node = snapshot.nodes.get(name)
@@ -175,11 +175,11 @@ class Reconciler:
             state = set_by_others(self._world, node)
             old = known.get(name)
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
-                found.append(Aside(name, state, node.reason or NO_REASON, snapshot.taken))
+                found.append(AdminState(name, state, node.reason or NO_REASON, snapshot.taken))
             elif old and not state:
                 gone.append(name)  # where only the reason is lost, what was seen before counts
         if found or gone:
-            self._world.journal.save_asides(found, gone)
+            self._world.journal.save_admin_states(found, gone)
 
     def _request(self, mode: Mode, nodes: list[str]) -> None:
         if nodes:

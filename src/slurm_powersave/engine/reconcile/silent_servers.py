@@ -21,7 +21,7 @@ _BLIND = 180.0
 _MOMENT = 0.05
 """Seconds for which all the questions of a reading together are waited for."""
 _ASKERS = 32
-_LEAVING = ("POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN")
+_GOING_DOWN = ("POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Silences:
         self.networks: frozenset[str] = frozenset()
         """The pools in which it is the network."""
 
-    def observe(self, nodes: Mapping[str, SlurmNode], servers: Mapping[str, Server | None]) -> None:
+    def take_in(self, nodes: Mapping[str, SlurmNode], servers: Mapping[str, Server | None]) -> None:
         """Take in a reading.
 
         Args:
@@ -81,7 +81,7 @@ class Silences:
         """Tell whether a server is to be looked at: its node is DOWN, or we have given it up."""
         if node is None:
             return False
-        return is_down(node) or bool(server and node.has(*_LEAVING) and self.given_up(server.id))
+        return is_down(node) or bool(server and node.has(*_GOING_DOWN) and self.given_up(server.id))
 
     def _ask(self, names: Collection[str], now: float) -> None:
         self._asked = {name: asked for name, asked in self._asked.items() if name in names}
@@ -90,7 +90,7 @@ class Silences:
             asked = self._asked.get(name)
             if asked is None or (asked[1].done() and now - asked[0] >= _LOOK):
                 ask = self._world.playbooks.answers_ssh
-                self._asked[name] = now, self._askers.submit(ask, self._world.desired(name))
+                self._asked[name] = now, self._askers.submit(ask, self._world.recorded_spec(name))
         wait([answer for _, answer in self._asked.values()], _MOMENT)
         for name, (at, answer) in self._asked.items():
             if answer.done():
@@ -135,13 +135,13 @@ class Silences:
         sizes: dict[str, int] = defaultdict(int)
         fell: dict[str, list[float]] = defaultdict(list)
         for name, server in servers.items():
-            sizes[self._world.desired(name).pool] += server is not None
+            sizes[self._world.recorded_spec(name).pool] += server is not None
         for name, one in self._watched.items():
             if one.standing is Standing.SILENT and one.fell is not None:
-                fell[self._world.desired(name).pool].append(one.fell)
+                fell[self._world.recorded_spec(name).pool].append(one.fell)
         self.networks = frozenset(pool for pool, times in fell.items() if is_network(times, sizes[pool]))
         for name, one in self._watched.items():
-            if self._world.desired(name).pool in self.networks:
+            if self._world.recorded_spec(name).pool in self.networks:
                 self._watched[name] = replace(one, dead_from=now)  # what the network hides does not count
 
     # What is known
@@ -158,7 +158,7 @@ class Silences:
         return Silence(
             one.standing if one and fresh else Standing.UNKNOWN,
             max(one.looked - one.dead_from, 0.0) if one and fresh else 0.0,
-            self._world.desired(node).pool in self.networks,
+            self._world.recorded_spec(node).pool in self.networks,
             self._done(server_id, Act.REBOOT, self._world.now() - ONCE),
             self.given_up(server_id),
         )

@@ -53,7 +53,7 @@ class Admission:
         if reading is None or all(limit.limit is None for limit in reading.limits.values()):
             return ops
         known = self._world.flavors.sizes(cloud) or {}
-        flavors = {op.node: known.get(self._world.wanted(op.node).flavor) for op in ops}
+        flavors = {op.node: known.get(self._world.next_spec(op.node).flavor) for op in ops}
         # What has a flavor of unknown size is for the cloud to judge.
         wanted = {node: flavor for node, flavor in flavors.items() if flavor}
         verdict = self._decide(cloud, wanted, reading, known)
@@ -67,12 +67,12 @@ class Admission:
         return [op for op in ops if op.node in verdict.admitted or op.node not in wanted]
 
     def _has_flavor(self, cloud: str, op: Operation) -> bool:
-        node = self._world.wanted(op.node)
+        node = self._world.next_spec(op.node)
         if not node.flavor and self._world.flavors.sizes(cloud) is not None:
-            promised = self._world.slurm_view.promised(op.node)
+            configured = self._world.slurm_view.configured(op.node)
             text = f"no flavor of the cloud {cloud} is what the pool {node.pool} asks for"
-            if promised:
-                text += f" and has the {promised.cpus} CPUs and {promised.real_memory} MiB of slurm.conf"
+            if configured:
+                text += f" and has the {configured.cpus} CPUs and {configured.real_memory} MiB of slurm.conf"
             self._ops.fail(op, Failure(FailureClass.CONFIG, text))
         return bool(node.flavor)
 
@@ -135,7 +135,7 @@ class Admission:
         surely: list[Flavor] = []
         unsure: list[Flavor] = []
         for op in self._ops.in_phase(*phases.CREATING):
-            node = self._world.desired(op.node)
+            node = self._world.recorded_spec(op.node)
             if node.cloud != cloud or node.flavor not in known:
                 continue
             listed = self._world.cloud_views[cloud].of_node(op.node, reading.number)

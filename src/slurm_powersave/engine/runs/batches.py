@@ -1,6 +1,6 @@
 """Terraform runs: which nodes share one, in which shard, and what became of each node.
 
-A batch is one plan, the fence, and one apply of the saved plan in one shard. A shard has one batch
+A batch is one plan, the plan guard, and one apply of the saved plan in one shard. A shard has one batch
 at a time; a create takes an idle shard or a new one, so that it never waits for another's boot.
 """
 
@@ -14,7 +14,7 @@ from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.plan_guard import Expected, PlanMode
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.faults import Faults
-from slurm_powersave.engine.node.calls import Outside
+from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.node.soft_deleted import SoftDeleted
 from slurm_powersave.engine.operations import Operations
@@ -30,7 +30,7 @@ from slurm_powersave.model.errors import (
     PowersaveError,
 )
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.nodes import DesiredNode, Failure, Operation, RunResult, ShardRun, TerraformNode
+from slurm_powersave.model.nodes import Failure, NodeSpec, Operation, RunResult, ShardRun, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
@@ -52,7 +52,7 @@ class Batches:
 
     def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
         self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
-        self._outside = Outside(world)
+        self._outside = NodeCalls(world)
         self._batches: list[Batch] = []
         self.shards = Shards(world, self.busy)
         self.results = Results(world, operations, self.shards, SoftDeleted(world, operations, guard))
@@ -113,16 +113,17 @@ class Batches:
                 self._ops.fail(op, Failure(error.failure, error.line))
         return entries
 
-    def _renewed(self, op: Operation) -> DesiredNode:
+    def _renewed(self, op: Operation) -> NodeSpec:
         """What the cluster file wants of a node now: image and flavor move with each new server only."""
         record = self._world.record(op.node)
         kept = record.node
-        node = replace(self._world.wanted(op.node), address=kept.address, generation=kept.generation)
+        node = replace(self._world.next_spec(op.node), address=kept.address, generation=kept.generation)
         made = replace(record, node=node, by_hand=frozenset())
         if op.kind is Kind.REPLACE and op.target:
             made = moved(made, "image", op.target, "", node)
         image_id, flavor_id = (
-            self._world.catalogue.ref(node.cloud, key, getattr(made.node, key)) for key in ("image", "flavor")
+            self._world.cloud_offers.ref(node.cloud, key, getattr(made.node, key))
+            for key in ("image", "flavor")
         )
         made = replace(made, node=replace(made.node, image_id=image_id, flavor_id=flavor_id))
         self._world.save(made)
@@ -132,7 +133,7 @@ class Batches:
         """Start a batch that deletes nodes of one idle shard."""
         held = self.shards.readable(shard)
         if held is None:
-            self.results.by_id |= {op.id for op in ops}
+            self.results.by_server_id |= {op.id for op in ops}
             return
         gone = {op.node for op in ops}
         entries = {name: entry for name, entry in held.items() if name not in gone}
@@ -153,7 +154,7 @@ class Batches:
         for op in ops:
             entry, key = entries[op.node], op.row.update
             try:
-                ref = self._world.catalogue.ref(entry.node.cloud, key, op.target)
+                ref = self._world.cloud_offers.ref(entry.node.cloud, key, op.target)
             except CloudError as error:
                 if machine.is_at_fault(error):
                     raise
@@ -175,7 +176,7 @@ class Batches:
 
     def spare(self, cloud: str) -> None:
         """Keep one idle, initialised shard, so that a request need not wait for `terraform init`."""
-        if not self._faults.rests(cloud):
+        if not self._faults.backoff_error(cloud):
             with self._faults.during(cloud):
                 if self.shards.idle(cloud, 1) is None:
                     self._new_shard(cloud)
@@ -204,10 +205,10 @@ class Batches:
 
     # Driving
 
-    def adopt(self, saved: ShardRun) -> None:
+    def reattach(self, saved: ShardRun) -> None:
         """Take up an apply that an earlier engine started; its time begins anew."""
         ops = self._ops.of(saved.operations)
-        run = self._world.terraform.adopt(saved.record)
+        run = self._world.terraform.reattach(saved.record)
         found = {op.phase for op in ops}
         mode = next((mode for mode, phase in _APPLYING.items() if phase in found), PlanMode.DELETE)
         limit = self._world.cluster.terraform.apply_timeout
@@ -260,7 +261,7 @@ class Batches:
 
     def _ended(self, batch: Batch, result: RunResult) -> None:
         if batch.stage == "apply":
-            self.results.applied(batch, result)
+            self.results.apply_ended(batch, result)
         elif batch.stage == "module":
             self._modules.tried(batch.shard, result)
         elif result.ok and batch.stage == "forget":
@@ -280,7 +281,7 @@ class Batches:
         cloud = batch.shard.rpartition("/")[0]
         self._not_before[cloud] = self._world.now() + _PAUSE
         for op in self._ops.in_phase(phases.QUEUED):
-            if self._world.desired(op.node).cloud == cloud:
+            if self._world.recorded_spec(op.node).cloud == cloud:
                 self._ops.fail(op, Failure(result.failure, f"terraform init: {result.text}"))
 
     def _permits(self, batch: Batch) -> list[Permit] | None:

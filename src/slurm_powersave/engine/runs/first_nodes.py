@@ -26,7 +26,7 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
     node = world.record(op.node).node
     known = {(one.pool, one.flavor): one for one in world.journal.first_nodes()}
     before = known.get((node.pool, node.flavor))
-    image = world.cluster.desired(node.name).image if node.name in world.cluster else ""
+    image = world.cluster.node_spec(node.name).image if node.name in world.cluster else ""
     if hardware.is_first(before, node, image):
         found = FirstNode(node.pool, node.flavor, node.image, node.name, world.now(), said)
         world.journal.save_first_node(found)

@@ -32,7 +32,7 @@ class Mending:
         self._due = self._world.now() + _EVERY
         for cloud in self._world.cluster.clouds:
             for shard in self._world.terraform.shards(cloud):
-                if self._faults.rests(shard) or self._batches.busy(shard):
+                if self._faults.backoff_error(shard) or self._batches.busy(shard):
                     continue
                 with self._faults.during(shard):
                     if self._world.terraform.is_broken(shard):

@@ -78,9 +78,9 @@ class Plays:
         """Whether an Ansible process of ours runs."""
         return bool(self._plays)
 
-    def adopt(self, saved: ShardRun) -> None:
+    def reattach(self, saved: ShardRun) -> None:
         """Take up a play that an earlier engine started; its time begins anew."""
-        run = self._world.playbooks.adopt(saved.record)
+        run = self._world.playbooks.reattach(saved.record)
         self._plays.append(_Play(run, saved.operations, self._world.now()))
 
     @property
@@ -104,7 +104,7 @@ class Plays:
             self._configure(ops, keys)
 
     def _configure(self, ops: list[Operation], keys: Mapping[str, str]) -> None:
-        nodes = [self._world.desired(op.node) for op in ops]
+        nodes = [self._world.recorded_spec(op.node) for op in ops]
         try:
             boots = {op.node: self._world.record(op.node).boot_id for op in ops}
             disks = {op.node: self._world.record(op.node).disk for op in ops}
@@ -150,7 +150,7 @@ class Plays:
         if not patient:
             return key
         self._probed[op.id] = now
-        if key is not None and self._world.playbooks.reachable(self._world.desired(op.node)):
+        if key is not None and self._world.playbooks.reachable(self._world.recorded_spec(op.node)):
             self._ready[op.id] = self._world.now()
             self._queued.begin(op.id, self._world.now())
         else:
@@ -173,7 +173,7 @@ class Plays:
 
     def _silent(self, op: Operation) -> None:
         """Judge a node that was asked just now and did not answer. What can't be asked is not judged."""
-        view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+        view = self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud)
         if view and view.servers(op.asked) is None:
             return
         limit, waited = self._world.cluster.failure.boot_timeout, self._ops.waited(op)
@@ -188,7 +188,7 @@ class Plays:
 
         A listing may leave it out: then the cloud is asked for the one server, unless we are not `patient`.
         """
-        cloud = self._world.desired(op.node).cloud
+        cloud = self._world.recorded_spec(op.node).cloud
         view, record = self._world.cloud_views.get(cloud), self._world.record(op.node)
         if view is None:
             return ""

@@ -61,7 +61,7 @@ class Results:
 
     def __init__(self, world: World, operations: Operations, shards: Shards, soft: SoftDeleted) -> None:
         self._world, self._ops, self._shards, self._soft = world, operations, shards, soft
-        self.by_id: set[str] = operations.until_end(set())
+        self.by_server_id: set[str] = operations.until_end(set())
         """Deletes that Terraform could not do: they are done by server id."""
         self._retried: set[str] = operations.until_end(set())
         """Operations whose plan has been made once more already."""
@@ -102,8 +102,8 @@ class Results:
         if written and getattr(written.node, key) == op.target:
             ref = written.node.ref(key)
         else:  # a restarted engine has put the map back to what was
-            ref = self._world.catalogue.ref(record.node.cloud, key, op.target)
-        self._world.save(moved(record, key, op.target, ref, self._world.wants(op.node, op.target)))
+            ref = self._world.cloud_offers.ref(record.node.cloud, key, op.target)
+        self._world.save(moved(record, key, op.target, ref, self._world.spec_with_flavor(op.node, op.target)))
         self._ops.move(op, phases.BOOTING, server_id=record.server_id)
 
     def _failed(self, op: Operation, failure: Failure) -> None:
@@ -121,7 +121,7 @@ class Results:
         Slurm goes on waiting for the node: telling it would end the job, and nothing is wrong with the node.
         What is left of the first try (a server in ERROR) is deleted by its id before.
         """
-        node = self._world.desired(op.node)
+        node = self._world.recorded_spec(op.node)
         other = self._world.flavors.failed(node, text)
         late = self._ops.age(op) > self._world.cluster.power_save.resume_timeout / 2
         if not other or late or node.cloud not in self._world.clouds:
@@ -136,7 +136,7 @@ class Results:
     def _told(self, op: Operation, failure: Failure) -> Failure:
         """Put the server's own fault in the place of "unexpected state 'ERROR'", which says no more."""
         found = _IN_ERROR.search(failure.text)
-        cloud = self._world.clouds.get(self._world.desired(op.node).cloud)
+        cloud = self._world.clouds.get(self._world.recorded_spec(op.node).cloud)
         if not found or cloud is None:
             return failure
         try:
@@ -153,13 +153,13 @@ class Results:
             waits = op.phase in (phases.APPLYING, phases.UPDATING)
             if not number or not waits or self._world.now() - since < _REASON_WAIT:
                 continue
-            view = self._world.cloud_views.get(self._world.desired(op.node).cloud)
+            view = self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud)
             servers = (view.of_node(op.node, number) if view else None) or ()
             text = next((server.fault for server in servers if server.fault), "")
             text = text or "it failed; Terraform tells why when the other nodes are done"
             self._failed(op, Failure(classify(text), text))
 
-    def applied(self, batch: Batch, result: RunResult) -> None:
+    def apply_ended(self, batch: Batch, result: RunResult) -> None:
         """An apply has ended: what it has not told is read from the state."""
         servers = self._world.terraform.servers(batch.shard)
         for op in self._of(batch):
@@ -177,7 +177,7 @@ class Results:
                 self._ops.move(op, phases.VERIFYING)
                 if not result.ok:
                     log.warning("op=%s node=%s terraform: %s", op.id, op.node, result.text)
-                    self.by_id.add(op.id)
+                    self.by_server_id.add(op.id)
         self._shards.align(batch.shard, servers, {op.node for op in self._of(batch)})
         if not set(servers) <= set(self._shards.entries(batch.shard)):
             # A try whose operation has gone on or ended: `tidy` takes it out of the state.
@@ -220,7 +220,7 @@ class Results:
         elif batch.mode is PlanMode.DELETE:
             # The deletion was asked for by Slurm all the same: by id, and the state is refreshed later.
             log.warning("op=%s node=%s terraform: %s", op.id, op.node, text)
-            self.by_id.add(op.id)
+            self.by_server_id.add(op.id)
             self._ops.move(op, phases.DELETE_QUEUED)
         elif batch.stage == "plan" and failure is FailureClass.UNKNOWN and op.id not in self._retried:
             # A plan that failed for no known reason has touched nothing: it is made once more.

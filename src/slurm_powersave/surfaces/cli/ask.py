@@ -88,7 +88,7 @@ def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, a
             _print_request(journal, request_id, as_json)
         for part, why in journal.refusals(request_id):
             render.note(f"refused: {part}: {why}")
-    _leave(journal, operations, refused=bool(journal.refusals(request_id)))
+    _exit_by_outcome(journal, operations, refused=bool(journal.refusals(request_id)))
 
 
 def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> Non
     for operation in ended:
         if operation.text:
             render.note(f"{operation.node}: {operation.outcome}: {operation.text}")
-    _leave(journal, ended, refused=bool(journal.refusals(request_id)))
+    _exit_by_outcome(journal, ended, refused=bool(journal.refusals(request_id)))
 
 
 def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
@@ -126,7 +126,7 @@ def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> No
         render.print_lines([request_id])
 
 
-def _leave(journal: SqliteJournal, operations: Sequence[Operation], *, refused: bool) -> None:
+def _exit_by_outcome(journal: SqliteJournal, operations: Sequence[Operation], *, refused: bool) -> None:
     """Exit with 1 if an operation failed or was cancelled, with 7 if operations were only refused."""
     from slurm_powersave.model.errors import PowersaveError, RefusedError
 

@@ -9,7 +9,7 @@ import typer
 from slurm_powersave.surfaces.cli.session import session
 
 if TYPE_CHECKING:
-    from slurm_powersave.commands.messages import Talk
+    from slurm_powersave.commands.messages import Dialog
     from slurm_powersave.config.settings import Cluster
 
 Back = Annotated[
@@ -22,7 +22,7 @@ Back = Annotated[
 ]
 
 
-def cluster_of(ctx: typer.Context, back: bool, speak: Talk, *, dry_run: bool) -> Cluster | None:
+def cluster_of(ctx: typer.Context, back: bool, speak: Dialog, *, dry_run: bool) -> Cluster | None:
     """Return the cluster; None if it was to be the one before, and the person said no.
 
     Raises:

@@ -19,18 +19,18 @@ def gather(current: Session, why: str) -> dict[str, Any]:
     It holds servers of POWERED_DOWN nodes, and dead ones of nodes that Slurm can't reach.
     """
     from slurm_powersave.adapters import connect
-    from slurm_powersave.commands.readings import observe
+    from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.node import brake
     from slurm_powersave.engine.reconcile.own_account import OWN_ROWS
 
     cluster = current.cluster()
-    seen = observe(connect.slurm(cluster), connect.clouds(cluster))
+    seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
     known = [one for servers in seen.servers.values() for one in servers]
     held = None if seen.slurm is None else brake.held(seen.slurm, known)
     unread = dict(seen.unreadable)
     for cloud in sorted({cluster.cloud_of(one) for one in cluster.node_pools} - seen.servers.keys()):
         unread.setdefault(f"cloud {cloud}", "it has no adapter")
-    acts = current.journal().acts_since(time.time() - brake.WINDOW, OWN_ROWS)
+    acts = current.journal().acts_since(time.time() - brake.COUNTED_SECONDS, OWN_ROWS)
     return {
         **(brake_value(why) or {}),
         "servers": held and [{"node": one.name, "server": one.id, "status": one.status} for one in held],

@@ -14,7 +14,7 @@ from slurm_powersave.surfaces.cli import render
 from slurm_powersave.surfaces.cli.back import Back, cluster_of
 from slurm_powersave.surfaces.cli.changing import changing_alone
 from slurm_powersave.surfaces.cli.session import Json, session
-from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, only_result_on_stdout, talk
+from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, dialog, only_result_on_stdout
 
 if TYPE_CHECKING:
     from slurm_powersave.commands.teardown_steps import Outcome
@@ -81,7 +81,7 @@ def deploy(
     from slurm_powersave.commands import deploy as engine
     from slurm_powersave.commands.base_state import Wish
 
-    speak, done = talk(yes, quiet=json), None
+    speak, done = dialog(yes, quiet=json), None
     with only_result_on_stdout() if json else nullcontext():
         cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
         wish = Wish(replace_login, force, replace_foreign, replace_edits)
@@ -154,7 +154,7 @@ def teardown(
     cluster = session(ctx).cluster()
     wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images, discard_queue=discard_queue)
     with only_result_on_stdout() if json else nullcontext(), _closing(cluster, "teardown"):
-        outcome = engine.teardown(cluster, talk(yes, quiet=json), wish, backup)
+        outcome = engine.teardown(cluster, dialog(yes, quiet=json), wish, backup)
     if json:
         render.print_json({"torn_down": outcome.done, "dry_run": dry_run, **_value(outcome)})
     if not outcome.done and not dry_run:

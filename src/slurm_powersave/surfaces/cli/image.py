@@ -11,7 +11,7 @@ import typer
 from slurm_powersave.surfaces.cli import render
 from slurm_powersave.surfaces.cli.changing import changing_alone
 from slurm_powersave.surfaces.cli.session import Json, session
-from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, only_result_on_stdout, talk
+from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, dialog, only_result_on_stdout
 
 app = typer.Typer(help="Build, list and delete node images.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,7 +52,7 @@ def build(
     cluster = session(ctx).cluster()
     with only_result_on_stdout() if json else nullcontext():
         built = images.build(
-            cluster, talk(yes, quiet=json), base=base, node=node, name=name, pool=pool, dry_run=dry_run
+            cluster, dialog(yes, quiet=json), base=base, node=node, name=name, pool=pool, dry_run=dry_run
         )
     if json:
         done = bool(built) and not dry_run
@@ -102,7 +102,7 @@ def delete(
     """Delete an image that was built here. Refused while a pool or a node uses it."""
     from slurm_powersave.commands import images
 
-    done = images.delete(session(ctx).cluster(), name, talk(yes, quiet=json))
+    done = images.delete(session(ctx).cluster(), name, dialog(yes, quiet=json))
     if json:
         render.print_json({"deleted": done})
     if not done:

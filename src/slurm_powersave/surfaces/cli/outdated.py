@@ -16,7 +16,7 @@ from slurm_powersave.surfaces.cli.terminal import confirm
 
 if TYPE_CHECKING:
     from slurm_powersave.commands.engine_served import Served
-    from slurm_powersave.commands.rollout import Waves
+    from slurm_powersave.commands.rollout import Rollout
 
 Outdated = Annotated[
     bool, typer.Option("--outdated", help="All nodes whose server has another image than their pool.")
@@ -24,7 +24,7 @@ Outdated = Annotated[
 Pools = Annotated[
     list[str] | None, typer.Option("--pool", metavar="POOL", help="With --outdated: only this pool.")
 ]
-AtMost = Annotated[
+MaxUnavailable = Annotated[
     int | None,
     typer.Option(
         "--at-most",
@@ -33,7 +33,7 @@ AtMost = Annotated[
         help="With --outdated: so many nodes of a pool at a time; 10 % of the pool, at least 1.",
     ),
 ]
-StopAfter = Annotated[
+MaxFailures = Annotated[
     int,
     typer.Option("--stop-after", metavar="N", min=1, help="With --outdated: stop after so many failures."),
 ]
@@ -47,8 +47,8 @@ def run(
     ctx: typer.Context,
     *,
     pools: Sequence[str],
-    at_most: int | None,
-    stop_after: int,
+    max_unavailable: int | None,
+    max_failures: int,
     replace: bool,
     dry_run: bool,
     yes: bool,
@@ -61,15 +61,15 @@ def run(
     from slurm_powersave.surfaces.cli import rollout_text
 
     current = session(ctx)
-    waves = _waves(current, pools, at_most, stop_after, replace)
-    waves.look()
-    if waves.slurm_error:
-        raise SlurmError("nothing was asked for", why=waves.slurm_error)
+    rollout = _rollout(current, pools, max_unavailable, max_failures, replace)
+    rollout.look()
+    if rollout.slurm_error:
+        raise SlurmError("nothing was asked for", why=rollout.slurm_error)
     if not as_json:
-        render.print_lines(rollout_text.plan_lines(waves))
-    if dry_run or not waves.progress().total:
+        render.print_lines(rollout_text.plan_lines(rollout))
+    if dry_run or not rollout.progress().total:
         if as_json:
-            render.print_json(rollout_text.plan_value(waves))
+            render.print_json(rollout_text.plan_value(rollout))
         return
     if not confirm("Reimage them?", yes):
         render.note("Nothing was asked for.")
@@ -77,19 +77,19 @@ def run(
     if lock.holder(current.cluster().layout.lock) is None:
         render.note("no engine is running; the requests wait for one")
     try:
-        _follow(waves, Served(current.cluster().layout.lock), quiet=as_json)
+        _follow(rollout, Served(current.cluster().layout.lock), quiet=as_json)
     except KeyboardInterrupt:
-        _interrupted(waves)
+        _interrupted(rollout)
         raise typer.Exit(_INTERRUPTED) from None
-    _end(waves, as_json)
+    _end(rollout, as_json)
 
 
-def _waves(
-    current: Session, pools: Sequence[str], at_most: int | None, stop_after: int, replace: bool
-) -> Waves:
+def _rollout(
+    current: Session, pools: Sequence[str], max_unavailable: int | None, max_failures: int, replace: bool
+) -> Rollout:
     from slurm_powersave.adapters import connect
-    from slurm_powersave.commands.readings import observe
-    from slurm_powersave.commands.rollout import Waves
+    from slurm_powersave.commands.readings import read_slurm_and_clouds
+    from slurm_powersave.commands.rollout import Rollout
     from slurm_powersave.commands.serve import WallClock
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.model.errors import ConfigError
@@ -101,26 +101,26 @@ def _waves(
             f"no pool {unknown[0]}", where=str(cluster.file), todo=f"It has {', '.join(known)}."
         )
     slurm = connect.slurm(cluster)
-    seen = observe(slurm, connect.clouds(cluster))
+    seen = read_slurm_and_clouds(slurm, connect.clouds(cluster))
     for what, why in seen.unreadable.items():
         if what != "slurm":
             render.note(f"{what} could not be read, so the journal is used instead: {why}")
-    return Waves(
+    return Rollout(
         cluster,
         current.journal(),
         slurm,
         WallClock(),
         seen.servers,
         [pool for pool in known if not pools or pool in pools],
-        at_most,
-        stop_after,
+        max_unavailable,
+        max_failures,
         replace,
         flavors=by_pool(cluster, seen.flavors),
         sizes=seen.flavors,
     )
 
 
-def _follow(waves: Waves, served: Served, *, quiet: bool) -> None:
+def _follow(rollout: Rollout, served: Served, *, quiet: bool) -> None:
     """Run until all waves have ended; print each phase of each node, and the progress when it changes.
 
     Raises:
@@ -129,43 +129,43 @@ def _follow(waves: Waves, served: Served, *, quiet: bool) -> None:
     told: dict[str, int] = {}
     last, trouble = "", ""
     while True:
-        waves.step()
-        if waves.slurm_error and not trouble:
-            render.note(f"Slurm can't be read; nothing new is asked for until it can: {waves.slurm_error}")
-        trouble = waves.slurm_error
+        rollout.step()
+        if rollout.slurm_error and not trouble:
+            render.note(f"Slurm can't be read; nothing new is asked for until it can: {rollout.slurm_error}")
+        trouble = rollout.slurm_error
         if not quiet:
-            news = [event for op in waves.followed.values() for event in events(op, told.get(op.id, 0))]
-            told |= {op.id: len(op.phases) for op in waves.followed.values()}
+            news = [event for op in rollout.followed.values() for event in events(op, told.get(op.id, 0))]
+            told |= {op.id: len(op.phases) for op in rollout.followed.values()}
             render.print_lines(event.line() for event in sorted(news, key=lambda event: event.at))
-            if (now := waves.progress().text()) != last:
+            if (now := rollout.progress().text()) != last:
                 render.print_lines([now])
                 last = now
             sys.stdout.flush()
-        if waves.ended:
+        if rollout.ended:
             return
         served.require()
         time.sleep(POLL_SECONDS)
 
 
-def _interrupted(waves: Waves) -> None:
+def _interrupted(rollout: Rollout) -> None:
     from slurm_powersave.surfaces.cli import rollout_text
 
-    waves.news()
-    for line in rollout_text.left_lines(waves):
+    rollout.news()
+    for line in rollout_text.left_lines(rollout):
         render.note(line)
-    render.note(f"Interrupted: {waves.progress().text()}. Run the same command again for the rest.")
+    render.note(f"Interrupted: {rollout.progress().text()}. Run the same command again for the rest.")
 
 
-def _end(waves: Waves, as_json: bool) -> None:
+def _end(rollout: Rollout, as_json: bool) -> None:
     from slurm_powersave.model.errors import PowersaveError, RefusedError
     from slurm_powersave.surfaces.cli import rollout_text
 
     if as_json:
-        render.print_json(rollout_text.end_value(waves))
+        render.print_json(rollout_text.end_value(rollout))
     else:
-        for line in [*rollout_text.left_lines(waves), *rollout_text.end_lines(waves)]:
+        for line in [*rollout_text.left_lines(rollout), *rollout_text.end_lines(rollout)]:
             render.note(line)
-    if waves.unchanged or any(op.outcome == "failed" for op in waves.failures):
+    if rollout.unchanged or any(op.outcome == "failed" for op in rollout.failures):
         raise typer.Exit(PowersaveError.exit_code)
-    if waves.failures or waves.refusals:
+    if rollout.failures or rollout.refusals:
         raise typer.Exit(RefusedError.exit_code)

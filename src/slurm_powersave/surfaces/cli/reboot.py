@@ -72,8 +72,8 @@ def reimage(
     timeout: Timeout = None,
     outdated: outdated_images.Outdated = False,
     pool: outdated_images.Pools = None,
-    at_most: outdated_images.AtMost = None,
-    stop_after: outdated_images.StopAfter = 1,
+    max_unavailable: outdated_images.MaxUnavailable = None,
+    max_failures: outdated_images.MaxFailures = 1,
     dry_run: outdated_images.DryRun = False,
     yes: outdated_images.Yes = False,
     json: Json = False,
@@ -97,15 +97,15 @@ def reimage(
         outdated_images.run(
             ctx,
             pools=pool or [],
-            at_most=at_most,
-            stop_after=stop_after,
+            max_unavailable=max_unavailable,
+            max_failures=max_failures,
             replace=replace,
             dry_run=dry_run,
             yes=yes,
             as_json=json,
         )
         return
-    if pool or at_most is not None or dry_run or yes or stop_after != 1:
+    if pool or max_unavailable is not None or dry_run or yes or max_failures != 1:
         raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes need --outdated")
     if not nodes:
         raise typer.BadParameter("give NODES or --outdated")

@@ -13,7 +13,7 @@ from slurm_powersave.surfaces.cli import render
 from slurm_powersave.surfaces.cli.back import Back, cluster_of
 from slurm_powersave.surfaces.cli.changing import changing_alone
 from slurm_powersave.surfaces.cli.session import Json
-from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, only_result_on_stdout, talk
+from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, dialog, only_result_on_stdout
 
 if TYPE_CHECKING:
     from slurm_powersave.commands.scale import News
@@ -57,19 +57,19 @@ def resize(
     Can be interrupted at any moment; run again, it goes on where it was.
     """
     from slurm_powersave.commands.base_state import Wish
-    from slurm_powersave.commands.scale_command import Resizing
+    from slurm_powersave.commands.scale_command import ScaleCommand
 
     def tell(news: News) -> None:
         render.say(_line(news), err=json)
 
     if abort and back:
         raise ConfigError("--abort and --back can't be used together", todo="End the resize first.")
-    speak, wish = talk(yes, quiet=json), Wish(replace_edits=replace_edits)
+    speak, wish = dialog(yes, quiet=json), Wish(replace_edits=replace_edits)
     cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
     if cluster is None:
         _end(None, dry_run, json)
         return
-    work = Resizing(cluster, speak, tell, wish)
+    work = ScaleCommand(cluster, speak, tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:
@@ -113,7 +113,7 @@ def _end(done: Done | None, dry_run: bool, as_json: bool) -> None:
                     "created": list(done.change.wake) if done else [],
                     "deleted": dict(done.deleted) if done else {},
                 },
-                "left_alone": dict(done.change.aside or {}) if done else {},
+                "left_alone": dict(done.change.set_by_admin or {}) if done else {},
                 "nodes": dict(done.outcome) if done else {},
             }
         )

@@ -12,7 +12,7 @@ from slurm_powersave.surfaces.cli.session import Json, session
 
 if TYPE_CHECKING:
     from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-    from slurm_powersave.commands.readings import Observation
+    from slurm_powersave.commands.readings import Reading
     from slurm_powersave.config.settings import Cluster
     from slurm_powersave.decide.node.status import StatusRow
     from slurm_powersave.decide.preflight.slurm_running import Running
@@ -48,14 +48,14 @@ def status(
     """
     from slurm_powersave.adapters import connect
     from slurm_powersave.adapters.state_dir import lock
-    from slurm_powersave.commands.readings import observe
+    from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.preflight import slurm_running
     from slurm_powersave.engine.runs import first_nodes, root_modules
 
     current = session(ctx)
     cluster = current.cluster()
     journal = current.journal()
-    seen = observe(connect.slurm(cluster), connect.clouds(cluster))
+    seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
     found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
@@ -143,7 +143,7 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said
 
 
-def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
+def _rows(cluster: Cluster, seen: Reading, journal: SqliteJournal) -> list[StatusRow]:
     from slurm_powersave.decide.commands.images import is_builder
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.decide.node.status import rows
@@ -161,7 +161,7 @@ def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[S
         {name for name in names if cluster.cloud_of(cluster.pool_of(name)) not in seen.servers},
         journal.open_operations(),
         journal.node_records(),
-        journal.holds(),
+        journal.node_backoffs(),
         {name: cluster.pool_of(name) for name in names},
         by_pool(cluster, seen.flavors),
         seen.unread,

@@ -14,17 +14,17 @@ from slurm_powersave.model.printable import printable
 from slurm_powersave.surfaces.cli import render
 
 if TYPE_CHECKING:
-    from slurm_powersave.commands.messages import Talk
+    from slurm_powersave.commands.messages import Dialog
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 
-def talk(yes: bool, *, quiet: bool) -> Talk:
+def dialog(yes: bool, *, quiet: bool) -> Dialog:
     """Speak on stdout, or with `quiet` on stderr; answer every question with yes if `yes` says so."""
-    from slurm_powersave.commands.messages import Talk
+    from slurm_powersave.commands.messages import Dialog
 
-    return Talk(
+    return Dialog(
         say=lambda text: render.say(text, err=quiet),
         show=lambda text: render.show(text, err=quiet),
         ask=lambda question: confirm(question, yes),

@@ -10,7 +10,7 @@ from slurm_powersave.adapters.terraform import versions
 from slurm_powersave.commands.preflight import look
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.cloud_facts import Tools
-from slurm_powersave.model.nodes import DesiredNode, NodeRecord
+from slurm_powersave.model.nodes import NodeRecord, NodeSpec
 from tests.openstack.http_cloud import public_key
 from tests.unit.adapters.openstack.lab import World
 
@@ -102,7 +102,7 @@ def deploy(cluster: Cluster, openstack: World) -> None:
     cloud.server_groups.append({"id": "sg", "name": ours})
     small = next(one["id"] for one in cloud.flavors.values() if one["name"] == "small")
     journal = SqliteJournal(layout.journal)
-    node = DesiredNode("n1", "compute", "os", "default", "small", "", "10.0.1.1", flavor_id=small)
+    node = NodeSpec("n1", "compute", "os", "default", "small", "", "10.0.1.1", flavor_id=small)
     journal.save_node(NodeRecord(node, "os/nodes-001", "s-1"))
     journal.close()
 

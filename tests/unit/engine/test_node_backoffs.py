@@ -27,7 +27,7 @@ def test_the_rest_is_ended_by_resume(world: MemoryWorld) -> None:
     # It may be on its way off once more, which heals NOT_RESPONDING.
     assert not node.has("DRAIN") and node.going_down and node.reason == ""
     world.run(60)
-    assert not world.journal.holds()
+    assert not world.journal.node_backoffs()
     world.cloud.create_faults.clear()
     up(world, "n1")
     assert world.journal.node_records()["n1"].failures == 0
@@ -40,9 +40,9 @@ def test_the_rest_doubles_with_each_failure_in_a_row(world: MemoryWorld) -> None
     for _ in range(3):
         world.slurm.submit("n1")
         world.settle(60)
-        hold = world.journal.holds()["n1"]
-        rests.append(hold.until - world.clock.now())
-        world.clock.advance(hold.until - world.clock.now())
+        backoff = world.journal.node_backoffs()["n1"]
+        rests.append(backoff.until - world.clock.now())
+        world.clock.advance(backoff.until - world.clock.now())
         world.run(3)
     assert [round(rest / 60) for rest in rests] == [1, 2, 4]
 
@@ -69,13 +69,13 @@ def test_a_failure_right_after_a_rest_makes_a_new_rest(world: MemoryWorld) -> No
     world.cloud.create_faults["n1"] = QUOTA
     world.slurm.submit("n1")
     world.settle(60)
-    first = world.journal.holds()["n1"]
+    first = world.journal.node_backoffs()["n1"]
     world.clock.advance(first.until - world.clock.now() + 1)
     # Somebody undrained it and a job came before we looked.
     world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
     world.slurm.submit("n1")
     world.settle(60)
-    second = world.journal.holds()["n1"]
+    second = world.journal.node_backoffs()["n1"]
     assert second.until > world.clock.now() + 60
     assert world.slurm.node("n1").reason == second.reason
 
@@ -92,14 +92,14 @@ def test_a_rest_that_somebody_changed_is_left_alone(
     world.slurm.set_flags("n1", *flags, "CLOUD", "POWERED_DOWN", reason=reason)
     world.run(90)
     assert world.slurm.node("n1").has(*flags[-1:]) and world.slurm.node("n1").reason == reason
-    assert not world.journal.holds()
+    assert not world.journal.node_backoffs()
 
 
 def test_a_request_during_the_rest_creates_nothing(world: MemoryWorld) -> None:
     world.cloud.create_faults["n1"] = QUOTA
     world.slurm.submit("n1")
     world.settle(60)
-    hold = world.journal.holds()["n1"]
+    backoff = world.journal.node_backoffs()["n1"]
     world.cloud.create_faults.clear()
     # The DRAIN was lost: Slurm asks for the node again.
     world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
@@ -110,9 +110,9 @@ def test_a_request_during_the_rest_creates_nothing(world: MemoryWorld) -> None:
         [("resume", "failed"), ("suspend", "joined")],
         [("resume", "failed"), ("suspend", "done")],
     )
-    again = world.journal.holds()["n1"]
-    assert (again.until, again.operation) == (hold.until, hold.operation), "the rest is not made longer"
-    assert world.slurm.node("n1").reason == hold.reason
+    again = world.journal.node_backoffs()["n1"]
+    assert (again.until, again.operation) == (backoff.until, backoff.operation), "the rest is not made longer"
+    assert world.slurm.node("n1").reason == backoff.reason
 
 
 def test_an_operator_ends_a_rest(world: MemoryWorld) -> None:

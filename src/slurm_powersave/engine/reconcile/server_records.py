@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_powersave.decide.node.drift import image_of
-from slurm_powersave.decide.node.reconcile import ADOPT, FORGET, Finding
+from slurm_powersave.decide.node.reconcile import UNRECORDED, VANISHED, Finding
 from slurm_powersave.engine.world import World, servers_of
 from slurm_powersave.model.errors import CloudError, TerraformError
 from slurm_powersave.model.nodes import NodeRecord, Server
@@ -21,14 +21,14 @@ def settle(world: World, findings: Iterable[Finding], servers: Sequence[Server])
     """Take in, or forget, what has been found; the shards that held something else are tidied later."""
     for finding in findings:
         record = world.record(finding.node)
-        if finding.kind == ADOPT:
+        if finding.kind == UNRECORDED:
             (server,) = servers_of(finding.node, servers)
-            _replace(world, record, _adopted(world, record, server))
-        elif finding.kind == FORGET:
+            _replace(world, record, _recorded(world, record, server))
+        elif finding.kind == VANISHED:
             _replace(world, record, replace(record, shard="", server_id=""))
 
 
-def _adopted(world: World, record: NodeRecord, server: Server) -> NodeRecord:
+def _recorded(world: World, record: NodeRecord, server: Server) -> NodeRecord:
     image, flavor = (
         image_of(server, record.node.image) or record.node.image,
         server.flavor or record.node.flavor,
@@ -49,7 +49,7 @@ def _ref(world: World, record: NodeRecord, attribute: str, name: str) -> str:
     if name == getattr(record.node, attribute):
         return str(getattr(record.node, f"{attribute}_id"))
     try:
-        return world.catalogue.ref(record.node.cloud, attribute, name)
+        return world.cloud_offers.ref(record.node.cloud, attribute, name)
     except CloudError as error:
         log.warning("node=%s %s %s: %s", record.node.name, attribute, name, error)
         return ""

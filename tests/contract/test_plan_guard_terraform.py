@@ -1,4 +1,4 @@
-"""The fence on plans that a real Terraform made, of the builtin `terraform_data`: no provider, no cloud."""
+"""The plan guard on plans that a real Terraform made, of its builtin `terraform_data`; needs no cloud."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from slurm_powersave.adapters.processes.process import run
 from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.decide.node.plan_guard import Contract, Expected, PlanMode, check, tags
-from slurm_powersave.model.nodes import DesiredNode, TerraformNode
+from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 
 SHARD = "tf/nodes-001"
 MODULE = """
@@ -37,7 +37,7 @@ CONTRACT = Contract(
 def entry(name: str) -> TerraformNode:
     """What the journal holds of a node."""
     return TerraformNode(
-        DesiredNode(name, "compute", "tf", "img", "small", "", f"10.0.1.{name[1:]}"), f"op-{name}"
+        NodeSpec(name, "compute", "tf", "img", "small", "", f"10.0.1.{name[1:]}"), f"op-{name}"
     )
 
 

@@ -50,7 +50,7 @@ def test_what_the_cloud_says_of_it_is_journalled_whatever_it_is(
     w.cloud.error_faults["n1"] = NO_ROOM + more
     w.slurm.submit("n1")
     w.run(60)
-    texts = [rest.text for rest in w.journal.flavor_rests()]
+    texts = [rest.text for rest in w.journal.flavor_backoffs()]
     assert texts and all(text.startswith(NO_ROOM) and text.isprintable() for text in texts)
 
 
@@ -85,14 +85,14 @@ def test_the_flavor_rests_for_every_node_of_its_cloud_and_zone_then_it_is_tried_
     w.clock.advance(900)
     up(w, "n4")
     assert flavor(w, "n4") == "small"
-    assert not w.journal.flavor_rests(), "what worked rests no longer"
+    assert not w.journal.flavor_backoffs(), "what worked rests no longer"
 
 
 def test_another_zone_has_rests_of_its_own() -> None:
     w = world()
     w.cloud.full = {"small"}
     up(w, "n1")
-    node = w.cluster.desired("n2")
+    node = w.cluster.node_spec("n2")
     assert w.engine._world.flavors.next(node) == "large"
     other = node.__class__(**{**vars(node), "zone": "az2"})
     assert w.engine._world.flavors.next(other) == "small"
@@ -115,10 +115,10 @@ def test_when_no_flavor_has_room_slurm_is_told_at_once() -> None:
     w.settle(60)
     node = w.slurm.node("n1")
     assert node.has("DRAIN") and node.reason.startswith(f"slurm-powersave: (capacity) {NO_ROOM}")
-    hold = w.journal.holds()["n1"]
-    rests = {rest.flavor: rest.until for rest in w.journal.flavor_rests()}
+    backoff = w.journal.node_backoffs()["n1"]
+    rests = {rest.flavor: rest.until for rest in w.journal.flavor_backoffs()}
     assert set(rests) == {"small", "large"}
-    assert hold.until == min(rests.values()), "until the first of them may be tried again"
+    assert backoff.until == min(rests.values()), "until the first of them may be tried again"
     assert_at_rest(w)
 
 
@@ -127,8 +127,8 @@ def test_with_one_flavor_all_is_as_before() -> None:
     w.cloud.full = {"small"}
     w.slurm.submit("n1")
     w.settle(60)
-    hold = w.journal.holds()["n1"]
-    assert (hold.failure, round(hold.until - w.clock.now(), -2)) == (FailureClass.CAPACITY, 900)
+    backoff = w.journal.node_backoffs()["n1"]
+    assert (backoff.failure, round(backoff.until - w.clock.now(), -2)) == (FailureClass.CAPACITY, 900)
     assert operations(w, "n1")[0].text == NO_ROOM
     # Another node is tried all the same: room may have come back.
     w.cloud.full.clear()
@@ -144,13 +144,13 @@ def test_late_in_a_resume_no_other_flavor_is_begun() -> None:
     w.slurm.submit("n1")
     w.settle(2000)
     assert outcomes(w, "n1")[0] == ("resume", "failed")
-    hold = w.journal.holds()["n1"]
-    assert 0 < hold.until - w.clock.now() <= w.cluster.failure.rest[FailureClass.NODE_LOCAL], (
+    backoff = w.journal.node_backoffs()["n1"]
+    assert 0 < backoff.until - w.clock.now() <= w.cluster.failure.rest[FailureClass.NODE_LOCAL], (
         "not a quarter of an hour: another flavor is there to be tried"
     )
     up_again = w.clock.now() + 120
     w.terraform.create_seconds = 3.0
-    while w.clock.now() < up_again and "n1" in w.journal.holds():
+    while w.clock.now() < up_again and "n1" in w.journal.node_backoffs():
         w.run(1)
     up(w, "n1")
     assert flavor(w, "n1") == "large"
@@ -161,7 +161,7 @@ def test_other_failures_let_no_flavor_rest() -> None:
     w.cloud.create_faults["n1"] = "Quota exceeded for cores"
     w.slurm.submit("n1")
     w.settle(60)
-    assert not w.journal.flavor_rests() and w.cloud.created == 0
+    assert not w.journal.flavor_backoffs() and w.cloud.created == 0
 
 
 def test_a_requirement_gets_the_cheapest_then_the_next() -> None:
@@ -200,7 +200,7 @@ def test_a_flavor_younger_and_smaller_than_slurm_conf_says_is_not_taken() -> Non
     w.settle(60)
     assert operations(w, "n2")[0].failure is FailureClass.CONFIG
     assert "and has the 1 CPUs and 900 MiB of slurm.conf" in w.slurm.node("n2").reason
-    w.slurm.promised = NodeFacts(1, 800)
+    w.slurm.configured = NodeFacts(1, 800)
     w.slurm.configure(w.cluster.nodes(), ())
     up(w, "n3")
     assert flavor(w, "n3") == "tiny", "deploy has written slurm.conf anew"
