@@ -207,17 +207,9 @@ class Engine:
 
     def _changes(self) -> None:
         """Deletions and changes in place, for each shard that nobody works in."""
-        deletes: dict[str, list[Operation]] = defaultdict(list)
-        for op in self._running(phases.DELETE_QUEUED):
-            with self._faults.during(op.id):
-                if op.id not in self._batches.results.by_id and (shard := self._steps.shard_of(op)):
-                    deletes[shard].append(op)
-        updates: dict[str, list[Operation]] = defaultdict(list)
-        for op in self._running(phases.UPDATE_QUEUED):
-            with self._faults.during(op.id):
-                if shard := self._steps.reboots.batched(op):
-                    updates[shard].append(op)
-        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops)}
+        deletes = self._by_shard(phases.DELETE_QUEUED)
+        queued = self._by_shard(phases.UPDATE_QUEUED)
+        updates = {shard: ops for shard, ops in queued.items() if self._collected(ops)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),
             (updates, self._steps.reboots.may_update, self._batches.update),
@@ -226,6 +218,15 @@ class Engine:
                 for group in self._faults.groups(ops):
                     with self._faults.during(*(op.id for op in group)):
                         self._change(shard, group, allowed, start)
+
+    def _by_shard(self, phase: str) -> dict[str, list[Operation]]:
+        """Sort the operations in a phase that Terraform is to do by their shard."""
+        found: dict[str, list[Operation]] = defaultdict(list)
+        for op in self._running(phase):
+            with self._faults.during(op.id):
+                if shard := self._steps.ways.shard(op):
+                    found[shard].append(op)
+        return found
 
     def _change(
         self,

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.decide.node.guard import Refusal
+from slurm_powersave.decide.node.way import Way
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.node.attempts import Attempts
 from slurm_powersave.engine.node.blocked import Blocked
 from slurm_powersave.engine.node.calls import Outside
 from slurm_powersave.engine.node.guarding import Guarding
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.runs.batches import Batches
 from slurm_powersave.engine.world import World
@@ -25,8 +27,6 @@ _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
 _PATIENCE = 60.0
 """Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
-_BUSY_SHARD = 60.0
-"""Seconds that a delete waits for another run in its shard before it acts by server id."""
 _FRESH = 5.0
 """Age in seconds that a reading of Slurm may have when a deletion begins."""
 _REFUSED = 2.0
@@ -39,9 +39,15 @@ class Deletions:
     """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, outside: Outside, guard: Guarding
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        outside: Outside,
+        guard: Guarding,
+        ways: Ways,
     ) -> None:
-        self._world, self._ops, self._batches = world, operations, batches
+        self._world, self._ops, self._batches, self._ways = world, operations, batches, ways
         self._outside, self._guard = outside, guard
         self._asked = Attempts(operations, world.clock)
         """Deletions by id."""
@@ -79,15 +85,11 @@ class Deletions:
 
     def _delete_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._outside.shard_of(op)
         permits = self._allowed(op)
-        if shard is None or permits is None:
-            return
-        waits = op.id not in self._batches.results.by_id and self._ops.waited(op) <= _BUSY_SHARD
-        if shard and permits and waits:
+        if permits is None or self._ways.of(op, has_servers=bool(permits)) is not Way.SERVER_ID:
             return
         record = self._world.record(op.node)
-        if shard:
+        if shard := self._outside.shard_of(op):
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
         if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):

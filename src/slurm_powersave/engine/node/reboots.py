@@ -14,8 +14,10 @@ from slurm_powersave.decide.node.admin_state import set_aside
 from slurm_powersave.decide.node.drift import image_of, moved
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
+from slurm_powersave.decide.node.way import Way
 from slurm_powersave.engine.node.calls import Outside
 from slurm_powersave.engine.node.guarding import Guarding
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import machine, phases
@@ -29,8 +31,6 @@ log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
 """Seconds in which Slurm's state may lag behind its own hook call."""
-_BUSY_SHARD = 60.0
-"""Seconds that a change waits for another run in its shard before it acts by server id."""
 _AGAIN = 5.0
 """Seconds after which a command that was refused is given again."""
 _START_AGAIN = 25.0
@@ -43,8 +43,11 @@ _STOPPED = OFF - GONE
 class Reboots:
     """The handlers of reboot requests; those that they share with other modes are in `Steps`."""
 
-    def __init__(self, world: World, operations: Operations, outside: Outside, guard: Guarding) -> None:
+    def __init__(
+        self, world: World, operations: Operations, outside: Outside, guard: Guarding, ways: Ways
+    ) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
+        self._ways = ways
         self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
@@ -220,17 +223,16 @@ class Reboots:
 
     def _update_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._outside.shard_of(op)
+        way = self._ways.of(op)
         servers = self._outside.servers(op)
-        if shard is None or servers is None or not self.may_update(op):
+        if way is Way.WAIT or servers is None or not self.may_update(op):
             return
         if not servers:
             self._begin(op, servers)
             return
-        node = self._world.record(op.node).node
-        same = getattr(node, op.row.update) == op.target
-        if shard and not same and self._ops.waited(op) <= _BUSY_SHARD:
+        if way is Way.TERRAFORM:
             return
+        node = self._world.record(op.node).node
         cloud = self._outside.cloud(op)
         if cloud is None:
             # Terraform sees no change in the same image, and there is nobody else to ask.
@@ -260,12 +262,6 @@ class Reboots:
         if isinstance(answer, Refusal):
             self._ops.finish(op, phases.CANCELLED, answer.why)
         return isinstance(answer, Permit)
-
-    def batched(self, op: Operation) -> str:
-        """Return the shard in which Terraform is to change the node; empty if it is not to, or not yet."""
-        node = self._world.record(op.node).node
-        same = getattr(node, op.row.update) == op.target
-        return "" if same else self._outside.shard_of(op) or ""
 
     def _restoring(self, op: Operation) -> None:
         """A change failed: a server that is as it was boots again, so that Slurm gets its node back."""

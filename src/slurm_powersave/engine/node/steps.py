@@ -19,6 +19,7 @@ from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.node.limits import Limits
 from slurm_powersave.engine.node.reboots import Reboots
 from slurm_powersave.engine.node.restarts import Restarts
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.pausing import HELD, Pausing
 from slurm_powersave.engine.runs.batches import Batches
@@ -55,9 +56,10 @@ class Steps:
         self._pauses = pauses
         self._outside = Outside(world)
         self._limits = Limits(world, operations)
-        self.reboots = Reboots(world, operations, self._outside, guard)
+        self.ways = Ways(world, operations, self._outside, batches.results.by_id)
+        self.reboots = Reboots(world, operations, self._outside, guard, self.ways)
         self._restarts = Restarts(world, operations, self._outside, guard)
-        self._deletions = Deletions(world, operations, batches, self._outside, guard)
+        self._deletions = Deletions(world, operations, batches, self._outside, guard, self.ways)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -301,10 +303,6 @@ class Steps:
         elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
-
-    def shard_of(self, op: Operation) -> str | None:
-        """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
-        return self._outside.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
         """Look once more, just before: Slurm may have changed its mind while the operation waited."""

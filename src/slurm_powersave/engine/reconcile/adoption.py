@@ -46,8 +46,8 @@ def _adopted(world: World, record: NodeRecord, server: Server) -> NodeRecord:
 
 
 def _ref(world: World, record: NodeRecord, attribute: str, name: str) -> str:
-    if name == getattr(record.node, attribute):
-        return str(getattr(record.node, f"{attribute}_id"))
+    if name == record.node.value(attribute):
+        return record.node.ref_id(attribute)
     try:
         return world.catalogue.ref(record.node.cloud, attribute, name)
     except CloudError as error:

@@ -122,7 +122,7 @@ class Batches:
         if op.kind is Kind.REPLACE and op.target:
             made = moved(made, "image", op.target, "", node)
         image_id, flavor_id = (
-            self._world.catalogue.ref(node.cloud, key, getattr(made.node, key)) for key in ("image", "flavor")
+            self._world.catalogue.ref(node.cloud, key, made.node.value(key)) for key in ("image", "flavor")
         )
         made = replace(made, node=replace(made.node, image_id=image_id, flavor_id=flavor_id))
         self._world.save(made)
@@ -159,8 +159,7 @@ class Batches:
                     raise
                 self._ops.move(op, phases.REFUSING, text=error.line)
                 continue
-            node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
-            entries[op.node] = replace(entry, node=node)
+            entries[op.node] = replace(entry, node=entry.node.changed(key, op.target, ref))
             chosen.append(op)
         if not chosen:
             return

@@ -99,7 +99,7 @@ class Results:
         """The server has the image or flavor that was asked for: from now on the node is to have it."""
         record, key = self._world.record(op.node), op.row.update
         written = self._world.terraform.nodes(op.shard).get(op.node)
-        if written and getattr(written.node, key) == op.target:
+        if written and written.node.value(key) == op.target:
             ref = written.node.ref(key)
         else:  # a restarted engine has put the map back to what was
             ref = self._world.catalogue.ref(record.node.cloud, key, op.target)
