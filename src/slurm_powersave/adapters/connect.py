@@ -36,6 +36,7 @@ from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.ports.cloud import Cloud, FactsCloud
 from slurm_powersave.ports.images import ImageCloud
+from slurm_powersave.ports.terraform import ModuleVersions
 
 _JUMP_SECONDS = 10.0
 
@@ -137,6 +138,15 @@ def terraform(cluster: Cluster) -> ShardedTerraform:
             base if name == home else {},
             command(cluster, name).credentials,
         )
+        for name, cloud in cluster.clouds.items()
+    }
+    return ShardedTerraform(cluster.state_dir, modules, command(cluster))
+
+
+def module_versions(cluster: Cluster) -> ModuleVersions:
+    """The nodes' states, to be asked for the versions of their root modules only: no key is needed."""
+    modules = {
+        name: Module(cloud.nodes_module, cluster.cluster_name, cloud.settings, "")
         for name, cloud in cluster.clouds.items()
     }
     return ShardedTerraform(cluster.state_dir, modules, command(cluster))

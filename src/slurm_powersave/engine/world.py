@@ -9,7 +9,9 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.cloud_offers import Catalogue
 from slurm_powersave.engine.flavors import Flavors
+from slurm_powersave.engine.node_records import NodeRecords
 from slurm_powersave.engine.sightings import Sightings
+from slurm_powersave.engine.state_views import StateViews
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import (
@@ -58,7 +60,8 @@ class World:
         }
         self.catalogue = Catalogue(self.clouds, self.clock)
         self.flavors = Flavors(self.cluster, self.clouds, self.journal, self.times, self.slurm_view.promised)
-        self.records: dict[str, NodeRecord] = self.journal.node_records()
+        self.states = StateViews(self.terraform)
+        self.records = NodeRecords(self.journal.node_records())
 
     def now(self) -> float:
         """Return a moment of the monotonic clock: all durations are told by it."""
@@ -87,7 +90,7 @@ class World:
     def record(self, name: str) -> NodeRecord:
         """Return a node's record; a new one where nothing is recorded."""
         if name not in self.records and (found := self.journal.node_record(name)):
-            self.records[name] = found  # a command has given it its address since we started
+            self.records.put(found)  # a command has given it its address since we started
         return self.records.get(name) or NodeRecord(self.cluster.desired(name))
 
     def wanted(self, name: str) -> DesiredNode:
@@ -112,7 +115,7 @@ class World:
     def save(self, record: NodeRecord) -> None:
         """Write a node's record to the journal and keep it."""
         self.journal.save_node(record)
-        self.records[record.node.name] = record
+        self.records.put(record)
 
 
 class _Backoff:

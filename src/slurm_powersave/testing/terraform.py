@@ -134,6 +134,8 @@ class MemoryTerraform:
 
     def newer_module(self, shard: str) -> str:
         """Name the root module's version if the shard has another one."""
+        if not self.initialised(shard):
+            return ""
         return self.module if self.versions.get(shard, self.module) != self.module else ""
 
     def try_module(self, shard: str) -> MemoryRun:
@@ -167,6 +169,11 @@ class MemoryTerraform:
         if self.broken or shard in self.broken_shards | self.spoiled:
             raise TerraformError(self.broken or f"{shard}: not readable")
         return dict(self.states.get(shard, {}))
+
+    def state_version(self, shard: str) -> str:
+        """Name the state's content; empty while it can't be read."""
+        readable = not self.broken and shard not in self.broken_shards | self.spoiled
+        return str(sorted(self.states.get(shard, {}).items(), key=str)) * readable
 
     def busy(self, shard: str) -> bool:
         """Tell whether an apply runs there, or somebody else holds the lock."""

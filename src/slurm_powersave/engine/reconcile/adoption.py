@@ -63,7 +63,7 @@ def _shard(world: World, record: NodeRecord, server_id: str) -> str:
     """
     for shard in world.terraform.shards(record.node.cloud):
         try:
-            held = world.terraform.servers(shard).get(record.node.name)
+            held = world.states.servers(shard).get(record.node.name)
         except TerraformError as error:
             log.error("%s", error)
             continue

@@ -45,7 +45,7 @@ class Mending:
                 return
         self._world.journal.set_dirty(shard, True)
         log.warning("%s: %s", shard, self._world.terraform.put_back(shard))
-        held = self._world.terraform.servers(shard)
+        held = self._world.states.servers(shard)
         self._batches.shards.align(shard, held, ())
         for name, server in held.items():
             record = self._world.record(name)

@@ -161,7 +161,7 @@ class Results:
 
     def applied(self, batch: Batch, result: RunResult) -> None:
         """An apply has ended: what it has not told is read from the state."""
-        servers = self._world.terraform.servers(batch.shard)
+        servers = self._world.states.servers(batch.shard)
         for op in self._of(batch):
             held = servers.get(op.node)
             killed = result.text == KILLED

@@ -56,7 +56,7 @@ class Tidying:
         if self._world.now() < self._not_before.get(shard, 0.0):
             return
         try:
-            held = self._world.terraform.servers(shard)
+            held = self._world.states.servers(shard)
             known = self._shards.entries(shard)
         except TerraformError as error:
             log.error("%s", error)

@@ -62,7 +62,7 @@ def status(
     paused, brake = halts.halts(cluster, journal), journal.brake()
     hardware = first_nodes.findings(cluster, journal, seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
-    older = root_modules.older(cluster, journal.node_records())
+    older = root_modules.older(connect.module_versions(cluster), journal.node_records())
     if json:
         render.print_json(
             {
