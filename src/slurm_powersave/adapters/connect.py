@@ -34,7 +34,7 @@ from slurm_powersave.config.layout import HOOKS
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports.cloud import Cloud, FactsCloud
+from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.images import ImageCloud
 from slurm_powersave.ports.terraform import ModuleVersions
 
@@ -188,15 +188,6 @@ def image_cloud(cluster: Cluster, name: str) -> ImageCloud:
         where=f"{cluster.file}: clouds.{name}.adapter",
         why=f"its adapter is {cloud.adapter or 'none'}",
     )
-
-
-def facts_clouds(cluster: Cluster) -> dict[str, FactsCloud]:
-    """The clouds that can be asked before anything is made in them."""
-    return {
-        name: OpenStackCloud(cluster.cluster_name, cloud.settings)
-        for name, cloud in cluster.clouds.items()
-        if cloud.adapter == "openstack"
-    }
 
 
 def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:

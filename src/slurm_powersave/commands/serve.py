@@ -12,6 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import deployed
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
@@ -22,7 +23,6 @@ from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
-from slurm_powersave.model.errors import ConfigError
 
 log = logging.getLogger("slurm_powersave")
 
@@ -65,10 +65,8 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         MissingToolError: Terraform is absent or too old.
     """
     layout = cluster.layout
-    if not layout.private_key.exists() and not layout.journal.exists():
-        raise ConfigError(
-            "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
-        )
+    if not layout.private_key.exists():
+        deployed.require(layout, [layout.journal])  # with one of them it was, and what is missing is named
     lock = EngineLock(layout.lock)
     try:
         own_files.refuse(cluster)

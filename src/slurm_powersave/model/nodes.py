@@ -155,8 +155,6 @@ class SlurmNode:
     reason: str = ""
     reason_by: str = ""
     """The user who set the reason; empty if Slurm does not tell."""
-    boot_time: float | None = None
-    """When slurmd says that the node booted; None before its first registration."""
     comment: str = ""
     promised: NodeFacts | None = None
     """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""

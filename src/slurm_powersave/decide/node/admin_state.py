@@ -56,6 +56,11 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 
+def set_by(node: SlurmNode, state: str) -> str:
+    """Say who has set a state, as the beginning of a sentence: the reason follows."""
+    return f"{state} was set by {node.reason_by or 'somebody else'}"
+
+
 def set_aside(node: SlurmNode) -> str:
     """Return DRAIN, DOWN or FAIL if an administrator has set it, otherwise nothing."""
     if who(node) is not Who.ADMINISTRATOR:

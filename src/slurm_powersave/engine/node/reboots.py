@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.decide.node import reboot as reasons
-from slurm_powersave.decide.node.admin_state import set_aside
+from slurm_powersave.decide.node.admin_state import set_aside, set_by
 from slurm_powersave.decide.node.drift import image_of, moved
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
@@ -23,6 +23,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.server_status import GONE, OFF
@@ -67,7 +68,7 @@ class Reboots:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
-        flags = "+".join(sorted(node.flags))
+        flags = flags_text(node.flags)
         words = self._asked(op) or "reboot"
         try:
             wish = self._wish(op, words)
@@ -89,7 +90,7 @@ class Reboots:
             text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
         elif aside and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
-            text = f"{aside} was set by {node.reason_by}: {node.reason}; --force does it all the same"
+            text = f"{set_by(node, aside)}: {node.reason}; --force does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
         elif self._ask_slurm(op, node, words, aside):
             self._ops.move(op, phases.DRAINING)
@@ -113,7 +114,7 @@ class Reboots:
             self._ops.move(op, phases.CHECKING)
         elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
             # By a reading that is so new, not by the first one after Slurm was asked.
-            flags = "+".join(sorted(node.flags))
+            flags = flags_text(node.flags)
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
     # When it has
@@ -128,7 +129,7 @@ class Reboots:
             return
         if not node.has("REBOOT_ISSUED"):
             if waited > _GRACE:
-                flags = "+".join(sorted(node.flags))
+                flags = flags_text(node.flags)
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import NO_REASON, set_aside
+from slurm_powersave.decide.node.admin_state import NO_REASON, set_aside, set_by
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
 from slurm_powersave.engine.faults import Faults
@@ -27,6 +27,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Kind, Mode
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.server_status import OFF
@@ -128,8 +129,7 @@ class Steps:
             if node.has("POWERING_UP"):
                 self._ops.move(op, phases.CHECKING)
             elif (aside := set_aside(node)) and not self._guard.forced(op):
-                who = node.reason_by or "somebody else"
-                text = f"{aside} was set by {who} ({node.reason or NO_REASON}); --force powers it up as it is"
+                text = f"{set_by(node, aside)} ({node.reason or NO_REASON}); --force powers it up as it is"
                 self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
                 if aside:
@@ -148,7 +148,7 @@ class Steps:
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif not node.going_down:
-                flags = "+".join(sorted(node.flags))
+                flags = flags_text(node.flags)
                 self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
         else:
             self._ask_to_go(op, node)
@@ -176,7 +176,7 @@ class Steps:
         if not servers:
             self._outside.forget_server(op)
         node = snapshot.nodes.get(op.node)
-        flags = "+".join(sorted(node.flags)) if node else "no such node"
+        flags = flags_text(node.flags) if node else "no such node"
         late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
         if op.mode is Mode.RESUME:
             if (hold := self._world.journal.holds().get(op.node)) and self._world.rests(hold):
