@@ -23,17 +23,6 @@ from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_PATIENCE = 60.0
-"""Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
-_FRESH = 5.0
-"""Age in seconds that a reading of Slurm may have when a deletion begins."""
-_REFUSED = 2.0
-"""Seconds after which a command that was refused is given again."""
-_REPEAT = 15.0
-"""Seconds after which a deletion by id that the cloud has not carried out is asked for again."""
-
 
 class Deletions:
     """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
@@ -48,8 +37,9 @@ class Deletions:
         ways: Ways,
     ) -> None:
         self._world, self._ops, self._batches, self._ways = world, operations, batches, ways
+        self._timing = world.timing
         self._outside, self._guard = outside, guard
-        self._asked = Attempts(operations, world.clock)
+        self._asked = Attempts(operations, world.clock, world.timing)
         """Deletions by id."""
         self._said: dict[str, str] = operations.until_end({})
         """Operation -> what the cloud answered to the last one, if it refused."""
@@ -69,7 +59,9 @@ class Deletions:
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
             node = self._world.slurm_view.node(op.node, op.asked)
-            patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
+            patience = (
+                self._timing.evidence_wait if node and node.has("COMPLETING") else self._timing.slurm_lag
+            )
             if not found.waits or self._ops.waited(op, self._world.slurm_view.began) > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
@@ -77,7 +69,7 @@ class Deletions:
 
     def permits(self, op: Operation, servers: tuple[Server, ...]) -> list[Permit] | Refusal | None:
         """Ask the guard for all of the node's servers; None while what it needs can't be read."""
-        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - _FRESH)
+        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - self._timing.evidence_age)
         if answers is None:
             return None
         refused = next((answer for answer in answers if isinstance(answer, Refusal)), None)
@@ -92,7 +84,7 @@ class Deletions:
         if shard := self._outside.shard_of(op):
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
+        if not all(self._asked.due(op.id, permit.subject, self._timing.refused_again) for permit in permits):
             return
         if not all([self._delete_by_id(op, permit) for permit in permits]):
             return
@@ -111,7 +103,7 @@ class Deletions:
         found = self.permits(op, servers) if servers else [] if servers is not None else None
         if not isinstance(found, Refusal):
             return found
-        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= _PATIENCE:
+        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= self._timing.evidence_wait:
             return None
         if op.failure is None and op.mode is Mode.RESUME:
             self._ops.move(op, phases.CHECKING)
@@ -155,7 +147,12 @@ class Deletions:
             return
         if servers:
             waited = self._ops.waited(op, self._outside.listed_at(op))
-            late = [s for s in servers if waited > _REPEAT and self._asked.due(op.id, s.id, _REPEAT)]
+            late = [
+                s
+                for s in servers
+                if waited > self._timing.deletion_again
+                and self._asked.due(op.id, s.id, self._timing.deletion_again)
+            ]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
                 if not self._asked.count(op.id, permit.subject):
@@ -163,7 +160,7 @@ class Deletions:
                 self._delete_by_id(op, permit)
             if isinstance(found, Refusal):
                 seconds = self._unsure.look(op.id, self._world.now())
-                if not found.waits or seconds > _PATIENCE:
+                if not found.waits or seconds > self._timing.evidence_wait:
                     self._keep(op, found.why)
             elif found:
                 self._unsure.forget(op.id)
@@ -200,13 +197,13 @@ class Deletions:
         return self._world.journal.asides().get(op.node) if self._guard.forced(op) else None
 
     def _put_back(self, op: Operation, node: SlurmNode, aside: Aside) -> None:
-        if self._since(self._refused, op.id) < _REFUSED:
+        if self._since(self._refused, op.id) < self._timing.refused_again:
             return
         if not self._outside.set_again(op, node, aside):
             self._refused[op.id] = self._world.now()
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and self._since(self._refused, op.id) < _REFUSED:
+        if wanted and self._since(self._refused, op.id) < self._timing.refused_again:
             return
         if wanted and not self._outside.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()

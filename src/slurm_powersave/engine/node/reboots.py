@@ -30,12 +30,6 @@ from slurm_powersave.model.server_status import GONE, OFF
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_AGAIN = 5.0
-"""Seconds after which a command that was refused is given again."""
-_START_AGAIN = 25.0
-"""Seconds more for the start of a server that is off: each try is recorded as an act."""
 _LONGEST_COMMENT = 200
 _REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
 _STOPPED = OFF - GONE
@@ -48,6 +42,7 @@ class Reboots:
         self, world: World, operations: Operations, outside: Outside, guard: Guarding, ways: Ways
     ) -> None:
         self._world, self._ops, self._outside, self._guard = world, operations, outside, guard
+        self._timing = world.timing
         self._ways = ways
         self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
@@ -112,7 +107,10 @@ class Reboots:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
+        elif (
+            not node.has(*_REBOOT)
+            and self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
+        ):
             # By a reading that is so new, not by the first one after Slurm was asked.
             flags = flags_text(node.flags)
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
@@ -128,7 +126,7 @@ class Reboots:
         if not self._due(op):
             return
         if not node.has("REBOOT_ISSUED"):
-            if waited > _GRACE:
+            if waited > self._timing.slurm_lag:
                 flags = flags_text(node.flags)
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
@@ -196,7 +194,7 @@ class Reboots:
             log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
             started = self._outside.say(op, "start", lambda: cloud.reboot(server.id, permit))
             self._later(op, "")
-            self._tried[op.id] += 0.0 if started else _START_AGAIN
+            self._tried[op.id] += 0.0 if started else self._timing.start_again
         return False
 
     def _reboot(self, op: Operation) -> None:
@@ -364,7 +362,7 @@ class Reboots:
         return self._outside.say(op, "comment", lambda: update([op.node], comment=comment))
 
     def _due(self, op: Operation) -> bool:
-        return self._world.now() - self._tried.get(op.id, float("-inf")) >= _AGAIN
+        return self._world.now() - self._tried.get(op.id, float("-inf")) >= self._timing.slurm_again
 
     def _later(self, op: Operation, why: str) -> None:
         if why and op.id not in self._tried:

@@ -34,11 +34,6 @@ from slurm_powersave.model.server_status import OFF
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_ASK_FOR = 60.0
-"""Seconds in which an operator's POWER_UP that had no effect is given again."""
-
 
 class Steps:
     """The handlers by phase. Those of PLANNING to DELETING are the batches' own."""
@@ -54,6 +49,7 @@ class Steps:
     ) -> None:
         self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
+        self._timing = world.timing
         self._pauses = pauses
         self._outside = Outside(world)
         self._limits = Limits(world, operations)
@@ -177,7 +173,7 @@ class Steps:
             self._outside.forget_server(op)
         node = snapshot.nodes.get(op.node)
         flags = flags_text(node.flags) if node else "no such node"
-        late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
+        late = self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
         if op.mode is Mode.RESUME:
             if (hold := self._world.journal.holds().get(op.node)) and self._world.rests(hold):
                 self._ops.fail(op, Failure(hold.failure, hold.reason))
@@ -213,7 +209,7 @@ class Steps:
     def _ask_again(self, op: Operation) -> bool:
         """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
         request = self._world.journal.request(op.request)
-        if not request or request.source != "operator" or self._ops.age(op) > _ASK_FOR:
+        if not request or request.source != "operator" or self._ops.age(op) > self._timing.power_up_for:
             return False
         self._ops.move(op, phases.ASKING)
         return True
@@ -234,7 +230,7 @@ class Steps:
         return True
 
     def _recovering(self, op: Operation) -> None:
-        if self._ops.waited(op) < _GRACE:
+        if self._ops.waited(op) < self._timing.slurm_lag:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
@@ -281,7 +277,7 @@ class Steps:
                 text = server.fault or f"the server is {server.status}"
                 self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
                 return
-        if not servers and waited > _GRACE:
+        if not servers and waited > self._timing.slurm_lag:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
 
     def _registering(self, op: Operation) -> None:

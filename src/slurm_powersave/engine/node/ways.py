@@ -9,9 +9,6 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import Operation
 
-_BUSY_SHARD = 60.0
-"""Seconds that a delete or change waits for another run in its shard before it acts by server id."""
-
 
 class Ways:
     """Asks decide/node/way.py for the operations in DELETE_QUEUED and UPDATE_QUEUED."""
@@ -40,7 +37,7 @@ class Ways:
             terraform_failed=op.id in self._by_id,
             no_difference=op.phase == phases.UPDATE_QUEUED and self._is_the_same(op),
         )
-        return choose(queued, _BUSY_SHARD)
+        return choose(queued, self._world.timing.busy_shard)
 
     def _is_the_same(self, op: Operation) -> bool:
         """Tell whether the node is recorded with what is asked for already."""

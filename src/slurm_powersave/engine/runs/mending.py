@@ -9,9 +9,6 @@ from slurm_powersave.engine.world import World
 
 log = logging.getLogger("slurm_powersave")
 
-_EVERY = 5.0
-"""Seconds between two looks at the states."""
-
 
 class Mending:
     """Looks at the states in which nobody works."""
@@ -29,7 +26,7 @@ class Mending:
         """
         if self._world.now() < self._due:
             return
-        self._due = self._world.now() + _EVERY
+        self._due = self._world.now() + self._world.timing.state_look
         for cloud in self._world.cluster.clouds:
             for shard in self._world.terraform.shards(cloud):
                 if self._faults.rests(shard) or self._batches.busy(shard):

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from slurm_powersave.decide.node.plan_guard import PlanMode
-from slurm_powersave.engine.runs.results import PLAN_SECONDS, Batch
+from slurm_powersave.engine.runs.results import Batch
 from slurm_powersave.engine.runs.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import TerraformError
@@ -17,9 +17,6 @@ from slurm_powersave.model.nodes import NodeRecord, RunResult
 from slurm_powersave.ports.terraform import ModuleVersions
 
 log = logging.getLogger("slurm_powersave")
-
-_AGAIN = 30.0
-"""Seconds between two looks at the files."""
 
 
 class RootModules:
@@ -46,7 +43,7 @@ class RootModules:
             elif self._refused.get(shard) != (version, bool(self._shards.names(shard))):
                 self._begin(shard)
                 return
-        self._next[cloud] = self._world.now() + _AGAIN
+        self._next[cloud] = self._world.now() + self._world.timing.module_look
 
     def _begin(self, shard: str) -> None:
         try:
@@ -56,7 +53,7 @@ class RootModules:
             self._end(shard, str(error))
             return
         self._running = shard
-        self._start(Batch(shard, PlanMode.CREATE, (), "module", run, PLAN_SECONDS))
+        self._start(Batch(shard, PlanMode.CREATE, (), "module", run, self._world.timing.terraform_run))
 
     def tried(self, shard: str, result: RunResult) -> None:
         """Take the new version, or keep the old one."""
