@@ -7,7 +7,7 @@ permits. Whether a call or a reading came first is known by their numbers, never
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from slurm_powersave.decide.node.admin_state import set_aside, set_by
+from slurm_powersave.decide.node.admin_state import by_whom, set_aside
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
@@ -380,5 +380,5 @@ def _used_or_aside(look: Look) -> Refusal | None:
     if refused := _used(look):
         return refused
     if aside := set_aside(look.slurm):
-        return Refusal(f"its server is kept: {set_by(look.slurm, aside)} ({look.slurm.reason})")
+        return Refusal(f"its server is kept: {aside} was set by {by_whom(look.slurm)} ({look.slurm.reason})")
     return None
