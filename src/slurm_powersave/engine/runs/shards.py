@@ -120,9 +120,9 @@ class Shards:
 
         Those are acted upon by their ids from then on. An entry with another server's id is none of theirs.
         """
-        for name, record in list(self._world.records.items()):
+        for name, record in self._world.records.in_shard(shard).items():
             held = servers.get(name)
-            if record.shard == shard and (held is None or record.server_id not in ("", held.id)):
+            if held is None or record.server_id not in ("", held.id):
                 self._world.save(replace(record, shard=""))
 
     def align(self, shard: str, servers: Mapping[str, StateServer], ours: Collection[str]) -> None:
