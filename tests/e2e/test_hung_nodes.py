@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,13 +36,20 @@ def hang(live: Live, node: str) -> None:
             os.kill(process, signal.SIGSTOP)
 
 
+def comes_and_hangs(live: Live, node: str, after: float) -> int:
+    """Submit a job for a node after so many seconds, and let the node hang; return the job."""
+    time.sleep(after)
+    job = live.sbatch(f"-w {node}")
+    hang(live, node)
+    return job
+
+
 @pytest.mark.slow
 def test_four_nodes_that_hang_in_their_plays_hold_up_no_other(live: Live) -> None:
     hung = [f"e2e-{number}" for number in range(1, 5)]
-    jobs = []
-    for node in hung:
-        jobs.append(live.sbatch(f"-w {node}"))
-        hang(live, node)
+    # A few seconds apart, each in a play of its own; the last must hang before the first is given up.
+    with ThreadPoolExecutor(len(hung)) as pool:
+        jobs = list(pool.map(lambda node: comes_and_hangs(live, node, 3.0 * hung.index(node)), hung))
     time.sleep(2)
     assert [live.phases().get(node) for node in hung] == [phases.CONFIGURING] * 4
 

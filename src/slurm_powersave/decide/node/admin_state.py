@@ -64,7 +64,8 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
 def is_back(node: SlurmNode) -> bool:
     """Tell whether Slurm hears a node again, and leaves it DOWN only for the blank that has cleared a reason.
 
-    With ReturnToService=1 it takes nodes back whose reason begins with "Not responding" (24.11.5: measured).
+    With ReturnToService=1 it takes back what it has set DOWN as not responding (slurm.conf(5)), if it can
+    tell by the reason. A node that it does take back is not DOWN any more at the next reading.
     """
     down = node.has("DOWN") and not node.has("NOT_RESPONDING", "POWERED_DOWN", "POWERING_DOWN", "POWERING_UP")
     return down and who(node) is Who.SLURM and node.reason.strip() == ": Not responding"
