@@ -167,13 +167,13 @@ def test_a_resize_leaves_it_alone_and_does_the_rest() -> None:
     assert found.unread == ("n3",) and "n3" in found.leaving and "n3" not in found.drained
     with pytest.raises(LeftAloneError, match="n3"):
         resized(scene)
-    assert "n3" in servers(scene.world) and "n3" in scene.world.slurm._nodes, "it stays in slurm.conf"
+    assert "n3" in servers(scene.world) and "n3" in scene.world.slurm.known(), "it stays in slurm.conf"
     assert "n3" in scene.world.journal.node_records()
     assert not scene.world.slurm.node("n3").has("DRAIN")
-    assert "n4" not in scene.world.slurm._nodes and "n2" not in servers(scene.world)
+    assert "n4" not in scene.world.slurm.known() and "n2" not in servers(scene.world)
     scene.world.slurm.unreadable.clear()
     scene.resize()
-    assert set(scene.world.slurm._nodes) == {"n1", "n2"} and set(servers(scene.world)) == {"n1"}
+    assert set(scene.world.slurm.known()) == {"n1", "n2"} and set(servers(scene.world)) == {"n1"}
 
 
 def found_by(scene: Scene) -> "object":

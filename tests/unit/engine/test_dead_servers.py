@@ -22,7 +22,7 @@ def not_responding(world: MemoryWorld, reason: str = "Not responding", by: str =
     """Let slurmctld find that n1 does not answer."""
     node = world.slurm.node("n1")
     flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING", *more})
-    world.slurm._put(replace(node, flags=flags, reason=reason, reason_by=by))
+    world.slurm.put(replace(node, flags=flags, reason=reason, reason_by=by))
 
 
 def comes_back(world: MemoryWorld) -> None:
@@ -68,6 +68,6 @@ def test_a_node_with_a_job_is_left_to_slurm() -> None:
     up(world, "n1")
     world.cloud.vanish(servers(world)["n1"][0])
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 600, step=2)
     assert not world.slurm.node("n1").going_down

@@ -143,7 +143,7 @@ def test_a_requeued_job_is_let_go_at_once_but_at_most_three_times(world: MemoryW
         if number > 1:
             # Slurm starts the requeued job on the next node.
             world.slurm.jobs[job] = SlurmJob(job, "CONFIGURING", (name,))
-            world.slurm._power_up([name])
+            world.slurm.power_up(name)
         world.settle(60)
         world.run(1)
     assert [fields for fields in told if "StartTime" in fields] == [{"StartTime": "now"}] * 3

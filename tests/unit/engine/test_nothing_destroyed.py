@@ -9,7 +9,6 @@ from slurm_powersave.decide.node import brake
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
@@ -27,13 +26,13 @@ def up(world: MemoryWorld, *nodes: str) -> int:
 def lose_the_journal(world: MemoryWorld) -> None:
     """Begin with an empty journal, as after `rm journal.db*`."""
     world.journal = SqliteJournal(":memory:")
-    world.engine = world._engine()
+    world.crash()
 
 
 def powered_down(world: MemoryWorld, *nodes: str) -> None:
     """Let Slurm show nodes as off, whatever runs there: `slurmctld -c`, a lost StateSaveLocation."""
     for name in nodes:
-        world.slurm._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+        world.slurm.set_flags(name, "IDLE", "CLOUD", "POWERED_DOWN")
 
 
 def called_off() -> MemoryWorld:
@@ -298,7 +297,7 @@ def test_a_node_that_was_used_after_the_call_keeps_its_server_though_it_is_off_n
     world.terraform.locked.add("mem/nodes-001")
     world.slurm.suspend("n1")
     coarsely(world, 5)
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"MIXED", "CLOUD"}))
+    world.slurm.set_flags("n1", "MIXED", "CLOUD")
     world.engine._world.slurm_view.refresh()
     powered_down(world, "n1")
     world.terraform.locked.clear()
@@ -313,7 +312,7 @@ def test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation() -> Non
     up(world, "n1")
     made = servers(world)
     world.playbooks.steps["n1"] = True
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}))
+    world.slurm.set_flags("n1", "ALLOCATED", "CLOUD", "POWERING_UP")
     world.request(Mode.RESUME, "n1")
     coarsely(world, 60)
     assert servers(world) == made
@@ -341,7 +340,7 @@ def test_a_node_that_has_registered_loses_no_server_because_a_creation_failed(fl
     world.playbooks.faults["n1"] = "mount failed"
     while world.newest("n1").phase != "failing" if world.journal.history("n1", 1) else True:
         world.run(0.1)
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"CLOUD", *flags}))
+    world.slurm.set_flags("n1", "CLOUD", *flags)
     world.slurm.suspend_timeout = 1e9
     world.slurm.hook = lambda mode, nodes: None
     coarsely(world, 120)

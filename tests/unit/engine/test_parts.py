@@ -174,7 +174,7 @@ def test_a_run_that_can_not_be_taken_up_is_given_up_and_what_it_did_found_out(
     world.slurm.submit("n1")
     run_until(world, "n1", phases.APPLYING)
     monkeypatch.setattr(world.terraform, "adopt", fail(mistake))
-    world._error = OSError(errno.EIO, "Input/output error")  # another engine is made
+    world.end_engine(OSError(errno.EIO, "Input/output error"))
     run(world, 120)
     world.settle(120)
     assert world.slurm.node("n1").up and world.recovery.count <= 5

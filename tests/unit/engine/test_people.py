@@ -7,7 +7,7 @@ import pytest
 from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Request, SlurmNode
+from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_one_outcome_each, coarsely, operations, servers
@@ -17,12 +17,8 @@ from tests.unit.engine.test_nothing_destroyed import up
 def drained(world: MemoryWorld, name: str, reason: str, state: str = "DRAIN") -> None:
     """Let an administrator drain a node or set it down."""
     node = world.slurm.node(name)
-    world.slurm._nodes[name] = replace(
-        node,
-        flags=(node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state},
-        reason=reason,
-        reason_by="root",
-    )
+    flags = (node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state}
+    world.slurm.put(replace(node, flags=flags, reason=reason, reason_by="root"))
 
 
 def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation:
@@ -67,10 +63,10 @@ def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
     while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
         world.run(0.05)
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
     world.run(3)
     assert world.slurm.node("n1").powering_up, "a DRAIN would requeue the job that waits for the node"
-    world.slurm._put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
+    world.slurm.put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
     world.run(5)
     assert world.slurm.node("n1").has("DRAIN") and world.slurm.node("n1").reason == "bad DIMM"
 
@@ -124,7 +120,7 @@ def test_what_somebody_has_set_outlives_a_failed_creation(reason: str, version: 
     drained(world, "n1", reason)
     coarsely(world, 60)  # POWER_UP takes the reason away: it has to be seen before
     world.cloud.create_faults["n1"] = "No valid host was found"
-    world.slurm._power_up(["n1"])
+    world.slurm.power_up("n1")
     coarsely(world, 120)
     node = world.slurm.node("n1")
     assert node.has("DRAIN") and node.reason == (reason or "no reason was given")
@@ -139,7 +135,7 @@ def test_a_drain_has_its_reason_again_when_the_node_is_up(by_hand: bool) -> None
     drained(world, "n1", "bad DIMM")
     if by_hand:
         coarsely(world, 60)
-        world.slurm._power_up(["n1"])
+        world.slurm.power_up("n1")
         coarsely(world, 60)
     else:
         assert ask(world, Mode.RESUME, "n1", FORCE).outcome == "done"
@@ -155,7 +151,7 @@ def test_our_own_drain_stays_ours_though_somebody_powers_the_node_up() -> None:
     ours = world.slurm.node("n1")
     assert ours.has("DRAIN") and "(capacity)" in ours.reason
     world.cloud.create_faults.clear()
-    world.slurm._power_up(["n1"])
+    world.slurm.power_up("n1")
     assert world.slurm.node("n1").reason == ""
     coarsely(world, 60)
     assert world.journal.asides() == {}
@@ -190,7 +186,7 @@ def test_a_reserved_node_that_slurm_has_powered_down_keeps_no_server(flag: str) 
     world = MemoryWorld.of(1)
     world.slurm.end(up(world, "n1"))
     node = world.slurm.node("n1")
-    world.slurm._nodes["n1"] = replace(node, flags=node.flags | {flag})
+    world.slurm.put(replace(node, flags=node.flags | {flag}))
     world.slurm.suspend("n1")
     coarsely(world, 60)
     assert servers(world) == {} and world.newest("n1").outcome == "done"
@@ -201,7 +197,7 @@ def test_a_reserved_node_that_is_up_is_left_alone() -> None:
     world.slurm.end(up(world, "n1"))
     world.cloud.vanish(servers(world)["n1"][0])
     node = world.slurm.node("n1")
-    world.slurm._nodes["n1"] = replace(node, flags=node.flags | {"RESERVED"})
+    world.slurm.put(replace(node, flags=node.flags | {"RESERVED"}))
     coarsely(world, 120)
     assert not world.slurm.node("n1").going_down
 
@@ -264,7 +260,7 @@ def test_while_it_is_paused_nothing_is_done_on_our_own_account() -> None:
     world = MemoryWorld.of(1)
     up(world, "n1")
     world.slurm.jobs.clear()
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+    world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
     world.journal.save_pause(Pause("", "x", "root", world.clock.now()))
     coarsely(world, 2000, step=5)
     assert set(servers(world)) == {"n1"}

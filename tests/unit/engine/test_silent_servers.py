@@ -9,7 +9,7 @@ from slurm_powersave.decide.node import brake, silence_text
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.nodes import Operation
-from slurm_powersave.model.permit import Act, Row
+from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import Fuse, Killed, assert_agreed, coarsely, operations, servers
@@ -34,9 +34,9 @@ def names(count: int) -> list[str]:
 def down(world: MemoryWorld, *nodes: str) -> None:
     """Let slurmctld find that nodes do not answer: what ran there is requeued."""
     for name in nodes:
-        world.slurm._requeue(name)
+        world.slurm.requeue(name)
         node = replace(world.slurm.node(name), flags=DOWN, reason="Not responding", reason_by="slurm")
-        world.slurm._put(node)
+        world.slurm.put(node)
 
 
 def silent(world: MemoryWorld, *nodes: str) -> None:
@@ -175,7 +175,7 @@ def test_one_that_slurm_hears_is_left_though_its_sshd_is_silent() -> None:
     world = world_of(1)
     silent(world, "n1")
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"DOWN", "CLOUD"}), reason="Node unexpectedly rebooted"))
+    world.slurm.put(replace(node, flags=frozenset({"DOWN", "CLOUD"}), reason="Node unexpectedly rebooted"))
     coarsely(world, 4000, step=4)
     assert servers(world) and not restarted(world) and "state=RESUME" in said(world)
 
@@ -214,7 +214,7 @@ def test_a_person_s_node_is_left(more: tuple[str, ...], reason: str, by: str) ->
     made = servers(world)
     silent(world, "n1")
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=DOWN | set(more), reason=reason, reason_by=by))
+    world.slurm.put(replace(node, flags=DOWN | set(more), reason=reason, reason_by=by))
     coarsely(world, 4000, step=5)
     assert servers(world) == made and not restarted(world) and world.slurm.node("n1").has("DOWN")
 
@@ -226,7 +226,7 @@ def test_a_node_in_use_that_slurm_does_not_hear_is_left_until_it_is_down() -> No
     world.silent.add("n1")
     world.slurm.answers = lambda name: False
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 4000, step=5)
     assert servers(world) == made and not restarted(world)
     assert said(world) == silence_text.IN_USE and world.journal.notices()["n1"].jobs == (job,)
@@ -349,23 +349,16 @@ def killed_on_the_way(at: int, word: str = "", seconds: float = 5000) -> tuple[M
     The cloud shows the server by this word; without one it is silent for ever.
     """
     world, asked = world_of(1), []
-    change = world.cloud._change
+    reboot = world.cloud.reboot
 
-    def watched(server_id: str, status: str, **more: str) -> None:
+    def watched(server_id: str, permit: Permit) -> None:
         asked.append(server_id)
-        change(server_id, status, **more)
+        reboot(server_id, permit)
 
-    world.cloud._change = watched  # type: ignore[method-assign]
+    world.cloud.reboot = watched  # type: ignore[method-assign]
     fuse = Fuse(world, at)
-    effects = (
-        ("cloud", "reboot"),
-        ("cloud", "delete"),
-        ("journal", "add_request"),
-        ("journal", "save_notices"),
-    )
-    for part, name in effects:
-        target = getattr(world, part)
-        setattr(target, name, fuse._wrap(name, getattr(target, name)))
+    fuse.watch("cloud", "reboot", "delete")
+    fuse.watch("journal", "add_request", "save_notices")
     if word:
         status(world, word, "n1")
     else:
@@ -653,7 +646,7 @@ def test_an_engine_that_starts_anew_still_knows_the_job_of_a_node_that_is_not_he
     world.silent.add("n1")
     world.slurm.answers = lambda name: False
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 60, step=1)
     world.engine = None  # type: ignore[assignment]
     down(world, "n1")

@@ -84,20 +84,16 @@ class Cluster(RuleBasedStateMachine):
             return create(entry, tags)
 
         def watched_drop(server_id: str) -> None:
-            held = cloud._servers.get(server_id)
-            if held and cloud._alive(held):
-                node = slurm.node(held.server.name)
-                if held.server.name in self.lied:
+            for name in [server.name for server in cloud.alive() if server.id == server_id]:
+                node = slurm.node(name)
+                if name in self.lied:
                     self.wrong.append(
                         f"{node.name} deleted although it says that a job runs there, or nothing"
                     )
                 if node.in_use and node.up:
                     self.wrong.append(f"{node.name} deleted in use: {sorted(node.flags)}")
-                if slurm.unreachable and held.gone_at is None:
-                    self.blind.append(server_id)
             drop(server_id)
 
-        self.blind: list[str] = []
         cloud.create = watched_create  # type: ignore[method-assign]
         cloud.drop = watched_drop  # type: ignore[method-assign]
 
@@ -133,7 +129,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node=NODES)
     def power_down_while_coming_up(self, node: str) -> None:
         if self.world.slurm.node(node).powering_up:
-            self.world.slurm._requeue(node)
+            self.world.slurm.requeue(node)
             self.world.slurm.suspend(node)
 
     # Operators, and hooks that say it twice or too late
@@ -157,7 +153,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(node=NODES)
     def sets_down(self, node: str) -> None:
         if not self.world.slurm.node(node).powering_up:
-            self.world.slurm._requeue(node)
+            self.world.slurm.requeue(node)
             self._set_by_hand(node, "DOWN", "no fan")
 
     def _set_by_hand(self, name: str, state: str, reason: str) -> None:
@@ -165,7 +161,7 @@ class Cluster(RuleBasedStateMachine):
         if node.has("POWER_DOWN", "DRAIN", "DOWN", "POWERING_UP"):
             return
         flags = (node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state}
-        self.world.slurm._put(replace(node, flags=flags, reason=reason, reason_by="root"))
+        self.world.slurm.put(replace(node, flags=flags, reason=reason, reason_by="root"))
         self.set_by_hand[name] = (state, reason)
 
     def _all_go_on(self) -> None:
@@ -177,7 +173,7 @@ class Cluster(RuleBasedStateMachine):
             if (name in self.set_by_hand or unknown) and not node.has(
                 "POWERING_UP", "POWER_DOWN", "POWERING_DOWN"
             ):
-                self.world.slurm._resume(name)
+                self.world.slurm.resume(name)
 
     def _a_person_does_what_status_says(self) -> None:
         """Lift what the engine leaves to persons: states that are not its own, and rests without an end."""
@@ -187,7 +183,7 @@ class Cluster(RuleBasedStateMachine):
             if hold and hold.until >= FOREVER:
                 self.world.request(Mode.RESUME, name, source="operator")
             elif node.has("DOWN", "DRAIN") and not node.reason.startswith("slurm-powersave:"):
-                self.world.slurm._resume(name)
+                self.world.slurm.resume(name)
                 if servers(self.world).get(name):  # its slurmd runs, and says so
                     self.world.slurm.register(name, booted=False)
 
@@ -196,13 +192,13 @@ class Cluster(RuleBasedStateMachine):
     def lets_it_go_on(self, choice: int) -> None:
         name = sorted(self.set_by_hand)[choice % len(self.set_by_hand)]
         if not self.world.slurm.node(name).has("POWERING_UP", "POWER_DOWN", "POWERING_DOWN"):
-            self.world.slurm._resume(name)
+            self.world.slurm.resume(name)
             self.set_by_hand.pop(name)
 
     @rule(node=NODES)
     def powers_up(self, node: str) -> None:
         if self.world.slurm.node(node).has("POWERED_DOWN"):
-            self.world.slurm._power_up([node])
+            self.world.slurm.power_up(node)
 
     # Time and death
 
@@ -211,7 +207,7 @@ class Cluster(RuleBasedStateMachine):
         self.fuse.armed, self.forgetful = False, True
         self.world.journal = SqliteJournal(":memory:")
         self.fuse.watch("journal")
-        self.world.engine = self.world._engine()
+        self.world.crash()
         if confirmed:
             self.world.journal.confirm(self.world.clock.now())
 
@@ -226,7 +222,7 @@ class Cluster(RuleBasedStateMachine):
                 self.world.playbooks.steps[name] = True if asked else None
                 self.lied[name] = self.world.clock.now()
                 flags = frozenset({"IDLE", "CLOUD", "POWERED_DOWN"})
-                self.world.slurm._put(replace(node, flags=flags))
+                self.world.slurm.put(replace(node, flags=flags))
 
     @rule(node=NODES, status=st.sampled_from(["SHUTOFF", "ERROR", "SUSPENDED", "RESCUE", "ACTIVE"]))
     def a_server_stops(self, node: str, status: str) -> None:
@@ -251,9 +247,9 @@ class Cluster(RuleBasedStateMachine):
             self.world.silent.add(node)
         elif how.isupper():
             self.a_server_stops(node, how)
-        self.world.slurm._requeue(node)
+        self.world.slurm.requeue(node)
         flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
-        self.world.slurm._put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
+        self.world.slurm.put(replace(seen, flags=flags, reason="Not responding", reason_by="slurm"))
         run(self.world, 60 * minutes, 1)
 
     @rule(node=NODES)
@@ -264,7 +260,7 @@ class Cluster(RuleBasedStateMachine):
     def _heard(self, name: str) -> None:
         """A slurmd that runs on registers when it can."""
         node = self.world.slurm.node(name)
-        runs = self.world._boots(self.world.cluster.desired(name))
+        runs = self.world.boots(self.world.cluster.desired(name))
         if runs and node.has("DOWN") and node.has("NOT_RESPONDING") and node.reason == "Not responding":
             self.world.slurm.register(name, booted=False)
 
@@ -424,11 +420,10 @@ class Cluster(RuleBasedStateMachine):
         world.terraform.locked.clear()
         world.terraform.broken_shards.clear()
         world.silent.clear()
-        for name, ids in servers(world).items():
-            for server_id in ids:
-                held = world.cloud._servers[server_id]
-                if held.server.status == "RESCUE":
-                    world.cloud.set_status(server_id, "ACTIVE")
+        for server in world.cloud.alive():
+            if server.status == "RESCUE":
+                world.cloud.set_status(server.id, "ACTIVE")
+        for name in servers(world):
             self._heard(name)
         coarsely(world, 30)
         self._all_go_on()
@@ -443,7 +438,7 @@ class Cluster(RuleBasedStateMachine):
         for node in self.gone:
             # slurmctld would have found it not responding, and its administrator powers it down.
             if world.slurm.node(node).up and not servers(world).get(node):
-                world.slurm._requeue(node)
+                world.slurm.requeue(node)
                 world.slurm.suspend(node)
         coarsely(world, 60)
         self._a_person_does_what_status_says()

@@ -367,14 +367,14 @@ def test_a_play_that_ran_out_of_time_is_told_as_such() -> None:
 def test_a_plan_that_ran_out_of_time_is_told_as_such() -> None:
     world = new_world()
     world.terraform.plan_seconds = 1e6
-    start = world.terraform._start
+    plan = world.terraform.plan
 
     def deaf(*given, **named):  # type: ignore[no-untyped-def]
-        run = start(*given, **named)
+        run = plan(*given, **named)
         run.interrupt = lambda: None  # type: ignore[method-assign]
         return run
 
-    world.terraform._start = deaf  # type: ignore[method-assign]
+    world.terraform.plan = deaf  # type: ignore[method-assign]
     world.slurm.resume_timeout = 1e9
     world.slurm.submit("n1")
     coarsely(world, 800)
