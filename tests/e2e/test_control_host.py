@@ -22,7 +22,7 @@ from tests.e2e.guests import CHECKOUT
 from tests.e2e.play_lab import PLACE, Lab
 from tests.e2e.test_playbooks import changed
 from tests.place import own_place
-from tests.unit.terraform_ctl.test_user_data import user_data
+from tests.unit.terraform_ctl.user_data import user_data
 
 BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{220 + LANE % 20}"
 HOST = "control-login"

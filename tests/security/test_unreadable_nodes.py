@@ -18,12 +18,12 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
-from tests.unit.commands.test_rollout import go, outdated, waves
-from tests.unit.commands.test_scale import Scene
-from tests.unit.commands.test_teardown import Lab
+from tests.unit.commands.rollout_stories import go, outdated, waves
+from tests.unit.commands.scale_scene import Scene
+from tests.unit.commands.teardown_lab import Lab
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_reboots import boots, image, ready
+from tests.unit.engine.reboot_stories import boots, image, ready
+from tests.unit.engine.stories import run_until, up
 
 
 def idle(nodes: int = 4) -> MemoryWorld:

@@ -2,7 +2,7 @@
 
 from slurm_powersave.commands.restore_servers import take_over
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
 
 
 def restored() -> tuple[MemoryWorld, list[str]]:

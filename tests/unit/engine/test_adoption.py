@@ -10,7 +10,7 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import restore
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, coarsely, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 
 def backup(world: MemoryWorld) -> Callable[[], None]:

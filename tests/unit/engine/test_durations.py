@@ -13,7 +13,7 @@ from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine import checks
 from tests.unit.engine.checks import coarsely, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 TIMES = {"resume_timeout": 240}
 AWAY = "503 Service Unavailable"

@@ -9,13 +9,7 @@ import pytest
 
 from slurm_powersave.engine.recovery import LONGEST
 from slurm_powersave.model import phases
-from slurm_powersave.model.errors import (
-    ConfigError,
-    FailureClass,
-    MachineError,
-    SlurmError,
-    TerraformError,
-)
+from slurm_powersave.model.errors import ConfigError, FailureClass, MachineError, SlurmError, TerraformError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, RunResult, ShardRun, StateServer
 from slurm_powersave.testing.world import MemoryWorld, cluster
@@ -31,8 +25,8 @@ from tests.unit.engine.checks import (
     servers,
     trouble,
 )
-from tests.unit.engine.test_crash import failing, new_world, prepared, replace, resume, suspend, tainted
-from tests.unit.engine.test_reboots import ready
+from tests.unit.engine.crash_stories import failing, new_world, prepared, replace, resume, suspend, tainted
+from tests.unit.engine.reboot_stories import ready
 
 Story = Callable[[MemoryWorld], None]
 STORIES: list[Story] = [resume, suspend, replace, failing, tainted]

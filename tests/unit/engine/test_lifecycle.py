@@ -11,30 +11,8 @@ from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.testing.world import MemoryWorld, cluster
-from tests.unit.engine.checks import (
-    assert_at_rest,
-    assert_one_outcome_each,
-    operations,
-    outcomes,
-    servers,
-)
-
-
-def up(world: MemoryWorld, *nodes: str) -> int:
-    """Bring nodes up with a job."""
-    job = world.slurm.submit(*nodes)
-    world.settle(60)
-    assert all(world.slurm.node(name).up for name in nodes)
-    return job
-
-
-def run_until(world: MemoryWorld, node: str, phase: str) -> None:
-    """Run until the node's newest operation is in a phase."""
-    for _ in range(3000):
-        if operations(world, node)[-1:] and operations(world, node)[-1].phase == phase:
-            return
-        world.run(0.1)
-    raise AssertionError(f"{node} never came to {phase}: {operations(world, node)}")
+from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, operations, outcomes, servers
+from tests.unit.engine.stories import run_until, up
 
 
 def test_a_job_brings_its_nodes_up_and_only_them() -> None:

@@ -11,7 +11,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, run, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 FAILURE = {"boot_timeout": 120}
 

@@ -11,14 +11,7 @@ from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_one_outcome_each, coarsely, operations, servers
-from tests.unit.engine.test_nothing_destroyed import up
-
-
-def drained(world: MemoryWorld, name: str, reason: str, state: str = "DRAIN") -> None:
-    """Let an administrator drain a node or set it down."""
-    node = world.slurm.node(name)
-    flags = (node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state}
-    world.slurm.put(replace(node, flags=flags, reason=reason, reason_by="root"))
+from tests.unit.engine.stories import drained, run_job
 
 
 def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation:
@@ -35,7 +28,7 @@ def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation
 
 def test_a_suspend_leaves_a_node_that_somebody_has_drained() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", "bad DIMM")
     op = ask(world, Mode.SUSPEND, "n1")
     assert op.outcome == "refused" and "bad DIMM" in op.text and "root" in op.text and "--force" in op.text
@@ -46,7 +39,7 @@ def test_a_suspend_leaves_a_node_that_somebody_has_drained() -> None:
 @pytest.mark.parametrize("reason", ["bad DIMM", "", "prüfen: Lüfter 3"])
 def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", reason, state)
     op = ask(world, Mode.SUSPEND, "n1", FORCE)
     assert op.outcome == "done" and servers(world) == {}
@@ -56,7 +49,7 @@ def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) 
 
 def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", "bad DIMM")
     request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
     world.journal.add_request(request, world.clock.now())
@@ -94,7 +87,7 @@ def test_a_min_node_that_somebody_has_drained_stays_off() -> None:
 
 def test_a_suspend_of_a_node_in_use_is_refused_and_by_force_its_job_is_requeued() -> None:
     world = MemoryWorld.of(1)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     op = ask(world, Mode.SUSPEND, "n1")
     assert op.outcome == "refused" and "in use" in op.text and servers(world)
     assert ask(world, Mode.SUSPEND, "n1", FORCE).outcome == "done"
@@ -184,7 +177,7 @@ def test_a_drain_that_slurm_refuses_is_not_asked_for_without_end() -> None:
 @pytest.mark.parametrize("flag", ["RESERVED", "MAINTENANCE"])
 def test_a_reserved_node_that_slurm_has_powered_down_keeps_no_server(flag: str) -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     node = world.slurm.node("n1")
     world.slurm.put(replace(node, flags=node.flags | {flag}))
     world.slurm.suspend("n1")
@@ -194,7 +187,7 @@ def test_a_reserved_node_that_slurm_has_powered_down_keeps_no_server(flag: str) 
 
 def test_a_reserved_node_that_is_up_is_left_alone() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     world.cloud.vanish(servers(world)["n1"][0])
     node = world.slurm.node("n1")
     world.slurm.put(replace(node, flags=node.flags | {"RESERVED"}))
@@ -207,7 +200,7 @@ def test_a_reserved_node_that_is_up_is_left_alone() -> None:
 
 def test_while_it_is_paused_nothing_new_is_changed_and_nothing_is_lost() -> None:
     world = MemoryWorld.of(3)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     world.journal.save_pause(Pause("", "the cloud is being mended", "root", world.clock.now()))
     world.run(2)
     world.slurm.end(job)
@@ -258,7 +251,7 @@ def test_one_pool_is_paused_and_the_other_is_not() -> None:
 
 def test_while_it_is_paused_nothing_is_done_on_our_own_account() -> None:
     world = MemoryWorld.of(1)
-    up(world, "n1")
+    run_job(world, "n1")
     world.slurm.jobs.clear()
     world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
     world.journal.save_pause(Pause("", "x", "root", world.clock.now()))

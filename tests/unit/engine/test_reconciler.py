@@ -6,7 +6,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, coarsely, outcomes, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def test_a_lost_resume_is_made_up_for() -> None:

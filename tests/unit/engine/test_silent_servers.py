@@ -13,8 +13,7 @@ from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import Fuse, Killed, assert_agreed, coarsely, operations, servers
-from tests.unit.engine.test_dead_servers import comes_back
-from tests.unit.engine.test_nothing_destroyed import up
+from tests.unit.engine.stories import comes_back, run_job
 
 VERSIONS = ["22.05", "24.11", "26.05"]
 DOWN = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
@@ -23,7 +22,7 @@ DOWN = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING"})
 def world_of(up_nodes: int, nodes: int = 0, version: str = "26.05", **extra: object) -> MemoryWorld:
     """A world in which n1 to nN are up and idle."""
     world = MemoryWorld.of(nodes or max(up_nodes, 2), slurm_version=version, **extra)
-    world.slurm.end(up(world, *names(up_nodes)))
+    world.slurm.end(run_job(world, *names(up_nodes)))
     return world
 
 
@@ -221,7 +220,7 @@ def test_a_person_s_node_is_left(more: tuple[str, ...], reason: str, by: str) ->
 
 def test_a_node_in_use_that_slurm_does_not_hear_is_left_until_it_is_down() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     made = servers(world)
     world.silent.add("n1")
     world.slurm.answers = lambda name: False
@@ -236,7 +235,7 @@ def test_a_node_in_use_that_slurm_does_not_hear_is_left_until_it_is_down() -> No
 
 def test_while_a_job_is_listed_there_nothing_is_done() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     listed = world.slurm.jobs[job]
     silent(world, "n1")
     world.slurm.jobs[job] = replace(listed, state="COMPLETING")
@@ -591,7 +590,7 @@ def lost(world: MemoryWorld, job: int) -> str:
 )  # fmt: skip
 def test_the_job_says_why_its_node_died(end: str, why: str) -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     coarsely(world, 40, step=1)
     (server,) = servers(world)["n1"]
     if end == "vanish":
@@ -609,7 +608,7 @@ def test_the_job_says_why_its_node_died(end: str, why: str) -> None:
 
 def test_what_somebody_else_has_written_stays() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     coarsely(world, 40, step=1)
     world.slurm.comments[job] = {"AdminComment": "charged to project 7"}
     silent(world, "n1")
@@ -619,7 +618,7 @@ def test_what_somebody_else_has_written_stays() -> None:
 
 def test_a_job_that_was_seen_to_end_otherwise_is_told_nothing() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     coarsely(world, 40, step=1)
     silent(world, "n1")
     world.slurm.jobs[job] = replace(world.slurm.jobs[job], state="COMPLETED", nodes=())
@@ -629,7 +628,7 @@ def test_a_job_that_was_seen_to_end_otherwise_is_told_nothing() -> None:
 
 def test_one_that_ended_before_its_node_died_is_told_nothing() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     coarsely(world, 40, step=1)
     kept = world.slurm.jobs[job]
     world.slurm.end(job)
@@ -642,7 +641,7 @@ def test_one_that_ended_before_its_node_died_is_told_nothing() -> None:
 
 def test_an_engine_that_starts_anew_still_knows_the_job_of_a_node_that_is_not_heard() -> None:
     world = MemoryWorld.of(2)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     world.silent.add("n1")
     world.slurm.answers = lambda name: False
     node = world.slurm.node("n1")

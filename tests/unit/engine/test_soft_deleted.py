@@ -4,7 +4,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.permit import Row
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def off_again() -> MemoryWorld:

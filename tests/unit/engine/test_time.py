@@ -13,7 +13,7 @@ from slurm_powersave.model.records import FlavorRest
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.jolts import JOLTS, AtPhase, be_away, stand_still
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 SHORT = {"boot_timeout": 15, "registration_timeout": 15, "configure_timeout": 15}
 """Limits that are over before the engine is back."""

@@ -7,7 +7,7 @@ from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 
 @pytest.mark.parametrize("phase", ["", phases.DELETE_QUEUED, phases.DELETE_PLANNING])
