@@ -19,8 +19,7 @@ from slurm_powersave.adapters.ansible.playbooks import environment
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import give, repository, toolkit, wheels
 from tests.e2e.guests import CHECKOUT
-from tests.e2e.play_lab import PLACE, Lab
-from tests.e2e.test_playbooks import changed
+from tests.e2e.play_lab import PLACE, Lab, changed
 from tests.place import own_place
 from tests.unit.terraform_ctl.user_data import user_data
 
