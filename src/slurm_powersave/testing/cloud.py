@@ -155,7 +155,7 @@ class MemoryCloud:
         return server.id
 
     def add(self, server: Server) -> None:
-        """Have a server that is there already, whoever has made it; its sshd shows its host key."""
+        """Add a server that Terraform here has not made; its sshd has the host key that the cloud tells."""
         self._servers[server.id] = _Held(server, disk_key=server.host_key)
 
     def _new_key(self) -> str:
@@ -179,7 +179,7 @@ class MemoryCloud:
         return [held.server for held in self._servers.values() if self._alive(held) and not held.soft]
 
     def kept(self) -> list[Server]:
-        """Name the deleted servers that the cloud keeps for a while, without going through the port."""
+        """List the deleted servers that the cloud still keeps, without going through the port."""
         return [held.server for held in self._servers.values() if held.soft and self._alive(held)]
 
     def _ours(self, held: _Held) -> bool:

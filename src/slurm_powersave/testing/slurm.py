@@ -348,7 +348,7 @@ class MemorySlurm:
             self.requeue(name)
 
     def resume(self, name: str) -> bool:
-        """Do what State=RESUME does to a node; False if Slurm refuses it."""
+        """Do what `scontrol update State=RESUME` does to a node; return False if Slurm refuses it."""
         if resumed := slurm_resume.resumed(self._nodes[name], Version.of(self.version)):
             self.put(resumed)
         return resumed is not None
@@ -366,7 +366,7 @@ class MemorySlurm:
         self.put(replace(self._nodes[name], reason=reason, reason_by=by))
 
     def power_up(self, *names: str) -> None:
-        """Call for nodes, as slurmctld does for a job and scontrol for a person."""
+        """Power nodes up and call ResumeProgram, as for a job or for `scontrol update State=POWER_UP`."""
         for name in names:
             self._set(name, add={"POWERING_UP", "NOT_RESPONDING"}, drop={"POWERED_DOWN"})
             if self._nodes[name].has("DRAIN") and self._has(Difference.POWER_UP_TAKES_REASON):
@@ -375,7 +375,7 @@ class MemorySlurm:
             self.hook(Mode.RESUME, ",".join(names))
 
     def requeue(self, name: str) -> None:
-        """Put the jobs of a node back into the queue; their nodes are idle."""
+        """Put the jobs of a node back into the queue; all their nodes are idle then."""
         for number, job in list(self.jobs.items()):
             if name in job.nodes:
                 self.jobs[number] = replace(job, state="PENDING", nodes=(), reason="BeginTime")
@@ -390,7 +390,7 @@ class MemorySlurm:
         self.put(replace(node, flags=frozenset((node.flags - drop) | add)))
 
     def put(self, node: SlurmNode) -> None:
-        """Have a node as somebody or something has made it; one that was removed is there again."""
+        """Change a node as somebody else would; one that was removed is in slurm.conf again."""
         if node.name not in self._nodes or node.flags != self._nodes[node.name].flags:
             self._since[node.name] = self.clock.now()
         self._nodes[node.name] = node

@@ -97,7 +97,7 @@ class MemoryWorld:
         self.left_alone = text
 
     def new_engine(self) -> Engine:
-        """Make an engine on what there is; the world takes it at `crash`."""
+        """Make an engine on the present journal, Slurm and cloud; `crash` puts it in the old one's place."""
         return Engine(
             World(
                 self.cluster,
@@ -117,13 +117,13 @@ class MemoryWorld:
             self.slurm.register(node.name)
 
     def boots(self, node: DesiredNode) -> bool:
-        """Tell whether a server of the node runs and answers."""
+        """Tell whether the node's server has booted and answers."""
         here = [server for server in self.cloud.alive() if server.address == node.address]
         runs = any(server.host_key and server.status not in OFF | RESCUED for server in here)
         return runs and node.name not in self.silent
 
     def hook(self, mode: Mode, hostlist: str) -> None:
-        """Journal what Slurm calls for. `slurm.hook` is this one, unless a test lets calls get lost."""
+        """Journal a call of Slurm's. A test that lets calls get lost gives `slurm.hook` another function."""
         self.request(mode, hostlist)
 
     def request(self, mode: Mode, hostlist: str, source: str = "hook") -> str:
