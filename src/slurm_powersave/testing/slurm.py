@@ -6,7 +6,7 @@ What it knows of Slurm is what the contract test shows on the real one (tests/co
 import itertools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.job_note import JobNote
@@ -302,12 +302,12 @@ class MemorySlurm:
     def last_start(self) -> SlurmStart:
         """Return when slurmctld was started."""
         self._check()
-        return SlurmStart(_date(self.began), self.clock.now() - self.began, slurm_times.PATIENCE)
+        return SlurmStart(slurm_times.date(self.began), self.clock.now() - self.began, slurm_times.PATIENCE)
 
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
         """Return the first nodes of the jobs that were let go between these moments."""
         self._check()
-        begun = [job for job, at in self._started.items() if first <= _date(at) <= last]
+        begun = [job for job, at in self._started.items() if first <= slurm_times.date(at) <= last]
         running = [self.jobs[job] for job in begun if job in self.jobs and self.jobs[job].state == "RUNNING"]
         return frozenset(job.nodes[0] for job in running)
 
@@ -394,7 +394,3 @@ class MemorySlurm:
         if node.name not in self._nodes or node.flags != self._nodes[node.name].flags:
             self._since[node.name] = self.clock.now()
         self._nodes[node.name] = node
-
-
-def _date(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)

@@ -158,7 +158,7 @@ def killed_after(path: Path, statements: int) -> bool:
     """Convert the journal in a process that is killed after so many statements; tell whether it was."""
     script = f"""
 import os, signal
-from slurm_powersave.adapters import journal_db
+from slurm_powersave.adapters.journal import database
 left = {statements}
 def run(db, script):
     global left
@@ -167,8 +167,8 @@ def run(db, script):
             os.kill(os.getpid(), signal.SIGKILL)
         db.execute(statement)
         left -= 1
-journal_db._run = run
-journal_db.Database({str(path)!r})
+database._run = run
+database.Database({str(path)!r})
 """
     return subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
 
