@@ -35,6 +35,13 @@ OUTSIDE_WORLD = {
     "ansible_runner",
 }
 LONGEST_MODULE = 400
+CHECKOUT = Path(__file__).resolve().parents[2]
+BESIDE_THE_PACKAGE = {
+    str(path.relative_to(CHECKOUT)): path
+    for top in ("tests", "roles", "callback_plugins", "demo", "tools")
+    for path in sorted((CHECKOUT / top).rglob("*.py"))
+}
+"""What else is ours: it stays as short."""
 
 
 def modules() -> dict[str, Path]:
@@ -119,7 +126,8 @@ def test_no_import_cycles() -> None:
         walk(module, ())
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", MODULES | BESIDE_THE_PACKAGE)
 def test_modules_stay_short(module: str) -> None:
-    lines = len(MODULES[module].read_text().splitlines())
-    assert lines <= LONGEST_MODULE, f"{MODULES[module]} has {lines} lines: split it by what it does"
+    path = (MODULES | BESIDE_THE_PACKAGE)[module]
+    lines = len(path.read_text().splitlines())
+    assert lines <= LONGEST_MODULE, f"{path} has {lines} lines: split it by what it does"

@@ -5,24 +5,12 @@ import errno
 import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.engine.loop import Engine
-from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import StateServer
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, run, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-
-SHARD = "mem/nodes-001"
-
-
-def two_up() -> MemoryWorld:
-    """Two nodes with servers, in one shard."""
-    world = MemoryWorld.of(3)
-    world.run(2)
-    up(world, "n1", "n2")
-    assert {record.shard for record in world.journal.node_records().values() if record.server_id} == {SHARD}
-    return world
+from tests.unit.engine.mending_stories import SHARD, two_up, without_adapter
+from tests.unit.engine.stories import run_until, up
 
 
 def test_the_copy_takes_the_place_of_a_spoiled_state() -> None:
@@ -192,12 +180,6 @@ def test_a_state_that_a_new_engine_could_not_read_is_looked_at_when_it_can() -> 
     world.run(150)
     assert set(world.terraform.states[SHARD]) == set(world.terraform.maps[SHARD]) == {"n2"}
     assert not world.journal.dirty_shards()
-
-
-def without_adapter(world: MemoryWorld) -> None:
-    """Let the engine know no adapter of the cloud."""
-    parts = (world.cluster, world.journal, world.slurm, world.terraform, world.playbooks)
-    world.engine = Engine(World(*parts, {}, world.clock), world.recovery.faults)
 
 
 @pytest.mark.parametrize("spoiled", [True, False])

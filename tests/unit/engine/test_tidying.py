@@ -12,8 +12,8 @@ from slurm_powersave.model.nodes import RunResult, StateServer
 from slurm_powersave.model.permit import Act
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, servers
-from tests.unit.engine.test_lifecycle import run_until
-from tests.unit.engine.test_mending import SHARD, two_up, without_adapter
+from tests.unit.engine.mending_stories import SHARD, two_up, without_adapter
+from tests.unit.engine.stories import run_until
 
 OTHER = "mem/nodes-002"
 

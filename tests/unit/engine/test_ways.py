@@ -6,7 +6,7 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import outcomes, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 @pytest.mark.parametrize("adapter", [True, False], ids=["with an adapter", "without"])
