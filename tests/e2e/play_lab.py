@@ -1,6 +1,7 @@
 """Guests, a cluster file and its inventory, and the plays: what the tests of playbooks and roles use."""
 
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -198,3 +199,11 @@ class Lab:
         while not done():
             assert time.monotonic() < deadline, f"timed out after {seconds:g} s, waiting for this: {what}"
             time.sleep(0.1)
+
+
+CHANGED = re.compile(r"changed=(\d+)")
+
+
+def changed(output: str) -> int:
+    """Return how much a play changed."""
+    return sum(int(count) for count in CHANGED.findall(output))

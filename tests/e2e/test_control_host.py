@@ -19,10 +19,9 @@ from slurm_powersave.adapters.ansible.playbooks import environment
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import give, repository, toolkit, wheels
 from tests.e2e.guests import CHECKOUT
-from tests.e2e.play_lab import PLACE, Lab
-from tests.e2e.test_playbooks import changed
+from tests.e2e.play_lab import PLACE, Lab, changed
 from tests.place import own_place
-from tests.unit.terraform_ctl.test_user_data import user_data
+from tests.unit.terraform_ctl.user_data import user_data
 
 BRIDGE, NETWORK = f"br-sps-ctl{LANE or ''}", f"10.{220 + LANE % 20}"
 HOST = "control-login"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.harness import OFF, Live
+from tests.e2e.silence_stories import silent, timeout
 
 NODE = "e2e-1"
 
@@ -25,19 +26,6 @@ def hasty(live: Live) -> Iterator[Live]:
     live.wait("it takes the old ones", lambda: live.log().count("cluster file: failure") > before + 1, 10)
     if live.node(NODE).has("DOWN"):
         live.login(f"scontrol update nodename={NODE} state=RESUME", check=False)
-
-
-def timeout(live: Live, line: str) -> None:
-    """Give slurmctld another SlurmdTimeout, or none."""
-    conf = "/etc/slurm/slurm.conf"
-    added = f"echo {line} >>{conf}" if line else ":"
-    live.login(f"sed -i /^SlurmdTimeout=/d {conf}; {added}; scontrol reconfigure")
-
-
-def silent(live: Live, node: str) -> bool:
-    """Tell whether slurmctld itself has set a node DOWN because it does not answer."""
-    seen = live.node(node)
-    return seen.has("DOWN") and seen.reason == "Not responding"
 
 
 def given_back(live: Live, node: str) -> bool:

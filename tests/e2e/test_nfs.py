@@ -15,8 +15,7 @@ from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.model.errors import FailureClass
 from tests.e2e.conftest import LANE
 from tests.e2e.guest_packages import repository
-from tests.e2e.play_lab import PLACE, Lab
-from tests.e2e.test_playbooks import changed
+from tests.e2e.play_lab import PLACE, Lab, changed
 from tests.place import own_place
 
 pytestmark = pytest.mark.slow

@@ -16,10 +16,10 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import Difference, has
 from tests.e2e.conftest import PLAY_NETWORK
-from tests.e2e.play_lab import Lab
+from tests.e2e.play_lab import Lab, changed
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
-CHANGED = re.compile(r"changed=(\d+)")
+
 
 # In the engine's place: notes who it is and what it may write, and leaves a process behind.
 STANDIN = """#!/bin/sh
@@ -27,11 +27,6 @@ STANDIN = """#!/bin/sh
 setsid sleep 77 &
 exec sleep 88
 """
-
-
-def changed(output: str) -> int:
-    """Return how much a play changed."""
-    return sum(int(count) for count in CHANGED.findall(output))
 
 
 def test_hooks_and_spool_are_what_slurm_wants_and_the_persistent_node_was_asked_for(lab: Lab) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.slurm_versions import Difference
 from tests.e2e.harness import OFF, Live
+from tests.e2e.reboot_stories import asked, ended, newest_ids, reboot, served
 
 
 @pytest.fixture
@@ -20,42 +20,6 @@ def kept(live: Live) -> Iterator[Live]:
 def nodes(live: Live, *numbers: int) -> list[str]:
     """Names by number."""
     return [f"{live.name}-{number}" for number in numbers]
-
-
-def reboot(live: Live, names: list[str], reason: str) -> None:
-    """What an administrator types."""
-    live.login(f'scontrol reboot ASAP nextstate=RESUME reason="{reason}" {",".join(names)}')
-
-
-def ended(live: Live, name: str, seconds: float = 60) -> Operation:
-    """Wait for the end of a node's newest reboot."""
-    live.wait(f"{name} has been served", lambda: live.newest(name, "reboot").outcome, seconds)
-    return live.newest(name, "reboot")
-
-
-def newest_id(live: Live, name: str) -> str:
-    """The id of a node's newest reboot, empty if it never had one."""
-    try:
-        return live.newest(name, "reboot").id
-    except StopIteration:
-        return ""
-
-
-def newest_ids(live: Live, names: list[str]) -> dict[str, str]:
-    """What there was before a reboot is asked for: the cluster may have served other tests."""
-    return {name: newest_id(live, name) for name in names}
-
-
-def served(live: Live, before: dict[str, str], *names: str, seconds: float = 20) -> None:
-    """Wait until each of these nodes has a newer operation than before."""
-    live.wait("the request has arrived", lambda: all(newest_id(live, n) != before[n] for n in names), seconds)
-
-
-def asked(live: Live, names: list[str], reason: str) -> None:
-    """Ask for a reboot, and wait until the hook's request has become operations."""
-    before = newest_ids(live, names)
-    reboot(live, names, reason)
-    served(live, before, *names)
 
 
 def test_a_reimage_waits_for_the_job_and_keeps_id_and_address(kept: Live) -> None:

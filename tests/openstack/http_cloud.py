@@ -15,10 +15,10 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.openstack import http_catalog
 from tests.openstack.http_answers import Refusal, handler
 
 HOST = "127.0.0.1"
-PROJECT = "0123456789abcdef0123456789abcdef"
 SECONDS = 0.15
 """What a boot, a rebuild, a snapshot takes."""
 
@@ -141,9 +141,9 @@ class HttpCloud:
         self.go_on()
         service, *rest = [part for part in path.split("/") if part]
         if service == "identity" and rest[1:] == ["auth", "tokens"]:
-            return 201, self._token()
+            return 201, http_catalog.token(self.address)
         if len(rest) <= 1:
-            return 200, self._version(service)
+            return 200, http_catalog.version(self.address, service)
         what, *more = rest[1:]
         name = f"_{service}_{what}".replace("-", "_")
         handler = getattr(self, name, None) or getattr(self, f"_{service}", None)
@@ -151,60 +151,6 @@ class HttpCloud:
             raise Refusal(404, f"no {path}", "itemNotFound")
         found: tuple[int, Any] = handler(method, [what, *more], query, body)
         return found
-
-    def _token(self) -> Any:
-        catalog = [
-            {
-                "type": kind,
-                "name": kind,
-                "id": kind,
-                "endpoints": [
-                    {
-                        "interface": "public",
-                        "region": "RegionOne",
-                        "region_id": "RegionOne",
-                        "id": kind,
-                        "url": f"{self.address}/{kind}{version}",
-                    }
-                ],
-            }
-            for kind, version in (
-                ("identity", "/v3"),
-                ("compute", "/v2.1"),
-                ("image", ""),
-                ("network", ""),
-                ("block-storage", "/v3"),
-            )
-        ]
-        return {
-            "token": {
-                "methods": ["password"],
-                "user": {"id": "u", "name": "demo", "domain": {"id": "default", "name": "Default"}},
-                "project": {"id": PROJECT, "name": "demo", "domain": {"id": "default", "name": "Default"}},
-                "roles": [{"id": "r", "name": "member"}],
-                "expires_at": "2099-01-01T00:00:00.000000Z",
-                "issued_at": "2026-11-21T08:00:00.000000Z",
-                "audit_ids": ["a"],
-                "catalog": catalog,
-            }
-        }
-
-    def _version(self, service: str) -> Any:
-        version = {
-            "identity": "v3",
-            "compute": "v2.1",
-            "image": "v2",
-            "network": "v2.0",
-            "block-storage": "v3",
-        }[service]
-        told = {
-            "id": "v3.14" if service == "identity" else version,
-            "status": "stable" if service == "identity" else "CURRENT",
-            "version": "2.96" if service == "compute" else "",
-            "min_version": "2.1" if service == "compute" else "",
-            "links": [{"rel": "self", "href": f"{self.address}/{service}/{version}/"}],
-        }
-        return {"version": told} if service in ("identity", "compute") else {"versions": [told]}
 
     def _paged(self, key: str, path: str, found: list[Any], query: dict[str, str]) -> Any:
         start = 0

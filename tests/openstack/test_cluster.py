@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.harness import OFF
-from tests.e2e.test_reboots import asked, ended
+from tests.e2e.reboot_stories import asked, ended
 from tests.openstack.cluster import Stack
 from tests.openstack.harness import Project
 from tests.openstack.proxy import Proxy

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_dead_servers import silent, timeout
-from tests.e2e.test_reboots import asked, ended
+from tests.e2e.reboot_stories import asked, ended
+from tests.e2e.silence_stories import silent, timeout
 from tests.openstack.cluster import Stack
 from tests.openstack.harness import Project
 

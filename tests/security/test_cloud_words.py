@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,8 +15,8 @@ from slurm_powersave.adapters.terraform.command import Command
 from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 from slurm_powersave.model.errors import CloudError
 from tests.permits import permit
+from tests.security.nova_words import ID, LOCAL, nova
 
-ID = "5f3ff3a6-6f4a-4a3c-8f0e-5b3a3f1f2d11"
 BAD = [
     "{{ x }}",
     "-oProxyCommand=id",
@@ -38,31 +37,6 @@ BAD = [
 CONTROLS = ["a\nb", "\x1b]52;c;aGk=\x07", "a\x9b2J", "a\u202eb", "a\x00", "", None, 7, ["a"], "x" * 300]
 """What can't be a name that people have chosen either."""
 CHOSEN = ["Rocky 9 \u2013 prod {{x}}", "--force", "../x", "$(id)", "日本語"]
-LOCAL = {
-    "id": ID,
-    "name": "n1",
-    "status": "ACTIVE",
-    "address": "10.0.0.1",
-    "image": "i",
-    "flavor": "f",
-    "tags": ["a"],
-    "host_key": "",
-    "fault": "",
-}
-
-
-def nova(**said: Any) -> dict[str, Any]:
-    """Make a server as Nova tells it."""
-    return {
-        "id": ID,
-        "name": "n1",
-        "status": "ACTIVE",
-        "image": {"id": "i1"},
-        "flavor": {"original_name": "small"},
-        "tags": ["cluster=demo"],
-        "addresses": {"net": [{"version": 4, "addr": "10.0.0.1"}]},
-        **said,
-    }
 
 
 @pytest.mark.parametrize("bad", BAD)

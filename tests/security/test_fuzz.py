@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurm_powersave.adapters.requests import spool
@@ -22,9 +22,9 @@ from slurm_powersave.adapters.slurm.commands import ScontrolSlurm
 from slurm_powersave.model import hostlist
 from slurm_powersave.model.errors import ConfigError, HostlistError, SlurmError
 from slurm_powersave.model.nodes import Request
+from tests.security.fuzz import FEW
 from tests.slurmctld import Slurmctld, line
 
-FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 CONTROLS = ["\n", "\r", "\0", "\x1b[2J", "\x0b", "\x1c", "\x85", "\u2028", "\u202e", "\ud800"]
 DIGITS = ["\u00b2", "\u0661", "9" * 5000, "-1", "1e9"]
 PROGRAMS = ["{{x}}", "$(id)", "--help", "-oProxyCommand=id", "../../etc", "A" * 5000, " " * 5000]

@@ -32,8 +32,8 @@ from slurm_powersave.decide.commands import backup
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass, PowersaveError
 from tests.permits import permit
 from tests.security.attacks import TERMINAL
-from tests.security.test_cloud_words import LOCAL, nova
-from tests.security.test_fuzz import FEW
+from tests.security.fuzz import FEW
+from tests.security.nova_words import LOCAL, nova
 
 Said = dict[str, Any]
 TEXTS = [*TERMINAL.values(), "{{ x }}", "-oProxyCommand=id", "../x", "\u00b2", "9" * 5000, ""]

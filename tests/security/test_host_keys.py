@@ -19,14 +19,15 @@ from slurm_powersave.model.errors import UnreachableError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeSpec, Server
 from slurm_powersave.testing.world import MemoryWorld, cluster
+from tests.contract.cloud_cases import OURS
 from tests.openstack.http_cloud import public_key
-from tests.unit.adapters.conftest import openstack
+from tests.unit.adapters.conftest import openstack, site
 from tests.unit.adapters.openstack.lab import World
-from tests.unit.adapters.openstack.test_cloud import OURS, Subject
-from tests.unit.adapters.test_playbooks import site, started
+from tests.unit.adapters.openstack.subject import Subject
+from tests.unit.adapters.playbook_starts import started
 from tests.unit.engine.checks import servers
-from tests.unit.engine.test_lifecycle import up
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
+from tests.unit.engine.stories import up
 
 __all__ = ["openstack", "site"]
 

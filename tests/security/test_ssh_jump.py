@@ -12,7 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.testing.world import cluster as make_cluster
-from tests.contract.test_stream_sshd import Sshd
+from tests.contract.sshd import Sshd
 from tests.security.ssh_lab import (
     KEY,
     a_cluster,

@@ -18,12 +18,12 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, SlurmNode, SlurmSnapshot
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
-from tests.unit.commands.test_rollout import go, outdated, rollout
-from tests.unit.commands.test_scale import Scene
-from tests.unit.commands.test_teardown import Lab
+from tests.unit.commands.rollout_stories import go, outdated, rollout
+from tests.unit.commands.scale_scene import Scene
+from tests.unit.commands.teardown_lab import Lab
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_reboots import boots, image, ready
+from tests.unit.engine.reboot_stories import boots, image, ready
+from tests.unit.engine.stories import run_until, up
 
 
 def idle(nodes: int = 4) -> MemoryWorld:
@@ -167,13 +167,13 @@ def test_a_resize_leaves_it_alone_and_does_the_rest() -> None:
     assert found.unread == ("n3",) and "n3" in found.removed and "n3" not in found.drained
     with pytest.raises(LeftAloneError, match="n3"):
         resized(scene)
-    assert "n3" in servers(scene.world) and "n3" in scene.world.slurm._nodes, "it stays in slurm.conf"
+    assert "n3" in servers(scene.world) and "n3" in scene.world.slurm.known(), "it stays in slurm.conf"
     assert "n3" in scene.world.journal.node_records()
     assert not scene.world.slurm.node("n3").has("DRAIN")
-    assert "n4" not in scene.world.slurm._nodes and "n2" not in servers(scene.world)
+    assert "n4" not in scene.world.slurm.known() and "n2" not in servers(scene.world)
     scene.world.slurm.unreadable.clear()
     scene.resize()
-    assert set(scene.world.slurm._nodes) == {"n1", "n2"} and set(servers(scene.world)) == {"n1"}
+    assert set(scene.world.slurm.known()) == {"n1", "n2"} and set(servers(scene.world)) == {"n1"}
 
 
 def found_by(scene: Scene) -> "object":

@@ -1,9 +1,5 @@
 """What tests/conftest.py does: a skip is a failure in CI, and workers get what belongs together."""
 
-import os
-import shutil
-import subprocess
-import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -13,30 +9,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.conftest import ByCluster
 from tests.e2e import guests
-
-TESTS = Path(__file__).resolve().parents[1]
+from tests.pytest_runs import run_tests
 
 SKIPS = {
     "call": "import pytest\ndef test_one():\n    pytest.skip('not here')\n",
     "mark": "import pytest\n@pytest.mark.skip(reason='not here')\ndef test_one():\n    pass\n",
     "module": "import pytest\npytest.importorskip('no_such_module')\ndef test_one():\n    pass\n",
 }
-
-
-def run_tests(place: Path, code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a module of tests under the conftest of this checkout."""
-    (place / "tests").mkdir()
-    for source in TESTS.glob("*.py"):
-        shutil.copy(source, place / "tests")
-    (place / "pytest.ini").write_text(
-        "[pytest]\naddopts = --import-mode=importlib\npythonpath = .\nmarkers =\n    root\n"
-    )
-    (place / "tests/test_it.py").write_text(code)
-    usual = {name: value for name, value in os.environ.items() if name != "CI" and "PYTEST" not in name}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
-        env=usual | environment, cwd=place, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SKIPS)

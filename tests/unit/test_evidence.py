@@ -8,7 +8,7 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from tests import evidence
-from tests.unit.test_conftest import run_tests
+from tests.pytest_runs import run_tests
 
 CLUSTER = """
 import pytest

@@ -140,53 +140,24 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slurm_host_files import (
-    hosts_text,
-    last_words,
-    listens,
-    mounted,
-    read,
-    slurmd_port,
-    write,
-)
-from ansible.module_utils.slurm_host_hardware import hardware
+from ansible.module_utils.slurm_host_files import hosts_text, mounted, read
+from ansible.module_utils.slurm_host_slurmd import Slurmd
 from ansible.module_utils.slurm_host_storage import SYSTEMD, requires, where
-from ansible.module_utils.slurm_host_units import Problem, Units
+from ansible.module_utils.slurm_host_units import Problem
 
 MARK = b"# Written by slurm-powersave"
 """How the files of slurm.conf's kind begin, as the inventory has them."""
 PROVENANCE = "/usr/lib/slurm-powersave/image.json"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-SLURMD_WAIT = 10.0
-"""Seconds for slurmd to listen: 0.1 to 0.5 is usual."""
 
 
-class Host(Units):
+class Host(Slurmd):
     """This host: what it has, what it lacks, and how to change it."""
 
     def __init__(self, module):
         super().__init__(module)
         self.wanted = module.params
-        self.diffs = []
-        self.before = {}
-        """Path -> content and mode, of what a slurmd that ran had before this run."""
         self.boot_id = (read(BOOT_ID) or b"").decode().strip()
-        self.hardware = ""
-
-    def put(self, path, text, mode=0o644, owner=None, secret=False):
-        """Replace a file; without a text remove it."""
-        self.changes.append(f"{'write' if text else 'remove'} {path}")
-        if not secret:
-            before = (read(path) or b"").decode("utf-8", "replace")
-            self.diffs.append(
-                {"before": before, "after": text.decode("utf-8"), "before_header": path, "after_header": path}
-            )
-        if self.check:
-            return
-        if text:
-            write(path, text, mode, owner)
-        else:
-            os.unlink(path)
 
     def verify(self):
         """See that this is the boot and the image that were asked for; a cloud's API may say so too early."""
@@ -305,48 +276,6 @@ class Host(Units):
                     )
                 )
             time.sleep(0.2)
-
-    def slurmd(self):
-        """Start slurmd, with its old files if it does not run with new ones."""
-        if self.units["slurmd"].get("UnitFileState") == "enabled":
-            self.systemctl("disable", "slurmd")
-        if self.active("slurmd"):
-            return
-        self.hardware = hardware(self.module)
-        try:
-            self.start_slurmd()
-        except Problem as problem:
-            if not self.before or self.check:
-                raise
-            words = last_words((read("/etc/slurm/slurm.conf") or b"").decode("utf-8", "replace"))
-            raise Problem("; ".join(filter(None, [str(problem), words, self.put_back()]))) from problem
-
-    def put_back(self):
-        """Give a slurmd that ran before its old files again; say what became of it."""
-        for path, (content, mode) in self.before.items():
-            if content or read(path) is not None:
-                self.put(path, content, mode)
-        self.run("systemctl", "reset-failed", "slurmd")
-        try:
-            self.start_slurmd()
-        except Problem as problem:
-            return f"with its old files, which are back, slurmd does not start either: {problem}"
-        return "its old files are back, and slurmd runs with them"
-
-    def start_slurmd(self):
-        """Start slurmd and wait until it listens."""
-        self.systemctl("start", "slurmd")
-        if self.check:
-            return
-        deadline = time.monotonic() + SLURMD_WAIT
-        port = slurmd_port((read("/etc/slurm/slurm.conf") or b"").decode("utf-8", "replace"))
-        while not listens(port):
-            _rc, state = self.run("systemctl", "is-active", "slurmd")
-            if state not in ("active", "activating"):
-                raise Problem("slurmd ended ({}): {}".format(state, self.journal("slurmd")))
-            if time.monotonic() > deadline:
-                raise Problem("slurmd does not listen on port {}: {}".format(port, self.journal("slurmd")))
-            time.sleep(0.05)
 
     def configure(self):
         """Do it all; the order matters, see the methods."""

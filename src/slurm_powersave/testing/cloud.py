@@ -1,5 +1,6 @@
 """A clock that stands still, and a cloud in memory."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -145,13 +146,17 @@ class MemoryCloud:
             host_key="" if name in self.never_boots else self._new_key(),
         )
         self._refuse(server)
-        for held in self._servers.values():
-            if held.soft and self._alive(held) and held.server.address == server.address:
-                text = f"Fixed IP address {server.address} is already in use on instance {held.server.id}."
+        for kept in self.kept():
+            if kept.address == server.address:
+                text = f"Fixed IP address {server.address} is already in use on instance {kept.id}."
                 raise CloudError(text)
         self.created += 1
-        self._servers[server.id] = _Held(server, disk_key=server.host_key)
+        self.add(server)
         return server.id
+
+    def add(self, server: Server) -> None:
+        """Add a server that Terraform here has not made; its sshd has the host key that the cloud tells."""
+        self._servers[server.id] = _Held(server, disk_key=server.host_key)
 
     def _new_key(self) -> str:
         self._keys += 1
@@ -173,6 +178,10 @@ class MemoryCloud:
         """Name every server, whoever's, without going through the port: it runs while the API is away."""
         return [held.server for held in self._servers.values() if self._alive(held) and not held.soft]
 
+    def kept(self) -> list[Server]:
+        """List the deleted servers that the cloud still keeps, without going through the port."""
+        return [held.server for held in self._servers.values() if held.soft and self._alive(held)]
+
     def _ours(self, held: _Held) -> bool:
         return f"cluster={self.cluster}" in held.server.tags
 
@@ -192,8 +201,7 @@ class MemoryCloud:
     def leftovers(self) -> list[Leftover]:
         """List what is our cluster's."""
         found = [Leftover(SERVER, server.id, server.name) for server in self.servers()]
-        kept = [held.server for held in self._servers.values() if held.soft and self._alive(held)]
-        return [*found, *(Leftover(KEPT, server.id, server.name) for server in kept), *self.others]
+        return [*found, *(Leftover(KEPT, server.id, server.name) for server in self.kept()), *self.others]
 
     def _told(self, held: _Held) -> Server:
         server = replace(held.server, locked=held.server.id in self.locked)
@@ -349,5 +357,13 @@ class MemoryCloud:
 
     def set_status(self, server_id: str, status: str, fault: str = "") -> None:
         """Change what the cloud tells of a server."""
+        self.edit(server_id, status=status, fault=fault)
+
+    def edit(self, server_id: str, **changes: object) -> None:
+        """Change fields of a server as somebody else would."""
         held = self._servers[server_id]
-        held.server = replace(held.server, status=status, fault=fault)
+        held.server = replace(held.server, **changes)  # type: ignore[arg-type]  # any of its fields
+
+    def keep_busy(self, server_id: str) -> None:
+        """Let a reboot, rebuild or resize of a server never end."""
+        self._servers[server_id].busy_until = math.inf

@@ -6,7 +6,7 @@ What it knows of Slurm is what the contract test shows on the real one (tests/co
 import itertools
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.job_note import JobNote
@@ -15,7 +15,7 @@ from slurm_powersave.model.nodes import NodeFacts, SlurmJob, SlurmNode, SlurmSna
 from slurm_powersave.model.permit import Permit, use_for_state
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import Difference, has
-from slurm_powersave.testing import slurm_reboot, slurm_times
+from slurm_powersave.testing import slurm_reboot, slurm_resume, slurm_times
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.slurm_reboot import REBOOT, ROOT, SLURM, Reboot
 
@@ -74,7 +74,7 @@ class MemorySlurm:
         off = [name for name in nodes if reboot or self._nodes[name].has("POWERED_DOWN")]
         for name in nodes:
             self._set(name, add={"ALLOCATED"}, drop={"IDLE"})
-        self._power_up(off)
+        self.power_up(*off)
         return job
 
     def start(self, job: int) -> None:
@@ -111,12 +111,12 @@ class MemorySlurm:
                 return
             if node.has("REBOOT_ISSUED"):
                 request = self._reboots.pop(name, _BY_HAND)
-                self._put(slurm_reboot.booted(node, request, Version.of(self.version)))
+                self.put(slurm_reboot.booted(node, request, Version.of(self.version)))
         else:
             if node.has("POWERED_DOWN"):
                 self._say(name, "")
             if booted:
-                self._requeue(name)
+                self.requeue(name)
                 self._set(name, add={"DOWN"}, drop={"IDLE"})
                 if not self._nodes[name].reason:
                     self._say(name, "Node unexpectedly rebooted", SLURM)
@@ -129,7 +129,7 @@ class MemorySlurm:
 
     def _refuse(self, name: str, why: str) -> None:
         """Drain the node, and say why, where nobody has set it aside before; its job is requeued."""
-        self._requeue(name)
+        self.requeue(name)
         if not self._nodes[name].has("DRAIN", "DOWN", "FAIL"):
             self._set(name, add={"DRAIN"})
             self._say(name, why.strip(), SLURM)
@@ -141,14 +141,14 @@ class MemorySlurm:
             node = self._nodes[name]
             if slurm_reboot.may_be_asked(node):
                 self._reboots[name] = Reboot(asap, nextstate, node.has("DRAIN"))
-                self._put(slurm_reboot.asked(node, self._reboots[name], reason))
+                self.put(slurm_reboot.asked(node, self._reboots[name], reason))
 
     def cancel_reboot(self, *nodes: str) -> None:
         """Do what scontrol cancel_reboot does."""
         for name in nodes:
             if self._nodes[name].has("REBOOT_ISSUED"):
                 raise SlurmError("Invalid node state specified")
-            self._put(slurm_reboot.cancelled(self._nodes[name], self._reboots.pop(name, _BY_HAND)))
+            self.put(slurm_reboot.cancelled(self._nodes[name], self._reboots.pop(name, _BY_HAND)))
 
     def reconfigure(self) -> None:
         """Do what scontrol reconfigure does: 22.05 forgets who gave a reason, and every nextstate."""
@@ -159,6 +159,14 @@ class MemorySlurm:
     def node(self, name: str) -> SlurmNode:
         """Look at a node without going through the port."""
         return self._nodes[name]
+
+    def known(self) -> frozenset[str]:
+        """Name the nodes of slurm.conf, without going through the port."""
+        return frozenset(self._nodes)
+
+    def remove(self, name: str) -> SlurmNode:
+        """Take a node out of slurm.conf; return what it was."""
+        return self._nodes.pop(name)
 
     def set_flags(self, name: str, *flags: str, reason: str = "") -> None:
         """Set a node's state as somebody else would."""
@@ -192,16 +200,16 @@ class MemorySlurm:
             elif node.has("POWERING_DOWN") and age >= self.suspend_timeout:
                 self._set(name, add={"POWERED_DOWN"}, drop={"POWERING_DOWN", "INVALID_REG"})
             elif node.has("POWERING_UP") and age >= self.resume_timeout:
-                self._requeue(name)
+                self.requeue(name)
                 self._say(name, "ResumeTimeout reached", SLURM)
                 self._set(name, add={"DOWN", "POWERED_DOWN"}, drop={"POWERING_UP", "IDLE", "ALLOCATED"})
                 failed.append(name)
             elif slurm_reboot.is_due(node) and age >= slurm_times.ISSUE:
                 self._reboots[name] = replace(self._reboots.get(name, _BY_HAND), issued=now)
-                self._put(slurm_reboot.issued(node))
+                self.put(slurm_reboot.issued(node))
                 rebooted.append(name)
             elif node.has("REBOOT_ISSUED") and self._waited(name) >= self.resume_timeout:
-                self._put(slurm_reboot.timed_out(node))
+                self.put(slurm_reboot.timed_out(node))
             elif self._silent(node) and age >= slurm_times.PING and self.answers(name):
                 self._set(name, drop={"NOT_RESPONDING"})
         if forced:
@@ -260,11 +268,11 @@ class MemorySlurm:
         refused = False
         for name in nodes:
             if comment is not None:
-                self._put(replace(self._nodes[name], comment=comment))
+                self.put(replace(self._nodes[name], comment=comment))
             if reason and state != "RESUME":
                 self._say(name, reason.strip(), ROOT)
             if state == "RESUME":
-                refused |= not self._resume(name)
+                refused |= not self.resume(name)
             else:
                 self._update(name, state)
         if refused:
@@ -294,12 +302,12 @@ class MemorySlurm:
     def last_start(self) -> SlurmStart:
         """Return when slurmctld was started."""
         self._check()
-        return SlurmStart(_date(self.began), self.clock.now() - self.began, slurm_times.PATIENCE)
+        return SlurmStart(slurm_times.date(self.began), self.clock.now() - self.began, slurm_times.PATIENCE)
 
     def started_on(self, first: datetime, last: datetime) -> frozenset[str]:
         """Return the first nodes of the jobs that were let go between these moments."""
         self._check()
-        begun = [job for job, at in self._started.items() if first <= _date(at) <= last]
+        begun = [job for job, at in self._started.items() if first <= slurm_times.date(at) <= last]
         running = [self.jobs[job] for job in begun if job in self.jobs and self.jobs[job].state == "RUNNING"]
         return frozenset(job.nodes[0] for job in running)
 
@@ -313,9 +321,9 @@ class MemorySlurm:
 
     def _update(self, name: str, state: str) -> None:
         if state == "POWER_UP" and self._nodes[name].has("POWERED_DOWN"):
-            self._power_up([name])
+            self.power_up(name)
         elif state in ("POWER_DOWN", "POWER_DOWN_FORCE") and not self._nodes[name].has("POWERING_DOWN"):
-            self._requeue(name)
+            self.requeue(name)
             if self._nodes[name].has(*REBOOT):
                 # All of it is forgotten; the DRAIN goes with POWERING_DOWN.
                 self._set(name, add={"IDLE"}, drop={"DOWN", *REBOOT})
@@ -323,12 +331,12 @@ class MemorySlurm:
             self._set(name, add={"POWER_DOWN"}, drop={"POWERED_DOWN"})
         elif state == "DRAIN":
             if self._nodes[name].has("POWERING_UP"):
-                self._requeue(name)
+                self.requeue(name)
             self._set(name, add={"DRAIN"})
         elif state == "UNDRAIN":
             self._undrain(name)
         elif state == "DOWN":
-            self._requeue(name)
+            self.requeue(name)
             self._set(name, add={"DOWN"}, drop={"IDLE"})
 
     def _undrain(self, name: str) -> None:
@@ -337,24 +345,13 @@ class MemorySlurm:
         missed = any(name in self.jobs[job].nodes for job in self.lost)
         if missed and self.clock.now() - self.began > slurm_times.PATIENCE:
             self.lost = frozenset()
-            self._requeue(name)
+            self.requeue(name)
 
-    def _resume(self, name: str) -> bool:
-        node = self._nodes[name]
-        if node.has("POWERING_UP", "POWER_DOWN"):
-            return False
-        if node.has("POWERING_DOWN"):
-            extra = {"NOT_RESPONDING"} if node.has("DRAIN") else set()
-            self._set(name, add={"POWERED_DOWN", *extra}, drop={"POWERING_DOWN", "DRAIN"})
-        elif node.has("DOWN", "DRAIN", *REBOOT):
-            base = {"ALLOCATED", "MIXED"} & node.flags or {"IDLE"}
-            clean = node.has("POWERED_DOWN") and self._has(Difference.RESUME_OF_NODE_THAT_IS_OFF_IS_CLEAN)
-            silent = set() if clean else {"NOT_RESPONDING"}
-            self._set(name, add={*base, *silent}, drop={"DOWN", "DRAIN", *REBOOT})
-        else:
-            return False
-        self._say(name, "")
-        return True
+    def resume(self, name: str) -> bool:
+        """Do what `scontrol update State=RESUME` does to a node; return False if Slurm refuses it."""
+        if resumed := slurm_resume.resumed(self._nodes[name], Version.of(self.version)):
+            self.put(resumed)
+        return resumed is not None
 
     def _has(self, difference: Difference) -> bool:
         return has(Version.of(self.version), difference)
@@ -366,9 +363,10 @@ class MemorySlurm:
         return self.clock.now() - self._reboots.get(name, _BY_HAND).issued
 
     def _say(self, name: str, reason: str, by: str = "") -> None:
-        self._put(replace(self._nodes[name], reason=reason, reason_by=by))
+        self.put(replace(self._nodes[name], reason=reason, reason_by=by))
 
-    def _power_up(self, names: Sequence[str]) -> None:
+    def power_up(self, *names: str) -> None:
+        """Power nodes up and call ResumeProgram, as for a job or for `scontrol update State=POWER_UP`."""
         for name in names:
             self._set(name, add={"POWERING_UP", "NOT_RESPONDING"}, drop={"POWERED_DOWN"})
             if self._nodes[name].has("DRAIN") and self._has(Difference.POWER_UP_TAKES_REASON):
@@ -376,7 +374,8 @@ class MemorySlurm:
         if names:
             self.hook(Mode.RESUME, ",".join(names))
 
-    def _requeue(self, name: str) -> None:
+    def requeue(self, name: str) -> None:
+        """Put the jobs of a node back into the queue; all their nodes are idle then."""
         for number, job in list(self.jobs.items()):
             if name in job.nodes:
                 self.jobs[number] = replace(job, state="PENDING", nodes=(), reason="BeginTime")
@@ -388,13 +387,10 @@ class MemorySlurm:
 
     def _set(self, name: str, *, add: Set[str] = frozenset(), drop: Set[str] = frozenset()) -> None:
         node = self._nodes[name]
-        self._put(replace(node, flags=frozenset((node.flags - drop) | add)))
+        self.put(replace(node, flags=frozenset((node.flags - drop) | add)))
 
-    def _put(self, node: SlurmNode) -> None:
-        if node.flags != self._nodes[node.name].flags:
+    def put(self, node: SlurmNode) -> None:
+        """Change a node as somebody else would; one that was removed is in slurm.conf again."""
+        if node.name not in self._nodes or node.flags != self._nodes[node.name].flags:
             self._since[node.name] = self.clock.now()
         self._nodes[node.name] = node
-
-
-def _date(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)

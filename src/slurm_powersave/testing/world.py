@@ -71,11 +71,11 @@ class MemoryWorld:
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         version = self.cluster.slurm_version
         self.slurm = MemorySlurm(
-            self.clock, self.cluster.nodes(), self._hook, configured=SMALL, version=version
+            self.clock, self.cluster.nodes(), self.hook, configured=SMALL, version=version
         )
         self.terraform = MemoryTerraform(self.clock, self.cloud, self.cluster.cluster_name)
         self.playbooks = MemoryPlaybooks(
-            self.clock, self._register, self._boots, self.cloud.boot_id, self.cloud.host_key
+            self.clock, self._register, self.boots, self.cloud.boot_id, self.cloud.host_key
         )
         self._error: Exception | None = None
         """What has ended the engine, if there is no other one yet."""
@@ -88,7 +88,7 @@ class MemoryWorld:
         self.recovery = Recovery(
             self.clock.monotonic, lambda text, count: self.told.append((text, count)), self._leave
         )
-        self.engine = self._engine()
+        self.engine = self.new_engine()
 
     @classmethod
     def of(cls, nodes: int = 4, **extra: object) -> "MemoryWorld":
@@ -98,7 +98,8 @@ class MemoryWorld:
     def _leave(self, text: str) -> None:
         self.left_alone = text
 
-    def _engine(self) -> Engine:
+    def new_engine(self) -> Engine:
+        """Make an engine on the present journal, Slurm and cloud; `crash` puts it in the old one's place."""
         return Engine(
             World(
                 self.cluster,
@@ -114,15 +115,17 @@ class MemoryWorld:
 
     def _register(self, node: NodeSpec) -> None:
         waits = self.slurm.node(node.name).has("POWERING_UP", "REBOOT_ISSUED", "NOT_RESPONDING")
-        if self._boots(node) and waits:
+        if self.boots(node) and waits:
             self.slurm.register(node.name)
 
-    def _boots(self, node: NodeSpec) -> bool:
+    def boots(self, node: NodeSpec) -> bool:
+        """Tell whether the node's server has booted and answers."""
         here = [server for server in self.cloud.alive() if server.address == node.address]
         runs = any(server.host_key and server.status not in OFF | RESCUED for server in here)
         return runs and node.name not in self.silent
 
-    def _hook(self, mode: Mode, hostlist: str) -> None:
+    def hook(self, mode: Mode, hostlist: str) -> None:
+        """Journal a call of Slurm's. A test that lets calls get lost gives `slurm.hook` another function."""
         self.request(mode, hostlist)
 
     def request(self, mode: Mode, hostlist: str, source: str = "hook") -> str:
@@ -155,7 +158,7 @@ class MemoryWorld:
 
     def crash(self) -> None:
         """Drop the engine at once and start another on the same journal."""
-        self.engine = self._engine()
+        self.engine = self.new_engine()
 
     def run_on(self, seconds: float, step: float = STEP) -> None:
         """Run as the service does: after an error wait, then make another engine from the journal."""
@@ -164,15 +167,19 @@ class MemoryWorld:
             try:
                 if self._error:
                     self.clock.advance(self.recovery.met(self._error))
-                    self.engine = self._engine()
+                    self.engine = self.new_engine()
                     self._error = None
                 self.slurm.tick()
                 self.step()
                 self.clock.advance(step)
             except Exception as error:
-                self.engine.close()
-                self._error = error
-                self.errors.append(error)
+                self.end_engine(error)
+
+    def end_engine(self, error: Exception) -> None:
+        """Let an error end the engine; `run_on` makes another one."""
+        self.engine.close()
+        self._error = error
+        self.errors.append(error)
 
     def newest(self, node: str) -> Operation:
         """Return a node's newest operation."""

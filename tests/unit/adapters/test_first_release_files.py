@@ -1,11 +1,10 @@
-"""What the first release leaves on a disk is read: journal, states, runs, spool and cluster file."""
+"""What the first release leaves on a disk is read: journal, states, runs and cluster file."""
 
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,6 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.processes.process import exit_code
-from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.terraform import state_file
@@ -28,11 +26,9 @@ from slurm_powersave.decide.node.host_keys import Pin, believed
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import NodeBackoff, NodeProgress, Request, StateServer
+from slurm_powersave.model.nodes import NodeBackoff, NodeProgress, StateServer
 from slurm_powersave.model.seen import Seen
 from tests import first_release
-from tests.hook_scripts import HookScripts
-from tests.waiting import within
 
 SHARD, EMPTY = "local/nodes-001", "local/nodes-002"
 MORE = """
@@ -164,7 +160,7 @@ def killed_after(path: Path, statements: int) -> bool:
     """Convert the journal in a process that is killed after so many statements; tell whether it was."""
     script = f"""
 import os, signal
-from slurm_powersave.adapters import journal_db
+from slurm_powersave.adapters.journal import database
 left = {statements}
 def run(db, script):
     global left
@@ -173,8 +169,8 @@ def run(db, script):
             os.kill(os.getpid(), signal.SIGKILL)
         db.execute(statement)
         left -= 1
-journal_db._run = run
-journal_db.Database({str(path)!r})
+database._run = run
+database.Database({str(path)!r})
 """
     return subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
 
@@ -308,66 +304,6 @@ def test_a_run_that_goes_on_is_waited_for_and_can_be_ended(terraform: ShardedTer
     finally:
         process.kill()
         process.communicate()
-
-
-# The spool
-
-
-@pytest.fixture
-def hooks(tmp_path: Path) -> HookScripts:
-    return HookScripts(tmp_path / "login")
-
-
-def reader(hooks: HookScripts, which: str) -> list[str]:
-    """Argv of our reader, or of that release's, which stays on the login node until the next deploy."""
-    ours = hooks.reader()
-    if which == "ours":
-        return ours
-    script = hooks.root / "reader.py"
-    script.write_text((first_release.RECORDED / "reader.py.txt").read_text())
-    return [ours[0], str(script), *ours[2:]]
-
-
-def received(intake: StreamIntake, count: int) -> list[tuple[str, Request | str]]:
-    found: list[tuple[str, Request | str]] = []
-    assert within(10, lambda: len(found.extend(intake.receive()) or found) >= count), found
-    return found
-
-
-@pytest.mark.parametrize("which", ["ours", "the first release's"])
-def test_what_is_in_the_spool_is_taken_in_once(hooks: HookScripts, tmp_path: Path, which: str) -> None:
-    asked = first_release.spool(hooks.new)
-    assert sorted(asked.values()) == sorted(["resume", "suspend", "resume-fail", "reboot"] * 2)
-    with closing(SqliteJournal(tmp_path / "journal.db")) as journal:
-        for takes in range(2):
-            with StreamIntake(reader(hooks, which)) as intake:
-                found = received(intake, len(asked)) if takes == 0 or hooks.requests() else []
-                new = [journal.add_request(r, 5.0) for _, r in found if isinstance(r, Request)]
-                assert new == [takes == 0] * len(asked)
-                if takes:
-                    for request_id, _ in found:
-                        intake.acknowledge(request_id)
-                    assert within(5, lambda: hooks.requests() == [])
-        requests = journal.unplanned_requests()
-        assert {request.id: request.mode.value for request in requests} == asked
-        resumes = [request for request in requests if request.mode is Mode.RESUME]
-        assert {(r.hostlist, r.features, r.job_id) for r in resumes} == {("up-[4-5]", "disk", 4)}
-        assert all('"job_id":4' in request.resume_file for request in resumes)
-
-
-@pytest.mark.parametrize("which", ["ours", "the first release's"])
-def test_a_request_with_a_resume_file_that_its_hooks_did_not_cut(hooks: HookScripts, which: str) -> None:
-    """Those of 10,000 jobs have 5 MB: nothing is decided on them, and the request must not get lost."""
-    request_id = next(iter(first_release.spool(hooks.new)))
-    content = (hooks.new / request_id).read_text()
-    for path in hooks.new.iterdir():
-        path.unlink()
-    long = b64encode(b'{"jobs":[' + b'{"job_id":1,"nodes":"up-1"},' * 180_000).decode()
-    first_release.write(hooks.new / request_id, re.sub("resume_file .*", f"resume_file {long}", content))
-    with StreamIntake(reader(hooks, which)) as intake:
-        ((found, request),) = received(intake, 1)
-        assert found == request_id and isinstance(request, Request), request
-        assert request.hostlist == "up-[4-5]" and len(request.resume_file) <= 1 << 20
 
 
 # The cluster file

@@ -15,7 +15,7 @@ from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done, FlavorBackoff
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import coarsely
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 GROW = ("requests", "refusals", "operations", "phases", "acts")
 """Tables that hold more, the longer a cluster is in service."""

@@ -18,6 +18,7 @@ from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks, 
 from slurm_powersave.adapters.processes.process import start_detached
 from slurm_powersave.model.errors import ConfigError, FailureClass, OwnFileError
 from slurm_powersave.model.nodes import Failure, NodeProgress, NodeSpec, RunRecord, RunResult
+from tests.unit.adapters.playbook_starts import started
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY7yBaJ9VaDsV7rc1bMXuKXRWgapNkXDcU73uzJ50es"
 OK = {"node": "n1", "ok": True, "text": ""}
@@ -30,25 +31,6 @@ def until(what: Callable[[], object], seconds: float = 10) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A site with an inventory of five nodes, and nothing else."""
-    (tmp_path / "inventory/group_vars/all").mkdir(parents=True)
-    hosts = {f"n{number}": {"ansible_host": f"127.0.0.{number}"} for number in range(1, 6)}
-    children = {
-        "login": {"hosts": {"login": {"ansible_host": "127.0.0.10"}}},
-        "nodes": {"children": {"pool_cpu": {"hosts": hosts, "vars": {"ansible_user": "root"}}}},
-    }
-    # JSON is YAML.
-    (tmp_path / "inventory/hosts.yml").write_text(json.dumps({"all": {"children": children}}))
-    (tmp_path / "inventory/group_vars/all/slurm_powersave.yml").write_text('{"mounts": ["/mnt/ohpc"]}')
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys/id_ed25519").write_text("key\n")
-    return Site(
-        tmp_path / "playbooks", tmp_path / "inventory", tmp_path / "known_hosts", tmp_path / "keys/id_ed25519"
-    )
 
 
 def run_of(directory: Path, script: str, nodes: Sequence[str] = ("n1", "n2")) -> ConfigureRun:
@@ -153,20 +135,6 @@ def test_a_run_whose_directory_is_gone_has_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["", "x", "[]", "3", "{}", '{"node": "n1"}', '{"node": "n1", "ok": false}'])
 def test_a_line_that_is_none_of_ours_is_passed_over(line: str) -> None:
     assert parse(line) is None
-
-
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], Path, Mapping[str, str]]]:
-    """Catch what would be started."""
-    calls: list[tuple[Sequence[str], Path, Mapping[str, str]]] = []
-
-    def start(
-        argv: Sequence[str], directory: Path, *, env: Mapping[str, str], run_id: str, kind: str, cwd: Path
-    ) -> RunRecord:
-        calls.append((argv, directory, env))
-        return RunRecord(run_id, kind, str(directory), 1, 1)
-
-    monkeypatch.setattr(playbooks, "start_detached", start)
-    return calls
 
 
 def node(number: int, pool: str = "cpu") -> NodeSpec:

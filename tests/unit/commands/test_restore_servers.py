@@ -1,10 +1,8 @@
 """A restore from before a reimage or resize: what the servers are now is read from the cloud."""
 
-from dataclasses import replace
-
 from slurm_powersave.commands.restore_servers import take_over
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
 
 
 def restored() -> tuple[MemoryWorld, list[str]]:
@@ -24,7 +22,9 @@ def plan(world: MemoryWorld) -> list[str]:
     return [
         change["address"]
         for shard, nodes in world.terraform.maps.items()
-        for change in world.terraform._plan_json(shard, list(nodes), True)["resource_changes"]
+        for change in world.terraform.plan_json(
+            world.terraform.plan(shard, list(nodes), refresh=True).record
+        )["resource_changes"]
     ]
 
 
@@ -49,8 +49,8 @@ def test_terraform_has_nothing_to_change_back_and_it_is_said_what_was_found() ->
 
 def test_another_image_of_the_same_name_is_found_by_its_id() -> None:
     world, said = ready(1), list[str]()
-    held = next(iter(world.cloud._servers.values()))
-    held.server = replace(held.server, image_id="i-9")
+    (server,) = world.cloud.alive()
+    world.cloud.edit(server.id, image_id="i-9")
     take_over(world.journal, world.terraform, {"mem": world.cloud}, said.append)
     assert said == ["n1: image default was made anew, as the cloud tells it"]
     assert world.journal.node_records()["n1"].node.image_id == "i-9"

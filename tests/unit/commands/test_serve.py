@@ -2,48 +2,28 @@
 
 import errno
 import gc
-import json
 import os
-import resource
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.commands import serve
-from slurm_powersave.config.settings import Cluster, load
+from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine import faults, recovery
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
-from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.surfaces.conftest import CLUSTER
+from tests.unit.commands.service import Running, connect_to_memory, connected, end_readers, lay_out
 from tests.waiting import within
-
-READER = [sys.executable, "-uc", "import sys\nprint('hello 2')\nsys.stdin.read()"]
-
-
-def lay_out(place: Path) -> Cluster:
-    """A cluster file and the state directory of a cluster that was deployed."""
-    for directory in ("base", "nodes", "state/keys"):
-        (place / directory).mkdir(parents=True)
-    for name in ("keys/id_ed25519", "keys/id_ed25519.pub", "known_hosts"):
-        (place / "state" / name).write_text("key\n")
-    (place / "all.yml").write_text(CLUSTER)
-    return load(place / "all.yml")
 
 
 @pytest.fixture
@@ -56,56 +36,11 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return cluster
 
 
-def connect_to_memory(cluster: Cluster, put: Callable[[object, str, object], None]) -> None:
-    """Let the service find an outside in memory."""
-    world = MemoryWorld(cluster)
-
-    class Terraform:
-        def check(self) -> str:
-            return "1.9.0"
-
-    put(connect, "command", lambda _: Terraform())
-    put(connect, "slurm", lambda _: world.slurm)
-    put(connect, "terraform", lambda _: world.terraform)
-    put(connect, "playbooks", lambda _: world.playbooks)
-    put(connect, "clouds", lambda _: {"local": world.cloud})
-    put(connect, "intake", lambda _: StreamIntake(READER))
-
-
-class Running:
-    """The service in a thread."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.stop = cluster, threading.Event()
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            serve.run(self.cluster, self.stop)
-        except BaseException as error:
-            self.error = error
-
-    def told(self) -> dict[str, Any]:
-        """What `status` reads."""
-        return lock.holder(self.cluster.layout.lock) or {}
-
-    def close(self) -> None:
-        self.stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive() and self.error is None
-
-
 @pytest.fixture
 def running(cluster: Cluster) -> Iterator[Running]:
     found = Running(cluster)
     yield found
     found.close()
-
-
-def connected(running: Running) -> bool:
-    return str(running.told().get("intake", "")).startswith("connected")
 
 
 def test_errors_of_a_step_end_the_engine_and_not_the_service(
@@ -294,108 +229,3 @@ def test_a_file_that_is_missing_or_no_such_one_is_named_with_what_is_right(
         serve.run(cluster, threading.Event())
     assert error.value.exit_code == 2 and error.value.where == str(path)
     assert "backup" in error.value.todo
-
-
-_SHORT_OF_FILES = """
-import json, os, resource, sys, threading, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
-from slurm_powersave.engine import recovery
-
-cluster = here.lay_out(Path(sys.argv[1]))
-here.connect_to_memory(cluster, setattr)
-recovery.FIRST, recovery.LONGEST = 0.05, 0.2
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-running = here.Running(cluster)
-assert here.within(20, lambda: here.connected(running)), running.told()
-taken = []
-try:
-    while True:
-        taken.append(os.open("/dev/null", os.O_RDONLY))
-except OSError:
-    pass
-# The engine's own connections are closed, too: what the stream needs for another one is not there.
-os.close(taken.pop())
-here.end_readers()
-time.sleep(3)
-for one in taken:
-    os.close(one)
-assert here.within(30, lambda: here.connected(running)), running.told()
-print(json.dumps(running.told()))
-running.close()
-"""
-
-
-def end_readers() -> None:
-    """End the process that streams."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            if b"hello 2" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(int(pid), signal.SIGTERM)
-
-
-def test_an_engine_that_has_no_files_left_for_a_while(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, "-c", _SHORT_OF_FILES, str(tmp_path), str(root)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=root,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1])["intake"].startswith("connected")
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 64
-
-
-_FULL_DISK = """
-import json, os, sys, time, uuid
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.engine import recovery
-from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Request
-
-place = Path(sys.argv[1])
-cluster = here.lay_out(place)
-here.connect_to_memory(cluster, setattr)
-recovery.FIRST, recovery.LONGEST = 0.05, 0.5
-running = here.Running(cluster)
-assert here.within(30, lambda: here.connected(running)), running.told()
-journal = SqliteJournal(cluster.layout.journal)
-journal.add_request(Request("first", Mode.RESUME, "demo-[1-4],nobody", time.time(), "operator"), time.time())
-with (place / "filler").open("wb", buffering=0) as filler:
-    try:
-        while True:
-            filler.write(b"x" * 4096)
-    except OSError as error:
-        assert error.errno == 28
-    assert here.within(30, lambda: running.told().get("trouble")), running.told()
-    said = running.told()["trouble"]
-    time.sleep(2)
-    filler.truncate(0)
-assert here.within(30, lambda: not running.told().get("trouble")), running.told()
-assert here.within(30, lambda: here.connected(running)), running.told()
-assert here.within(30, lambda: journal.operations_of("first")), "the request is planned"
-print(json.dumps({"said": said, "told": running.told()}))
-running.close()
-"""
-
-
-@pytest.mark.root
-def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
-    """A small disk of its own, in a mount namespace that nobody else sees."""
-    root = Path(__file__).parents[3]
-    mounted = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1" "$4"'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", mounted, "sh", str(tmp_path), sys.executable, _FULL_DISK, str(root)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        cwd=root,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "full" in done.stdout or "No space" in done.stdout or "I/O error" in done.stdout, done.stdout

@@ -11,7 +11,7 @@ from slurm_powersave.decide.slurm_files.removed_nodes import configured
 from slurm_powersave.decide.slurm_files.slurm_conf import node_lines
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
-from tests.unit.decide.test_node_memory import FLAVORS
+from tests.unit.decide.flavors import FLAVORS
 
 Make = Callable[..., Cluster]
 BOTH = {"node_pools[0].cpus": 1, "node_pools[0].real_memory": 1000}

@@ -8,15 +8,9 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor.node_memory import by_pool, facts, fits
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.nodes import Flavor, NodeFacts
+from tests.unit.decide.flavors import FLAVORS
 
 Make = Callable[..., Cluster]
-FLAVORS = {
-    "local": {
-        "small": Flavor("small", vcpus=1, ram=1024),
-        "large": Flavor("large", vcpus=8, ram=16000),
-        "huge": Flavor("huge", vcpus=6, ram=64000),
-    }
-}
 
 
 def test_the_smallest_flavor_counts_less_the_margin(make: Make) -> None:

@@ -24,6 +24,7 @@ from slurm_powersave.model.cloud_facts import (
     Trouble,
 )
 from slurm_powersave.model.nodes import Flavor, Limit, NodeSpec, Server
+from tests.unit.conftest import path_of
 
 TABLE = yaml.safe_load(Path(__file__).parents[2].joinpath("cases/preflight.yml").read_text())
 CLUSTER: dict[str, Any] = {
@@ -86,7 +87,7 @@ def read(values: dict[str, Any]) -> CloudFacts:
     return CloudFacts(**made)
 
 
-def cluster(changes: dict[str, Any], path_of: Callable[[str], list[str | int]]) -> Cluster:
+def cluster(changes: dict[str, Any]) -> Cluster:
     """The cluster file of a case."""
     content = copy.deepcopy(CLUSTER)
     for key, value in changes.items():
@@ -100,8 +101,6 @@ def cluster(changes: dict[str, Any], path_of: Callable[[str], list[str | int]]) 
 
 @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: case["name"])
 def test_findings(case: dict[str, Any]) -> None:
-    from .conftest import path_of
-
     held = case.get("here", {})
     made = {
         name: NodeSpec(name, "compute", "os", "rocky9", flavor, "", "", flavor_id=flavor_id)
@@ -110,7 +109,7 @@ def test_findings(case: dict[str, Any]) -> None:
     here = Here(**{"public_key": "ssh-ed25519 AAAA us"} | held | {"servers": made})
     facts = read(TABLE["facts"] | case.get("facts", {}))
     tools = Tools(**{"terraform": "1.11.4"} | case.get("tools", {}))
-    found = findings(cluster(case.get("cluster", {}), path_of), {"os": facts}, tools, here)
+    found = findings(cluster(case.get("cluster", {})), {"os": facts}, tools, here)
     expected = case.get("expect", [])
     told = [(str(one.severity), one.where, one.wrong, one.right) for one in found]
     assert len(told) == len(expected), told

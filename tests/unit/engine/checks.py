@@ -17,9 +17,9 @@ OUTCOMES = {"done", "failed", "refused", "cancelled", "joined"}
 def servers(world: MemoryWorld) -> dict[str, list[str]]:
     """Node -> ids of its servers, past the cloud's faults."""
     found: dict[str, list[str]] = defaultdict(list)
-    for held in world.cloud._servers.values():
-        if world.cloud._alive(held) and "slurm-powersave" in held.server.tags:
-            found[held.server.name].append(held.server.id)
+    for server in (*world.cloud.alive(), *world.cloud.kept()):
+        if "slurm-powersave" in server.tags:
+            found[server.name].append(server.id)
     return dict(found)
 
 
@@ -83,17 +83,17 @@ _EFFECTS = {
         "plan_request",
         "save_operation",
         "save_nodes",
-        "save_hold",
-        "drop_hold",
+        "save_node_backoff",
+        "drop_node_backoff",
         "save_run",
         "drop_run",
         "set_dirty",
-        "save_flavor_rest",
-        "drop_flavor_rest",
+        "save_flavor_backoff",
+        "drop_flavor_backoff",
         "save_seen",
         "add_act",
         "save_anchor",
-        "move_rests",
+        "move_backoffs",
     ],
     "slurm": ["update_nodes", "update_job"],
     "terraform": ["init", "write_nodes", "plan", "apply", "forget_servers"],
@@ -140,10 +140,10 @@ class Fuse:
         for part in _EFFECTS:
             self.watch(part)
 
-    def watch(self, part: str) -> None:
-        """Count the effects on a part of the world; once, and once more if it is another one."""
+    def watch(self, part: str, *names: str) -> None:
+        """Count the effects on a part of the world, the usual or these; once more if it is another one."""
         target = getattr(self.world, part)
-        for name in _EFFECTS[part]:
+        for name in names or _EFFECTS[part]:
             setattr(target, name, self._wrap(f"{part}.{name}", getattr(target, name)))
 
     def light(self, after: int, kind: str, *, instead: bool) -> None:

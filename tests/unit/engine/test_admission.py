@@ -7,8 +7,8 @@ from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Limit
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import Fuse, assert_at_rest, operations, outcomes, run, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
+from tests.unit.engine.stories import run_until, up
 
 
 def world(nodes: int, **limits: tuple[int | None, int]) -> MemoryWorld:

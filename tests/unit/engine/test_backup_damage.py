@@ -10,7 +10,7 @@ import pytest
 from slurm_powersave.adapters.state_dir import archive
 from slurm_powersave.commands import backup
 from slurm_powersave.model.errors import ConfigError
-from tests.unit.commands.test_backup import Host, files
+from tests.unit.commands.backup_host import Host, files
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from slurm_powersave.model.records import Pause
 from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_people import drained
+from tests.unit.engine.stories import drained, run_until, up
 
 UNLOCK = "is locked and cannot be deleted: openstack server unlock id-1"
 STUCK = "server id-1 is not gone 3 minutes after its deletion was begun; the cloud shows ACTIVE"

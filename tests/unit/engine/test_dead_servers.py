@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.checks import assert_agreed, coarsely, servers
-from tests.unit.engine.test_nothing_destroyed import up
+from tests.unit.engine.checks import coarsely, servers
+from tests.unit.engine.stories import comes_back, run_job
 
 VERSIONS = pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
 
@@ -14,7 +14,7 @@ VERSIONS = pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
 def idle(version: str = "26.05") -> MemoryWorld:
     """A world in which n1 is up and idle."""
     world = MemoryWorld.of(2, slurm_version=version)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     return world
 
 
@@ -22,17 +22,7 @@ def not_responding(world: MemoryWorld, reason: str = "Not responding", by: str =
     """Let slurmctld find that n1 does not answer."""
     node = world.slurm.node("n1")
     flags = frozenset({"DOWN", "CLOUD", "NOT_RESPONDING", *more})
-    world.slurm._put(replace(node, flags=flags, reason=reason, reason_by=by))
-
-
-def comes_back(world: MemoryWorld) -> None:
-    """The node is off, can be used, and gets a new server when it is."""
-    assert world.slurm.node("n1").has("POWERED_DOWN") and not world.slurm.node("n1").has("DOWN", "DRAIN")
-    before = world.cloud.created
-    world.slurm.submit("n1")
-    world.settle()
-    assert world.slurm.node("n1").up and world.cloud.created == before + 1
-    assert_agreed(world)
+    world.slurm.put(replace(node, flags=flags, reason=reason, reason_by=by))
 
 
 @pytest.mark.parametrize("since", [(), ("POWERED_DOWN",)], ids=["down", "powered down since"])
@@ -65,9 +55,9 @@ def test_what_an_administrator_has_set_down_is_left(reason: str, by: str) -> Non
 
 def test_a_node_with_a_job_is_left_to_slurm() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1")
+    run_job(world, "n1")
     world.cloud.vanish(servers(world)["n1"][0])
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "NOT_RESPONDING"})))
     coarsely(world, 600, step=2)
     assert not world.slurm.node("n1").going_down

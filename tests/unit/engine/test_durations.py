@@ -13,7 +13,7 @@ from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine import checks
 from tests.unit.engine.checks import coarsely, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 TIMES = {"resume_timeout": 240}
 AWAY = "503 Service Unavailable"
@@ -166,7 +166,7 @@ def test_a_server_that_is_never_done_with_its_rebuild(world: MemoryWorld) -> Non
     run_until(world, "n1", phases.UPDATING)
     world.cloud.unreachable = AWAY
     run_until(world, "n1", phases.RESTORING)
-    world.cloud._servers[server_id].busy_until = float("inf")
+    world.cloud.keep_busy(server_id)
     world.cloud.set_status(server_id, "REBUILD")
     world.cloud.unreachable = ""
     coarsely(world, 200)
@@ -302,7 +302,7 @@ def test_a_node_that_is_gone_from_slurm_conf_keeps_no_operation_open(
     world: MemoryWorld, story: Callable[[MemoryWorld], None], phase: str
 ) -> None:
     at_phase(world, story, phase)
-    world.slurm._nodes.pop("n1")
+    world.slurm.remove("n1")
     coarsely(world, 1200, step=1)
     assert not list(world.engine.operations)
     if story is resume:
@@ -325,9 +325,9 @@ def test_a_node_that_others_readings_do_not_name_is_not_unknown(world: MemoryWor
 def test_a_node_that_slurm_knows_again_has_its_minute_once_more(world: MemoryWorld) -> None:
     at_phase(world, resume, phases.REGISTERING)
     for _ in range(2):
-        node = world.slurm._nodes.pop("n1")
+        node = world.slurm.remove("n1")
         coarsely(world, 40)
-        world.slurm._nodes["n1"] = node
+        world.slurm.put(node)
         coarsely(world, 5)
     assert operations(world, "n1")[-1].phase == phases.REGISTERING
 

@@ -12,10 +12,8 @@ from slurm_powersave.model.nodes import SlurmJob
 from slurm_powersave.model.slurm_versions import TESTED, Difference, has
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-
-QUOTA = "Quota exceeded for cores: Requested 64, but already used 12 of 64 cores"
-REST = {"rest": {"quota": 60, "unknown": 60, "node-local": 60, "config": 60}}
+from tests.unit.engine.failure_stories import QUOTA, REST
+from tests.unit.engine.stories import run_until, up
 
 
 @pytest.fixture(params=[str(version) for version in TESTED])
@@ -143,7 +141,7 @@ def test_a_requeued_job_is_let_go_at_once_but_at_most_three_times(world: MemoryW
         if number > 1:
             # Slurm starts the requeued job on the next node.
             world.slurm.jobs[job] = SlurmJob(job, "CONFIGURING", (name,))
-            world.slurm._power_up([name])
+            world.slurm.power_up(name)
         world.settle(60)
         world.run(1)
     assert [fields for fields in told if "StartTime" in fields] == [{"StartTime": "now"}] * 3

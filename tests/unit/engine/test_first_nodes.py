@@ -12,8 +12,8 @@ from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.world import MemoryWorld, cluster
-from tests.unit.engine.test_lifecycle import up
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
+from tests.unit.engine.stories import up
 
 LINE = "NodeName=x CPUs=1 Boards=1 SocketsPerBoard=1 CoresPerSocket=1 ThreadsPerCore=1 RealMemory="
 SAID = Hardware(1, 1, 1, 1, 1, 980)

@@ -18,7 +18,7 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.nodes import NodeProgress, RunResult, Server, StateServer
-from slurm_powersave.testing.cloud import MemoryClock, _Held
+from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.terraform import MemoryRun, run_record
 from slurm_powersave.testing.world import MemoryWorld
 from tests import first_release
@@ -44,10 +44,10 @@ class Taken(MemoryWorld):
             load(state.parent / "cluster.yml"), MemoryClock(TAKEN_OVER), SqliteJournal(state / "journal.db")
         )
 
-    def _engine(self) -> Engine:
+    def new_engine(self) -> Engine:
         if not self.terraform.runs:
             self._lay_out()
-        return super()._engine()
+        return super().new_engine()
 
     def _lay_out(self) -> None:
         old = connect.terraform(self.cluster)
@@ -65,7 +65,7 @@ class Taken(MemoryWorld):
             if name in HEALTHY:
                 self.slurm.register(name)
                 self.slurm.start(job)
-        self.slurm.hook = self._hook
+        self.slurm.hook = self.hook
 
     def _run_server(self, name: str, server_id: str, operation: str) -> None:
         node = self.cluster.node_spec(name)
@@ -78,7 +78,7 @@ class Taken(MemoryWorld):
             server_id, name, "ACTIVE", address=node.address, image=node.image, flavor=node.flavor,
             tags=tags, host_key=key,
         )  # fmt: skip
-        self.cloud._servers[server_id] = _Held(server, disk_key=key)
+        self.cloud.add(server)
 
     def _apply(self) -> None:
         """Let the run that the journal names go on, or be over, as a process of its own does."""
@@ -204,7 +204,7 @@ def test_a_deletion_that_slurm_has_asked_for_is_done(tmp_path: Path, phase: str)
     world.slurm.hook = lambda mode, nodes: None  # that call is in the journal
     world.slurm.end(1)
     world.slurm.suspend("up-1")
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     coarsely(world, 60)
     assert "up-1" not in servers(world) and servers(world)["up-2"] == HEALTHY["up-2"]
     assert outcomes(world, "up-1")[-1] == ("suspend", "done")
@@ -261,7 +261,7 @@ def test_requests_of_its_hooks_are_served_once(tmp_path: Path) -> None:
     world = taken(tmp_path / "old", "later")
     world.slurm.hook = lambda mode, nodes: None
     world.slurm.submit("up-4", "up-5")
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     asked = first_release.spool(tmp_path / "new")
     for _ in range(2):
         for request_id in asked:

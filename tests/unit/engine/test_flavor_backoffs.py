@@ -10,8 +10,8 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.nodes import Flavor, NodeFacts
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import Fuse, assert_at_rest, operations, outcomes, run, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_reboots import ask, image, ready
+from tests.unit.engine.reboot_stories import ask, image, ready
+from tests.unit.engine.stories import run_until, up
 
 NO_ROOM = "No valid host was found"
 

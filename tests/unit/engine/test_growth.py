@@ -12,7 +12,7 @@ from slurm_powersave.model.nodes import RunResult
 from slurm_powersave.testing.terraform import MemoryRun
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import coarsely
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 DAY = 86400.0
 NODES = 40

@@ -6,7 +6,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.testing.terraform import MemoryRun
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until
+from tests.unit.engine.stories import run_until
 
 HUNG = ("n1", "n2", "n3", "n4")
 

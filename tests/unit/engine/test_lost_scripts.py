@@ -6,7 +6,7 @@ import pytest
 
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.testing.world import MemoryWorld
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def begun(world: MemoryWorld, *nodes: str) -> int:

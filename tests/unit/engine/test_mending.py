@@ -8,7 +8,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import StateServer
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, run, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 SHARD = "mem/nodes-001"
 

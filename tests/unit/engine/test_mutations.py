@@ -18,6 +18,9 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.permit import Act, Permit, Row
 from tests.unit.engine import test_nothing_destroyed as kept
 from tests.unit.engine import test_people as people
+from tests.unit.engine import test_silence_looks as looks
+from tests.unit.engine import test_silence_words as words
+from tests.unit.engine import test_silent_networks as networks
 from tests.unit.engine import test_silent_servers as silent
 
 Mutation = tuple[object, str, Any]
@@ -76,7 +79,7 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
         kept.test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation,
     ),
     "what an administrator has set": (
-        (guard, "set_aside", says("")),
+        (guard, "state_by_admin", says("")),
         people.test_a_suspend_leaves_a_node_that_somebody_has_drained,
     ),
     "a node in use": (
@@ -101,19 +104,19 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
     ),
     "the network": (
         (silent_servers, "is_network", it_is_never_the_network),
-        silent.test_when_it_is_over_what_is_left_is_counted_anew,
+        networks.test_when_it_is_over_what_is_left_is_counted_anew,
     ),
     "started again once": (
         (Silences, "_done", nothing_was_done),
-        silent.test_a_server_that_comes_and_goes_is_started_once_and_not_replaced,
+        looks.test_a_server_that_comes_and_goes_is_started_once_and_not_replaced,
     ),
     "one look that was answered": (
         (silent_servers, "DEAD", frozenset(Standing)),
-        silent.test_one_look_that_was_answered_begins_the_count_anew,
+        looks.test_one_look_that_was_answered_begins_the_count_anew,
     ),
     "what somebody else has written to a job": (
         (dead_jobs, "comment", the_comment_is_ours),
-        silent.test_what_somebody_else_has_written_stays,
+        words.test_what_somebody_else_has_written_stays,
     ),
 }
 

@@ -8,8 +8,8 @@ from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, outcomes, servers
-from tests.unit.engine.test_failures import QUOTA, REST
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.failure_stories import QUOTA, REST
+from tests.unit.engine.stories import run_until, up
 
 
 @pytest.fixture(params=[str(version) for version in TESTED])

@@ -9,37 +9,29 @@ from slurm_powersave.decide.node import brake
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_agreed, coarsely, servers
 from tests.unit.engine.jolts import JOLTS
-
-
-def up(world: MemoryWorld, *nodes: str) -> int:
-    """Bring nodes up for a job and start it."""
-    job = world.slurm.submit(*nodes)
-    world.settle()
-    world.slurm.start(job)
-    return job
+from tests.unit.engine.stories import run_job
 
 
 def lose_the_journal(world: MemoryWorld) -> None:
     """Begin with an empty journal, as after `rm journal.db*`."""
     world.journal = SqliteJournal(":memory:")
-    world.engine = world._engine()
+    world.crash()
 
 
 def powered_down(world: MemoryWorld, *nodes: str) -> None:
     """Let Slurm show nodes as off, whatever runs there: `slurmctld -c`, a lost StateSaveLocation."""
     for name in nodes:
-        world.slurm._nodes[name] = SlurmNode(name, frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+        world.slurm.set_flags(name, "IDLE", "CLOUD", "POWERED_DOWN")
 
 
 def called_off() -> MemoryWorld:
     """A world in which n1 runs, and Slurm shows it as off without having called for it."""
     world = MemoryWorld.of(1)
-    up(world, "n1")
+    run_job(world, "n1")
     world.slurm.jobs.clear()
     powered_down(world, "n1")
     return world
@@ -50,7 +42,7 @@ def called_off() -> MemoryWorld:
 
 def test_a_lost_journal_takes_no_server_with_it_when_a_creation_fails() -> None:
     world = MemoryWorld.of(4)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     made = servers(world)
     lose_the_journal(world)
     world.cloud.error_faults["n3"] = "Build of instance aborted"
@@ -62,7 +54,7 @@ def test_a_lost_journal_takes_no_server_with_it_when_a_creation_fails() -> None:
 
 def test_a_lost_journal_and_a_shard_that_is_tidied_at_once() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     made = servers(world)
     lose_the_journal(world)
     for shard in world.terraform.states:
@@ -75,7 +67,7 @@ def test_a_lost_journal_and_a_shard_that_is_tidied_at_once() -> None:
 
 def test_a_state_that_could_not_be_read_with_a_lost_journal_is_looked_at_later() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     (shard,) = [name for name, held in world.terraform.states.items() if held]
     world.terraform.broken_shards.add(shard)
     lose_the_journal(world)
@@ -90,7 +82,7 @@ def test_a_state_that_could_not_be_read_with_a_lost_journal_is_looked_at_later()
 
 def test_a_server_that_went_by_itself_leaves_the_state_and_no_other_does() -> None:
     world = MemoryWorld.of(3)
-    up(world, "n1", "n2", "n3")
+    run_job(world, "n1", "n2", "n3")
     made = servers(world)
     lose_the_journal(world)
     world.cloud.vanish(made["n2"][0])
@@ -104,7 +96,7 @@ def test_a_server_that_went_by_itself_leaves_the_state_and_no_other_does() -> No
 
 def test_a_cloud_that_can_not_be_read_keeps_every_entry_in_its_state() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     lose_the_journal(world)
     for shard in world.terraform.states:
         world.journal.set_dirty(shard, True)
@@ -115,7 +107,7 @@ def test_a_cloud_that_can_not_be_read_keeps_every_entry_in_its_state() -> None:
 
 def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1")
+    run_job(world, "n1")
     made = servers(world)
     lose_the_journal(world)
     outside = (world.slurm, world.terraform, world.playbooks)
@@ -133,7 +125,7 @@ def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again
 def test_a_slurm_that_shows_every_node_as_off_gets_no_server_deleted() -> None:
     world = MemoryWorld.of(6)
     names = [f"n{number}" for number in range(1, 7)]
-    up(world, *names)
+    run_job(world, *names)
     made = servers(world)
     world.slurm.jobs.clear()
     powered_down(world, *names)
@@ -185,7 +177,7 @@ def test_the_quarter_of_an_hour_is_not_told_by_the_wall_clock() -> None:
 def lying(world: MemoryWorld, nodes: int) -> list[str]:
     """All nodes up, and Slurm says they are off; the servers say that nothing runs there."""
     names = [f"n{number}" for number in range(1, nodes + 1)]
-    up(world, *names)
+    run_job(world, *names)
     world.slurm.jobs.clear()
     powered_down(world, *names)
     return names
@@ -234,7 +226,7 @@ def test_slurms_own_calls_are_not_braked() -> None:
     world = MemoryWorld.of(9)
     names = [f"n{number}" for number in range(1, 10)]
     world.journal.set_brake("a test")
-    job = up(world, *names)
+    job = run_job(world, *names)
     world.slurm.end(job)
     world.slurm.suspend(*names)
     world.settle()
@@ -243,7 +235,7 @@ def test_slurms_own_calls_are_not_braked() -> None:
 
 def test_a_new_journal_is_believed_when_all_have_agreed_for_half_an_hour() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     lose_the_journal(world)
     assert world.journal.brake() == brake.NEW
     coarsely(world, 1700, step=5)
@@ -254,7 +246,7 @@ def test_a_new_journal_is_believed_when_all_have_agreed_for_half_an_hour() -> No
 
 def test_a_new_journal_is_not_believed_while_they_differ() -> None:
     world = MemoryWorld.of(2)
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     world.slurm.jobs.clear()
     lose_the_journal(world)
     powered_down(world, "n1")
@@ -270,7 +262,7 @@ def test_a_cloud_that_can_not_be_read_has_not_agreed() -> None:
     world = MemoryWorld.of(
         2, clouds=clouds, login=login | {"cloud": "mem"}, node_pools=[pool | {"cloud": "mem"}]
     )
-    up(world, "n1", "n2")
+    run_job(world, "n1", "n2")
     lose_the_journal(world)
     world.cloud.unreachable = "503 Service Unavailable"
     coarsely(world, 3600, step=5)
@@ -282,7 +274,7 @@ def test_a_cloud_that_can_not_be_read_has_not_agreed() -> None:
 
 def test_a_call_counts_no_more_once_the_node_was_used_again() -> None:
     world = MemoryWorld.of(1)
-    up(world, "n1")
+    run_job(world, "n1")
     world.request(Mode.SUSPEND, "n1")
     world.settle()
     world.slurm.jobs.clear()
@@ -294,11 +286,11 @@ def test_a_call_counts_no_more_once_the_node_was_used_again() -> None:
 def test_a_node_that_was_used_after_the_call_keeps_its_server_though_it_is_off_now() -> None:
     """A call waits for a shard; meanwhile Slurm shows a job on the node, and then calls it off."""
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     world.terraform.locked.add("mem/nodes-001")
     world.slurm.suspend("n1")
     coarsely(world, 5)
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"MIXED", "CLOUD"}))
+    world.slurm.set_flags("n1", "MIXED", "CLOUD")
     world.engine._world.slurm_view.refresh()
     powered_down(world, "n1")
     world.terraform.locked.clear()
@@ -310,10 +302,10 @@ def test_a_node_that_was_used_after_the_call_keeps_its_server_though_it_is_off_n
 def test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation() -> None:
     """26.05: `power up force` on a node that is up."""
     world = MemoryWorld.of(1)
-    up(world, "n1")
+    run_job(world, "n1")
     made = servers(world)
     world.playbooks.steps["n1"] = True
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}))
+    world.slurm.set_flags("n1", "ALLOCATED", "CLOUD", "POWERING_UP")
     world.request(Mode.RESUME, "n1")
     coarsely(world, 60)
     assert servers(world) == made
@@ -324,7 +316,7 @@ def test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation() -> Non
 
 def test_what_was_destroyed_and_why_is_in_the_journal() -> None:
     world = MemoryWorld.of(1)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     (server,) = servers(world)["n1"]
     world.slurm.end(job)
     world.slurm.suspend("n1")
@@ -341,7 +333,7 @@ def test_a_node_that_has_registered_loses_no_server_because_a_creation_failed(fl
     world.playbooks.faults["n1"] = "mount failed"
     while world.newest("n1").phase != "failing" if world.journal.history("n1", 1) else True:
         world.run(0.1)
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"CLOUD", *flags}))
+    world.slurm.set_flags("n1", "CLOUD", *flags)
     world.slurm.suspend_timeout = 1e9
     world.slurm.hook = lambda mode, nodes: None
     coarsely(world, 120)

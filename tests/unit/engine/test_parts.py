@@ -11,7 +11,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, run, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 FAILURE = {"boot_timeout": 120}
 
@@ -174,7 +174,7 @@ def test_a_run_that_can_not_be_taken_up_is_given_up_and_what_it_did_found_out(
     world.slurm.submit("n1")
     run_until(world, "n1", phases.APPLYING)
     monkeypatch.setattr(world.terraform, "reattach", fail(mistake))
-    world._error = OSError(errno.EIO, "Input/output error")  # another engine is made
+    world.end_engine(OSError(errno.EIO, "Input/output error"))
     run(world, 120)
     world.settle(120)
     assert world.slurm.node("n1").up and world.recovery.count <= 5

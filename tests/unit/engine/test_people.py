@@ -7,22 +7,11 @@ import pytest
 from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model import phases
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Operation, Request, SlurmNode
+from slurm_powersave.model.nodes import Operation, Request
 from slurm_powersave.model.records import Pause
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_one_outcome_each, coarsely, operations, servers
-from tests.unit.engine.test_nothing_destroyed import up
-
-
-def drained(world: MemoryWorld, name: str, reason: str, state: str = "DRAIN") -> None:
-    """Let an administrator drain a node or set it down."""
-    node = world.slurm.node(name)
-    world.slurm._nodes[name] = replace(
-        node,
-        flags=(node.flags - {"IDLE"} if state == "DOWN" else node.flags) | {state},
-        reason=reason,
-        reason_by="root",
-    )
+from tests.unit.engine.stories import drained, run_job
 
 
 def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation:
@@ -39,7 +28,7 @@ def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation
 
 def test_a_suspend_leaves_a_node_that_somebody_has_drained() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", "bad DIMM")
     op = ask(world, Mode.SUSPEND, "n1")
     assert op.outcome == "refused" and "bad DIMM" in op.text and "root" in op.text and "--force" in op.text
@@ -50,7 +39,7 @@ def test_a_suspend_leaves_a_node_that_somebody_has_drained() -> None:
 @pytest.mark.parametrize("reason", ["bad DIMM", "", "prüfen: Lüfter 3"])
 def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", reason, state)
     op = ask(world, Mode.SUSPEND, "n1", FORCE)
     assert op.outcome == "done" and servers(world) == {}
@@ -60,17 +49,17 @@ def test_by_force_it_goes_and_what_was_set_is_put_back(state: str, reason: str) 
 
 def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", "bad DIMM")
     request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
     world.journal.add_request(request, world.clock.now())
     while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
         world.run(0.05)
     node = world.slurm.node("n1")
-    world.slurm._put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
+    world.slurm.put(replace(node, flags=frozenset({"ALLOCATED", "CLOUD", "POWERING_UP"}), reason=""))
     world.run(3)
     assert world.slurm.node("n1").powering_up, "a DRAIN would requeue the job that waits for the node"
-    world.slurm._put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
+    world.slurm.put(replace(node, flags=frozenset({"IDLE", "CLOUD"}), reason=""))
     world.run(5)
     assert world.slurm.node("n1").has("DRAIN") and world.slurm.node("n1").reason == "bad DIMM"
 
@@ -98,7 +87,7 @@ def test_a_min_node_that_somebody_has_drained_stays_off() -> None:
 
 def test_a_suspend_of_a_node_in_use_is_refused_and_by_force_its_job_is_requeued() -> None:
     world = MemoryWorld.of(1)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     op = ask(world, Mode.SUSPEND, "n1")
     assert op.outcome == "refused" and "in use" in op.text and servers(world)
     assert ask(world, Mode.SUSPEND, "n1", FORCE).outcome == "done"
@@ -124,7 +113,7 @@ def test_what_somebody_has_set_outlives_a_failed_creation(reason: str, version: 
     drained(world, "n1", reason)
     coarsely(world, 60)  # POWER_UP takes the reason away: it has to be seen before
     world.cloud.create_faults["n1"] = "No valid host was found"
-    world.slurm._power_up(["n1"])
+    world.slurm.power_up("n1")
     coarsely(world, 120)
     node = world.slurm.node("n1")
     assert node.has("DRAIN") and node.reason == (reason or "no reason was given")
@@ -139,7 +128,7 @@ def test_a_drain_has_its_reason_again_when_the_node_is_up(by_hand: bool) -> None
     drained(world, "n1", "bad DIMM")
     if by_hand:
         coarsely(world, 60)
-        world.slurm._power_up(["n1"])
+        world.slurm.power_up("n1")
         coarsely(world, 60)
     else:
         assert ask(world, Mode.RESUME, "n1", FORCE).outcome == "done"
@@ -155,7 +144,7 @@ def test_our_own_drain_stays_ours_though_somebody_powers_the_node_up() -> None:
     ours = world.slurm.node("n1")
     assert ours.has("DRAIN") and "(capacity)" in ours.reason
     world.cloud.create_faults.clear()
-    world.slurm._power_up(["n1"])
+    world.slurm.power_up("n1")
     assert world.slurm.node("n1").reason == ""
     coarsely(world, 60)
     assert world.journal.admin_states() == {}
@@ -188,9 +177,9 @@ def test_a_drain_that_slurm_refuses_is_not_asked_for_without_end() -> None:
 @pytest.mark.parametrize("flag", ["RESERVED", "MAINTENANCE"])
 def test_a_reserved_node_that_slurm_has_powered_down_keeps_no_server(flag: str) -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     node = world.slurm.node("n1")
-    world.slurm._nodes["n1"] = replace(node, flags=node.flags | {flag})
+    world.slurm.put(replace(node, flags=node.flags | {flag}))
     world.slurm.suspend("n1")
     coarsely(world, 60)
     assert servers(world) == {} and world.newest("n1").outcome == "done"
@@ -198,10 +187,10 @@ def test_a_reserved_node_that_slurm_has_powered_down_keeps_no_server(flag: str) 
 
 def test_a_reserved_node_that_is_up_is_left_alone() -> None:
     world = MemoryWorld.of(1)
-    world.slurm.end(up(world, "n1"))
+    world.slurm.end(run_job(world, "n1"))
     world.cloud.vanish(servers(world)["n1"][0])
     node = world.slurm.node("n1")
-    world.slurm._nodes["n1"] = replace(node, flags=node.flags | {"RESERVED"})
+    world.slurm.put(replace(node, flags=node.flags | {"RESERVED"}))
     coarsely(world, 120)
     assert not world.slurm.node("n1").going_down
 
@@ -211,7 +200,7 @@ def test_a_reserved_node_that_is_up_is_left_alone() -> None:
 
 def test_while_it_is_paused_nothing_new_is_changed_and_nothing_is_lost() -> None:
     world = MemoryWorld.of(3)
-    job = up(world, "n1")
+    job = run_job(world, "n1")
     world.journal.save_pause(Pause("", "the cloud is being mended", "root", world.clock.now()))
     world.run(2)
     world.slurm.end(job)
@@ -262,9 +251,9 @@ def test_one_pool_is_paused_and_the_other_is_not() -> None:
 
 def test_while_it_is_paused_nothing_is_done_on_our_own_account() -> None:
     world = MemoryWorld.of(1)
-    up(world, "n1")
+    run_job(world, "n1")
     world.slurm.jobs.clear()
-    world.slurm._nodes["n1"] = SlurmNode("n1", frozenset({"IDLE", "CLOUD", "POWERED_DOWN"}))
+    world.slurm.set_flags("n1", "IDLE", "CLOUD", "POWERED_DOWN")
     world.journal.save_pause(Pause("", "x", "root", world.clock.now()))
     coarsely(world, 2000, step=5)
     assert set(servers(world)) == {"n1"}

@@ -1,67 +1,16 @@
 """Reboot requests on the in-memory world: reboot, reimage, resize, replace, refusals, failures."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.nodes import Flavor, Operation, Request
-from slurm_powersave.testing.world import MemoryWorld, cluster
+from slurm_powersave.model.nodes import Request
+from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permit, permits
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, operations, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_people import drained
-
-ROOMY = {"real_memory": 500, "cpus": 1}
-
-
-def ready(nodes: int = 4, **pool: Any) -> MemoryWorld:
-    """A world whose nodes are up and idle; `pool` changes the pool."""
-    content = MemoryWorld.of(nodes).cluster.node_pools[0].model_dump(mode="json") | pool
-    world = MemoryWorld.of(nodes, node_pools=[content])
-    world.slurm.end(up(world, *world.cluster.nodes()))
-    return world
-
-
-def repool(world: MemoryWorld, **changes: Any) -> None:
-    """Edit the pool in the cluster file, and start the engine again with it."""
-    pool = world.cluster.node_pools[0].model_dump(mode="json") | changes
-    world.cluster = cluster(len(world.cluster.nodes()), node_pools=[pool])
-    world.crash()
-
-
-def ask(world: MemoryWorld, node: str, words: str) -> Operation:
-    """Do what `slurm-powersave reboot` does, and let it end."""
-    request = Request(
-        f"by-hand-{node}-{words}", Mode.REBOOT, node, world.clock.now(), "operator", features=words
-    )
-    world.journal.add_request(request, world.clock.now())
-    world.settle(200)
-    return world.journal.operations_of(request.id)[0]
-
-
-def lose_flavor(world: MemoryWorld, *, anew: bool) -> MemoryWorld:
-    """Let the cloud's people delete the nodes' flavor, and make it anew or not."""
-    world.cloud.sizes["large"] = Flavor("large", 2, 2000, id="f-2")
-    small = world.cloud.sizes.pop("small")
-    if anew:
-        world.cloud.sizes["small"] = replace(small, id="f-9")
-        world.cloud.ids["small"] = "f-9"
-    return world
-
-
-def boots(world: MemoryWorld) -> dict[str, str]:
-    """Every node's boot id."""
-    return {name: world.cloud.boot_id(name) for name in world.cluster.nodes()}
-
-
-def image(world: MemoryWorld, node: str) -> tuple[str, str]:
-    """Image and flavor of a node's server."""
-    (found,) = [server for server in world.cloud.alive() if server.name == node]
-    return found.image, found.flavor
+from tests.unit.engine.reboot_stories import ROOMY, ask, boots, image, lose_flavor, ready, repool
+from tests.unit.engine.stories import run_until, up
 
 
 def test_a_true_reboot_boots_the_same_server_and_no_other() -> None:
@@ -245,93 +194,11 @@ def test_a_change_that_the_cloud_refuses_leaves_the_node_as_it_was() -> None:
     assert_at_rest(world)
 
 
-def test_what_somebody_else_drained_is_not_reimaged_and_stays_drained() -> None:
-    world = ready(2)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
-    world.run(40)
-    before = boots(world)
-    world.slurm.reboot(["n1"], reason="reimage image=other")  # typed by hand: takes the reason away
-    world.run(1)
-    world.settle(60)
-    node = world.slurm.node("n1")
-    assert operations(world, "n1")[-1].outcome == phases.REFUSED
-    assert node.has("DRAIN") and node.reason == "bad DIMM"
-    assert boots(world) == before
-    assert ask(world, "n1", "reimage").outcome == phases.REFUSED
-    assert boots(world) == before
-
-
-@pytest.mark.parametrize("seen", [True, False])
-@pytest.mark.parametrize("state", ["DRAIN", "DOWN"])
-@pytest.mark.parametrize(
-    "words", ["reimage", "reimage image=other", "reimage replace", "resize flavor=large"]
-)
-@pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
-def test_by_force_it_is_done_and_what_was_set_is_there_afterwards(
-    version: str, words: str, state: str, seen: bool
-) -> None:
-    world = ready(2, **ROOMY)
-    world.slurm.version = version
-    drained(world, "n1", "prüfen: bad DIMM", state)
-    if seen:
-        world.run(40)
-    before = boots(world)
-    refused = ask(world, "n1", words)
-    assert refused.outcome == phases.REFUSED and boots(world) == before
-    assert "bad DIMM" in refused.text and "root" in refused.text and "--force" in refused.text
-    op = ask(world, "n1", f"{words} force")
-    assert op.outcome == phases.DONE and boots(world)["n1"] != before["n1"]
-    node = world.slurm.node("n1")
-    assert node.has(state) and node.reason == "prüfen: bad DIMM"
-    assert any("--force although" in done.evidence for done in world.journal.acts(op.id))
-    world.run(60)
-    assert world.slurm.node("n1").reason == "prüfen: bad DIMM"
-
-
-def test_force_is_a_word_of_an_operator_only() -> None:
-    world = ready(2)
-    drained(world, "n1", "bad DIMM")
-    world.run(40)
-    before = boots(world)
-    world.slurm.reboot(["n1"], reason="reimage force")
-    world.run(1)
-    world.settle(60)
-    assert operations(world, "n1")[-1].outcome == phases.REFUSED and boots(world) == before
-    assert world.slurm.node("n1").reason == "bad DIMM"
-
-
-def test_what_was_set_outlives_a_reimage_that_fails() -> None:
-    world = ready(2)
-    drained(world, "n1", "bad DIMM")
-    world.playbooks.faults["n1"] = "not mounted"
-    op = ask(world, "n1", "reimage force")
-    assert op.outcome == phases.FAILED
-    node = world.slurm.node("n1")
-    assert node.has("DRAIN") and node.reason == "bad DIMM", node
-
-
 def test_one_of_min_nodes_is_reimaged_and_comes_back() -> None:
     world = ready(2, min_nodes=1)
     before = boots(world)["n1"]
     assert ask(world, "n1", "reimage").outcome == phases.DONE
     assert boots(world)["n1"] != before and world.slurm.node("n1").up
-
-
-@pytest.mark.parametrize("by_hand", [True, False])
-def test_a_true_reboot_keeps_what_somebody_else_has_set(by_hand: bool) -> None:
-    world = ready(2)
-    world.slurm.update_nodes(["n1"], state="DRAIN", reason="bad DIMM", permits=permits("DRAIN", ["n1"]))
-    world.run(40)
-    before = boots(world)["n1"]
-    if by_hand:
-        world.slurm.reboot(["n1"], reason="reboot")
-        world.run(1)
-        world.settle(60)
-    else:
-        ask(world, "n1", "reboot")
-    node = world.slurm.node("n1")
-    assert boots(world)["n1"] != before
-    assert node.has("DRAIN") and node.reason == "bad DIMM"
 
 
 def test_a_job_that_asks_for_a_reboot_gets_one() -> None:

@@ -6,7 +6,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, coarsely, outcomes, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def test_a_lost_resume_is_made_up_for() -> None:
@@ -14,7 +14,7 @@ def test_a_lost_resume_is_made_up_for() -> None:
     world.run(60)
     world.slurm.hook = lambda mode, nodes: None
     world.slurm.submit("n1")
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     world.run(60)
     world.settle(60)
     assert world.slurm.node("n1").up
@@ -40,7 +40,7 @@ def test_a_forgotten_server_is_deleted() -> None:
     world.slurm.hook = lambda mode, nodes: None
     world.slurm.end(job)
     world.slurm.suspend("n1")
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     coarsely(world, 900, step=2)
     assert set(servers(world)) == {"n1"}
     coarsely(world, 60, step=2)

@@ -8,8 +8,8 @@ from slurm_powersave.model.slurm_versions import TESTED
 from slurm_powersave.testing.world import MemoryWorld
 from tests.permits import permits
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
-from tests.unit.engine.test_reboots import ask, ready
+from tests.unit.engine.reboot_stories import ask, ready
+from tests.unit.engine.stories import run_until, up
 
 NO_GPU = "gres/gpu count reported lower than configured (0 < 2)"
 LOW_MEMORY = "Low RealMemory (reported:3897 < 100.00% of configured:3955)"

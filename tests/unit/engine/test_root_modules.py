@@ -8,7 +8,7 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import NodeRecord, NodeSpec
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_at_rest, operations, servers
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def shard_of(world: MemoryWorld, node: str) -> str:

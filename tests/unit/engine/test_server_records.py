@@ -10,7 +10,7 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import restore
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, assert_one_outcome_each, coarsely, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 
 def backup(world: MemoryWorld) -> Callable[[], None]:
@@ -136,7 +136,7 @@ def test_what_slurm_has_powered_down_meanwhile_is_not_left() -> None:
     world.slurm.end(job)
     world.slurm.suspend("n1")
     world.run(0.2)
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     put_back()
     coarsely(world, 960, step=2)
     world.settle(60)
@@ -149,7 +149,7 @@ def test_what_slurm_has_asked_for_meanwhile_is_served() -> None:
     put_back = backup(world)
     world.slurm.hook = lambda mode, nodes: None
     world.slurm.submit("n1")
-    world.slurm.hook = world._hook
+    world.slurm.hook = world.hook
     put_back()
     world.run(60)
     world.settle(60)

@@ -1,12 +1,10 @@
 """A cloud that keeps deleted servers for a while, with their addresses."""
 
-from dataclasses import replace
-
 from slurm_powersave.model import phases
 from slurm_powersave.model.permit import Row
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations
-from tests.unit.engine.test_lifecycle import up
+from tests.unit.engine.stories import up
 
 
 def off_again() -> MemoryWorld:
@@ -38,9 +36,9 @@ def test_the_next_resume_deletes_the_old_server_for_good() -> None:
 
 def test_another_nodes_server_is_named_and_left() -> None:
     world = off_again()
-    held = world.cloud._servers["id-1"]
-    tags = frozenset(tag for tag in held.server.tags if not tag.startswith("node="))
-    held.server = replace(held.server, name="n9", tags=tags | {"node=n9"})
+    (kept,) = world.cloud.kept()
+    tags = frozenset(tag for tag in kept.tags if not tag.startswith("node="))
+    world.cloud.edit(kept.id, name="n9", tags=tags | {"node=n9"})
     world.slurm.submit("n1")
     world.run(60)
     (op,) = [op for op in operations(world, "n1") if op.failure][:1]

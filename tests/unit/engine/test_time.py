@@ -13,19 +13,8 @@ from slurm_powersave.model.records import FlavorBackoff
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.jolts import JOLTS, AtPhase, be_away, stand_still
-from tests.unit.engine.test_lifecycle import run_until, up
-
-SHORT = {"boot_timeout": 15, "registration_timeout": 15, "configure_timeout": 15}
-"""Limits that are over before the engine is back."""
-
-
-def new_world(**failure: object) -> MemoryWorld:
-    """One node whose new flavor would be as large as slurm.conf says."""
-    pool = MemoryWorld.of(1).cluster.node_pools[0].model_dump(mode="json")
-    pool |= {"real_memory": 500, "cpus": 1}
-    world = MemoryWorld.of(1, failure=SHORT | failure, node_pools=[pool])
-    world.run(2)
-    return world
+from tests.unit.engine.stories import run_until, up
+from tests.unit.engine.time_stories import SHORT, new_world
 
 
 def resume(world: MemoryWorld) -> None:
@@ -290,64 +279,6 @@ def test_a_flavor_rests_as_long_as_it_would_have() -> None:
         assert flavors._until(node)["small"] - world.clock.monotonic() == pytest.approx(300, abs=5)
 
 
-# Slurm's own patience
-
-
-def test_a_node_that_slurm_has_given_up_has_failed() -> None:
-    world = MemoryWorld.of(1, failure={"boot_timeout": 600}, power_save={"resume_timeout": 180})
-    world.slurm.resume_timeout = 180.0
-    world.cloud.never_boots.add("n1")
-    world.slurm.submit("n1")
-    coarsely(world, 200)
-    world.settle(30)
-    op = next(op for op in operations(world, "n1") if op.mode is Mode.RESUME)
-    assert (op.outcome, op.failure) == (phases.FAILED, FailureClass.NODE_LOCAL)
-    assert op.text == "Slurm gave the node up: it was booting when ResumeTimeout (180 s) was over"
-    assert servers(world) == {} and world.journal.node_records()["n1"].failures == 1
-    node = world.slurm.node("n1")
-    assert node.has("DRAIN") and "ResumeTimeout (180 s)" in node.reason and "rests until" in node.reason
-    coarsely(world, 130)  # its rest, and what 22.05.8 needs after it
-    world.cloud.never_boots.clear()
-    up(world, "n1")
-    assert world.journal.node_records()["n1"].failures == 0
-    assert_at_rest(world)
-
-
-def test_a_node_that_slurm_gives_up_again_and_again_rests_in_the_end() -> None:
-    world = MemoryWorld.of(1, failure={"attempts": 3}, power_save={"resume_timeout": 60})
-    world.slurm.resume_timeout = 60.0
-    world.cloud.never_boots.add("n1")
-    for _ in range(60):
-        node = world.slurm.node("n1")
-        if node.has("POWERED_DOWN") and node.has("IDLE") and not node.has("DRAIN", "POWER_DOWN"):
-            world.slurm.submit("n1")
-        coarsely(world, 30)
-    assert world.cloud.created == 3
-    assert "it is resumed by hand" in world.slurm.node("n1").reason
-
-
-def test_what_slurm_gives_up_before_anything_was_begun_is_given_back_at_once() -> None:
-    world = MemoryWorld.of(1, power_save={"resume_timeout": 30})
-    world.slurm.resume_timeout = 30.0
-    world.slurm.submit("n1")
-    be_away(40, world)
-    world.settle(60)
-    assert outcomes(world, "n1") == [("resume", "cancelled"), ("resume-fail", "done")]
-    assert not world.journal.node_backoffs() and world.slurm.node("n1").has("IDLE")
-
-
-def test_given_up_while_it_should_register() -> None:
-    world = MemoryWorld.of(1, power_save={"resume_timeout": 60})
-    world.slurm.resume_timeout = 60.0
-    world.playbooks.register = lambda node: None
-    world.slurm.submit("n1")
-    run_until(world, "n1", phases.REGISTERING)
-    coarsely(world, 80)
-    op = next(op for op in operations(world, "n1") if op.mode is Mode.RESUME)
-    assert (op.outcome, op.failure) == (phases.FAILED, FailureClass.NODE_LOCAL)
-    assert "Slurm gave the node up" in op.text and "n1" in world.journal.node_backoffs()
-
-
 # Processes
 
 
@@ -367,14 +298,14 @@ def test_a_play_that_ran_out_of_time_is_told_as_such() -> None:
 def test_a_plan_that_ran_out_of_time_is_told_as_such() -> None:
     world = new_world()
     world.terraform.plan_seconds = 1e6
-    start = world.terraform._start
+    plan = world.terraform.plan
 
     def deaf(*given, **named):  # type: ignore[no-untyped-def]
-        run = start(*given, **named)
+        run = plan(*given, **named)
         run.interrupt = lambda: None  # type: ignore[method-assign]
         return run
 
-    world.terraform._start = deaf  # type: ignore[method-assign]
+    world.terraform.plan = deaf  # type: ignore[method-assign]
     world.slurm.resume_timeout = 1e9
     world.slurm.submit("n1")
     coarsely(world, 800)

@@ -7,7 +7,7 @@ from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, servers
-from tests.unit.engine.test_lifecycle import run_until, up
+from tests.unit.engine.stories import run_until, up
 
 
 @pytest.mark.parametrize("phase", ["", phases.DELETE_QUEUED, phases.DELETE_PLANNING])
@@ -201,10 +201,8 @@ def test_a_server_that_went_behind_our_back_does_not_poison_the_next_resume() ->
 
 def foreign(world: MemoryWorld, **changes: object) -> None:
     """Put a server into the cloud that we did not make."""
-    from slurm_powersave.testing.cloud import _Held
-
     server = Server("foreign", "n1", "ACTIVE", tags=frozenset({"made-by-hand"}))
-    world.cloud._servers["foreign"] = _Held(server)
+    world.cloud.add(server)
 
 
 def test_a_server_without_our_tag_is_never_touched() -> None:
@@ -214,4 +212,4 @@ def test_a_server_without_our_tag_is_never_touched() -> None:
     world.slurm.suspend("n1")
     world.settle(60)
     world.run(120)
-    assert world.cloud._alive(world.cloud._servers["foreign"])
+    assert "foreign" in {server.id for server in world.cloud.alive()}

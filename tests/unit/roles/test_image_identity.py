@@ -1,24 +1,14 @@
 """What identifies a host on its disk: found, removed, and known again after a boot."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.roles.role_files import load
+
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 KEY = "ssh-ed25519 AAAAours"
-
-
-def load(role: str, name: str) -> Any:
-    """Load a role's module_utils, as Ansible would."""
-    spec = importlib.util.spec_from_file_location(name, ROLES / role / "module_utils" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 disk_module = load("image_clean", "image_identity_disk")

@@ -1,8 +1,6 @@
 """The module slurm_conf: whose files are there, what a try means, how old files come back."""
 
-import importlib.util
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,22 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.unit.roles.role_files import load
+
 ROLE = Path(__file__).resolve().parents[3] / "roles/slurmctld"
 OURS = "# Written by slurm-powersave from the cluster file\n"
 
 
-def load(name: str) -> Any:
-    """Import a file of the role under the name that Ansible gives it on a host."""
-    whole = f"ansible.module_utils.{name}"
-    spec = importlib.util.spec_from_file_location(whole, ROLE / f"module_utils/{name}.py")
-    assert spec and spec.loader
-    sys.modules[whole] = made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-files, look, trying, live = map(
-    load, ("slurm_conf_files", "slurm_conf_look", "slurm_conf_try", "slurm_conf_live")
+files, look, trying, live = (
+    load("slurmctld", f"slurm_conf_{name}") for name in ("files", "look", "try", "live")
 )
 
 

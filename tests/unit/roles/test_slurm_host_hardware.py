@@ -1,20 +1,15 @@
 """The line that a node reports of its hardware."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from slurm_powersave.model.hardware import read
+from tests.unit.roles.role_files import load
 
-ROOT = Path(__file__).resolve().parents[3]
-spec = importlib.util.spec_from_file_location(
-    "slurm_host_hardware", ROOT / "roles/slurm_host/module_utils/slurm_host_hardware.py"
-)
-assert spec and spec.loader
-found = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(found)
+RECORDED = Path(__file__).resolve().parents[2] / "recorded"
+found = load("slurm_host", "slurm_host_hardware")
 FIRST = "NodeName=vm CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=24105"
 
 
@@ -32,7 +27,7 @@ def said(out: str, *, rc: int = 0, program: str | None = "/usr/sbin/slurmd") -> 
 
 @pytest.mark.parametrize("version", ["22.05", "24.11", "26.05"])
 def test_the_first_line_of_what_slurmd_prints(version: str) -> None:
-    line = said((ROOT / "tests/recorded" / version / "slurmd-C.txt").read_text())
+    line = said((RECORDED / version / "slurmd-C.txt").read_text())
     assert line == FIRST and read(line)
 
 

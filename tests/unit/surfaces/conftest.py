@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.model.cloud_facts import Tools
 from slurm_powersave.surfaces.cli.main import app
+from tests.unit.surfaces.one_cloud import FACTS, OneCloud
 
 CLUSTER = """\
 cluster_name: demo
@@ -31,7 +35,6 @@ node_pools:
 partitions:
   - {name: main, pools: [compute], options: {Default: "YES"}}
 """
-
 Command = Callable[..., Result]
 
 
@@ -63,3 +66,12 @@ def command(cluster_file: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         return runner.invoke(app, [*first, *argv], input=stdin, prog_name="slurm-powersave")
 
     return run
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> OneCloud:
+    """The cluster's only cloud; Terraform is there."""
+    found = OneCloud(FACTS)
+    monkeypatch.setattr(connect, "clouds", lambda cluster: dict.fromkeys(cluster.clouds, found))
+    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
+    return found

@@ -1,6 +1,5 @@
 """The adapter of OpenStack's servers: the contract's cases over HTTP, and Nova's words in the port's."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 
 from slurm_powersave.adapters.openstack import resize
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
-from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Limit
 from tests.contract.cloud_cases import CASES as CLOUD_CASES
@@ -18,29 +16,7 @@ from tests.contract.image_cases import KEY
 from tests.openstack.http_cloud import public_key
 from tests.permits import permit
 from tests.unit.adapters.openstack.lab import World
-
-
-class Subject:
-    """The HTTP cloud, with what the base module would have made."""
-
-    address = "10.0.0.20"
-
-    def __init__(self, world: World, **settings: Any) -> None:
-        self.world = world
-        self.cloud = OpenStackImageCloud(CLUSTER, world.settings(**settings))
-        world.cloud.network["networks"] = [
-            {"id": "net", "name": "x", "tags": ["slurm-powersave", f"cluster={CLUSTER}"]}
-        ]
-        world.cloud.key_pairs[f"slurm-powersave-{CLUSTER}"] = f"{KEY} comment"
-
-    def create(self, name: str, tags: frozenset[str]) -> str:
-        return self.world.cloud.add_server(name, tags)
-
-    def foreign_image(self, server_id: str, name: str) -> None:
-        self.world.cloud.add_image(name)
-
-    def let_pass(self, seconds: float) -> None:
-        time.sleep(seconds / 4)
+from tests.unit.adapters.openstack.subject import Subject
 
 
 @pytest.fixture
