@@ -66,8 +66,8 @@ class Login(Section):
     )
     connection: Literal["ssh", "local"] = Field(
         "ssh",
-        description="local: slurmctld runs on the engine's own host, which is there already; "
-        "the spool is read directly.",
+        description="local: slurmctld runs on the engine's own host, which is there already; scontrol and "
+        "the reader of the spool are started there without SSH.",
     )
 
 

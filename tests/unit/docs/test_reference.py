@@ -79,6 +79,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def titles(page: Path) -> set[str]:
+    """The anchors of a page's titles, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^a-z0-9 _-]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_into_a_page_lead_to_a_title(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text())
+    assert [
+        (name, title) for name, title in links if title not in titles(page.parent / name if name else page)
+    ] == []
+
+
 def test_every_phase_is_explained() -> None:
     text = (ROOT / "docs" / "reference" / "phases.md").read_text()
     words = [value for name, value in vars(phases).items() if name.isupper() and isinstance(value, str)]
