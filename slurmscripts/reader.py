@@ -9,7 +9,6 @@ Standard input and output are the connection, one line a message:
         ping             every 5 s
   down  ack ID           it is journalled: the file is deleted
         refuse ID        it can't be understood: the file is kept in refused/
-        watch on|off     keep the ready files of the fast start
         ping             every 5 s
 
 What is not acknowledged stays in the spool and is sent again at the next connection; only WINDOW requests are
@@ -291,7 +290,7 @@ class Ready:
             self.process = subprocess.Popen(command, stdin=pipe, stdout=quiet, bufsize=0)
 
     def tell(self, message: str) -> None:
-        """Say `expect` (nodes are about to change), `watch on` or `watch off`."""
+        """Say `expect`: nodes are about to change."""
         try:
             if self.process and self.process.stdin:
                 self.process.stdin.write(message.encode("ascii") + b"\n")
@@ -366,8 +365,6 @@ class Connection:
             self.spool.acknowledge(rest)
         elif word == "refuse" and REQUEST_ID.match(rest):
             self.spool.refuse(rest)
-        elif word == "watch":
-            self.ready.tell("watch on" if rest == "on" else "watch off")
         self.look = self.look or word in ("ack", "refuse")  # the window has room again
 
 

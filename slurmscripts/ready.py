@@ -2,13 +2,11 @@
 """Keep a file for each node that is up, while any node is coming up, for the prologs of fast start.
 
 Usage: ready DIRECTORY SINFO. Started by the reader, which is the spool's owner by then, and so are this
-process and sinfo. The reader writes to standard input, one line a message:
-
-  expect          a request came: nodes are about to change
-  watch on|off    keep the files even if nothing is coming up
+process and sinfo. The reader writes a line `expect` to standard input when a request came: nodes are about
+to change.
 
 One `sinfo` every 0.3 s stands for one in every waiting prolog. No file outlives an answer that says
-otherwise or can't be had, the watch, or the end of the input. Should this process be killed a file may
+otherwise or can't be had, or the end of the input. Should this process be killed a file may
 lie, so the prolog asks Slurm once more before it lets a job go.
 
 Only the standard library, Python 3.6 or later.
@@ -44,7 +42,6 @@ class Watch:
     def __init__(self, directory: str, sinfo: str) -> None:
         self.directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.command = [sinfo, "-a", "-h", "-N", "-o", "%N %T"]
-        self.watched = False
         self.coming_up = False
         self.until = 0.0
 
@@ -52,12 +49,10 @@ class Watch:
         """Take a line from the reader."""
         if message == "expect":
             self.until = time.monotonic() + GRACE
-        elif message.startswith("watch "):
-            self.watched = message == "watch on"
 
     def busy(self) -> bool:
         """Tell whether the files are to be kept at present."""
-        return self.watched or self.coming_up or time.monotonic() < self.until
+        return self.coming_up or time.monotonic() < self.until
 
     def look(self) -> None:
         """Make the files agree with what Slurm says now."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import pytest
 
 from slurm_powersave.model.errors import CloudError
-from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, READY, ROLE, Image
+from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, READY, ROLE, Image, NewServer
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.ports.images import ImageCloud
 from tests.contract.cloud_cases import CLUSTER as OUR_CLUSTER
@@ -35,15 +35,8 @@ class Subject(Protocol):
 
 def builder(subject: Subject, image: str = "default") -> Server:
     """A server that has booted."""
-    server_id = subject.cloud.create_server(
-        "builder",
-        image=image,
-        flavor="small",
-        address=subject.address,
-        zone="",
-        key_pair=KEY,
-        tags=frozenset({BUILDER_TAG}),
-    )
+    wanted = NewServer("builder", image, "small", subject.address, "", KEY, frozenset({BUILDER_TAG}))
+    server_id = subject.cloud.create_server(wanted)
 
     def up() -> bool:
         found = subject.cloud.server(server_id)

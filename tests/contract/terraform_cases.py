@@ -34,6 +34,9 @@ class Subject(Protocol):
     def fail_creates(self, name: str) -> None:
         """Let the server of a name end in ERROR: no valid host."""
 
+    def renew_module(self) -> None:
+        """Give the cloud a newer root module, which changes nothing."""
+
     def restart(self) -> None:
         """Drop the object, as a killed engine does, and make another for the same states."""
 
@@ -233,6 +236,34 @@ def a_refresh_takes_out_of_the_state_what_is_gone(subject: Subject) -> None:
     assert not subject.terraform.is_broken(name) and subject.terraform.nodes(name).keys() == {"c-1", "c-2"}
 
 
+def a_newer_root_module_is_named_until_it_is_taken(subject: Subject) -> None:
+    name = f"{subject.cloud_name}/nodes-001"
+    assert subject.terraform.newer_module(name) == "", "a shard that was never initialised has none"
+    assert shard(subject) == name and subject.terraform.newer_module(name) == ""
+    subject.renew_module()
+    newer = subject.terraform.newer_module(name)
+    assert newer and subject.terraform.newer_module("nowhere/nodes-001") == ""
+    for take in (False, True):
+        result, _ = end(subject, subject.terraform.try_module(name))
+        assert result.ok, result
+        subject.terraform.end_trial(name, take=take)
+        assert subject.terraform.newer_module(name) == ("" if take else newer)
+
+
+def a_state_has_another_version_after_each_change(subject: Subject) -> None:
+    name = shard(subject)
+    made = created(subject, name, "c-1", "c-2")
+    subject.let_pass(3)
+    before = subject.terraform.state_version(name)
+    assert before and subject.terraform.state_version(name) == before
+    subject.cloud.delete(made["c-1"], permit("delete", made["c-1"]))
+    while subject.cloud.server(made["c-1"]):
+        subject.let_pass(0.2)
+    assert subject.terraform.state_version(name) == before, "nobody has told Terraform yet"
+    result, _ = end(subject, subject.terraform.refresh(name))
+    assert result.ok and subject.terraform.state_version(name) != before
+
+
 CASES: Sequence[Callable[[Subject], None]] = (
     a_new_shard_is_empty,
     the_map_is_read_as_it_was_written,
@@ -242,4 +273,6 @@ CASES: Sequence[Callable[[Subject], None]] = (
     an_apply_outlives_its_engine,
     a_server_that_went_otherwise_leaves_the_state_too,
     a_refresh_takes_out_of_the_state_what_is_gone,
+    a_newer_root_module_is_named_until_it_is_taken,
+    a_state_has_another_version_after_each_change,
 )

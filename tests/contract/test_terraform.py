@@ -24,6 +24,9 @@ class Memory:
     def fail_creates(self, name: str) -> None:
         self.cloud.error_faults[name] = "No valid host was found."
 
+    def renew_module(self) -> None:
+        self.terraform.module = "2"
+
     def restart(self) -> None:
         """What it holds is the outside world, which goes on."""
 

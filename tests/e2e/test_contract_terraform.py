@@ -1,7 +1,9 @@
 """The real Terraform on the local cloud against the cases of tests/contract/test_terraform.py."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,14 @@ class Real:
 
     def fail_creates(self, name: str) -> None:
         self._live.fault("create-fails", name)
+
+    def renew_module(self) -> None:
+        newer = self._directory / "newer"
+        shutil.copytree(self._module.path, newer)
+        with (newer / "main.tf").open("a") as file:
+            file.write("# newer\n")
+        self._module = replace(self._module, path=newer)
+        self.restart()
 
     def restart(self) -> None:
         self.terraform = ShardedTerraform(self._directory, {self.cloud_name: self._module}, self._command)

@@ -13,6 +13,7 @@ from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.decide.node.failure_policy import classify
 from slurm_powersave.model.cloud_facts import Asked
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.images import NewServer
 from slurm_powersave.model.nodes import Server
 from tests.contract.cloud_cases import CASES as CLOUD_CASES
 from tests.contract.cloud_cases import CLUSTER, OURS, until
@@ -246,15 +247,7 @@ def test_a_quota_that_is_used_up(real: Real) -> None:
     real.site.project.quota(instances=0)
     try:
         with pytest.raises(CloudError, match="403") as caught:
-            real.cloud.create_server(
-                "b",
-                image="default",
-                flavor="small",
-                address=real.address,
-                zone="",
-                key_pair=KEY,
-                tags=frozenset(),
-            )
+            real.cloud.create_server(NewServer("b", "default", "small", real.address, "", KEY, frozenset()))
     finally:
         real.site.project.quota(instances=100)
     assert caught.value.failure is FailureClass.QUOTA and "instances" in caught.value.why

@@ -89,8 +89,7 @@ def test_the_reader_touches_nothing_of_root(
         if reader.process.poll() is None and not (login_node.spool / "new").is_symlink():
             name = login_node.call()
             with contextlib.suppress(BrokenPipeError):  # it may give such a spool up at any moment
-                reader.say("watch on")
-                said += reader.lines(1.0)
+                said += reader.lines(1.0)  # the request lets it look for nodes that are up
                 reader.say(f"refuse {name}")
             said += reader.lines(0.5)
         told = reader.end()
@@ -133,7 +132,7 @@ def test_the_reader_and_all_that_it_starts_are_the_spools_owner(login_node: Logi
     sinfo.chmod(0o755)
     with Run(login_node.reader(sinfo=str(sinfo))) as reader:
         assert reader.lines(5, bool)
-        reader.say("watch on")
+        login_node.call()
         deadline = time.monotonic() + 5
         while not (login_node.ready / "n1").exists():
             assert time.monotonic() < deadline

@@ -34,8 +34,9 @@ from slurm_powersave.config.layout import HOOKS
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports.cloud import Cloud, FactsCloud
+from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.images import ImageCloud
+from slurm_powersave.ports.terraform import ModuleVersions
 
 _JUMP_SECONDS = 10.0
 
@@ -142,6 +143,15 @@ def terraform(cluster: Cluster) -> ShardedTerraform:
     return ShardedTerraform(cluster.state_dir, modules, command(cluster))
 
 
+def module_versions(cluster: Cluster) -> ModuleVersions:
+    """The nodes' states, to be asked for the versions of their root modules only: no key is needed."""
+    modules = {
+        name: Module(cloud.nodes_module, cluster.cluster_name, cloud.settings, "")
+        for name, cloud in cluster.clouds.items()
+    }
+    return ShardedTerraform(cluster.state_dir, modules, command(cluster))
+
+
 def site(cluster: Cluster) -> Site:
     """Where the plays are, and what they are run with."""
     layout = cluster.layout
@@ -178,15 +188,6 @@ def image_cloud(cluster: Cluster, name: str) -> ImageCloud:
         where=f"{cluster.file}: clouds.{name}.adapter",
         why=f"its adapter is {cloud.adapter or 'none'}",
     )
-
-
-def facts_clouds(cluster: Cluster) -> dict[str, FactsCloud]:
-    """The clouds that can be asked before anything is made in them."""
-    return {
-        name: OpenStackCloud(cluster.cluster_name, cloud.settings)
-        for name, cloud in cluster.clouds.items()
-        if cloud.adapter == "openstack"
-    }
 
 
 def image_plays(cluster: Cluster, pool: str) -> AnsibleImagePlays:

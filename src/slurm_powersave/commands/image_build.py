@@ -18,7 +18,7 @@ from slurm_powersave.model.errors import (
     RefusedError,
     UnreachableError,
 )
-from slurm_powersave.model.images import BUILDER_TAG, READY, ROLE, Image, Look
+from slurm_powersave.model.images import BUILDER_TAG, READY, ROLE, Image, Look, NewServer
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.ports.clock import Clock
@@ -53,19 +53,31 @@ class Build:
     seconds: dict[str, float] = field(default_factory=dict)
     """What each step took."""
 
-    def steps(self) -> list[tuple[str, str]]:
-        """Name the steps, each with what it does."""
+    def steps(self) -> list[tuple[str, str, Callable[[], None]]]:
+        """Name the steps, each with what it does in words, and the method that does it."""
         order = self.order
         return [
-            *([("copy", f"copy the disk of {order.node} to image {order.disk}")] if order.node else []),
-            ("start", f"start {order.builder} ({order.flavor}, {order.address}) from {order.origin}"),
-            ("prepare", "configure it, remove what identifies it, check that nothing of that is left"),
-            ("stop", f"stop {order.builder}"),
-            ("snapshot", f"take the snapshot {order.name}"),
-            ("remove", f"delete {order.builder}"),
-            ("boot", f"boot {order.proof} from {order.name}"),
-            ("prove", "check what it says of itself, and that nothing has come back"),
-            ("finish", f"delete {order.proof}, and mark {order.name} as ready"),
+            *(
+                [("copy", f"copy the disk of {order.node} to image {order.disk}", self._copy)]
+                if order.node
+                else []
+            ),
+            (
+                "start",
+                f"start {order.builder} ({order.flavor}, {order.address}) from {order.origin}",
+                self._start,
+            ),
+            (
+                "prepare",
+                "configure it, remove what identifies it, check that nothing of that is left",
+                self._prepare,
+            ),
+            ("stop", f"stop {order.builder}", self._stop),
+            ("snapshot", f"take the snapshot {order.name}", self._snapshot),
+            ("remove", f"delete {order.builder}", self._remove),
+            ("boot", f"boot {order.proof} from {order.name}", self._boot),
+            ("prove", "check what it says of itself, and that nothing has come back", self._prove),
+            ("finish", f"delete {order.proof}, and mark {order.name} as ready", self._finish),
         ]
 
     def leftovers(self) -> list[str]:
@@ -87,10 +99,10 @@ class Build:
         self._server: Server | None = None
         self._provenance: Mapping[str, Any] = {}
         try:
-            for name, text in self.steps():
+            for name, text, step in self.steps():
                 began = self.clock.monotonic()
                 self.say(text)
-                getattr(self, f"_{name}")()
+                step()
                 self.seconds[name] = round(self.clock.monotonic() - began, 1)
         except BaseException as error:  # Ctrl-C, too
             self._clean_up(error)
@@ -147,14 +159,9 @@ class Build:
 
     def _boot_from(self, image: str, name: str) -> Server:
         order = self.order
+        tags = frozenset({BUILDER_TAG, f"pool={order.pool}"})
         server_id = self.cloud.create_server(
-            name,
-            image=image,
-            flavor=order.flavor,
-            address=order.address,
-            zone=order.zone,
-            key_pair=self.key_pair,
-            tags=frozenset({BUILDER_TAG, f"pool={order.pool}"}),
+            NewServer(name, image, order.flavor, order.address, order.zone, self.key_pair, tags)
         )
         made = Server(server_id, name, "BUILD", order.address)
         self._until(f"{name} is there", CHANGE_SECONDS, lambda: self._in(made, "ACTIVE"))

@@ -12,6 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible import project
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.commands import deployed
 from slurm_powersave.commands.act_records import acts_of
 from slurm_powersave.commands.image_build import Build
 from slurm_powersave.commands.messages import Dialog
@@ -52,10 +53,7 @@ def build(
         PowersaveError: what failed; what was made is removed again.
     """
     layout = cluster.layout
-    if not layout.private_key.exists() or not layout.inventory.exists():
-        raise ConfigError(
-            "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
-        )
+    deployed.require(layout, (layout.private_key, layout.inventory))
     clock = WallClock()
     records, _ = _journal(cluster)
     order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.wall())
@@ -119,7 +117,7 @@ def _plan(work: Build) -> str:
         [
             f"image {order.name} for pool {order.pool}, from {order.origin}:",
             *(f"  remove what an earlier build left: {left}" for left in work.leftovers()),
-            *(f"  {text}" for _, text in work.steps()),
+            *(f"  {text}" for _, text, _ in work.steps()),
         ]
     )
 

@@ -41,8 +41,8 @@ class Progress:
         """Say it in a line."""
         waits = "wait for their jobs" if self.waiting != 1 else "waits for its jobs"
         parts = [f"{self.done} of {self.total} done", f"{self.under_way} under way"]
-        parts += [f"{self.waiting} {waits}"] * bool(self.waiting)
-        parts += [f"{self.failed} failed"] * bool(self.failed)
+        parts += [f"{self.waiting} {waits}"] if self.waiting else []
+        parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
 
 

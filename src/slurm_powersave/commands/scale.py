@@ -14,12 +14,13 @@ from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.drain_nodes import Drains
 from slurm_powersave.decide.commands.scale import Act, Change, Nodes, Step, steps
 from slurm_powersave.decide.node import guard
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
 from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.decide.node.guard import Look
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.seen import Seen
@@ -152,7 +153,7 @@ class Scaling:
             self._left[node.name] = _whose(node)
             self._say(node.name, Kind.ENLARGE, Stage.LEFT_ALONE, _whose(node))
         elif node.has("DRAIN", "DOWN", "FAIL") and node.going_down:
-            why = backoff.reason if backoff else node.reason or "+".join(sorted(node.flags))
+            why = backoff.reason if backoff else node.reason or flags_text(node.flags)
             self._fail(node.name, why)
         elif node.powering_up:
             seen.add(node.name)
@@ -362,7 +363,7 @@ class Scaling:
 
 
 def _whose(node: SlurmNode) -> str:
-    return f"{state_by_admin(node)} was set by {node.reason_by or 'somebody else'} ({node.reason})"
+    return f"{set_by(node, state_by_admin(node))} ({node.reason})"
 
 
 def abort(context: ScaleContext) -> list[str]:

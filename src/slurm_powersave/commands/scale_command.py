@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import lock
-from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight
+from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, deployed, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
 from slurm_powersave.commands.messages import Dialog
@@ -25,7 +25,7 @@ from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes, removed
 from slurm_powersave.decide.slurm_files.slurm_parameters import protected
 from slurm_powersave.engine import slurm_conf_in_use
-from slurm_powersave.model.errors import ConfigError, PowersaveError
+from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord
 
@@ -59,12 +59,7 @@ class ScaleCommand:
         Raises:
             ConfigError: the cluster was never deployed.
         """
-        if not (cluster.layout.journal.exists() and cluster.layout.inventory.exists()):
-            raise ConfigError(
-                "this cluster was never deployed",
-                where=str(cluster.layout.root),
-                todo="Run: slurm-powersave deploy",
-            )
+        deployed.require(cluster.layout, (cluster.layout.journal, cluster.layout.inventory))
         self._cluster, self._dialog, self._tell, self._wish = cluster, dialog, tell, wish
         self._journal = SqliteJournal(cluster.layout.journal)
         self._slurm = connect.slurm(cluster)

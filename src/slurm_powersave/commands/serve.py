@@ -12,6 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.commands import deployed
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
@@ -22,7 +23,7 @@ from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
-from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.timing import USUAL, Timing
 
 log = logging.getLogger("slurm_powersave")
 
@@ -53,7 +54,7 @@ class WallClock:
         return read_text(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
-def run(cluster: Cluster, stop: threading.Event) -> None:
+def run(cluster: Cluster, stop: threading.Event, timing: Timing = USUAL) -> None:
     """Serve a cluster until `stop` is set. What runs in Terraform and Ansible then goes on without us.
 
     An error that no step expects ends neither this nor what it serves: see engine/recovery.py.
@@ -65,10 +66,8 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         MissingToolError: Terraform is absent or too old.
     """
     layout = cluster.layout
-    if not layout.private_key.exists() and not layout.journal.exists():
-        raise ConfigError(
-            "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
-        )
+    if not layout.private_key.exists():
+        deployed.require(layout, [layout.journal])  # with one of them it was, and what is missing is named
     lock = EngineLock(layout.lock)
     try:
         own_files.refuse(cluster)
@@ -81,19 +80,21 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
             lambda: {r.node.cloud for r in records(cluster).values() if r.server_id},
             engine_took,
         )
-        recovery = Recovery(time.monotonic, lock.tell_trouble, lock.tell_left_alone)
+        recovery = Recovery(time.monotonic, lock.tell_trouble, lock.tell_left_alone, timing)
         while not stop.is_set():
-            _serve_on(watch, lock, stop, recovery)
+            _serve_on(watch, lock, stop, recovery, timing)
     finally:
         lock.release()
         log.info("engine of cluster %s has ended", cluster.cluster_name)
 
 
-def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
+def _serve_on(
+    watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery, timing: Timing
+) -> None:
     """Serve; after an error wait until there is to be another engine."""
     pause = 0.0
     try:
-        _serve(watch, lock, stop, recovery)
+        _serve(watch, lock, stop, recovery, timing)
     except Exception as error:
         pause = recovery.met(error)
     if pause:
@@ -102,7 +103,7 @@ def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: R
         stop.wait(pause)
 
 
-def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
+def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery, timing: Timing) -> None:
     """Serve with what the cluster file holds, until `stop` is set or it holds something else.
 
     The next engine takes over what this one has under way, as it does after a crash.
@@ -118,6 +119,7 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
             connect.playbooks(cluster),
             connect.clouds(cluster),
             clock,
+            timing,
         )
         engine = Engine(world, recovery.faults)
         held.callback(engine.close)
@@ -131,7 +133,15 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
 def _pump(held: ExitStack, lock: EngineLock, world: World, wake: threading.Event) -> Pump:
     """Begin to take requests in."""
     intake = held.enter_context(connect.intake(world.cluster))
-    pump = Pump(intake, intake.wake, world.journal, world.clock, wake, lambda: lock.tell(intake.state()))
+    pump = Pump(
+        intake,
+        intake.wake,
+        world.journal,
+        world.clock,
+        wake,
+        lambda: lock.tell(intake.state()),
+        world.timing,
+    )
     pump.start()
     held.callback(pump.stop)
     return pump

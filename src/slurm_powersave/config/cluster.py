@@ -171,7 +171,7 @@ class Cluster(Section):
         pool, index = self._place(node)
         return self._addresses[pool.name][index]
 
-    def node_spec(self, node: str, *, address: str = "", generation: int = 0) -> NodeSpec:
+    def node_spec(self, node: str, *, address: str = "") -> NodeSpec:
         """Say what a node is to be: the pool's image, first flavor, and the recorded or computed address.
 
         The flavor is empty if the pool's first is a requirement: the cloud tells what meets it.
@@ -188,7 +188,6 @@ class Cluster(Section):
             flavor=pool.flavors[0] if isinstance(pool.flavors[0], str) else "",
             zone=pool.zone,
             address=address or self.address_by_position(node),
-            generation=generation,
         )
 
     def _place(self, node: str) -> tuple[Pool, int]:

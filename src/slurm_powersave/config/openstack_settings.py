@@ -1,10 +1,11 @@
 """`clouds.NAME.settings` where the adapter is openstack: what the adapter and terraform_ohpc read there."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slurm_powersave.model.nearest_name import did_you_mean
 
 Duration = Annotated[str, Field(pattern=r"^([0-9]+[hms])+$")]
 
@@ -66,11 +67,11 @@ def mistakes(given: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], 
     """Name what can't be right: (place, what is wrong, what would be right)."""
     known = list(Settings.model_fields)
     for key in given:
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.8)
+        near = did_you_mean(str(key), known, "", likeness=0.8)
         if key not in known and any(word in str(key).lower() for word in SECRETS):
             yield (key,), "credentials would be readable in Terraform's files", "clouds.yaml, or an RC file"
         elif key not in known and near:
-            yield (key,), "unknown key", f"did you mean {near[0]}?"
+            yield (key,), "unknown key", near
     for key in _VOLUME:
         if key in given:
             wrong = "nodes boot from their flavor's disk: a server on a volume can't be rebuilt in place"

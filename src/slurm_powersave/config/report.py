@@ -1,6 +1,5 @@
 """Every mistake of a cluster file in one report: file, key, what is wrong, what would be right."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from slurm_powersave.config import crosscheck, yaml_file
 from slurm_powersave.config.cluster import SITE_PREFIXES, Cluster
 from slurm_powersave.config.sections import Section
 from slurm_powersave.config.yaml_file import Document, Loc, Mistake
+from slurm_powersave.model.nearest_name import did_you_mean
 
 _NOUNS = {
     "bool": "true or false",
@@ -138,8 +138,7 @@ def _keys(section: type[Section]) -> list[str]:
 def _nearest(given: str, known: Iterable[str]) -> str:
     """Say which key was probably meant."""
     names = list(known)
-    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else "known here: " + ", ".join(names)
+    return did_you_mean(given.lower(), names, "known here: " + ", ".join(names))
 
 
 def _short(value: Any) -> str:

@@ -81,7 +81,8 @@ class Requirement(Section):
 
     def __str__(self) -> str:
         parts = [f"{self.cores} core{'s' * (self.cores > 1)}"]
-        parts += [f"{self.ram} MiB RAM"] * bool(self.ram) + [f"{self.disk} GiB disk"] * bool(self.disk)
+        parts += [f"{self.ram} MiB RAM"] if self.ram else []
+        parts += [f"{self.disk} GiB disk"] if self.disk else []
         return f"at least {', '.join(parts)}" + f", a name with /{self.match}/" * bool(self.match)
 
 

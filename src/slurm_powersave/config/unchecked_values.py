@@ -1,12 +1,12 @@
 """The cluster file's raw values, as far as they can be understood, for the checks across its parts."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from slurm_powersave.config import fields
 from slurm_powersave.config.cluster import short_form
 from slurm_powersave.config.yaml_file import Document, Mistake
+from slurm_powersave.model.nearest_name import did_you_mean
 
 Found = Iterator[Mistake]
 T = TypeVar("T")
@@ -68,5 +68,4 @@ def whole(value: Any) -> int | None:
 
 def one_of(given: str, known: list[str]) -> str:
     """Say which name was probably meant."""
-    near = difflib.get_close_matches(given, known, n=1)
-    return f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
+    return did_you_mean(given, known, "one of " + ", ".join(known))

@@ -5,20 +5,18 @@ from typing import TypeVar, cast
 
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.cloud import Cloud
 
 Answer = TypeVar("Answer")
 
-FRESH = 2.0
-"""Seconds. A call takes 50 to 300 ms: asked for each node, a hundred of them would wait half a minute."""
-
 
 class CloudOffers:
-    """Answers of at most FRESH seconds ago; what went wrong is never kept."""
+    """Answers of a moment ago; what went wrong is never kept."""
 
-    def __init__(self, clouds: Mapping[str, Cloud], clock: Clock) -> None:
-        self._clouds, self._clock = clouds, clock
+    def __init__(self, clouds: Mapping[str, Cloud], clock: Clock, timing: Timing = USUAL) -> None:
+        self._clouds, self._clock, self._timing = clouds, clock, timing
         self._held: dict[tuple[str, ...], tuple[float, object]] = {}
 
     def ref(self, cloud: str, attribute: str, name: str) -> str:
@@ -66,8 +64,10 @@ class CloudOffers:
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], Answer]) -> Answer:
         taken, answer = self._held.get(key, (None, None))
-        if taken is None or self._clock.monotonic() - taken >= FRESH:
+        if taken is None or self._clock.monotonic() - taken >= self._timing.offers_age:
             answer, now = ask(), self._clock.monotonic()
-            self._held = {one: held for one, held in self._held.items() if now - held[0] < FRESH}
+            self._held = {
+                one: held for one, held in self._held.items() if now - held[0] < self._timing.offers_age
+            }
             self._held[key] = now, answer
         return cast(Answer, answer)

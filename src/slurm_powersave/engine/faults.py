@@ -12,14 +12,12 @@ from slurm_powersave.model import machine
 from slurm_powersave.model.errors import CloudError, PowersaveError, UnreachableError
 from slurm_powersave.model.nodes import Operation
 from slurm_powersave.model.printable import printable
+from slurm_powersave.model.timing import USUAL, Timing
 
 _MAX_ERRORS = 3
 """Errors of the same step after which it is not tried again, or left alone."""
 _REMEMBERED = 1000
 _LONGEST = 300
-FIRST_BACKOFF, LONGEST_BACKOFF = 60.0, 3600.0
-"""Seconds for which a part is left alone: at first, and at most. They double, because the error after each
-rest makes another engine, with which every operation's limits begin anew."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,8 @@ class _Errors:
     text: str
     last: float
     """When the last one was, on the monotonic clock."""
-
-    @property
-    def backoff(self) -> float:
-        """Seconds for which it is left alone."""
-        beyond = self.count - _MAX_ERRORS
-        return 0.0 if beyond < 0 else min(FIRST_BACKOFF * 2.0 ** min(beyond, 10), LONGEST_BACKOFF)
+    backoff: float
+    """Seconds for which it is left alone."""
 
     def __str__(self) -> str:
         return f"({self.count} errors, tried again after {self.backoff:.0f} s): {self.text}"
@@ -42,9 +36,9 @@ class _Errors:
 class Faults:
     """Outlives an engine that is built anew after an error."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], timing: Timing = USUAL) -> None:
         """`clock` gives seconds that never jump."""
-        self._clock = clock
+        self._clock, self._timing = clock, timing
         self._at_work: tuple[str, ...] = ()
         self._part = ""
         self._parts: set[str] = set()
@@ -83,10 +77,17 @@ class Faults:
             whose = tuple(one for one in whose if one in self._parts) or ((part,) if part else ())
         for one in whose:
             before = self._errors.pop(one, None)
-            count = before.count if before else 0
-            self._errors[one] = _Errors(count + 1, worded(error), self._clock())
+            count = 1 + (before.count if before else 0)
+            self._errors[one] = _Errors(count, worded(error), self._clock(), self._rest(count))
         while len(self._errors) > _REMEMBERED:
             del self._errors[next(iter(self._errors))]
+
+    def _rest(self, count: int) -> float:
+        """Seconds for which a part is left alone after so many errors."""
+        beyond, timing = count - _MAX_ERRORS, self._timing
+        if beyond < 0:
+            return 0.0
+        return min(timing.fault_rest_first * 2.0 ** min(beyond, 10), timing.fault_rest_longest)
 
     def guilty(self, whose: str) -> str:
         """Return the error for which a step is not tried any more; empty while it may be."""
@@ -102,7 +103,7 @@ class Faults:
         ago = self._clock() - found.last
         if ago < found.backoff:
             return found.text
-        if ago > 2 * max(found.backoff, FIRST_BACKOFF):
+        if ago > 2 * max(found.backoff, self._timing.fault_rest_first):
             del self._errors[part]  # it has worked for as long as it rested
         return ""
 

@@ -13,12 +13,10 @@ from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
 from slurm_powersave.model.records import FlavorBackoff
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.cloud import Cloud
 
 log = logging.getLogger("slurm_powersave")
-
-_LIST_AGE = 60.0
-"""Seconds for which a listing of a cloud's flavors is used."""
 
 
 class Flavors:
@@ -31,8 +29,10 @@ class Flavors:
         journal: SqliteJournal,
         times: Times,
         configured: Callable[[str], NodeFacts | None],
+        timing: Timing = USUAL,
     ) -> None:
         """`promised` tells what slurm.conf says of a node."""
+        self._timing = timing
         self._configured = configured
         self._cluster, self._clouds, self._journal, self._times = cluster, clouds, journal, times
         self._lists: dict[str, tuple[float, Mapping[str, Flavor]]] = {}
@@ -50,7 +50,7 @@ class Flavors:
         """Return a cloud's flavors by name; an old listing while it can't be read, None if there is none."""
         taken, known = self._lists.get(cloud, (None, None))
         now = self._times.now()
-        if taken is not None and now - taken < _LIST_AGE:
+        if taken is not None and now - taken < self._timing.flavors_age:
             return known
         adapter = self._clouds.get(cloud)
         if adapter is None:

@@ -10,13 +10,12 @@ from dataclasses import replace
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.nodes import Request
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.intake import Intake
 
 _WAITING = 256
 """Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""
-_FULL_PAUSE = 0.1
-"""Seconds after which is looked again whether there is room."""
 _KEPT = 1000
 """Characters of a resume file that are kept in any case."""
 log = logging.getLogger("slurm_powersave")
@@ -99,11 +98,13 @@ class Pump(threading.Thread):
         clock: Clock,
         wake: threading.Event,
         looked: Callable[[], None] = lambda: None,
+        timing: Timing = USUAL,
     ) -> None:
         """`looked` is called after each look, a second after the last one at the latest."""
         super().__init__(name="intake", daemon=True)
         self._intake, self._arrived, self._journal = intake, arrived, journal
         self._clock, self._wake, self._looked = clock, wake, looked
+        self._timing = timing
         self._left: deque[tuple[str, Request | str]] = deque()
         self._bounds = Bounds()
         self._full = False
@@ -114,7 +115,7 @@ class Pump(threading.Thread):
         """Wait for the intake's event; look every second in any case."""
         try:
             while not self._stop_asked.is_set():
-                self._arrived.wait(_FULL_PAUSE if self._full else 1.0)
+                self._arrived.wait(self._timing.intake_full if self._full else self._timing.intake_look)
                 self._arrived.clear()
                 self._look()
         except Exception as error:

@@ -31,12 +31,7 @@ from slurm_powersave.model.nodes import Operation
 
 log = logging.getLogger("slurm_powersave")
 
-COLLECT = 0.2
-"""Seconds after the first queued create, or the last queued change, in which others may join its apply."""
-_LONGEST_COLLECT = 2.0
 _COMPARING = "comparing Slurm, the clouds and the journal"
-_BUSY_PAUSE = 0.02
-_IDLE_PAUSE = 1.0
 
 # What an engine that was killed goes back to, where nothing outside has happened yet.
 _RESTART = {
@@ -68,6 +63,7 @@ class Engine:
 
     def __init__(self, world: World, faults: Faults | None = None) -> None:
         self._world = world
+        self._timing = world.timing
         self._faults = faults or Faults(world.now)
         self.operations = Operations(world)
         self._own = OwnAccount(world)
@@ -184,7 +180,7 @@ class Engine:
             creates[self._world.recorded_spec(op.node).cloud].append(op)
         self._changes()
         for cloud, ops in creates.items():
-            if max(self.operations.age(op) for op in ops) < COLLECT:
+            if max(self.operations.age(op) for op in ops) < self._timing.collect:
                 continue
             for group in self._faults.groups(ops):
                 with self._faults.during(*(op.id for op in group)):
@@ -207,17 +203,9 @@ class Engine:
 
     def _changes(self) -> None:
         """Deletions and changes in place, for each shard that nobody works in."""
-        deletes: dict[str, list[Operation]] = defaultdict(list)
-        for op in self._running(phases.DELETE_QUEUED):
-            with self._faults.during(op.id):
-                if op.id not in self._batches.results.by_server_id and (shard := self._steps.shard_of(op)):
-                    deletes[shard].append(op)
-        updates: dict[str, list[Operation]] = defaultdict(list)
-        for op in self._running(phases.UPDATE_QUEUED):
-            with self._faults.during(op.id):
-                if shard := self._steps.reboots.batched(op):
-                    updates[shard].append(op)
-        updates = {shard: ops for shard, ops in updates.items() if self._collected(ops)}
+        deletes = self._by_shard(phases.DELETE_QUEUED)
+        queued = self._by_shard(phases.UPDATE_QUEUED)
+        updates = {shard: ops for shard, ops in queued.items() if self._collected(ops)}
         for found, allowed, start in (
             (deletes, self._steps.may_delete, self._batches.delete),
             (updates, self._steps.reboots.may_update, self._batches.update),
@@ -226,6 +214,15 @@ class Engine:
                 for group in self._faults.groups(ops):
                     with self._faults.during(*(op.id for op in group)):
                         self._change(shard, group, allowed, start)
+
+    def _by_shard(self, phase: str) -> dict[str, list[Operation]]:
+        """Sort the operations in a phase that Terraform is to do by their shard."""
+        found: dict[str, list[Operation]] = defaultdict(list)
+        for op in self._running(phase):
+            with self._faults.during(op.id):
+                if shard := self._steps.ways.shard(op):
+                    found[shard].append(op)
+        return found
 
     def _change(
         self,
@@ -246,15 +243,15 @@ class Engine:
         """
         queued = [self.operations.waited(op) for op in ops]
         coming = any(op.mode is Mode.REBOOT for op in self.operations.in_phase(phases.CHECKING))
-        complete = not coming and min(queued) >= COLLECT
-        return complete or max(queued) >= _LONGEST_COLLECT
+        complete = not coming and min(queued) >= self._timing.collect
+        return complete or max(queued) >= self._timing.collect_longest
 
     def run(self, wake: threading.Event, stop: Stop, works: Callable[[], None] = lambda: None) -> None:
         """Repeat `step` until `stop` is set; `wake` ends a pause early, `works` is called after each."""
         while not stop.is_set():
             self.step()
             works()
-            wake.wait(_BUSY_PAUSE if self.active else _IDLE_PAUSE)
+            wake.wait(self._timing.busy_pause if self.active else self._timing.idle_pause)
             wake.clear()
 
     def close(self) -> None:

@@ -7,8 +7,6 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Failure, Operation
 
-_LOOK = 1.0
-"""Seconds between two looks at the journal and at the file."""
 HELD = frozenset(
     {phases.ASKING, phases.CHECKING, phases.QUEUED, phases.UPDATE_QUEUED, phases.DELETE_QUEUED}
     | {phases.RESTORING}
@@ -27,7 +25,7 @@ class Pausing:
     def why(self, node: str = "") -> str:
         """Return why the node's pool is paused, without a node the cluster; empty if it is not paused."""
         now = self._world.clock.monotonic()
-        if now - self._looked >= _LOOK:
+        if now - self._looked >= self._world.timing.pause_look:
             self._looked, self._why = now, self._read()
         pool = self._world.recorded_spec(node).pool if node else ""
         return self._why.get("") or self._why.get(pool, "")

@@ -18,8 +18,7 @@ from slurm_powersave.model.nodes import Operation, Request
 log = logging.getLogger("slurm_powersave")
 
 _AT_ONCE = 64
-_STEP_SECONDS = 0.2
-"""Requests that one step of the engine plans, and how long it takes for them."""
+"""Requests that one step of the engine plans."""
 _PARTS, _LOGGED = 20, 3
 """Refused parts of a request that are recorded one by one, and logged."""
 _SHOWN = 1000
@@ -42,7 +41,7 @@ class Planning:
         """Give every node of the new requests its operation or its outcome, the oldest first."""
         waiting = self._world.journal.unplanned_requests(_AT_ONCE)
         known = frozenset(self._world.names) if waiting else frozenset()
-        end = time.monotonic() + _STEP_SECONDS
+        end = time.monotonic() + self._world.timing.planning_step
         self.behind, enough = len(waiting) == _AT_ONCE, False
         # In the order in which they came, those of the hooks last: nobody waits behind a flood of them.
         for request in waiting:

@@ -10,13 +10,10 @@ from collections.abc import Callable
 from slurm_powersave.engine.faults import Faults, worded
 from slurm_powersave.model import machine
 from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.model.timing import USUAL, Timing
 
 log = logging.getLogger("slurm_powersave")
 
-FIRST, LONGEST = 0.5, 10.0
-"""Seconds before the next try: after the first error, and at most."""
-_QUIET = 60.0
-"""Seconds without an error after which the pauses begin with the shortest again."""
 _TEXTS = 50
 """Different errors that are remembered as said."""
 
@@ -25,7 +22,11 @@ class Recovery:
     """What is known of the errors of engines before this one."""
 
     def __init__(
-        self, clock: Callable[[], float], tell: Callable[[str, int], None], left_alone: Callable[[str], None]
+        self,
+        clock: Callable[[], float],
+        tell: Callable[[str, int], None],
+        left_alone: Callable[[str], None],
+        timing: Timing = USUAL,
     ) -> None:
         """Begin without errors.
 
@@ -33,8 +34,10 @@ class Recovery:
             clock: seconds that never jump.
             tell: is told what the engine waits for (empty: for nothing), and how many errors there were.
             left_alone: is told which parts of the engine are left alone, and why (empty: none).
+            timing: the pauses after errors.
         """
-        self.faults = Faults(clock)
+        self.faults = Faults(clock, timing)
+        self._timing = timing
         self._clock, self._tell, self._left_alone = clock, tell, left_alone
         self._backoff_errors = ""
         self.count = 0
@@ -45,9 +48,11 @@ class Recovery:
     def met(self, error: Exception) -> float:
         """Take in an error that ended an engine; return the seconds until there is to be another one."""
         now = self._clock()
-        if now - self._last > _QUIET:
+        if now - self._last > self._timing.error_quiet:
             self._pause = 0.0
-        self._pause = min(max(self._pause * 2, FIRST), LONGEST)
+        self._pause = min(
+            max(self._pause * 2, self._timing.error_pause_first), self._timing.error_pause_longest
+        )
         self._last, self._waiting, self._unsure = now, True, True
         self.count += 1
         self.faults.blame(error)
@@ -72,7 +77,7 @@ class Recovery:
         if self._waiting:
             self._waiting = False
             self._tell("", self.count)
-        if self._unsure and self._clock() - self._last > LONGEST:
+        if self._unsure and self._clock() - self._last > self._timing.error_pause_longest:
             self._unsure = False
             self._said.clear()
             log.info("the engine works again since %.0f s", self._clock() - self._last)

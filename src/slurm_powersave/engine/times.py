@@ -13,26 +13,22 @@ from contextlib import suppress
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.errors import JournalError
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 
 log = logging.getLogger("slurm_powersave")
-
-STEP = 2.0
-"""Seconds by which the clocks may drift apart between two looks; more is a step of the wall clock."""
-_ANCHOR = 60.0
-"""Seconds after which the anchor is written anew."""
 
 
 class Times:
     """Both clocks. `look` is called at the beginning of each of the engine's steps."""
 
-    def __init__(self, clock: Clock, journal: SqliteJournal) -> None:
-        self._clock, self._journal = clock, journal
+    def __init__(self, clock: Clock, journal: SqliteJournal, timing: Timing = USUAL) -> None:
+        self._clock, self._journal, self._timing = clock, journal, timing
         self._ahead = clock.wall() - clock.monotonic()
         """What the wall clock was ahead of the monotonic one at the last look."""
         step = self._step_since(journal.anchor())
         self._ahead_before = self._ahead - step
-        if abs(step) > STEP:
+        if abs(step) > self._timing.clock_step:
             self._stepped(step, "while no engine ran")
         self._written = float("-inf")
         self._write()
@@ -68,7 +64,7 @@ class Times:
             JournalError: the journal can't be written; the step is noticed again by the next call.
         """
         ahead = self._clock.wall() - self._clock.monotonic()
-        if abs(step := ahead - self._ahead) > STEP:
+        if abs(step := ahead - self._ahead) > self._timing.clock_step:
             self._stepped(step, "")
             return True
         self._ahead = ahead
@@ -77,7 +73,7 @@ class Times:
 
     def _write(self) -> None:
         """Write the anchor from time to time. Whoever needs the journal tells if it can't be written."""
-        if self.now() - self._written >= _ANCHOR:
+        if self.now() - self._written >= self._timing.anchor_every:
             self._written = self.now()
             with suppress(JournalError):
                 self._journal.save_anchor(self._anchor())

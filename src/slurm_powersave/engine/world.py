@@ -9,7 +9,9 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.cloud_offers import CloudOffers
 from slurm_powersave.engine.flavors import Flavors
+from slurm_powersave.engine.node_records import NodeRecords
 from slurm_powersave.engine.sightings import Sightings
+from slurm_powersave.engine.state_views import StateViews
 from slurm_powersave.engine.times import Times
 from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import (
@@ -23,6 +25,7 @@ from slurm_powersave.model.nodes import (
 )
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.model.slurm_versions import Difference, has
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.playbooks import Playbooks
@@ -30,11 +33,6 @@ from slurm_powersave.ports.slurm import Slurm
 from slurm_powersave.ports.terraform import Terraform
 
 log = logging.getLogger("slurm_powersave")
-
-SLURM_POLL = 0.15
-CLOUD_POLL = 0.4
-"""Seconds between two readings while somebody waits for them."""
-_LONGEST_BACKOFF = 10.0
 
 
 @dataclass
@@ -48,19 +46,22 @@ class World:
     playbooks: Playbooks
     clouds: Mapping[str, Cloud]
     clock: Clock
+    timing: Timing = USUAL
 
     def __post_init__(self) -> None:
-        self.times = Times(self.clock, self.journal)
+        self.times = Times(self.clock, self.journal, self.timing)
         self.seen = Sightings(self.journal)
-        self.slurm_view = SlurmView(self.slurm, self.clock, self.seen)
+        self.slurm_view = SlurmView(self.slurm, self.clock, self.seen, self.timing)
         self.cloud_views = {
-            name: CloudView(name, cloud, self.clock, self.seen) for name, cloud in self.clouds.items()
+            name: CloudView(name, cloud, self.clock, self.seen, self.timing)
+            for name, cloud in self.clouds.items()
         }
-        self.cloud_offers = CloudOffers(self.clouds, self.clock)
+        self.cloud_offers = CloudOffers(self.clouds, self.clock, self.timing)
         self.flavors = Flavors(
-            self.cluster, self.clouds, self.journal, self.times, self.slurm_view.configured
+            self.cluster, self.clouds, self.journal, self.times, self.slurm_view.configured, self.timing
         )
-        self.records: dict[str, NodeRecord] = self.journal.node_records()
+        self.states = StateViews(self.terraform)
+        self.records = NodeRecords(self.journal.node_records())
 
     def now(self) -> float:
         """Return a moment of the monotonic clock: all durations are told by it."""
@@ -93,7 +94,7 @@ class World:
     def record(self, name: str) -> NodeRecord:
         """Return a node's record; a new one where nothing is recorded."""
         if name not in self.records and (found := self.journal.node_record(name)):
-            self.records[name] = found  # a command has given it its address since we started
+            self.records.put(found)  # a command has given it its address since we started
         return self.records.get(name) or NodeRecord(self.cluster.node_spec(name))
 
     def next_spec(self, name: str) -> NodeSpec:
@@ -118,14 +119,15 @@ class World:
     def save(self, record: NodeRecord) -> None:
         """Write a node's record to the journal and keep it."""
         self.journal.save_node(record)
-        self.records[record.node.name] = record
+        self.records.put(record)
 
 
 class _Backoff:
     """Doubles the time to the next try after each failure, up to ten seconds."""
 
-    def __init__(self, pause: float) -> None:
-        self._pause, self._wait = pause, 0.0
+    def __init__(self, pause: float, longest: float) -> None:
+        """Seconds between two tries that go well, and at most after failures."""
+        self._pause, self._longest, self._wait = pause, longest, 0.0
         self._next_try = 0.0
 
     def lasts(self, now: float) -> bool:
@@ -136,15 +138,16 @@ class _Backoff:
         self._wait, self._next_try = 0.0, now + self._pause
 
     def failed(self, now: float) -> None:
-        self._wait = min(max(self._wait * 2, 0.5), _LONGEST_BACKOFF)
+        self._wait = min(max(self._wait * 2, 0.5), self._longest)
         self._next_try = now + self._wait
 
 
 class SlurmVersion:
     """The version of the slurmctld that runs: asked for once, and anew after Slurm could not be read."""
 
-    def __init__(self, slurm: Slurm, clock: Clock) -> None:
-        self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
+    def __init__(self, slurm: Slurm, clock: Clock, timing: Timing) -> None:
+        self._slurm, self._clock = slurm, clock
+        self._backoff = _Backoff(timing.slurm_poll, timing.reading_backoff)
         self._fresh, self._error = False, ""
         self.known: Version | None = None
         """None until slurmctld has told it."""
@@ -174,15 +177,16 @@ class SlurmVersion:
 class SlurmView:
     """The last reading of Slurm. While Slurm can't be read there is none, and nothing is decided on it."""
 
-    def __init__(self, slurm: Slurm, clock: Clock, seen: Sightings) -> None:
-        self._slurm, self._clock, self._backoff = slurm, clock, _Backoff(SLURM_POLL)
+    def __init__(self, slurm: Slurm, clock: Clock, seen: Sightings, timing: Timing) -> None:
+        self._slurm, self._clock = slurm, clock
+        self._backoff = _Backoff(timing.slurm_poll, timing.reading_backoff)
         self._seen, self.reading, self.began = seen, 0, float("-inf")
         """Number of the last reading that went well, and when it began, on the monotonic clock."""
         self._snapshot: SlurmSnapshot | None = None
         self._asked: frozenset[str] | None = frozenset()
         """The nodes that it was asked for; None: all."""
         self._configured: dict[str, NodeFacts | None] = {}
-        self.version = SlurmVersion(slurm, clock)
+        self.version = SlurmVersion(slurm, clock, timing)
         self.error = ""
 
     def refresh(self, nodes: Sequence[str] = (), jobs: Sequence[int] = ()) -> None:
@@ -237,8 +241,9 @@ class SlurmView:
 class CloudView:
     """The last listing of our servers in one cloud."""
 
-    def __init__(self, name: str, cloud: Cloud, clock: Clock, seen: Sightings) -> None:
-        self._name, self._cloud, self._clock, self._backoff = name, cloud, clock, _Backoff(CLOUD_POLL)
+    def __init__(self, name: str, cloud: Cloud, clock: Clock, seen: Sightings, timing: Timing) -> None:
+        self._name, self._cloud, self._clock = name, cloud, clock
+        self._backoff = _Backoff(timing.cloud_poll, timing.reading_backoff)
         self._seen, self.reading, self.began = seen, 0, float("-inf")
         """Number of the last listing that went well, and when it began, on the monotonic clock."""
         self._servers: tuple[Server, ...] | None = None

@@ -40,6 +40,22 @@ class Image:
 
 
 @dataclass(frozen=True)
+class NewServer:
+    """A server that is to be made past Terraform, to become an image or to prove one."""
+
+    name: str
+    image: str
+    flavor: str
+    address: str
+    zone: str
+    """Empty: the cloud chooses."""
+    key_pair: str
+    """A public key, as text."""
+    tags: frozenset[str]
+    """Beside our cluster's own."""
+
+
+@dataclass(frozen=True)
 class Identity:
     """By what a booted host differs from every other one."""
 

@@ -1,7 +1,7 @@
 """Frozen values that travel between the layers: nodes, servers, requests, snapshots."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from slurm_powersave.model.errors import FailureClass
@@ -27,9 +27,23 @@ class NodeSpec:
     """What the cloud called the image when it was asked for; empty where names are ids."""
     flavor_id: str = ""
 
+    def value(self, attribute: str) -> str:
+        """Return the name of its image or flavor."""
+        return {"image": self.image, "flavor": self.flavor}[attribute]
+
+    def ref_id(self, attribute: str) -> str:
+        """Return the id of its image or flavor; empty where names are ids."""
+        return {"image": self.image_id, "flavor": self.flavor_id}[attribute]
+
     def ref(self, attribute: str) -> str:
         """Return what Terraform is told for image or flavor."""
-        return str(getattr(self, f"{attribute}_id") or getattr(self, attribute))
+        return self.ref_id(attribute) or self.value(attribute)
+
+    def changed(self, attribute: str, value: str, ref: str) -> "NodeSpec":
+        """Return the node with another image or flavor, and what the cloud calls it."""
+        if attribute == "image":
+            return replace(self, image=value, image_id=ref)
+        return replace(self, flavor=value, flavor_id=ref)
 
 
 @dataclass(frozen=True)
@@ -141,8 +155,6 @@ class SlurmNode:
     reason: str = ""
     reason_by: str = ""
     """The user who set the reason; empty if Slurm does not tell."""
-    boot_time: float | None = None
-    """When slurmd says that the node booted; None before its first registration."""
     comment: str = ""
     configured: NodeFacts | None = None
     """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""

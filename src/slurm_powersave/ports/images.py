@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from slurm_powersave.model.images import Image, Look
+from slurm_powersave.model.images import Image, Look, NewServer
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports.cloud import Cloud
@@ -16,21 +16,8 @@ class ImageCloud(Cloud, Protocol):
     tells when it is done, or ERROR. Servers and images without our cluster's mark are refused. CloudError.
     """
 
-    def create_server(
-        self,
-        name: str,
-        *,
-        image: str,
-        flavor: str,
-        address: str,
-        zone: str,
-        key_pair: str,
-        tags: frozenset[str],
-    ) -> str:
-        """Ask for a server with our cluster's tag and these; return its id. BUILD, then ACTIVE.
-
-        `key_pair` is a public key, as text.
-        """
+    def create_server(self, wanted: NewServer) -> str:
+        """Ask for a server with our cluster's tag and these; return its id. BUILD, then ACTIVE."""
 
     def stop_server(self, server_id: str, permit: Permit) -> None:
         """Ask it to power off in good order: SHUTOFF."""

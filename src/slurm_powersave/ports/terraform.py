@@ -9,7 +9,17 @@ from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports.run import Run
 
 
-class Terraform(Protocol):
+class ModuleVersions(Protocol):
+    """The versions of the nodes' root module: its clouds' and the shards'. Raises TerraformError."""
+
+    def newer_module(self, shard: str) -> str:
+        """Name the root module's version if the shard has another one.
+
+        Empty if it has this one, was never initialised, or if its cloud is not in the cluster file.
+        """
+
+
+class Terraform(ModuleVersions, Protocol):
     """The nodes' root module, applied in several states (shards). Methods raise TerraformError."""
 
     def shards(self, cloud: str) -> Sequence[str]:
@@ -27,9 +37,6 @@ class Terraform(Protocol):
     def write_nodes(self, shard: str, nodes: Mapping[str, TerraformNode]) -> None:
         """Replace that map, atomically."""
 
-    def newer_module(self, shard: str) -> str:
-        """Name the root module's version if the shard has another one; empty if it has this one."""
-
     def try_module(self, shard: str) -> Run:
         """Start a plan with the newer root module beside the shard; it ends well if nothing would change."""
 
@@ -38,6 +45,9 @@ class Terraform(Protocol):
 
     def servers(self, shard: str) -> Mapping[str, StateServer]:
         """Read node name -> server from the shard's state; tainted ones too."""
+
+    def state_version(self, shard: str) -> str:
+        """Name the version of the shard's state: another one after each change. Empty if it can't be told."""
 
     def busy(self, shard: str) -> bool:
         """Tell whether some terraform process holds the state's lock."""

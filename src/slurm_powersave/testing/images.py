@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurm_powersave.model.errors import CloudError, FailureClass, PlaybookError
-from slurm_powersave.model.images import CLUSTER, Identity, Image, Look
+from slurm_powersave.model.images import CLUSTER, Identity, Image, Look, NewServer
 from slurm_powersave.model.nodes import NodeSpec, Server, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryCloud
@@ -40,25 +40,16 @@ class MemoryImageCloud(MemoryCloud):
         """Name the images that are there, made here or given."""
         return super().images() | self._images.keys()
 
-    def create_server(
-        self,
-        name: str,
-        *,
-        image: str,
-        flavor: str,
-        address: str,
-        zone: str,
-        key_pair: str,
-        tags: frozenset[str],
-    ) -> str:
+    def create_server(self, wanted: NewServer) -> str:
         """Begin a server; it has a host key when it has booted."""
         self._check()
+        image, address = wanted.image, wanted.address
         if image not in self._images:
             raise CloudError(f"image {image} could not be found", failure=FailureClass.CONFIG)
         if holder := next((one for one in self.alive() if one.address == address), None):
             raise CloudError(f"address {address} belongs to {holder.name}", failure=FailureClass.CONFIG)
-        node = NodeSpec(name, "", "", image, flavor, zone, address)
-        marks = frozenset({"slurm-powersave", f"cluster={self.cluster}", *tags})
+        node = NodeSpec(wanted.name, "", "", image, wanted.flavor, wanted.zone, address)
+        marks = frozenset({"slurm-powersave", f"cluster={self.cluster}", *wanted.tags})
         server_id = self.create(TerraformNode(node, ""), marks)
         self.disks[server_id] = dict(self._contents.get(image, {}))
         held = self._servers[server_id]

@@ -98,16 +98,14 @@ class MemoryTerraform:
     runs: dict[str, MemoryRun] = field(default_factory=dict)
     broken: str = ""
     """If set, states can't be read, with this text."""
-    broken_shards: set[str] = field(default_factory=set)
-    """Shards whose state can't be read."""
+    broken_shards: set[str] = field(default_factory=set)  # those whose state can't be read
     copies: dict[str, dict[str, StateServer]] = field(default_factory=dict)
     """Each state as it was before its last apply."""
     spoiled: set[str] = field(default_factory=set)
     """Shards whose state is empty or broken on the disk until it is put back."""
     locked: set[str] = field(default_factory=set)
     """Shards whose state somebody else has locked."""
-    init_fault: str = ""
-    """If set, `terraform init` fails with this text."""
+    init_fault: str = ""  # if set, `terraform init` fails with this text
     module: str = "1"
     """The version of the root module."""
     module_changes: bool = False
@@ -134,7 +132,8 @@ class MemoryTerraform:
 
     def newer_module(self, shard: str) -> str:
         """Name the root module's version if the shard has another one."""
-        return self.module if self.versions.get(shard, self.module) != self.module else ""
+        differs = self.initialised(shard) and self.versions.get(shard, self.module) != self.module
+        return self.module if differs else ""
 
     def try_module(self, shard: str) -> MemoryRun:
         """Find out whether it would change something."""
@@ -167,6 +166,11 @@ class MemoryTerraform:
         if self.broken or shard in self.broken_shards | self.spoiled:
             raise TerraformError(self.broken or f"{shard}: not readable")
         return dict(self.states.get(shard, {}))
+
+    def state_version(self, shard: str) -> str:
+        """Name the state's content; empty while it can't be read."""
+        readable = not self.broken and shard not in self.broken_shards | self.spoiled
+        return str(sorted(self.states.get(shard, {}).items(), key=str)) if readable else ""
 
     def busy(self, shard: str) -> bool:
         """Tell whether an apply runs there, or somebody else holds the lock."""

@@ -21,6 +21,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, NodeSpec, Operation, Request
 from slurm_powersave.model.server_status import OFF, RESCUED
+from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -65,6 +66,7 @@ class MemoryWorld:
     journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
     silent: set[str] = field(default_factory=set)
     """Nodes whose servers run and answer nobody."""
+    timing: Timing = USUAL
 
     def __post_init__(self) -> None:
         self.journal.set_brake("")  # as of a cluster that has been looked at for a while
@@ -86,7 +88,10 @@ class MemoryWorld:
         self.left_alone = ""
         """What `status` was told of parts that always fail."""
         self.recovery = Recovery(
-            self.clock.monotonic, lambda text, count: self.told.append((text, count)), self._leave
+            self.clock.monotonic,
+            lambda text, count: self.told.append((text, count)),
+            self._leave,
+            self.timing,
         )
         self.engine = self._engine()
 
@@ -108,6 +113,7 @@ class MemoryWorld:
                 self.playbooks,
                 {self.cluster.cloud_of(self.cluster.login): self.cloud},
                 self.clock,
+                self.timing,
             ),
             self.recovery.faults,
         )

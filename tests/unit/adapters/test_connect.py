@@ -4,6 +4,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.config.layout import HOOKS
+from slurm_powersave.ports.cloud import FactsCloud
 from slurm_powersave.testing.world import cluster
 
 
@@ -34,5 +35,5 @@ def test_openstack_has_an_adapter_for_all_that_is_asked_of_a_cloud() -> None:
     made = cluster(2, clouds={"mem": base})
     assert type(connect.clouds(made)["mem"]) is OpenStackCloud
     assert type(connect.image_cloud(made, "mem")) is OpenStackImageCloud
-    assert set(connect.facts_clouds(made)) == {"mem"}
-    assert connect.facts_clouds(cluster(2)) == {}
+    assert isinstance(connect.clouds(made)["mem"], FactsCloud)
+    assert connect.clouds(cluster(2)) == {}

@@ -61,7 +61,6 @@ def test_nodes_and_jobs(version: str) -> None:
         assert node.flags == frozenset(wanted["flags"].split("+")), name
         told = (node.reason, node.reason_by, node.comment)
         assert told == tuple(wanted.get(key, "") for key in ("reason", "reason_by", "comment")), name
-        assert (node.boot_time is not None) is wanted.get("booted", False), name
         assert node.configured
         assert (node.configured.cpus, node.configured.real_memory) == (
             EXPECTED["cpus"],
@@ -82,7 +81,6 @@ def test_the_text_says_what_the_json_says(version: str) -> None:
         told["comment"],
     )
     assert node.flags == frozenset(told["state"])
-    assert node.boot_time == told["boot_time"]["number"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

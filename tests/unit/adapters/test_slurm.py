@@ -38,13 +38,12 @@ def line(state: str = "IDLE+CLOUD", boot: str = "2026-11-21T01:00:01", end: str 
 def test_a_node_as_printed() -> None:
     node = parse_node(line())
     assert node and node.name == "c1" and node.flags == {"IDLE", "CLOUD"} and node.reason == ""
-    assert node.boot_time == time.mktime((2026, 11, 21, 1, 0, 1, 0, 0, -1))
     assert node.configured == NodeFacts(2, 1000)
 
 
 def test_a_node_that_never_booted() -> None:
     node = parse_node(line("IDLE+CLOUD+POWERED_DOWN", boot="None"))
-    assert node and node.boot_time is None and node.going_down
+    assert node and node.going_down
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_reasons(end: str, reason: str) -> None:
 )
 def test_words_of_people_are_no_state(end: str) -> None:
     node = parse_node(line("ALLOCATED+CLOUD", end=end))
-    assert node and node.name == "c1" and node.flags == {"ALLOCATED", "CLOUD"} and node.boot_time
+    assert node and node.name == "c1" and node.flags == {"ALLOCATED", "CLOUD"}
 
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), max_size=60))

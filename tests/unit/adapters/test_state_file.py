@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -142,3 +143,22 @@ def test_trouble_of_the_host_is_told_when_a_state_is_opened(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(OSError, match=r"\[Errno"):
         state_file.is_locked(tmp_path)
+
+
+def test_a_state_is_told_apart_by_its_file_once_that_is_old_enough(tmp_path: Path) -> None:
+    assert state_file.stamp(tmp_path) == "", "there is none"
+    state, later = tmp_path / STATE, 3 * 10**9
+    state.write_text("{}")
+    assert state_file.stamp(tmp_path) == "", "another change in the same moment would not be seen"
+    changed = state.stat().st_mtime_ns
+    with patch("time.time_ns", lambda: changed + later):
+        before = state_file.stamp(tmp_path)
+        assert before and state_file.stamp(tmp_path) == before
+    other = tmp_path / "other"
+    other.write_text("[]")
+    os.utime(other, ns=(changed, changed))
+    other.replace(state)  # the same size and time of writing
+    with patch("time.time_ns", lambda: changed + 2 * later):
+        assert state_file.stamp(tmp_path) not in ("", before)
+        state.write_text("")
+        assert state_file.stamp(tmp_path) == "", "Terraform has just locked a new one"

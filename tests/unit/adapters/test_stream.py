@@ -163,14 +163,6 @@ def test_attempts_get_rarer_up_to_a_bound(hooks: HookScripts) -> None:
     assert 2.5 / 0.35 * 0.6 <= attempts <= 25
 
 
-def test_watch_is_told_now_and_at_the_next_connection(hooks: HookScripts) -> None:
-    log = hooks.root / "log"
-    argv = scripted("hello 2", then=f"open({str(log)!r}, 'a').write(sys.stdin.readline())")
-    with StreamIntake(argv, backoff=0.01) as intake:
-        intake.watch(True)
-        assert within(10, lambda: log.exists() and log.read_text().count("watch on\n") >= 2)
-
-
 def test_closing_ends_the_reader_and_loses_nothing(hooks: HookScripts) -> None:
     with StreamIntake(hooks.reader()) as intake:
         assert within(5, lambda: intake.connected)

@@ -103,8 +103,8 @@ def test_an_image_is_built_and_proven_and_nothing_else_is_left(lab: Lab, order: 
         "roles": {"version": "1.0", "git": ""},
         "packages": {"slurm": "22.05.8", "munge": "0.5.15"},
     }
-    assert lab.said == [text for _, text in work.steps()]
-    assert list(work.seconds) == [name for name, _ in work.steps()]
+    assert lab.said == [text for _, text, _ in work.steps()]
+    assert list(work.seconds) == [name for name, _, _ in work.steps()]
     assert all(seconds > 0 for seconds in work.seconds.values())
     assert lab.cloud.server(lab.node) == before
     assert lab.cloud.disks[lab.node] == {"machine_id": "n1's"}

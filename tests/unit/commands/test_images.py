@@ -10,7 +10,7 @@ from slurm_powersave.commands import images
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, RefusedError
-from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image
+from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image, NewServer
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.images import MemoryImageCloud, MemoryImagePlays
 from slurm_powersave.testing.world import cluster as memory_cluster
@@ -117,8 +117,7 @@ def test_what_nobody_uses_may_be_deleted(lab: Lab, role: str) -> None:
 
 def start(cloud: MemoryImageCloud, name: str, image: str) -> None:
     """Make a server of an image."""
-    options: dict[str, Any] = {"flavor": "small", "zone": "", "key_pair": "", "tags": frozenset()}
-    cloud.create_server(name, image=image, address="10.0.1.1", **options)
+    cloud.create_server(NewServer(name, image, "small", "10.0.1.1", "", "", frozenset()))
 
 
 def test_the_image_of_a_pool_may_not_be_deleted(lab: Lab) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.commands import serve
 from slurm_powersave.config.settings import Cluster, load
-from slurm_powersave.engine import faults, recovery
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
+from slurm_powersave.model.timing import Timing
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.surfaces.conftest import CLUSTER
 from tests.waiting import within
 
+QUICK = Timing(error_pause_first=0.01, error_pause_longest=0.02)
 READER = [sys.executable, "-uc", "import sys\nprint('hello 2')\nsys.stdin.read()"]
 
 
@@ -51,8 +53,6 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """One whose outside is in memory, but for the stream of requests."""
     cluster = lay_out(tmp_path)
     connect_to_memory(cluster, monkeypatch.setattr)
-    monkeypatch.setattr(recovery, "FIRST", 0.01)
-    monkeypatch.setattr(recovery, "LONGEST", 0.02)
     return cluster
 
 
@@ -75,15 +75,15 @@ def connect_to_memory(cluster: Cluster, put: Callable[[object, str, object], Non
 class Running:
     """The service in a thread."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.stop = cluster, threading.Event()
+    def __init__(self, cluster: Cluster, timing: Timing = QUICK) -> None:
+        self.cluster, self.stop, self._timing = cluster, threading.Event(), timing
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            serve.run(self.cluster, self.stop)
+            serve.run(self.cluster, self.stop, self._timing)
         except BaseException as error:
             self.error = error
 
@@ -126,18 +126,20 @@ def test_errors_of_a_step_end_the_engine_and_not_the_service(
 
 
 def test_status_says_what_it_waits_for_and_that_requests_can_not_come(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert within(10, lambda: connected(running))
-    monkeypatch.setattr(recovery, "FIRST", 60.0)
-    monkeypatch.setattr(recovery, "LONGEST", 60.0)
+    running = Running(cluster, Timing(error_pause_first=60.0, error_pause_longest=60.0))
 
     def fail(self: Engine) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Engine, "step", fail)
-    assert within(10, lambda: "No space left" in str(running.told().get("trouble")))
-    assert running.told()["intake"] == "not connected: the engine begins anew"
+    try:
+        assert within(10, lambda: connected(running))
+        monkeypatch.setattr(Engine, "step", fail)
+        assert within(10, lambda: "No space left" in str(running.told().get("trouble")))
+        assert running.told()["intake"] == "not connected: the engine begins anew"
+    finally:
+        running.close()
 
 
 @pytest.mark.parametrize("kind", ["full", "malformed", "a mistake"])
@@ -167,14 +169,12 @@ def test_an_intake_that_has_ended_begins_anew(
 def test_an_intake_that_always_fails_is_left_alone_for_a_while_and_operations_go_on(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "FIRST_BACKOFF", 5.0)
-
     def fail(self: Pump) -> None:
         raise KeyError("x")
 
     with monkeypatch.context() as broken:
         broken.setattr(Pump, "_look", fail)
-        running = Running(cluster)
+        running = Running(cluster, replace(QUICK, fault_rest_first=5.0))
         try:
             assert within(10, lambda: "left_alone" in running.told())
             assert running.told()["left_alone"].startswith("taking requests in (3 errors")
@@ -300,14 +300,13 @@ _SHORT_OF_FILES = """
 import json, os, resource, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
-from slurm_powersave.engine import recovery
+from tests.unit.commands import test_serve as here
+from slurm_powersave.model.timing import Timing
 
 cluster = here.lay_out(Path(sys.argv[1]))
 here.connect_to_memory(cluster, setattr)
-recovery.FIRST, recovery.LONGEST = 0.05, 0.2
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-running = here.Running(cluster)
+running = here.Running(cluster, Timing(error_pause_first=0.05, error_pause_longest=0.2))
 assert here.within(20, lambda: here.connected(running)), running.told()
 taken = []
 try:
@@ -353,17 +352,16 @@ _FULL_DISK = """
 import json, os, sys, time, uuid
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
+from tests.unit.commands import test_serve as here
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.engine import recovery
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
+from slurm_powersave.model.timing import Timing
 
 place = Path(sys.argv[1])
 cluster = here.lay_out(place)
 here.connect_to_memory(cluster, setattr)
-recovery.FIRST, recovery.LONGEST = 0.05, 0.5
-running = here.Running(cluster)
+running = here.Running(cluster, Timing(error_pause_first=0.05, error_pause_longest=0.5))
 assert here.within(30, lambda: here.connected(running)), running.told()
 journal = SqliteJournal(cluster.layout.journal)
 journal.add_request(Request("first", Mode.RESUME, "demo-[1-4],nobody", time.time(), "operator"), time.time())

@@ -2,8 +2,9 @@
 
 import pytest
 
-from slurm_powersave.engine.cloud_offers import FRESH, CloudOffers
+from slurm_powersave.engine.cloud_offers import CloudOffers
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.timing import USUAL
 from slurm_powersave.testing.world import MemoryWorld
 
 
@@ -41,7 +42,7 @@ def test_an_answer_grows_old_and_an_error_is_none(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(CloudError, match="hangs"):
         known.ref("mem", "image", "default")
     assert known.ref("mem", "image", "default") == "first"
-    world.clock.advance(FRESH - 0.1)
+    world.clock.advance(USUAL.offers_age - 0.1)
     assert known.ref("mem", "image", "default") == "first"
     world.clock.advance(0.1)
     assert known.ref("mem", "image", "default") == "second"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.engine.recovery import LONGEST
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import (
     ConfigError,
@@ -18,6 +17,7 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request, RunResult, ShardRun, StateServer
+from slurm_powersave.model.timing import USUAL
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import (
     TROUBLES,
@@ -126,7 +126,7 @@ def test_the_disk_is_full_for_twelve_seconds_while_nodes_come_up(
     with full_disk(world, monkeypatch):
         run(world, 12)
     world.slurm.submit("n3")
-    run(world, 3 * LONGEST)
+    run(world, 3 * USUAL.error_pause_longest)
     world.settle(120)
     assert set(servers(world)) == {"n1", "n2", "n3"}
     assert {op.outcome for op in world.journal.history()} == {"done"}
@@ -144,7 +144,7 @@ def test_the_disk_is_full_for_twelve_seconds_while_a_node_goes(
     world.terraform.locked.clear()
     with full_disk(world, monkeypatch):
         run(world, 12)
-    run(world, 3 * LONGEST)
+    run(world, 3 * USUAL.error_pause_longest)
     world.settle(120)
     assert set(servers(world)) == {"n2"}
     assert outcomes(world, "n1")[-1] == ("suspend", "done")
@@ -407,14 +407,14 @@ def test_it_is_said_once_and_told_to_status(
     assert 1 <= len(said) <= 2, said
     assert all("disk is full" in one or "No space left" in one for one in said)
     assert world.told[-1][0] and world.told[-1][1] == world.recovery.count
-    run(world, 2 * LONGEST)
+    run(world, 2 * USUAL.error_pause_longest)
     assert world.told[-1] == ("", world.recovery.count)
 
 
 def test_the_pause_doubles_and_begins_anew_after_a_quiet_minute() -> None:
     world = new_world()
     pauses = [world.recovery.met(OSError(errno.ENOSPC, "full")) for _ in range(7)]
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, LONGEST, LONGEST]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, USUAL.error_pause_longest, USUAL.error_pause_longest]
     world.clock.advance(100)
     assert world.recovery.met(OSError(errno.ENOSPC, "full")) == 0.5
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.engine.faults import LONGEST_BACKOFF, Faults
+from slurm_powersave.engine.faults import Faults
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import MachineError, OwnFileError, SlurmError, TerraformError
+from slurm_powersave.model.timing import USUAL
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.engine.checks import assert_at_rest, operations, outcomes, run, servers
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -209,8 +210,8 @@ def test_rests_grow_and_end() -> None:
         rest = next(rest for rest in range(0, 10**5, 10) if not tried_after(faults, clock, rest))
         found.append(rest)
         clock.now += rest
-    assert found[:6] == [0, 0, 60, 120, 240, 480] and found[-1] == LONGEST_BACKOFF
-    clock.now += 2 * LONGEST_BACKOFF + 1
+    assert found[:6] == [0, 0, 60, 120, 240, 480] and found[-1] == USUAL.fault_rest_longest
+    clock.now += 2 * USUAL.fault_rest_longest + 1
     assert not faults.backoff_error("reading")
     failing(faults, mistake())
     assert not faults.backoff_error("reading"), "it has worked since: counted from the beginning"

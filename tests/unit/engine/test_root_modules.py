@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from slurm_powersave.adapters import connect
 from slurm_powersave.engine.runs import root_modules
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import NodeRecord, NodeSpec
@@ -72,9 +73,10 @@ def test_status_names_the_nodes_that_have_an_older_one(tmp_path: Path) -> None:
     (shard / "main.tf").write_text("# one\n")
     node = NodeSpec("n1", "p", "mem", "default", "small", "", "10.0.0.1")
     records = {"n1": NodeRecord(node, shard="mem/nodes-001", server_id="id-1")}
-    found = root_modules.older(made, records)
+    versions = connect.module_versions(made)
+    found = root_modules.older(versions, records)
     assert found == {"mem/nodes-001": ["n1"]} and json.dumps(found)
     (line,) = root_modules.lines(found)
     assert line.startswith("Terraform state mem/nodes-001 (n1) has an older version of the root module")
     (shard / "main.tf").write_text("# two\n")
-    assert root_modules.older(made, records) == {}
+    assert root_modules.older(versions, records) == {}

@@ -10,7 +10,8 @@ from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.records import FlavorBackoff
-from slurm_powersave.testing.world import MemoryWorld
+from slurm_powersave.model.timing import Timing
+from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.checks import assert_at_rest, coarsely, operations, outcomes, servers
 from tests.unit.engine.jolts import JOLTS, AtPhase, be_away, stand_still
 from tests.unit.engine.test_lifecycle import run_until, up
@@ -123,9 +124,9 @@ def test_a_node_that_boots_meanwhile_is_asked_before_it_is_judged(
     assert outcomes(world, "n1") == [("resume", "done")] and world.cloud.created == 1
 
 
-def test_a_node_that_answers_and_waits_for_its_play_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slurm_powersave.engine.runs.plays._QUIET", 1000.0)
-    world = MemoryWorld.of(5, failure=SHORT | {"configure_timeout": 1000})
+def test_a_node_that_answers_and_waits_for_its_play_is_not_judged() -> None:
+    failure = SHORT | {"configure_timeout": 1000}
+    world = MemoryWorld(cluster(5, failure=failure), timing=Timing(play_quiet=1000.0))
     world.run(2)
     world.playbooks.seconds = 500.0
     for name in ("n1", "n2", "n3", "n4"):

@@ -5,7 +5,7 @@ import pytest
 from slurm_powersave.model.seen import Seen
 
 
-@pytest.mark.parametrize("kinds", [("registered",), ("registered", "used"), ("off",), ("called",)])
+@pytest.mark.parametrize("kinds", [("registered",), ("registered", "used"), ("pushed",), ("called",)])
 def test_a_node_that_stays_as_it_is_is_not_written_again(kinds: tuple[str, ...]) -> None:
     first = Seen().raised(1, *kinds)
     assert all(getattr(first, kind) == 1 for kind in kinds)

@@ -238,20 +238,11 @@ def test_ready_files_follow_slurm_while_nodes_come_up(hooks: HookScripts, connec
     assert within(3, lambda: names(hooks.ready) == [])
 
 
-def test_ready_files_on_demand(hooks: HookScripts, connect: Connect) -> None:
-    answer(hooks, "c1 idle\n")
-    reader = connect()
-    reader.say("watch on")
-    assert within(3, lambda: names(hooks.ready) == ["c1"])
-    reader.say("watch off")
-    assert within(3, lambda: names(hooks.ready) == [])
-
-
 @pytest.mark.parametrize("way", ["end of file", "kill -9"])
 def test_ready_files_do_not_outlive_the_reader(hooks: HookScripts, connect: Connect, way: str) -> None:
     answer(hooks, "c1 idle\n")
     reader = connect()
-    reader.say("watch on")
+    hooks.call("resume", "c2")
     assert within(3, lambda: names(hooks.ready) == ["c1"])
     if way == "kill -9":
         reader.process.kill()
@@ -261,7 +252,6 @@ def test_ready_files_do_not_outlive_the_reader(hooks: HookScripts, connect: Conn
 
 def test_without_slurm_requests_still_come(hooks: HookScripts, connect: Connect) -> None:
     reader = connect()
-    reader.say("watch on")
     hooks.call("resume", "c1")
     assert reader.next().startswith("req ")
 
@@ -270,7 +260,6 @@ def test_where_fast_start_is_off_slurm_is_not_asked(hooks: HookScripts, connect:
     hooks.ready.rmdir()
     hooks.program("sinfo", f"touch {hooks.root}/asked")
     reader = connect()
-    reader.say("watch on")
     hooks.call("resume", "c1")
     assert reader.next().startswith("req ")
     time.sleep(0.5)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.local_cloud.cloud import CHANGE_TIMEOUT, READ_TIMEOUT, LocalCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.images import CLUSTER, Image
+from slurm_powersave.model.images import CLUSTER, Image, NewServer
 from slurm_powersave.model.nodes import Server
 from slurm_powersave.model.permit import Act, Permit
 
@@ -14,28 +14,18 @@ class LocalImageCloud(LocalCloud):
     """Implements ports.ImageCloud. Its calls return when all is done: the cloud is on this machine."""
 
     @raises_cloud_error
-    def create_server(
-        self,
-        name: str,
-        *,
-        image: str,
-        flavor: str,
-        address: str,
-        zone: str,
-        key_pair: str,
-        tags: frozenset[str],
-    ) -> str:
+    def create_server(self, wanted: NewServer) -> str:
         """Make a server; its guest is booting."""
         options = {
-            "name": name,
-            "image": image,
-            "flavor": flavor,
-            "address": address,
-            "zone": zone,
-            "key-pair": key_pair,
+            "name": wanted.name,
+            "image": wanted.image,
+            "flavor": wanted.flavor,
+            "address": wanted.address,
+            "zone": wanted.zone,
+            "key-pair": wanted.key_pair,
         }
         words = [f"--{key}={value}" for key, value in options.items()]
-        words += [f"--tag={tag}" for tag in sorted({"slurm-powersave", self._tag, *tags})]
+        words += [f"--tag={tag}" for tag in sorted({"slurm-powersave", self._tag, *wanted.tags})]
         return str(self._ask(CHANGE_TIMEOUT, "create", *words)["id"])
 
     @raises_cloud_error

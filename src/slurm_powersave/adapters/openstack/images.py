@@ -8,7 +8,7 @@ from slurm_powersave.adapters.answers import raises_cloud_error
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.names import shown
 from slurm_powersave.model.errors import CloudError, FailureClass
-from slurm_powersave.model.images import BASE, CLUSTER, NODE, ROLE, Image
+from slurm_powersave.model.images import BASE, CLUSTER, NODE, ROLE, Image, NewServer
 from slurm_powersave.model.permit import Act, Permit
 
 PREFIX = "slurm_powersave_"
@@ -24,30 +24,20 @@ class OpenStackImageCloud(OpenStackCloud):
     """
 
     @raises_cloud_error
-    def create_server(
-        self,
-        name: str,
-        *,
-        image: str,
-        flavor: str,
-        address: str,
-        zone: str,
-        key_pair: str,
-        tags: frozenset[str],
-    ) -> str:
+    def create_server(self, wanted: NewServer) -> str:
         """Ask for a server; return its id."""
         shared = f"slurm-powersave-{self._cluster}"
         server: dict[str, Any] = {
-            "name": name,
-            "imageRef": self.image_id(image),
-            "flavorRef": self.flavor_id(flavor),
-            "networks": [{"uuid": self._network(), "fixed_ip": address}],
+            "name": wanted.name,
+            "imageRef": self.image_id(wanted.image),
+            "flavorRef": self.flavor_id(wanted.flavor),
+            "networks": [{"uuid": self._network(), "fixed_ip": wanted.address}],
             "security_groups": [{"name": shared}],
-            "key_name": self._key_pair(shared, key_pair),
-            "tags": sorted({"slurm-powersave", self._tag, *tags}),
+            "key_name": self._key_pair(shared, wanted.key_pair),
+            "tags": sorted({"slurm-powersave", self._tag, *wanted.tags}),
         }
-        if zone:
-            server["availability_zone"] = zone
+        if wanted.zone:
+            server["availability_zone"] = wanted.zone
         return str(self._api.ask("POST", "compute", "/servers", body={"server": server})["server"]["id"])
 
     def _network(self) -> str:

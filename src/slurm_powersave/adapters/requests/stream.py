@@ -75,7 +75,6 @@ class StreamIntake:
         self._settled: OrderedDict[str, str] = OrderedDict()
         """What was acknowledged lately, with the word, in case that it got lost."""
         self._down = bytearray()
-        self._watched = False
         self._since: float | None = None
         self._older = False
         self._error = "not started"
@@ -124,15 +123,6 @@ class StreamIntake:
             if not word:
                 return
             self._settle(request_id, word)
-        self._poke()
-
-    def watch(self, on: bool) -> None:
-        """Ask the reader for ready files even when it sees nothing coming up (fast start)."""
-        with self._lock:
-            if on == self._watched:
-                return
-            self._watched = on
-            self._say("watch on" if on else "watch off")
         self._poke()
 
     def state(self) -> str:
@@ -260,8 +250,6 @@ class StreamIntake:
             logging.WARNING if self._older else logging.INFO,
             "intake connected%s", f": {_OLDER_READER}" * self._older,
         )  # fmt: skip
-        if self._watched:
-            self._say("watch on")
 
     def _complain(self, line: str) -> None:
         """Log what the other side says beside the stream: the reader's words; ssh's come with its end."""

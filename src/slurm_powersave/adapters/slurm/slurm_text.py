@@ -12,7 +12,6 @@ answer is believed if it has exactly one line for each node that was asked for, 
 """
 
 import re
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -107,7 +106,6 @@ def parse_node(line: str) -> SlurmNode | None:
         frozenset(state["flags"].split("+")),
         reason[:_NODE_REASON],
         who,
-        _boot_time(_value(numbers, "BootTime")),
         _comment(rest, f"{before} {numbers}"),
         _configured(before),
     )
@@ -164,13 +162,6 @@ def _configured(text: str) -> NodeFacts | None:
     if _NUMBER.fullmatch(cpus) and _NUMBER.fullmatch(memory):
         return NodeFacts(int(cpus), int(memory))
     return None
-
-
-def _boot_time(text: str) -> float | None:
-    try:
-        return time.mktime(time.strptime(text.split()[0], "%Y-%m-%dT%H:%M:%S"))
-    except (ValueError, IndexError, OverflowError):
-        return None
 
 
 @dataclass(frozen=True)

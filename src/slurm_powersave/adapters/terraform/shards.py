@@ -173,8 +173,11 @@ class ShardedTerraform:
         return json.dumps(content, indent=1) + "\n"
 
     def newer_module(self, shard: str) -> str:
-        """Name the root module's version if the shard has another one; empty if it has this one."""
-        return module_version.newer(self._modules[shard.split("/")[0]].path, self.directory(shard))
+        """Name the root module's version if the shard has another one, and its cloud is known."""
+        module = self._modules.get(shard.split("/")[0])
+        if module is None or not self.initialised(shard):
+            return ""
+        return module_version.newer(module.path, self.directory(shard))
 
     def try_module(self, shard: str) -> Run:
         """Start a plan with the newer root module beside the shard; it ends well if nothing would change."""
@@ -215,6 +218,10 @@ class ShardedTerraform:
                     tainted = instance.get("status") == "tainted"
                     found[str(instance.get("index_key"))] = StateServer(server_id, tainted)
         return found
+
+    def state_version(self, shard: str) -> str:
+        """Name the version of the shard's state by what the file system says of its file."""
+        return state_file.stamp(self.directory(shard))
 
     def plan(self, shard: str, targets: Sequence[str], *, refresh: bool) -> Run:
         """Start `terraform plan` for these nodes, and `terraform show -json` of it after it."""

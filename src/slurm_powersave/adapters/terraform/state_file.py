@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ COPY = "terraform.tfstate.before-apply"
 BROKEN = "terraform.tfstate.broken"
 _OLDER = (COPY, f"{STATE}.backup")
 """Ours, and the one that Terraform makes of the state before when it writes a new one."""
+_STEP_NS = 2_500_000_000
+"""Nanoseconds after which a file that is written again has another time on every file system."""
 
 
 def write_synced(path: Path, content: str | bytes) -> None:
@@ -71,6 +74,22 @@ def version(directory: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
+
+
+def stamp(directory: Path) -> str:
+    """Name the version of a state; empty if there is none, or if it was written a moment ago.
+
+    A file system counts time in steps (4 ms mostly, on some 2 s): another change in the same step would not
+    be seen. An empty state is one that is just locked, or broken: what it says is looked at each time.
+    """
+    try:
+        found = (directory / STATE).stat()
+    except OSError:
+        return ""
+    changed = max(found.st_mtime_ns, found.st_ctime_ns)
+    if not found.st_size or time.time_ns() - changed < _STEP_NS:
+        return ""
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_size}"
 
 
 def is_broken(directory: Path) -> bool:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from slurm_powersave.config.cluster import Cluster
 from slurm_powersave.decide.node import drain
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
 from slurm_powersave.model.hostlist import fold, natural
 from slurm_powersave.model.modes import TABLE, Kind
 from slurm_powersave.model.nodes import SlurmNode
@@ -142,7 +142,7 @@ def change(
         release=tuple(name for name in drains if name in slurm and name not in surplus),
         gone=tuple(sorted(frozenset(recorded) - wanted - there, key=natural)),
         set_by_admin={
-            name: f"{state} was set by {slurm[name].reason_by or 'somebody else'} ({slurm[name].reason})"
+            name: f"{set_by(slurm[name], state)} ({slurm[name].reason})"
             for name in (*removed, *unprotect)
             if name in slurm
             and not drain.is_ours(slurm[name], drains.get(name))

@@ -4,12 +4,12 @@ A pool lists names and requirements. A name stands for one flavor; a requirement
 exceed it, the cheapest first: by cores, then RAM, then disk, then name.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm_powersave.config.sections import FlavorItem, Requirement
+from slurm_powersave.model.nearest_name import did_you_mean
 from slurm_powersave.model.nodes import Flavor
 
 _SHORT = re.compile(r"m([1-9][0-9]*)c([1-9][0-9]*)(?:s([0-9]+))?", re.ASCII)
@@ -117,9 +117,7 @@ def _meets(flavor: Flavor, wanted: Requirement) -> bool:
 def _why_none(item: FlavorItem, known: Mapping[str, Flavor]) -> str:
     wanted = short_form(item) if isinstance(item, str) else item
     if wanted is None:
-        near = difflib.get_close_matches(str(item), list(known), n=1)
-        right = f"did you mean {near[0]}?" if near else f"it has {listed(known)}"
-        return f"no flavor {item} ({right})"
+        return f"no flavor {item} ({did_you_mean(str(item), known, f'it has {listed(known)}')})"
     named = [flavor for flavor in known.values() if re.search(wanted.match, flavor.name)]
     if not known:
         return f"no flavor with {wanted} (it has none)"

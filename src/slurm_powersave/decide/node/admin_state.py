@@ -56,6 +56,16 @@ def who(node: SlurmNode, slurm_user: str = "slurm") -> Who:
     return Who.SLURM if own or unsaid or _ANYBODYS.search(node.reason) else Who.ADMINISTRATOR
 
 
+def by_whom(node: SlurmNode) -> str:
+    """Name the user who has set a node's reason; Slurm does not always tell."""
+    return node.reason_by or "somebody else"
+
+
+def set_by(node: SlurmNode, state: str) -> str:
+    """Say who has set a state, as the beginning of a sentence: the reason follows."""
+    return f"{state} was set by {by_whom(node)}"
+
+
 def state_by_admin(node: SlurmNode) -> str:
     """Return DRAIN, DOWN or FAIL if an administrator has set it, otherwise nothing."""
     if who(node) is not Who.ADMINISTRATOR:

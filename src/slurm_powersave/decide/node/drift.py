@@ -96,8 +96,8 @@ def moved(record: NodeRecord, attribute: str, value: str, ref: str, pool: NodeSp
         ref: what the cloud calls it.
         pool: what the cluster file wants of the node at this moment.
     """
-    by_hand: Collection[str] = () if value == getattr(pool, attribute) else (attribute,)
-    node = replace(record.node, **{attribute: value, f"{attribute}_id": ref})  # type: ignore[arg-type]
+    by_hand: Collection[str] = () if value == pool.value(attribute) else (attribute,)
+    node = record.node.changed(attribute, value, ref)
     if attribute == "image":
         node = replace(node, generation=node.generation + 1)
     return replace(record, node=node, by_hand=(record.by_hand - {attribute}).union(by_hand))

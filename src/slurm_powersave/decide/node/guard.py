@@ -7,10 +7,11 @@ permits. Whether a call or a reading came first is known by their numbers, never
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import by_whom, state_by_admin
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
@@ -50,7 +51,7 @@ class Look:
     @property
     def flags(self) -> str:
         """What Slurm shows."""
-        return "+".join(sorted(self.slurm.flags)) if self.slurm else "no such node"
+        return flags_text(self.slurm.flags) if self.slurm else "no such node"
 
     @property
     def used(self) -> str:
@@ -305,7 +306,7 @@ def set_state(node: SlurmNode, act: Act) -> Answer:
         return Refusal(f"it is coming up: {act} would requeue the jobs that wait for it")
     if act is not Act.DRAIN and is_used(node):
         return Refusal(f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
-    return Permit(act, node.name, node.name, Row.PERSON, "+".join(sorted(node.flags)))
+    return Permit(act, node.name, node.name, Row.PERSON, flags_text(node.flags))
 
 
 def set_again(node: SlurmNode, state: str) -> list[Permit]:
@@ -383,6 +384,7 @@ def _used_or_set_by_admin(look: Look) -> Refusal | None:
     if refused := _used(look):
         return refused
     if admin_state := state_by_admin(look.slurm):
-        who = look.slurm.reason_by or "somebody else"
-        return Refusal(f"its server is kept: {admin_state} was set by {who} ({look.slurm.reason})")
+        return Refusal(
+            f"its server is kept: {admin_state} was set by {by_whom(look.slurm)} ({look.slurm.reason})"
+        )
     return None

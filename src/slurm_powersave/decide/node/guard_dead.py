@@ -1,6 +1,6 @@
 """The guard's rules for a server that is off or silent under a node that Slurm itself has set DOWN. Pure."""
 
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import by_whom, state_by_admin
 from slurm_powersave.decide.node.guard import Answer, Look, Refusal
 from slurm_powersave.decide.node.silence import DEAD, Silence, is_down
 from slurm_powersave.model.permit import Act, Row
@@ -44,7 +44,7 @@ def delete(look: Look, silence: Silence, brake: str) -> Answer:
     if look.used:
         return Refusal(look.used)
     if admin_state := state_by_admin(node):
-        return Refusal(f"its server is kept: {admin_state} was set by {node.reason_by} ({node.reason})")
+        return Refusal(f"its server is kept: {admin_state} was set by {by_whom(node)} ({node.reason})")
     if silence.standing not in DEAD:
         return Refusal(f"server {look.server.id}: it {silence.standing}", waits=True)
     if brake:

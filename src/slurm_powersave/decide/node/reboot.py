@@ -10,7 +10,6 @@ or anything else: reimage if the node's image is not its pool's, otherwise a tru
 " : reboot issued" to the reason (22.05.8), so the words can be read when it calls RebootProgram.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from slurm_powersave.decide.flavor.node_memory import fits
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.nearest_name import did_you_mean
 from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec, SlurmNode
 
 ISSUED = " : reboot issued"
@@ -63,7 +63,8 @@ def asked(kind: Kind, target: str = "", *, force: bool = False) -> str:
             todo="Letters, digits and . _ + : - , beginning with a letter or digit.",
         )
     named = [f"{key}={target}"] if target else []
-    return " ".join([command, *named, *["replace"] * (kind is Kind.REPLACE), *[FORCE] * force])
+    asked = (("replace", kind is Kind.REPLACE), (FORCE, force))
+    return " ".join([command, *named, *(word for word, wanted in asked if wanted)])
 
 
 def can_be_named(target: str) -> bool:
@@ -158,8 +159,7 @@ def _resize(
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    right = f"did you mean {near[0]}?" if near else f"the cloud has {', '.join(sorted(known)[:8]) or 'none'}"
+    right = did_you_mean(name, known, f"the cloud has {', '.join(sorted(known)[:8]) or 'none'}")
     return f"the cloud has no {what} {name} ({right})"
 
 

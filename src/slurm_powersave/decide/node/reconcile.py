@@ -12,6 +12,7 @@ from slurm_powersave.decide.node.admin_state import Who, state_by_admin, who
 from slurm_powersave.decide.node.reboot import is_stale
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.server_status import GONE, OFF
 
@@ -114,7 +115,7 @@ def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
         text = "one of min_nodes, and powered down: powered up again"
         return Finding("min-node", seen.name, text, state="POWER_UP")
     if seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL"):
-        return Finding("stuck", seen.name, "+".join(sorted(seen.flags)), state="POWER_DOWN")
+        return Finding("stuck", seen.name, flags_text(seen.flags), state="POWER_DOWN")
     if is_stale(seen):
         return Finding("stale-reason", seen.name, f"in service, and shows: {seen.reason}", blank=True)
     return None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import SlurmNode
 
 _REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")
@@ -45,7 +46,7 @@ class Registration:
 
 def registration(node: SlurmNode) -> Registration:
     """Judge what Slurm shows of a node whose slurmd was started."""
-    flags = "+".join(sorted(node.flags))
+    flags = flags_text(node.flags)
     shown = f"{flags}: {node.reason}" if node.reason else flags
     if node.going_down and node.has("DOWN") and "ResumeTimeout" in node.reason:
         return Registration(Stage.TIMED_OUT, f"Slurm gave the node up: {shown}")
@@ -86,7 +87,7 @@ def _wished(node: SlurmNode) -> str:
     if not node.has("DRAIN", "DOWN", "FAIL"):
         return ""
     if admin_state := state_by_admin(node):
-        return f"{admin_state} was set by {node.reason_by or 'somebody else'}: {node.reason or 'no reason'}"
+        return f"{set_by(node, admin_state)}: {node.reason or 'no reason'}"
     if failure_policy.is_ours(node.reason):
         return f"drained by us: {node.reason}"
     if _REBOOTED.search(node.reason):

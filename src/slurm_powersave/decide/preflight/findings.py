@@ -1,6 +1,5 @@
 """What the pre-flight finds, and what it looks at: one cloud as the cluster file wants to use it. Pure."""
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +10,7 @@ from slurm_powersave.config.cluster import Cluster
 from slurm_powersave.config.sections import FlavorItem, Pool
 from slurm_powersave.decide.flavor import flavor_choice
 from slurm_powersave.decide.flavor.flavor_choice import Choice
+from slurm_powersave.model import nearest_name
 from slurm_powersave.model.cloud_facts import CloudFacts
 from slurm_powersave.model.nodes import NodeSpec
 
@@ -149,8 +149,8 @@ class Ask:
 
 def nearest(given: str, known: Collection[str]) -> str:
     """Say which name was probably meant."""
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return f"Did you mean {near[0]}?" if near else f"It has {few(sorted(known)) or 'none'}."
+    near = nearest_name.nearest(given, known)
+    return f"Did you mean {near}?" if near else f"It has {few(sorted(known)) or 'none'}."
 
 
 def few(names: Sequence[str], most: int = 6) -> str:

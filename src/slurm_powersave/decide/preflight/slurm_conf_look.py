@@ -6,7 +6,6 @@ of them is a warning. slurmctld names unknown keys, and does not start; of unkno
 was measured on the three versions.
 """
 
-import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.decide.preflight.findings import Found, error, warning
 from slurm_powersave.decide.slurm_files.slurm_parameters import parameters
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.model.nearest_name import nearest
 from slurm_powersave.model.slurm_version import Version
 
 _PLACE = Path(__file__).with_name("slurm_keys")
@@ -105,8 +105,8 @@ def _unknown(where: str, given: Collection[str], known: Collection[str]) -> Foun
 
 
 def _nearest(given: str, lower: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(given.lower(), list(lower), n=1, cutoff=0.75)
-    return f"Did you mean {lower[near[0]]}?" if near else "See slurm.conf(5) of your version of Slurm."
+    near = nearest(given.lower(), lower, likeness=0.75)
+    return f"Did you mean {lower[near]}?" if near else "See slurm.conf(5) of your version of Slurm."
 
 
 def _words(cluster: Cluster, known: Tables) -> Found:

@@ -19,11 +19,6 @@ from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
-_LOOK = 30.0
-"""Seconds between two looks at a deletion that does not end."""
-_BACKOFF = 90.0
-"""Seconds for which its node rests after a look: when the server is gone nobody has to end the rest."""
-
 
 class Blocked:
     """Notices what does not end, by how long it has been tried while we were looking."""
@@ -51,7 +46,7 @@ class Blocked:
             self._tried.forget(op.id)
             return
         late = self._tried.look(op.id, now) >= undeletable.AFTER
-        if late and now - self._looked.get(op.id, float("-inf")) >= _LOOK:
+        if late and now - self._looked.get(op.id, float("-inf")) >= self._world.timing.blocked_look:
             self._looked[op.id] = now
             self._look(op, said)
         if found := self._found.get(op.id):
@@ -104,7 +99,7 @@ class Blocked:
         if node is None:
             return
         old = self._world.journal.node_backoffs().get(op.node)
-        times, soon = self._world.times, self._world.now() + _BACKOFF
+        times, soon = self._world.times, self._world.now() + self._world.timing.blocked_rest
         until = times.date(max(soon, times.moment(old.until) if old else soon))
         reason = failure_policy.reason(found.failure, found.text, op.id)
         # First the journal: a reason that is not recorded would never be taken back.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from slurm_powersave.decide.node import guard
 from slurm_powersave.decide.node.admin_state import NO_REASON, state_by_admin
 from slurm_powersave.engine.world import World
-from slurm_powersave.model.errors import CloudError, SlurmError, TerraformError
+from slurm_powersave.model.errors import CloudError, SlurmError
 from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmNode, StateServer
 from slurm_powersave.model.permit import Permit, needs_permit
 from slurm_powersave.ports.cloud import Cloud
@@ -20,8 +20,6 @@ class NodeCalls:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._unreadable: set[str] = set()
-        """Shards whose state could not be read, so that it is said once."""
 
     def servers(self, op: Operation) -> tuple[Server, ...] | None:
         """The node's servers as the cloud lists them, read since the operation's phase began."""
@@ -65,16 +63,8 @@ class NodeCalls:
         return None if state is None else shard if op.node in state else ""
 
     def state(self, shard: str) -> Mapping[str, StateServer] | None:
-        """Read the servers of a shard's state."""
-        try:
-            state = self._world.terraform.servers(shard)
-        except TerraformError as error:
-            if shard not in self._unreadable:
-                log.error("%s", error)
-            self._unreadable.add(shard)
-            return None
-        self._unreadable.discard(shard)
-        return state
+        """Return the servers of a shard's state; None if it can't be read."""
+        return self._world.states.readable(shard)
 
     def forget_server(self, op: Operation) -> None:
         """The cloud has no server of this name: neither has the journal, and the state is told by `tidy`."""

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_powersave.decide.node.guard import Refusal
+from slurm_powersave.decide.node.way import Way
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.node.attempts import Attempts
 from slurm_powersave.engine.node.blocked import Blocked
 from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.runs.batches import Batches
 from slurm_powersave.engine.world import World
@@ -21,29 +23,23 @@ from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_PATIENCE = 60.0
-"""Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
-_BUSY_SHARD = 60.0
-"""Seconds that a delete waits for another run in its shard before it acts by server id."""
-_FRESH = 5.0
-"""Age in seconds that a reading of Slurm may have when a deletion begins."""
-_REFUSED = 2.0
-"""Seconds after which a command that was refused is given again."""
-_REPEAT = 15.0
-"""Seconds after which a deletion by id that the cloud has not carried out is asked for again."""
-
 
 class Deletions:
     """Handles the phases from DELETE_QUEUED to RELEASING, except those of the batches."""
 
     def __init__(
-        self, world: World, operations: Operations, batches: Batches, calls: NodeCalls, guard: Guarding
+        self,
+        world: World,
+        operations: Operations,
+        batches: Batches,
+        calls: NodeCalls,
+        guard: Guarding,
+        ways: Ways,
     ) -> None:
-        self._world, self._ops, self._batches = world, operations, batches
+        self._world, self._ops, self._batches, self._ways = world, operations, batches, ways
+        self._timing = world.timing
         self._calls, self._guard = calls, guard
-        self._asked = Attempts(operations, world.clock)
+        self._asked = Attempts(operations, world.clock, world.timing)
         """Deletions by id."""
         self._said: dict[str, str] = operations.until_end({})
         """Operation -> what the cloud answered to the last one, if it refused."""
@@ -63,7 +59,9 @@ class Deletions:
         found = self.permits(op, servers)
         if isinstance(found, Refusal):
             node = self._world.slurm_view.node(op.node, op.asked)
-            patience = _PATIENCE if node and node.has("COMPLETING") else _GRACE
+            patience = (
+                self._timing.evidence_wait if node and node.has("COMPLETING") else self._timing.slurm_lag
+            )
             if not found.waits or self._ops.waited(op, self._world.slurm_view.began) > patience:
                 self._ops.finish(op, phases.REFUSED, found.why)
         elif found:
@@ -71,7 +69,7 @@ class Deletions:
 
     def permits(self, op: Operation, servers: tuple[Server, ...]) -> list[Permit] | Refusal | None:
         """Ask the guard for all of the node's servers; None while what it needs can't be read."""
-        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - _FRESH)
+        answers = self._guard.deletions(op, servers, op.asked, self._world.now() - self._timing.evidence_age)
         if answers is None:
             return None
         refused = next((answer for answer in answers if isinstance(answer, Refusal)), None)
@@ -79,18 +77,14 @@ class Deletions:
 
     def _delete_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._calls.shard_of(op)
         permits = self._allowed(op)
-        if shard is None or permits is None:
-            return
-        waits = op.id not in self._batches.results.by_server_id and self._ops.waited(op) <= _BUSY_SHARD
-        if shard and permits and waits:
+        if permits is None or self._ways.of(op, has_servers=bool(permits)) is not Way.SERVER_ID:
             return
         record = self._world.record(op.node)
-        if shard:
+        if shard := self._calls.shard_of(op):
             self._world.journal.set_dirty(shard, True)
         self._world.save(replace(record, shard=""))
-        if not all(self._asked.due(op.id, permit.subject, _REFUSED) for permit in permits):
+        if not all(self._asked.due(op.id, permit.subject, self._timing.refused_again) for permit in permits):
             return
         if not all([self._delete_by_server_id(op, permit) for permit in permits]):
             return
@@ -109,7 +103,7 @@ class Deletions:
         found = self.permits(op, servers) if servers else [] if servers is not None else None
         if not isinstance(found, Refusal):
             return found
-        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= _PATIENCE:
+        if found.waits and self._ops.waited(op, self._world.slurm_view.began) <= self._timing.evidence_wait:
             return None
         if op.failure is None and op.mode is Mode.RESUME:
             self._ops.move(op, phases.CHECKING)
@@ -153,7 +147,12 @@ class Deletions:
             return
         if servers:
             waited = self._ops.waited(op, self._calls.listed_at(op))
-            late = [s for s in servers if waited > _REPEAT and self._asked.due(op.id, s.id, _REPEAT)]
+            late = [
+                s
+                for s in servers
+                if waited > self._timing.deletion_again
+                and self._asked.due(op.id, s.id, self._timing.deletion_again)
+            ]
             found = self.permits(op, tuple(late)) if late else None
             for permit in found if isinstance(found, list) else ():
                 if not self._asked.count(op.id, permit.subject):
@@ -161,7 +160,7 @@ class Deletions:
                 self._delete_by_server_id(op, permit)
             if isinstance(found, Refusal):
                 seconds = self._unsure.look(op.id, self._world.now())
-                if not found.waits or seconds > _PATIENCE:
+                if not found.waits or seconds > self._timing.evidence_wait:
                     self._keep(op, found.why)
             elif found:
                 self._unsure.forget(op.id)
@@ -200,13 +199,13 @@ class Deletions:
         return self._world.journal.admin_states().get(op.node) if self._guard.forced(op) else None
 
     def _put_back(self, op: Operation, node: SlurmNode, admin_state: AdminState) -> None:
-        if self._since(self._refused, op.id) < _REFUSED:
+        if self._since(self._refused, op.id) < self._timing.refused_again:
             return
         if not self._calls.set_again(op, node, admin_state):
             self._refused[op.id] = self._world.now()
 
     def _give_back(self, op: Operation, wanted: bool) -> None:
-        if wanted and self._since(self._refused, op.id) < _REFUSED:
+        if wanted and self._since(self._refused, op.id) < self._timing.refused_again:
             return
         if wanted and not self._calls.tell(op, "RESUME"):
             self._refused[op.id] = self._world.now()

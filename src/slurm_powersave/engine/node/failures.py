@@ -27,16 +27,10 @@ from slurm_powersave.model.slurm_versions import Difference
 
 log = logging.getLogger("slurm_powersave")
 
-_REPEAT = 5.0
-"""Seconds after which a command to Slurm that had no effect is given again."""
 _LET_GO = 3
 """Times that a requeued job's two minutes' wait is ended by us."""
-_TRIES, _LONGEST_PAUSE = 8, 60.0
-"""Times that Slurm is asked for what it refuses (POWER_DOWN_FORCE, DRAIN); the most seconds between two."""
-_LET_GO_FOR = 3600.0
-"""Seconds after the last time in which that is remembered."""
-_REQUEUE = 30.0
-"""Seconds in which a job of a failed node is expected back in the queue."""
+_TRIES = 8
+"""Times that Slurm is asked for what it refuses (POWER_DOWN_FORCE, DRAIN)."""
 
 
 @dataclass
@@ -50,6 +44,7 @@ class Failures:
 
     def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
         self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
+        self._timing = world.timing
         self._calls = NodeCalls(world)
         self._told_at: dict[str, float] = operations.until_end({})
         self._tries: dict[str, tuple[int, float]] = operations.until_end({})
@@ -74,7 +69,7 @@ class Failures:
                     self._failing(op, node, snapshot)
             elif snapshot and op.node in snapshot.unreadable:
                 continue  # Slurm may know it
-            elif snapshot and self._ops.waited(op, self._world.slurm_view.began) > _REQUEUE:
+            elif snapshot and self._ops.waited(op, self._world.slurm_view.began) > self._timing.requeue_wait:
                 # Slurm does not know the node any more: nobody is to be told, but its server is to go.
                 self._clean_up(op)
         self._release_jobs()
@@ -88,7 +83,9 @@ class Failures:
         elif is_registered(node) and node.in_use and not node.has("DOWN"):
             # It registered after all, and Slurm has put a job on it; NOT_RESPONDING changes nothing of that.
             self._ops.finish(op, phases.DONE, f"registered after a failure: {op.text}")
-        elif self._world.now() - self._told_at.get(op.id, float("-inf")) > _REPEAT and self._may_ask(op):
+        elif self._world.now() - self._told_at.get(
+            op.id, float("-inf")
+        ) > self._timing.slurm_again and self._may_ask(op):
             jobs = [job for job in snapshot.jobs if op.node in job.nodes]
             if jobs and not op.jobs:
                 op = self._ops.update(op, jobs=tuple(job.id for job in jobs))
@@ -139,7 +136,7 @@ class Failures:
         )
         self._told_at.pop(op.id, None)
         for job in op.jobs:
-            self._requeued[job] = _Requeued(job, now + _REQUEUE)
+            self._requeued[job] = _Requeued(job, now + self._timing.requeue_wait)
         self._clean_up(op)
 
     def _clean_up(self, op: Operation) -> None:
@@ -165,7 +162,7 @@ class Failures:
     def _gives_up(self, op: Operation, what: str) -> bool:
         """A command that Slurm refuses is repeated ever more rarely, and a limited number of times."""
         count = self._tries.get(op.id, (0, 0.0))[0] + 1
-        self._tries[op.id] = (count, self._world.now() + min(2.0**count, _LONGEST_PAUSE))
+        self._tries[op.id] = (count, self._world.now() + min(2.0**count, self._timing.refusal_longest))
         if count < _TRIES:
             return False
         self._ops.update(op, text=f"{op.text}; Slurm refuses to {what} the node: {self._refusal}")
@@ -204,7 +201,7 @@ class Failures:
 
     def _release_jobs(self) -> None:
         """Let requeued batch jobs go at once: Slurm holds them for 120 s, and their bad nodes are held."""
-        since = self._world.now() - _LET_GO_FOR
+        since = self._world.now() - self._timing.requeue_known
         self._let_go = {job: one for job, one in self._let_go.items() if one[1] >= since}
         snapshot = self._world.slurm_view.snapshot()
         if not snapshot or not self._requeued:

@@ -16,17 +16,13 @@ from slurm_powersave.model.records import Done
 
 log = logging.getLogger("slurm_powersave")
 
-_STEPS, _MOMENT = 10.0, 0.02
-"""Seconds after which a server is asked again whether jobs run there, and for which it is waited for."""
-_KEPT = 60.0
-"""Seconds for which an answer is kept; none is of use for so long."""
-
 
 class Guarding:
     """The guard's questions, as the parts of the engine ask them."""
 
     def __init__(self, world: World, own: OwnAccount) -> None:
         self._world, self._own = world, own
+        self._timing = world.timing
         self._steps: dict[str, tuple[float, Future[bool | None]]] = {}
         """Server id -> when it was asked whether jobs run there, and its answer."""
         self._askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="steps")
@@ -148,7 +144,7 @@ class Guarding:
         view = self._world.cloud_views.get(cloud)
         if view is None:
             return Refusal(f"cloud {cloud} has no adapter that could say whether server {server_id} is gone")
-        listed = view.servers(since=self._world.now() - _STEPS)
+        listed = view.servers(since=self._world.now() - self._timing.listing_age)
         return guard.forget(node, server_id, None if listed is None else {s.id for s in listed}, view.reading)
 
     def close(self) -> None:
@@ -177,14 +173,18 @@ class Guarding:
         """Ask the server itself whether jobs run there. Nothing waits for it: a later look has the answer."""
         now, server = self._world.clock.monotonic(), look.server
         at, answer = self._steps.get(server.id, (float("-inf"), None))
-        if answer is None or (answer.done() and now - at >= _STEPS):
-            self._steps = {one: asked for one, asked in self._steps.items() if now - asked[0] < _KEPT}
+        if answer is None or (answer.done() and now - at >= self._timing.job_steps_again):
+            self._steps = {
+                one: asked
+                for one, asked in self._steps.items()
+                if now - asked[0] < self._timing.job_steps_kept
+            }
             answer = self._askers.submit(
                 self._world.playbooks.runs_steps, self._world.recorded_spec(look.name)
             )
             self._steps[server.id] = (now, answer)
             with contextlib.suppress(TimeoutError):
-                answer.result(_MOMENT)
+                answer.result(self._timing.job_steps_wait)
         return guard.with_steps(look, answer.result() if answer.done() else None)
 
     def look(self, node: str, server: Server, since: float) -> Look | None:

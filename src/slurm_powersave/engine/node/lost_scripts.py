@@ -22,8 +22,6 @@ from slurm_powersave.model.nodes import SlurmNode, SlurmStart
 
 log = logging.getLogger("slurm_powersave")
 
-_EVERY = 30.0
-"""Seconds between two looks at when slurmctld began."""
 _MARGIN = 5.0
 """Seconds more than Slurm's own patience, because it compares whole seconds."""
 _BEFORE = timedelta(seconds=30)
@@ -50,7 +48,7 @@ class LostScripts:
         now = self._world.now()
         if now < self._due:
             return
-        self._due = now + _EVERY
+        self._due = now + self._world.timing.slurmctld_look
         try:
             start = self._world.slurm.last_start()
             if start.at != self._found[0]:

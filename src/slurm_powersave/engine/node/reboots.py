@@ -10,31 +10,26 @@ from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.decide.node import reboot as reasons
-from slurm_powersave.decide.node.admin_state import state_by_admin
+from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
 from slurm_powersave.decide.node.drift import image_of, moved
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
+from slurm_powersave.decide.node.way import Way
 from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.server_status import GONE, OFF
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_BUSY_SHARD = 60.0
-"""Seconds that a change waits for another run in its shard before it acts by server id."""
-_AGAIN = 5.0
-"""Seconds after which a command that was refused is given again."""
-_START_AGAIN = 25.0
-"""Seconds more for the start of a server that is off: each try is recorded as an act."""
 _LONGEST_COMMENT = 200
 _REBOOT = ("REBOOT_REQUESTED", "REBOOT_ISSUED")
 _STOPPED = OFF - GONE
@@ -43,8 +38,12 @@ _STOPPED = OFF - GONE
 class Reboots:
     """The handlers of reboot requests; those that they share with other modes are in `Steps`."""
 
-    def __init__(self, world: World, operations: Operations, calls: NodeCalls, guard: Guarding) -> None:
+    def __init__(
+        self, world: World, operations: Operations, calls: NodeCalls, guard: Guarding, ways: Ways
+    ) -> None:
         self._world, self._ops, self._calls, self._guard = world, operations, calls, guard
+        self._timing = world.timing
+        self._ways = ways
         self._tried: dict[str, float] = operations.until_end({})
         """Operation -> when a command of its was last refused."""
         self.handlers: dict[str, Callable[[Operation], None]] = {
@@ -64,7 +63,7 @@ class Reboots:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
-        flags = "+".join(sorted(node.flags))
+        flags = flags_text(node.flags)
         words = self._asked(op) or "reboot"
         try:
             wish = self._wish(op, words)
@@ -86,7 +85,7 @@ class Reboots:
             text = f"reserved ({flags}); `scontrol reboot` by hand does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
         elif admin_state and wish.kind is not Kind.REBOOT and not self._guard.forced(op):
-            text = f"{admin_state} was set by {node.reason_by}: {node.reason}; --force does it all the same"
+            text = f"{set_by(node, admin_state)}: {node.reason}; --force does it all the same"
             self._ops.finish(op, phases.REFUSED, text)
         elif self._ask_slurm(op, node, words, admin_state):
             self._ops.move(op, phases.DRAINING)
@@ -110,9 +109,12 @@ class Reboots:
             return
         if node.has("REBOOT_ISSUED"):
             self._ops.move(op, phases.CHECKING)
-        elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
+        elif (
+            not node.has(*_REBOOT)
+            and self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
+        ):
             # By a reading that is so new, not by the first one after Slurm was asked.
-            flags = "+".join(sorted(node.flags))
+            flags = flags_text(node.flags)
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
     # When it has
@@ -126,8 +128,8 @@ class Reboots:
         if not self._due(op):
             return
         if not node.has("REBOOT_ISSUED"):
-            if waited > _GRACE:
-                flags = "+".join(sorted(node.flags))
+            if waited > self._timing.slurm_lag:
+                flags = flags_text(node.flags)
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
         try:
@@ -196,7 +198,7 @@ class Reboots:
             log.info("op=%s node=%s server=%s is off: started first", op.id, op.node, server.id)
             started = self._calls.say(op, "start", lambda: cloud.reboot(server.id, permit))
             self._later(op, "")
-            self._tried[op.id] += 0.0 if started else _START_AGAIN
+            self._tried[op.id] += 0.0 if started else self._timing.start_again
         return False
 
     def _reboot(self, op: Operation) -> None:
@@ -224,17 +226,16 @@ class Reboots:
 
     def _update_queued(self, op: Operation) -> None:
         """Choose between Terraform (the engine's loop batches these) and the server's id."""
-        shard = self._calls.shard_of(op)
+        way = self._ways.of(op)
         servers = self._calls.servers(op)
-        if shard is None or servers is None or not self.may_update(op):
+        if way is Way.WAIT or servers is None or not self.may_update(op):
             return
         if not servers:
             self._begin(op, servers)
             return
-        node = self._world.record(op.node).node
-        same = getattr(node, op.row.update) == op.target
-        if shard and not same and self._ops.waited(op) <= _BUSY_SHARD:
+        if way is Way.TERRAFORM:
             return
+        node = self._world.record(op.node).node
         cloud = self._calls.cloud(op)
         if cloud is None:
             # Terraform sees no change in the same image, and there is nobody else to ask.
@@ -264,12 +265,6 @@ class Reboots:
         if isinstance(answer, Refusal):
             self._ops.finish(op, phases.CANCELLED, answer.why)
         return isinstance(answer, Permit)
-
-    def batched(self, op: Operation) -> str:
-        """Return the shard in which Terraform is to change the node; empty if it is not to, or not yet."""
-        node = self._world.record(op.node).node
-        same = getattr(node, op.row.update) == op.target
-        return "" if same else self._calls.shard_of(op) or ""
 
     def _restoring(self, op: Operation) -> None:
         """A change failed: a server that is as it was boots again, so that Slurm gets its node back."""
@@ -371,7 +366,7 @@ class Reboots:
         return self._calls.say(op, "comment", lambda: update([op.node], comment=comment))
 
     def _due(self, op: Operation) -> bool:
-        return self._world.now() - self._tried.get(op.id, float("-inf")) >= _AGAIN
+        return self._world.now() - self._tried.get(op.id, float("-inf")) >= self._timing.slurm_again
 
     def _later(self, op: Operation, why: str) -> None:
         if why and op.id not in self._tried:

@@ -17,9 +17,6 @@ from slurm_powersave.model import phases
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.nodes import Failure, Operation
 
-_AGAIN = 5.0
-"""Seconds after which a RESUME that had no effect is given again."""
-
 
 class Restarts:
     """The handlers of restarts; between BOOTING and REGISTERING the node is configured like any other."""
@@ -90,7 +87,7 @@ class Restarts:
 
     def _resume(self, op: Operation) -> None:
         now = self._world.now()
-        if now - self._told_at.get(op.id, float("-inf")) >= _AGAIN:
+        if now - self._told_at.get(op.id, float("-inf")) >= self._world.timing.slurm_again:
             self._told_at[op.id] = now
             self._calls.tell(op, "RESUME")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_powersave.decide.node import failure_policy
-from slurm_powersave.decide.node.admin_state import NO_REASON, state_by_admin
+from slurm_powersave.decide.node.admin_state import NO_REASON, set_by, state_by_admin
 from slurm_powersave.decide.node.guard import Refusal
 from slurm_powersave.decide.node.registration import Stage, registration
 from slurm_powersave.engine.faults import Faults
@@ -19,6 +19,7 @@ from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.node.limits import Limits
 from slurm_powersave.engine.node.reboots import Reboots
 from slurm_powersave.engine.node.restarts import Restarts
+from slurm_powersave.engine.node.ways import Ways
 from slurm_powersave.engine.operations import Operations
 from slurm_powersave.engine.pausing import HELD, Pausing
 from slurm_powersave.engine.runs.batches import Batches
@@ -26,16 +27,12 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Kind, Mode
+from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.server_status import OFF
 
 log = logging.getLogger("slurm_powersave")
-
-_GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
-_ASK_FOR = 60.0
-"""Seconds in which an operator's POWER_UP that had no effect is given again."""
 
 
 class Steps:
@@ -52,12 +49,14 @@ class Steps:
     ) -> None:
         self._faults = faults
         self._world, self._ops, self._batches, self._guard = world, operations, batches, guard
+        self._timing = world.timing
         self._pauses = pauses
         self._calls = NodeCalls(world)
         self._limits = Limits(world, operations)
-        self.reboots = Reboots(world, operations, self._calls, guard)
+        self.ways = Ways(world, operations, self._calls, batches.results.by_server_id)
+        self.reboots = Reboots(world, operations, self._calls, guard, self.ways)
         self._restarts = Restarts(world, operations, self._calls, guard)
-        self._deletions = Deletions(world, operations, batches, self._calls, guard)
+        self._deletions = Deletions(world, operations, batches, self._calls, guard, self.ways)
         self._handlers: dict[str, Callable[[Operation], None]] = {
             phases.WAITING: self._waiting,
             phases.ASKING: self._asking,
@@ -126,9 +125,9 @@ class Steps:
             if node.has("POWERING_UP"):
                 self._ops.move(op, phases.CHECKING)
             elif (admin_state := state_by_admin(node)) and not self._guard.forced(op):
-                who = node.reason_by or "somebody else"
-                text = f"{admin_state} was set by {who} ({node.reason or NO_REASON})"
-                text += "; --force powers it up as it is"
+                text = (
+                    f"{set_by(node, admin_state)} ({node.reason or NO_REASON}); --force powers it up as it is"
+                )
                 self._ops.finish(op, phases.REFUSED, text)
             elif node.has("POWERED_DOWN"):
                 if admin_state:
@@ -147,7 +146,7 @@ class Steps:
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif not node.going_down:
-                flags = "+".join(sorted(node.flags))
+                flags = flags_text(node.flags)
                 self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
         else:
             self._ask_to_go(op, node)
@@ -175,8 +174,8 @@ class Steps:
         if not servers:
             self._calls.forget_server(op)
         node = snapshot.nodes.get(op.node)
-        flags = "+".join(sorted(node.flags)) if node else "no such node"
-        late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
+        flags = flags_text(node.flags) if node else "no such node"
+        late = self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
         if op.mode is Mode.RESUME:
             if (backoff := self._world.journal.node_backoffs().get(op.node)) and self._world.in_backoff(
                 backoff
@@ -214,7 +213,7 @@ class Steps:
     def _ask_again(self, op: Operation) -> bool:
         """An operator's POWER_UP that Slurm has refused or forgotten is given again for a while."""
         request = self._world.journal.request(op.request)
-        if not request or request.source != "operator" or self._ops.age(op) > _ASK_FOR:
+        if not request or request.source != "operator" or self._ops.age(op) > self._timing.power_up_for:
             return False
         self._ops.move(op, phases.ASKING)
         return True
@@ -235,7 +234,7 @@ class Steps:
         return True
 
     def _recovering(self, op: Operation) -> None:
-        if self._ops.waited(op) < _GRACE:
+        if self._ops.waited(op) < self._timing.slurm_lag:
             return  # an apply that was started in the last moment may not hold the state's lock yet
         if self._world.terraform.busy(op.shard) or self._batches.busy(op.shard):
             return
@@ -282,7 +281,7 @@ class Steps:
                 text = server.fault or f"the server is {server.status}"
                 self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
                 return
-        if not servers and waited > _GRACE:
+        if not servers and waited > self._timing.slurm_lag:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, "the server has vanished"))
 
     def _registering(self, op: Operation) -> None:
@@ -304,10 +303,6 @@ class Steps:
         elif waited > limit:
             text = f"slurmd is running but did not register within {limit:g} s ({seen.text})"
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
-
-    def shard_of(self, op: Operation) -> str | None:
-        """Return the shard whose state holds the node, "" if none does, None if that can't be read."""
-        return self._calls.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
         """Look once more, just before: Slurm may have changed its mind while the operation waited."""

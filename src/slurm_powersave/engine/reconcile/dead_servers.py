@@ -26,8 +26,6 @@ from slurm_powersave.model.records import Notice
 
 log = logging.getLogger("slurm_powersave")
 
-_AGAIN = 600.0
-"""Seconds after which Slurm is told again what it has refused, or what has not helped."""
 _SUSPEND = "slurm-powersave suspend"
 
 
@@ -125,7 +123,11 @@ class DeadServers:
     def _give_up(self, permits: Sequence[Permit]) -> None:
         """Power nodes down in Slurm; its call of SuspendProgram then deletes their servers."""
         now = self._world.now()
-        due = [one for one in permits if now - self._told_at.get(one.node, float("-inf")) >= _AGAIN]
+        due = [
+            one
+            for one in permits
+            if now - self._told_at.get(one.node, float("-inf")) >= self._world.timing.dead_again
+        ]
         if not due:
             return
         names = [permit.node for permit in due]

@@ -13,8 +13,6 @@ from slurm_powersave.model.server_status import OFF
 
 log = logging.getLogger("slurm_powersave")
 
-_BLIND = 120.0
-"""Seconds without a reading after which nothing is known of the time before."""
 OWN_ROWS = (Row.OWN, Row.DEAD)
 """What the brake counts."""
 
@@ -24,6 +22,7 @@ class OwnAccount:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._timing = world.timing
         self._off: dict[str, float] = {}
         """Node -> since when every reading has shown it POWERED_DOWN, on the monotonic clock."""
         self._looked = float("-inf")
@@ -40,7 +39,7 @@ class OwnAccount:
     def take_in(self, snapshot: SlurmSnapshot) -> None:
         """Take in a reading of all nodes."""
         now = self._world.clock.monotonic()
-        if now - self._looked > _BLIND:
+        if now - self._looked > self._timing.account_blind:
             self._off.clear()
             self._agreed_since = None
         self._looked = now
@@ -50,7 +49,7 @@ class OwnAccount:
     def off_for(self, node: str) -> float:
         """Return for how many seconds every reading has shown a node POWERED_DOWN."""
         now = self._world.clock.monotonic()
-        if now - self._looked > _BLIND:
+        if now - self._looked > self._timing.account_blind:
             return 0.0
         return now - self._off.get(node, now)
 

@@ -2,16 +2,10 @@
 
 from slurm_powersave.engine.world import World
 
-_EVERY = 3600.0
-"""Seconds between two times."""
 _KEPT_FOR = 7 * 86400.0
 """Seconds for which resume files, and requests that came to nothing, stay in the journal."""
 _AT_ONCE = 200
 """Operations that one step of the engine drops, some milliseconds' work."""
-_LATEST = 86400.0
-"""Seconds after which it is done although the engine is never idle."""
-_JUMP = 60.0
-"""Seconds by which the clock of the host may be off within `_EVERY`; if it jumps, nothing is pruned by it."""
 
 
 class Pruning:
@@ -19,6 +13,7 @@ class Pruning:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._timing = world.timing
         self._purge_at = float("-inf")
         self._done = world.now()
         """When all that was old had gone, on the monotonic clock."""
@@ -29,9 +24,11 @@ class Pruning:
         """Do a part of it, if it is time."""
         journal, times, now = self._world.journal, self._world.times, self._world.now()
         if now >= self._purge_at:
-            self._purge_at = now + _EVERY
+            self._purge_at = now + self._timing.prune_every
             journal.purge(times.date(now - _KEPT_FOR))
-        if now - self._done < (_EVERY if idle else _LATEST) or not self._steady(now):
+        if now - self._done < (
+            self._timing.prune_every if idle else self._timing.prune_latest
+        ) or not self._steady(now):
             return
         before = times.date(now - self._world.cluster.history.keep_days * 86400.0)
         if not journal.prune(before, _AT_ONCE):
@@ -40,7 +37,7 @@ class Pruning:
     def _steady(self, now: float) -> bool:
         """Tell whether the host's clock has gone right for a while: one that is years ahead deletes all."""
         ahead = self._world.times.date(0.0)
-        if abs(ahead - self._ahead) > _JUMP:
+        if abs(ahead - self._ahead) > self._timing.prune_jump:
             self._ahead, self._done = ahead, now
             return False
         return True

@@ -26,9 +26,6 @@ from slurm_powersave.model.nodes import AdminState, Request, Server, SlurmSnapsh
 
 log = logging.getLogger("slurm_powersave")
 
-_CONFIRM = 5.0
-"""Seconds after which a difference is looked at again."""
-
 
 class Reconciler:
     """Turns differences that were seen twice into requests, or says them once."""
@@ -47,7 +44,7 @@ class Reconciler:
         self._world, self._ops, self._guard, self._own = world, operations, guard, own
         self._pauses, self._faults = pauses, faults
         self._interval = interval or (30.0 if world.cluster.reboot_from_controller else 5.0)
-        self._due = world.now() + _CONFIRM
+        self._due = world.now() + world.timing.confirm
         self._before: set[tuple[str, str]] = set()
         self._said: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str]] = set()
@@ -131,7 +128,7 @@ class Reconciler:
         for mode in (Mode.RESUME, Mode.SUSPEND, Mode.REBOOT):
             self._request(mode, [f.node for f in sure if f.request is mode])
         self._before = {(f.kind, f.node) for f in findings if not _asked(f, sure)}
-        self._due = now + (_CONFIRM if self._before and not sure else self._interval)
+        self._due = now + (self._world.timing.confirm if self._before and not sure else self._interval)
 
     def _tell(self, nodes: Sequence[str], state: str, reason: str) -> None:
         """Tell Slurm; what it refuses is said, and the difference stays one that is named."""

@@ -46,8 +46,8 @@ def _recorded(world: World, record: NodeRecord, server: Server) -> NodeRecord:
 
 
 def _ref(world: World, record: NodeRecord, attribute: str, name: str) -> str:
-    if name == getattr(record.node, attribute):
-        return str(getattr(record.node, f"{attribute}_id"))
+    if name == record.node.value(attribute):
+        return record.node.ref_id(attribute)
     try:
         return world.cloud_offers.ref(record.node.cloud, attribute, name)
     except CloudError as error:
@@ -63,7 +63,7 @@ def _shard(world: World, record: NodeRecord, server_id: str) -> str:
     """
     for shard in world.terraform.shards(record.node.cloud):
         try:
-            held = world.terraform.servers(shard).get(record.node.name)
+            held = world.states.servers(shard).get(record.node.name)
         except TerraformError as error:
             log.error("%s", error)
             continue

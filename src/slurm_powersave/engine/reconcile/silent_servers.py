@@ -14,12 +14,6 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.nodes import Server, SlurmNode
 from slurm_powersave.model.permit import Act, Row
 
-_LOOK = 60.0
-"""Seconds between two questions over SSH."""
-_BLIND = 180.0
-"""Seconds without a look after which nothing is known of the time before."""
-_MOMENT = 0.05
-"""Seconds for which all the questions of a reading together are waited for."""
 _ASKERS = 32
 _GOING_DOWN = ("POWER_DOWN", "POWERING_DOWN", "POWERED_DOWN")
 
@@ -48,6 +42,7 @@ class Silences:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._timing = world.timing
         self._watched: dict[str, Watched] = {}
         self._asked: dict[str, tuple[float, Future[bool | None]]] = {}
         """Node -> when its sshd was last asked, and the answer."""
@@ -88,10 +83,10 @@ class Silences:
         self._told = {name: told for name, told in self._told.items() if name in names}
         for name in names:
             asked = self._asked.get(name)
-            if asked is None or (asked[1].done() and now - asked[0] >= _LOOK):
+            if asked is None or (asked[1].done() and now - asked[0] >= self._timing.ssh_look):
                 ask = self._world.playbooks.answers_ssh
                 self._asked[name] = now, self._askers.submit(ask, self._world.recorded_spec(name))
-        wait([answer for _, answer in self._asked.values()], _MOMENT)
+        wait([answer for _, answer in self._asked.values()], self._timing.ssh_wait)
         for name, (at, answer) in self._asked.items():
             if answer.done():
                 self._told[name] = at, answer.result()
@@ -112,7 +107,9 @@ class Silences:
             before,
             standing=found,
             looked=looked,
-            dead_from=before.dead_from if dead and looked - before.looked <= _BLIND else looked,
+            dead_from=before.dead_from
+            if dead and looked - before.looked <= self._timing.ssh_blind
+            else looked,
             fell=self._fell(before, found, looked),
         )
 
@@ -154,7 +151,7 @@ class Silences:
         """Return what is known of a server now."""
         one = self._watched.get(node)
         now = self._world.now()
-        fresh = one is not None and one.server == server_id and now - one.looked <= _BLIND
+        fresh = one is not None and one.server == server_id and now - one.looked <= self._timing.ssh_blind
         return Silence(
             one.standing if one and fresh else Standing.UNKNOWN,
             max(one.looked - one.dead_from, 0.0) if one and fresh else 0.0,

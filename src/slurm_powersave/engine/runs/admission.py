@@ -18,12 +18,6 @@ from slurm_powersave.model.nodes import Failure, Flavor, Limit, Operation
 
 log = logging.getLogger("slurm_powersave")
 
-_AGE = 3.0
-"""Seconds for which a reading may admit. Nothing is refused by one that is older than the request, or
-than the end of a deletion."""
-_PATIENCE = 60.0
-"""Seconds that a create waits for servers of ours that are being deleted."""
-
 
 @dataclass(frozen=True)
 class _Reading:
@@ -39,6 +33,7 @@ class Admission:
 
     def __init__(self, world: World, operations: Operations) -> None:
         self._world, self._ops = world, operations
+        self._timing = world.timing
         self._readings: dict[str, _Reading] = {}
         self._unreadable: set[str] = set()
         self._deletions: dict[str, set[str]] = {}
@@ -49,7 +44,7 @@ class Admission:
     def admit(self, cloud: str, ops: Sequence[Operation]) -> list[Operation]:
         """Return the operations that may begin now; fail those that can't, and leave the others queued."""
         ops = [op for op in ops if self._has_flavor(cloud, op)]
-        reading = self._read(cloud, since=self._world.now() - _AGE)
+        reading = self._read(cloud, since=self._world.now() - self._timing.quota_age)
         if reading is None or all(limit.limit is None for limit in reading.limits.values()):
             return ops
         known = self._world.flavors.sizes(cloud) or {}
@@ -77,10 +72,11 @@ class Admission:
         return bool(node.flavor)
 
     def _end(self, ops: Sequence[Operation], verdict: Verdict) -> None:
+        patience = self._timing.quota_wait
         for op in ops:
             why = verdict.refused.get(op.node)
-            if op.node in verdict.waiting and self._ops.waited(op) > _PATIENCE:
-                why = f"no room before servers of ours are gone; that takes more than {_PATIENCE:.0f} s"
+            if op.node in verdict.waiting and self._ops.waited(op) > patience:
+                why = f"no room before servers of ours are gone; that takes more than {patience:.0f} s"
             if why:
                 self._ops.fail(op, Failure(FailureClass.QUOTA, why))
 

@@ -18,7 +18,7 @@ from slurm_powersave.engine.node.calls import NodeCalls
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.node.soft_deleted import SoftDeleted
 from slurm_powersave.engine.operations import Operations
-from slurm_powersave.engine.runs.results import KILLED, PLAN_SECONDS, Batch, Results
+from slurm_powersave.engine.runs.results import KILLED, Batch, Results
 from slurm_powersave.engine.runs.root_modules import RootModules
 from slurm_powersave.engine.runs.shards import Shards
 from slurm_powersave.engine.runs.tidying import Tidying
@@ -35,10 +35,6 @@ from slurm_powersave.model.permit import Act, Permit
 
 log = logging.getLogger("slurm_powersave")
 
-_GRACE = 60.0
-"""From SIGINT to SIGKILL: a provider that still creates is waited for, so that the state knows it."""
-_PAUSE = 60.0
-"""Seconds after which an init that failed is tried again."""
 
 _APPLYING = {
     PlanMode.CREATE: phases.APPLYING,
@@ -122,8 +118,7 @@ class Batches:
         if op.kind is Kind.REPLACE and op.target:
             made = moved(made, "image", op.target, "", node)
         image_id, flavor_id = (
-            self._world.cloud_offers.ref(node.cloud, key, getattr(made.node, key))
-            for key in ("image", "flavor")
+            self._world.cloud_offers.ref(node.cloud, key, made.node.value(key)) for key in ("image", "flavor")
         )
         made = replace(made, node=replace(made.node, image_id=image_id, flavor_id=flavor_id))
         self._world.save(made)
@@ -160,8 +155,7 @@ class Batches:
                     raise
                 self._ops.move(op, phases.REFUSING, text=error.line)
                 continue
-            node = replace(entry.node, **{key: op.target, f"{key}_id": ref})  # type: ignore[arg-type]
-            entries[op.node] = replace(entry, node=node)
+            entries[op.node] = replace(entry, node=entry.node.changed(key, op.target, ref))
             chosen.append(op)
         if not chosen:
             return
@@ -195,13 +189,13 @@ class Batches:
             return
         shard = self.shards.vacant(cloud)
         run = self._world.terraform.init(cloud, shard)
-        self._batches.append(Batch(shard, PlanMode.CREATE, (), "init", run, PLAN_SECONDS))
+        self._batches.append(Batch(shard, PlanMode.CREATE, (), "init", run, self._world.timing.terraform_run))
 
     def _plan(self, shard: str, mode: PlanMode, ids: Sequence[str], nodes: Sequence[str]) -> None:
         # A failed rebuild can leave the new image in the state (Nova's provider): what is changed in place is
         # read from the cloud first.
         run = self._world.terraform.plan(shard, nodes, refresh=mode is PlanMode.UPDATE)
-        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, PLAN_SECONDS))
+        self._batches.append(Batch(shard, mode, tuple(ids), "plan", run, self._world.timing.terraform_run))
 
     # Driving
 
@@ -279,7 +273,7 @@ class Batches:
     def _init_failed(self, batch: Batch, result: RunResult) -> None:
         """Without a shard nothing can be created: those that wait for one fail with the reason."""
         cloud = batch.shard.rpartition("/")[0]
-        self._not_before[cloud] = self._world.now() + _PAUSE
+        self._not_before[cloud] = self._world.now() + self._world.timing.init_again
         for op in self._ops.in_phase(phases.QUEUED):
             if self._world.recorded_spec(op.node).cloud == cloud:
                 self._ops.fail(op, Failure(result.failure, f"terraform init: {result.text}"))
@@ -350,7 +344,7 @@ class Batches:
             log.warning("terraform %s in %s takes too long: interrupted", batch.stage, batch.shard)
             batch.interrupted = True
             batch.run.interrupt()
-        elif late > _GRACE:
+        elif late > self._world.timing.terraform_end:
             batch.run.kill()
 
 

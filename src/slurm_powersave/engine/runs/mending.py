@@ -9,9 +9,6 @@ from slurm_powersave.engine.world import World
 
 log = logging.getLogger("slurm_powersave")
 
-_EVERY = 5.0
-"""Seconds between two looks at the states."""
-
 
 class Mending:
     """Looks at the states in which nobody works."""
@@ -29,7 +26,7 @@ class Mending:
         """
         if self._world.now() < self._due:
             return
-        self._due = self._world.now() + _EVERY
+        self._due = self._world.now() + self._world.timing.state_look
         for cloud in self._world.cluster.clouds:
             for shard in self._world.terraform.shards(cloud):
                 if self._faults.backoff_error(shard) or self._batches.busy(shard):
@@ -45,7 +42,7 @@ class Mending:
                 return
         self._world.journal.set_dirty(shard, True)
         log.warning("%s: %s", shard, self._world.terraform.put_back(shard))
-        held = self._world.terraform.servers(shard)
+        held = self._world.states.servers(shard)
         self._batches.shards.align(shard, held, ())
         for name, server in held.items():
             record = self._world.record(name)

@@ -26,18 +26,8 @@ from slurm_powersave.ports.run import Run
 
 log = logging.getLogger("slurm_powersave")
 
-_GATHER = 0.3
-"""Seconds that a ready node waits for others: a play for four costs twice one for one, not four times."""
-_PROBING = 0.6
-"""Seconds that a step may spend on nodes that do not answer; each may take 0.3 s."""
-_ASKING = 0.5
-"""Seconds between two questions for the host key of a server: it is on the console when sshd has made it."""
-_LATE = 30.0
-"""Seconds that a play has, after its own limit, to end by itself."""
 _PLAYS = 4
 """Plays at once at most that have something to tell: each is bound by the processor of the control host."""
-_QUIET = 30.0
-"""Seconds without news after which a play holds up no other: what its nodes do needs no processor of ours."""
 _MOST_PLAYS = 16
 """Plays at once in all: each takes some 100 MB."""
 
@@ -57,6 +47,7 @@ class Plays:
 
     def __init__(self, world: World, operations: Operations, faults: Faults) -> None:
         self._world, self._ops, self._faults = world, operations, faults
+        self._timing = world.timing
         self._plays: list[_Play] = []
         self._ready: dict[str, float] = {}
         """Operation -> when its node answered."""
@@ -86,7 +77,7 @@ class Plays:
     @property
     def _full(self) -> bool:
         """Whether a further play has to wait: for the processor, or for memory."""
-        since = self._world.now() - _QUIET
+        since = self._world.now() - self._timing.play_quiet
         return len(self._plays) >= _MOST_PLAYS or sum(one.heard >= since for one in self._plays) >= _PLAYS
 
     def start(self) -> None:
@@ -97,7 +88,7 @@ class Plays:
         if not self._ready or self._full:
             return
         coming = len(keys) - len(self._ready)
-        if coming and now - min(self._ready.values()) < _GATHER:
+        if coming and now - min(self._ready.values()) < self._timing.play_gather:
             return
         ops = self._faults.groups(self._ops.of(self._ready))[0]
         with self._faults.during(*(op.id for op in ops)):
@@ -143,7 +134,7 @@ class Plays:
 
     def _ask(self, op: Operation, now: float) -> str | None:
         """Ask one node, if there is time for it; return its host key if that is known."""
-        patient = self._world.now() - now < _PROBING
+        patient = self._world.now() - now < self._timing.probing
         key = self._host_key(op, patient=patient)
         if op.id in self._ready:
             return None if key is None or self._unserved(op) else key
@@ -169,7 +160,7 @@ class Plays:
     @property
     def _limit(self) -> float:
         """Seconds after which a play is ended from here; it ends itself before, and says by which task."""
-        return self._world.cluster.failure.configure_timeout + _LATE
+        return self._world.cluster.failure.configure_timeout + self._timing.play_end
 
     def _silent(self, op: Operation) -> None:
         """Judge a node that was asked just now and did not answer. What can't be asked is not judged."""
@@ -204,7 +195,7 @@ class Plays:
         if active.host_key:
             return self._taken(op, pin, active)
         now = self._world.now()
-        if patient and now - self._asked.get(op.id, float("-inf")) >= _ASKING:
+        if patient and now - self._asked.get(op.id, float("-inf")) >= self._timing.host_key_again:
             self._asked[op.id] = now
             try:
                 found = self._world.clouds[cloud].server(op.server_id)

@@ -22,10 +22,6 @@ log = logging.getLogger("slurm_powersave")
 
 KILLED = "terraform was killed"
 """All that is told of a run that has left no exit code."""
-PLAN_SECONDS = 300.0
-"""Seconds that a run which changes no server may take: init, plan, forget and refresh."""
-_REASON_WAIT = 3.0
-"""Terraform tells a creation's error when the others have ended; that long we wait for it."""
 _IN_ERROR = re.compile(r"instance \(([^)\s]+)\) to .{0,80}unexpected state 'ERROR'")
 """What Terraform's openstack provider says of a server that has ended in ERROR (measured)."""
 _UNDER_WAY = (phases.APPLYING, phases.UPDATING, phases.DELETING)
@@ -99,7 +95,7 @@ class Results:
         """The server has the image or flavor that was asked for: from now on the node is to have it."""
         record, key = self._world.record(op.node), op.row.update
         written = self._world.terraform.nodes(op.shard).get(op.node)
-        if written and getattr(written.node, key) == op.target:
+        if written and written.node.value(key) == op.target:
             ref = written.node.ref(key)
         else:  # a restarted engine has put the map back to what was
             ref = self._world.cloud_offers.ref(record.node.cloud, key, op.target)
@@ -151,7 +147,7 @@ class Results:
         for op in self._of(batch):
             number, since = batch.errored.get(op.node, (0, self._world.now()))
             waits = op.phase in (phases.APPLYING, phases.UPDATING)
-            if not number or not waits or self._world.now() - since < _REASON_WAIT:
+            if not number or not waits or self._world.now() - since < self._world.timing.reason_wait:
                 continue
             view = self._world.cloud_views.get(self._world.recorded_spec(op.node).cloud)
             servers = (view.of_node(op.node, number) if view else None) or ()
@@ -161,7 +157,7 @@ class Results:
 
     def apply_ended(self, batch: Batch, result: RunResult) -> None:
         """An apply has ended: what it has not told is read from the state."""
-        servers = self._world.terraform.servers(batch.shard)
+        servers = self._world.states.servers(batch.shard)
         for op in self._of(batch):
             held = servers.get(op.node)
             killed = result.text == KILLED

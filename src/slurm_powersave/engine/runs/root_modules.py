@@ -7,20 +7,16 @@ it from then on. Else it keeps what its nodes were made with, and takes no new n
 import logging
 from collections.abc import Callable, Mapping
 
-from slurm_powersave.adapters.terraform import module_version, providers
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.node.plan_guard import PlanMode
-from slurm_powersave.engine.runs.results import PLAN_SECONDS, Batch
+from slurm_powersave.engine.runs.results import Batch
 from slurm_powersave.engine.runs.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord, RunResult
+from slurm_powersave.ports.terraform import ModuleVersions
 
 log = logging.getLogger("slurm_powersave")
-
-_AGAIN = 30.0
-"""Seconds between two looks at the files."""
 
 
 class RootModules:
@@ -47,7 +43,7 @@ class RootModules:
             elif self._refused.get(shard) != (version, bool(self._shards.names(shard))):
                 self._begin(shard)
                 return
-        self._next[cloud] = self._world.now() + _AGAIN
+        self._next[cloud] = self._world.now() + self._world.timing.module_look
 
     def _begin(self, shard: str) -> None:
         try:
@@ -57,7 +53,7 @@ class RootModules:
             self._end(shard, str(error))
             return
         self._running = shard
-        self._start(Batch(shard, PlanMode.CREATE, (), "module", run, PLAN_SECONDS))
+        self._start(Batch(shard, PlanMode.CREATE, (), "module", run, self._world.timing.terraform_run))
 
     def tried(self, shard: str, result: RunResult) -> None:
         """Take the new version, or keep the old one."""
@@ -82,20 +78,13 @@ class RootModules:
         )  # fmt: skip
 
 
-def older(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict[str, list[str]]:
+def older(versions: ModuleVersions, records: Mapping[str, NodeRecord]) -> dict[str, list[str]]:
     """Name the shards that have another version of the root module than their cloud, with their nodes."""
     found: dict[str, list[str]] = {}
     for name, record in records.items():
         if record.shard:
             found.setdefault(record.shard, []).append(name)
-    return {shard: names for shard, names in sorted(found.items()) if _is_older(cluster, shard)}
-
-
-def _is_older(cluster: Cluster, shard: str) -> bool:
-    cloud, directory = cluster.clouds.get(shard.split("/")[0]), cluster.layout.terraform / shard
-    if cloud is None or not providers.initialised(directory):
-        return False
-    return bool(module_version.newer(cloud.nodes_module, directory))
+    return {shard: names for shard, names in sorted(found.items()) if versions.newer_module(shard)}
 
 
 def lines(older: Mapping[str, list[str]]) -> list[str]:

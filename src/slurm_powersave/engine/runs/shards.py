@@ -29,8 +29,7 @@ class Shards:
         written = self._world.terraform.nodes(shard) if self._world.terraform.initialised(shard) else {}
         return {
             name: TerraformNode(record.node, written[name].operation if name in written else "")
-            for name, record in self._world.records.items()
-            if record.shard == shard
+            for name, record in self._world.records.in_shard(shard).items()
         }
 
     def readable(self, shard: str) -> dict[str, TerraformNode] | None:
@@ -61,7 +60,7 @@ class Shards:
 
     def names(self, shard: str) -> list[str]:
         """Name the nodes that the shard holds."""
-        return [name for name, record in self._world.records.items() if record.shard == shard]
+        return [*self._world.records.in_shard(shard)]
 
     def quiet(self, cloud: str) -> list[str]:
         """Name the shards that can be planned in at once."""
@@ -108,7 +107,7 @@ class Shards:
     def _restore(self, shard: str) -> None:
         written = self._world.terraform.nodes(shard)
         entries = self.entries(shard)  # without what an update would have changed
-        held = self._world.terraform.servers(shard)
+        held = self._world.states.servers(shard)
         if not held.keys() <= entries.keys() or self._world.terraform.busy(shard):
             self._world.journal.set_dirty(shard, True)
         keep = {*held, *entries}
@@ -125,8 +124,10 @@ class Shards:
             ours: the nodes of that apply. A tainted entry, or a failed create's server, belongs to the
                 shard until it is deleted; an entry whose server went by its id is left to be tidied.
         """
-        for name, record in list(self._world.records.items()):
-            if record.shard == shard and name not in servers:
+        for name, record in self._world.records.in_shard(shard).items():
+            if name not in servers:
                 self._world.save(replace(record, shard=""))
-            elif not record.shard and name in servers and name in ours:
-                self._world.save(replace(record, shard=shard, server_id=servers[name].id))
+        for name in sorted(servers.keys() & set(ours)):
+            known = self._world.records.get(name)
+            if known and not known.shard:
+                self._world.save(replace(known, shard=shard, server_id=servers[name].id))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from slurm_powersave.decide.node.plan_guard import PlanMode
 from slurm_powersave.engine.node.guarding import Guarding
 from slurm_powersave.engine.operations import Operations
-from slurm_powersave.engine.runs.results import PLAN_SECONDS, Batch
+from slurm_powersave.engine.runs.results import Batch
 from slurm_powersave.engine.runs.shards import Shards
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
@@ -15,9 +15,6 @@ from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.permit import Permit
 
 log = logging.getLogger("slurm_powersave")
-
-_PAUSE = 60.0
-"""Seconds after which a tidying that failed is tried again."""
 
 
 class Tidying:
@@ -41,7 +38,7 @@ class Tidying:
 
     def wait(self, shard: str) -> None:
         """Leave a shard alone for a while: its tidying has failed."""
-        self._not_before[shard] = self._world.now() + _PAUSE
+        self._not_before[shard] = self._world.now() + self._world.timing.tidy_again
 
     def refreshed(self, shard: str) -> None:
         """Take in that Terraform's refresh has taken out of the state what is gone."""
@@ -56,7 +53,7 @@ class Tidying:
         if self._world.now() < self._not_before.get(shard, 0.0):
             return
         try:
-            held = self._world.terraform.servers(shard)
+            held = self._world.states.servers(shard)
             known = self._shards.entries(shard)
         except TerraformError as error:
             log.error("%s", error)
@@ -90,7 +87,7 @@ class Tidying:
                 self._not_gone(shard, name, server_id)
             return
         run = self._world.terraform.refresh(shard)
-        self._start(Batch(shard, PlanMode.DELETE, (), "refresh", run, PLAN_SECONDS))
+        self._start(Batch(shard, PlanMode.DELETE, (), "refresh", run, self._world.timing.terraform_run))
 
     def _not_gone(self, shard: str, name: str, server_id: str) -> None:
         """A server is there that no record names: the journal is lost or old, or it is being deleted."""
@@ -111,4 +108,4 @@ class Tidying:
         for permit in permits:
             self._guard.record(permit)
         run = self._world.terraform.forget_servers(shard, permits)
-        self._start(Batch(shard, PlanMode.DELETE, (), "forget", run, PLAN_SECONDS))
+        self._start(Batch(shard, PlanMode.DELETE, (), "forget", run, self._world.timing.terraform_run))

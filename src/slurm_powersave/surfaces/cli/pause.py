@@ -155,7 +155,7 @@ def go_on(
         render.print_json({**value, "brake": brake, "released": released})
     else:
         _tell(current, shown, ended, left)
-        render.print_lines(["the brake is released"] * released)
+        render.print_lines(["the brake is released"] if released else [])
     if refused:
         also = ". That also ends the pauses; --pauses ends only them." * bool(left)
         todo = f"Read the list above, then: slurm-powersave continue --confirm{also}"
@@ -189,7 +189,7 @@ def _tell(
     if shown:
         brake_list.tell(current, shown)
     for one in ended:
-        render.print_lines([f"ended: {one.line}", *[f"  removed {one.file}"] * bool(one.file)])
+        render.print_lines([f"ended: {one.line}", *([f"  removed {one.file}"] if one.file else [])])
     if left:
         render.print_lines([f"still paused: {one.line}" for one in left])
     elif not ended and not shown:

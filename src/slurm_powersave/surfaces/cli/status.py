@@ -62,7 +62,7 @@ def status(
     paused, brake = halts.halts(cluster, journal), journal.brake()
     hardware = first_nodes.findings(cluster, journal, seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
-    older = root_modules.older(cluster, journal.node_records())
+    older = root_modules.older(connect.module_versions(cluster), journal.node_records())
     if json:
         render.print_json(
             {
@@ -81,9 +81,10 @@ def status(
         )
         return
     differs = any(row.outdated for row in found)
+    more = ["OUTDATED"] if differs else []
     render.print_table(
         render.console(no_color=current.no_color),
-        ("NODE", "SLURM", "SERVER", "OPERATION", "PHASE", "SINCE", *["OUTDATED"] * differs, "REASON"),
+        ("NODE", "SLURM", "SERVER", "OPERATION", "PHASE", "SINCE", *more, "REASON"),
         [_cells(row, differs) for row in found],
         {"?": "yellow", "rests": "yellow", "not configured": "bold yellow", "not in Slurm": "bold yellow"},
     )
@@ -137,7 +138,7 @@ def _version(cluster: Cluster, running: Running) -> dict[str, str | None]:
 
 def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     """The column of differences stands there only while there are any."""
-    outdated = [row.outdated or "-"] * differs
+    outdated = [row.outdated or "-"] if differs else []
     since = "-" if row.since is None else render.clock(row.since)
     said = row.text or row.waits
     return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said

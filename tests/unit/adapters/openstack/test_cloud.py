@@ -10,6 +10,7 @@ from slurm_powersave.adapters.openstack import resize
 from slurm_powersave.adapters.openstack.cloud import OpenStackCloud
 from slurm_powersave.adapters.openstack.images import OpenStackImageCloud
 from slurm_powersave.model.errors import CloudError, FailureClass
+from slurm_powersave.model.images import NewServer
 from slurm_powersave.model.nodes import Limit
 from tests.contract.cloud_cases import CASES as CLOUD_CASES
 from tests.contract.cloud_cases import CLUSTER, OURS
@@ -330,7 +331,7 @@ def test_a_console_that_the_role_may_not_see_is_said(subject: Subject) -> None:
 def test_a_builder_needs_what_the_base_module_makes(subject: Subject) -> None:
     def create() -> None:
         subject.cloud.create_server(
-            "b", image="default", flavor="small", address="10.0.0.20", zone="", key_pair=KEY, tags=frozenset()
+            NewServer("b", "default", "small", "10.0.0.20", zone="", key_pair=KEY, tags=frozenset())
         )
 
     networks, pairs = subject.world.cloud.network["networks"], subject.world.cloud.key_pairs
