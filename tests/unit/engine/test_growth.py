@@ -128,7 +128,7 @@ def test_no_container_grows_with_the_number_of_operations() -> None:
 def test_something_that_grows_is_found() -> None:
     world = MemoryWorld.of(2)
     before = sizes(world)
-    world.engine._steps._deletions._blocked._calls._unreadable.add("mem/nodes-001")
+    world.engine._world.states._unreadable.add("mem/nodes-001")
     assert [way for way, now in sizes(world).items() if now > before[way]] != []
 
 
