@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters.journal import database
+from slurm_powersave.adapters.journal.database import JournalFile
 from slurm_powersave.adapters.state_dir import archive
 from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
@@ -118,7 +118,8 @@ def _staged(
         _copy(read_bytes(cluster.file), place / backup.CLUSTER_FILE)
         state = place / backup.STATE
         state.mkdir()
-        version = database.copy(cluster.layout.journal, state / cluster.layout.journal.name)
+        journal = JournalFile(cluster.layout.journal)
+        version = journal.snapshot_to(state / cluster.layout.journal.name)
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
             if backup.belongs(name) and path.is_file():

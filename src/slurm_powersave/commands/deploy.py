@@ -34,6 +34,7 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord, SlurmSnapshot
+from slurm_powersave.ports.journal import NodeRecords
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict
     return addresses.assign(cluster, held)
 
 
-def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
+def _record_addresses(cluster: Cluster, journal: NodeRecords) -> None:
     records = journal.node_records()
     assigned = given_addresses(cluster, records)
     journal.save_nodes(

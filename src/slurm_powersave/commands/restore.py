@@ -30,6 +30,7 @@ from slurm_powersave.decide.node import brake
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
 from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.terraform import Terraform
 
 
@@ -163,7 +164,7 @@ def _clouds(cluster: Cluster, say: Callable[[str], None]) -> dict[str, Cloud]:
         return {}
 
 
-def end_operations(journal: SqliteJournal, text: str) -> None:
+def end_operations(journal: Journal, text: str) -> None:
     """What was under way then is not now; what is still wanted, Slurm's own states tell the engine."""
     now = time.time()
     for op in journal.open_operations():
@@ -174,7 +175,7 @@ def end_operations(journal: SqliteJournal, text: str) -> None:
         journal.drop_run(run.record.id)
 
 
-def align(journal: SqliteJournal, terraform: Terraform, clouds: Iterable[str]) -> None:
+def align(journal: Journal, terraform: Terraform, clouds: Iterable[str]) -> None:
     """Make the records name exactly what the states hold: the two were not copied at the same moment.
 
     An entry without a record would be taken for one whose server went by its id, and be removed with it.

@@ -23,13 +23,14 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.ports.journal import Runs
 
 log = logging.getLogger("slurm_powersave")
 
 _INTAKE = "taking requests in"
 
 
-def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
+def _sweep(cluster: Cluster, journal: Runs) -> None:
     """Remove the directories of runs that a killed engine left and nobody adopts: plans hold user data."""
     kept = {Path(run.record.directory) for run in journal.runs()}
     for directory in cluster.layout.runs.glob("*"):

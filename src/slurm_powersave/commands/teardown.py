@@ -26,6 +26,7 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.backup import LOGS
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.journal import Journal, Runs
 
 _RUN_SECONDS = 60.0
 """From SIGINT to SIGKILL of a run that an ended engine has left: its state is to know what it made."""
@@ -67,7 +68,7 @@ def _say_who_holds(cluster: Cluster, talk: Talk) -> None:
             talk.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
 
 
-def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
+def _end_runs(journal: Runs, wish: Wish) -> None:
     """Terraform and Ansible outlive the engine; what they make after we have looked would be left."""
     alive = [run.record for run in journal.runs() if process.alive(run.record)]
     if not alive or wish.dry_run:
@@ -85,7 +86,7 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
             time.sleep(0.1)
 
 
-def _parts(cluster: Cluster, talk: Talk, journal: SqliteJournal | None, to: Path | None) -> Teardown:
+def _parts(cluster: Cluster, talk: Talk, journal: Journal | None, to: Path | None) -> Teardown:
     layout, clouds = cluster.layout, connect.clouds(cluster)
     shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
     base = connect.state(cluster, layout.base)
@@ -122,7 +123,7 @@ def _logs(cluster: Cluster, talk: Talk, place: Path) -> None:
         talk.say(f"{name} could not be saved: {why}")
 
 
-def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
+def _forget(cluster: Cluster, journal: Journal | None) -> None:
     """The next deploy begins with empty states; history, addresses and keys stay."""
     if journal:
         now = time.time()

@@ -21,6 +21,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import DesiredNode, NodeFacts, Operation, Request
 from slurm_powersave.model.server_status import OFF, RESCUED
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -62,7 +63,7 @@ class MemoryWorld:
 
     cluster: Cluster
     clock: MemoryClock = field(default_factory=MemoryClock)
-    journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
+    journal: Journal = field(default_factory=lambda: SqliteJournal(":memory:"))
     silent: set[str] = field(default_factory=set)
     """Nodes whose servers run and answer nobody."""
 

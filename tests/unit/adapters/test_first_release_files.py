@@ -93,9 +93,16 @@ def names(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+DROPPED = {("runs", "deadline"), ("asides", "at"), ("drains", "at")}
+"""Columns (table, name) of that release that nobody ever read."""
+
+
 def columns(path: Path) -> dict[str, list[str]]:
+    """Table -> the columns that must outlive a conversion."""
     with closing(sqlite3.connect(path)) as db:
-        return {table: names(db, table) for table in tables(db)}
+        return {
+            table: [name for name in names(db, table) if (table, name) not in DROPPED] for table in tables(db)
+        }
 
 
 def assert_whole(path: Path, before: dict[str, list[Any]], known: dict[str, list[str]]) -> None:
@@ -116,7 +123,8 @@ def assert_whole(path: Path, before: dict[str, list[Any]], known: dict[str, list
 
 
 def test_each_row_of_the_journal_is_there_afterwards(old: Path) -> None:
-    before, known = rows(old), columns(old)
+    known = columns(old)
+    before = rows(old, known)
     assert all(before.values()), "each table has rows"
     for _ in range(2):
         assert_whole(old, before, known)
@@ -162,7 +170,7 @@ def killed_after(path: Path, statements: int) -> bool:
     """Convert the journal in a process that is killed after so many statements; tell whether it was."""
     script = f"""
 import os, signal
-from slurm_powersave.adapters import journal_db
+from slurm_powersave.adapters.journal import database
 left = {statements}
 def run(db, script):
     global left
@@ -171,15 +179,16 @@ def run(db, script):
             os.kill(os.getpid(), signal.SIGKILL)
         db.execute(statement)
         left -= 1
-journal_db._run = run
-journal_db.Database({str(path)!r})
+database._run = run
+database.Database({str(path)!r})
 """
     return subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("statements", [0, 1, 2, 4, 5, 9, 20])
 def test_a_conversion_that_is_killed_is_done_by_the_next_one(old: Path, statements: int) -> None:
-    before, known = rows(old), columns(old)
+    known = columns(old)
+    before = rows(old, known)
     assert killed_after(old, statements)
     assert_whole(old, before, known)
 

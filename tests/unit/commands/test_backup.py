@@ -290,7 +290,7 @@ def test_what_was_under_way_is_over(host: Host) -> None:
     journal.add_request(Request("r1", Mode.RESUME, "demo-2", 1.0), 1.0)
     op = journal.new_operation("r1", "demo-2", Mode.RESUME, "applying", 1.0)
     journal.plan_request("r1", [op], [], 1.0)
-    journal.save_run(ShardRun(RunRecord("x", "apply", "/gone", 1, 1), "local/nodes-001", (op.id,), 9.0))
+    journal.save_run(ShardRun(RunRecord("x", "apply", "/gone", 1, 1), "local/nodes-001", (op.id,)))
     journal.add_request(Request("r2", Mode.SUSPEND, "demo-1", 2.0), 2.0)
     journal.close()
     host.restore(backup.make(host.cluster).path, force=True)

@@ -85,7 +85,7 @@ def reboot(of: Look) -> Answer:
     return guard.by_reboot(of, Act.REBUILD)
 
 
-ASIDE = Aside("n1", "DRAIN", "fan", 0.0)
+ASIDE = Aside("n1", "DRAIN", "fan")
 
 
 def again(of: Look) -> Answer:

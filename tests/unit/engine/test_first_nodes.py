@@ -35,7 +35,7 @@ def test_the_first_node_of_a_pool_is_recorded_and_the_others_are_not() -> None:
     made = world()
     up(made, "n2")
     (found,) = made.journal.first_nodes()
-    assert found == FirstNode("compute", "small", "default", "n2", found.at, Hardware(1, 1, 1, 1, 1, 979))
+    assert found == FirstNode("compute", "small", "default", "n2", Hardware(1, 1, 1, 1, 1, 979))
     up(made, "n1", "n3")
     made.crash()
     up(made, "n4")
@@ -83,7 +83,7 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
     journal = deploy.SqliteJournal(wanted.layout.journal)
     sizes = {"mem": cloud.flavors()}
     assert first_nodes.findings(wanted, journal, sizes) == []
-    journal.save_first_node(FirstNode("compute", "small", "default", "n1", 1.0, SAID))
+    journal.save_first_node(FirstNode("compute", "small", "default", "n1", SAID))
     (found,) = first_nodes.findings(wanted, journal, sizes)
     assert "RealMemory 900, its nodes have 1 and 980: slurmd -C of n1 (flavor small)" in found.wrong
 

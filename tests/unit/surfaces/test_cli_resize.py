@@ -272,7 +272,7 @@ def test_time_is_up(
 
 
 def test_abort_without_a_resize(command: Command, slurm: MemorySlurm, journal: SqliteJournal) -> None:
-    journal.save_drains([Drain("demo-2", "reimage 7f", "slurm-powersave: reimage [reimage 7f]", 1.0)])
+    journal.save_drains([Drain("demo-2", "reimage 7f", "slurm-powersave: reimage [reimage 7f]")])
     result = command("resize", "--abort", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"released": []})
     assert set(journal.drains()) == {"demo-2"}, "not a resize's"

@@ -100,7 +100,7 @@ class Outside:
         """
         known = self._world.journal.asides().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
-        self._world.journal.save_asides([Aside(node.name, state, reason, self._world.wall())], [])
+        self._world.journal.save_asides([Aside(node.name, state, reason)], [])
 
     def reason_again(self, op: Operation, node: SlurmNode) -> None:
         """Give what somebody else had set its reason again, where POWER_UP took it away."""

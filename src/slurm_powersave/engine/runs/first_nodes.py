@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor import hardware
 from slurm_powersave.decide.preflight.findings import Finding
@@ -11,6 +10,7 @@ from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.nodes import Flavor, NodeProgress, Operation
+from slurm_powersave.ports.journal import NodeRecords
 
 log = logging.getLogger("slurm_powersave")
 
@@ -28,7 +28,7 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
     before = known.get((node.pool, node.flavor))
     image = world.cluster.desired(node.name).image if node.name in world.cluster else ""
     if hardware.is_first(before, node, image):
-        found = FirstNode(node.pool, node.flavor, node.image, node.name, world.now(), said)
+        found = FirstNode(node.pool, node.flavor, node.image, node.name, said)
         world.journal.save_first_node(found)
         log.info(
             "op=%s node=%s the first of pool %s with flavor %s: %s",
@@ -37,7 +37,7 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
 
 
 def findings(
-    cluster: Cluster, journal: SqliteJournal, sizes: Mapping[str, Mapping[str, Flavor]]
+    cluster: Cluster, journal: NodeRecords, sizes: Mapping[str, Mapping[str, Flavor]]
 ) -> list[Finding]:
     """Say where slurm.conf and the first nodes disagree; nothing before the first deploy."""
     first = journal.first_nodes()

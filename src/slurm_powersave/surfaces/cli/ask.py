@@ -16,8 +16,8 @@ from slurm_powersave.surfaces.cli import render
 from slurm_powersave.surfaces.cli.session import session
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.model.nodes import Operation
+    from slurm_powersave.ports.journal import Journal
 
 Wait = Annotated[
     bool,
@@ -74,7 +74,7 @@ def ask(
         _print_request(journal, request.id, as_json)
 
 
-def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, as_json: bool) -> None:
+def _wait(journal: Journal, request_id: str, timeout: float, path: Path, as_json: bool) -> None:
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.surfaces.cli import follow as following
 
@@ -91,7 +91,7 @@ def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, a
     _leave(journal, operations, refused=bool(journal.refusals(request_id)))
 
 
-def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
+def _tell_answers(journal: Journal, request_id: str, as_json: bool) -> None:
     """Report what ends at once (a refusal, a node that is powered down), also without --wait."""
     from slurm_powersave.model.errors import UnfinishedError
     from slurm_powersave.surfaces.cli import follow as following
@@ -108,7 +108,7 @@ def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> Non
     _leave(journal, ended, refused=bool(journal.refusals(request_id)))
 
 
-def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
+def _print_request(journal: Journal, request_id: str, as_json: bool) -> None:
     from slurm_powersave.surfaces.cli.follow import became
 
     if as_json:
@@ -126,7 +126,7 @@ def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> No
         render.print_lines([request_id])
 
 
-def _leave(journal: SqliteJournal, operations: Sequence[Operation], *, refused: bool) -> None:
+def _leave(journal: Journal, operations: Sequence[Operation], *, refused: bool) -> None:
     """Exit with 1 if an operation failed or was cancelled, with 7 if operations were only refused."""
     from slurm_powersave.model.errors import PowersaveError, RefusedError
 
@@ -137,7 +137,7 @@ def _leave(journal: SqliteJournal, operations: Sequence[Operation], *, refused: 
         raise typer.Exit(RefusedError.exit_code)
 
 
-def _outcome(journal: SqliteJournal, asked: Operation) -> str:
+def _outcome(journal: Journal, asked: Operation) -> str:
     """Say what became of what was asked for, by the operation that does it.
 
     A suspend that has joined a resume which has failed is done when the node has no server any more.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from slurm_powersave.surfaces.cli import render
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.config.settings import Cluster
     from slurm_powersave.model.records import Done
+    from slurm_powersave.ports.journal import Journal
 
 WHOLE = ""
 """Stands for the whole cluster in place of a pool's name."""
@@ -54,7 +54,7 @@ class Halt:
         }
 
 
-def halts(cluster: Cluster, journal: SqliteJournal) -> list[Halt]:
+def halts(cluster: Cluster, journal: Journal) -> list[Halt]:
     """Return all pauses, that of the whole cluster first."""
     from slurm_powersave.adapters.state_dir import pause_file
 

@@ -11,11 +11,11 @@ from slurm_powersave.surfaces.cli import halts, notices, render
 from slurm_powersave.surfaces.cli.session import Json, session
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.commands.readings import Observation
     from slurm_powersave.config.settings import Cluster
     from slurm_powersave.decide.node.status import StatusRow
     from slurm_powersave.decide.preflight.slurm_running import Running
+    from slurm_powersave.ports.journal import Journal
 
 
 def register(app: typer.Typer) -> None:
@@ -143,7 +143,7 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said
 
 
-def _rows(cluster: Cluster, seen: Observation, journal: SqliteJournal) -> list[StatusRow]:
+def _rows(cluster: Cluster, seen: Observation, journal: Journal) -> list[StatusRow]:
     from slurm_powersave.decide.commands.images import is_builder
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.decide.node.status import rows
