@@ -277,7 +277,8 @@ class Snapshots(Protocol):
             The version of the journal in the file.
 
         Raises:
-            JournalError: it can't be read, the copy can't be written, or the copy is not sound.
+            JournalError: it can't be read, or the copy is not sound.
+            OSError: the new file can't be made, or is there already.
         """
 
 
