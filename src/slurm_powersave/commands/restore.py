@@ -19,7 +19,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.state_dir import archive
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.commands import command_lock, deploy, restore_servers
 from slurm_powersave.config import settings
 from slurm_powersave.config.plain_file import read_bytes
@@ -107,7 +107,7 @@ def _lay_out(
             where=str(root),
             todo="With --force it is moved aside first, and kept.",
         )
-    lock = EngineLock(layout.lock) if occupied else None
+    lock = engine_lease(layout).take() if occupied else None
     root.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(2)
     staging = root.with_name(f".{root.name}.restore-{token}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
@@ -210,9 +210,9 @@ class Resizing:
 
     def _engine_is_ready(self) -> None:
         """The engine must know new nodes before Slurm asks for them."""
-        path, content = self._cluster.layout.lock, digest(self._cluster.file)
+        lease, content = engine_lease(self._cluster.layout), digest(self._cluster.file)
         deadline = time.monotonic() + _ENGINE
-        while (found := lock.holder(path)) is not None:
+        while (found := lease.holder()) is not None:
             if found.get("file") == content:
                 return
             if time.monotonic() > deadline:
@@ -225,7 +225,7 @@ class Resizing:
             time.sleep(0.2)
         raise PowersaveError(
             "no engine is running",
-            where=str(path),
+            where=lease.where,
             todo="Start it: it makes and deletes the servers.",
         )
 
@@ -243,7 +243,7 @@ class Resizing:
             self._apply,
             self._servers,
             self._tell,
-            Served(self._cluster.layout.lock).require,
+            Served(engine_lease(self._cluster.layout)).require,
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
@@ -24,6 +24,7 @@ from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.ports.journal import Runs
+from slurm_powersave.ports.lease import StatusRecord
 
 log = logging.getLogger("slurm_powersave")
 
@@ -70,7 +71,7 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         raise ConfigError(
             "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
         )
-    lock = EngineLock(layout.lock)
+    lock = engine_lease(layout).take()
     try:
         own_files.refuse(cluster)
         SqliteJournal(layout.journal).close()
@@ -90,7 +91,7 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         log.info("engine of cluster %s has ended", cluster.cluster_name)
 
 
-def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
+def _serve_on(watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Recovery) -> None:
     """Serve; after an error wait until there is to be another engine."""
     pause = 0.0
     try:
@@ -103,7 +104,7 @@ def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: R
         stop.wait(pause)
 
 
-def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
+def _serve(watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Recovery) -> None:
     """Serve with what the cluster file holds, until `stop` is set or it holds something else.
 
     The next engine takes over what this one has under way, as it does after a crash.
@@ -129,7 +130,7 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
         engine.run(wake, until, recovery.works)
 
 
-def _pump(held: ExitStack, lock: EngineLock, world: World, wake: threading.Event) -> Pump:
+def _pump(held: ExitStack, lock: StatusRecord, world: World, wake: threading.Event) -> Pump:
     """Begin to take requests in."""
     intake = held.enter_context(connect.intake(world.cluster))
     pump = Pump(intake, intake.wake, world.journal, world.clock, wake, lambda: lock.tell(intake.state()))
@@ -142,7 +143,7 @@ class _Until:
     """Set when the engine is to stop, or the cluster file has changed."""
 
     def __init__(
-        self, stop: threading.Event, watch: Watch, lock: EngineLock, faults: Faults, pump: Pump | None
+        self, stop: threading.Event, watch: Watch, lock: StatusRecord, faults: Faults, pump: Pump | None
     ) -> None:
         """`pump` is None while the intake is left alone after errors: then operations go on without it."""
         self._stop, self._watch, self._lock, self._pump = stop, watch, lock, pump

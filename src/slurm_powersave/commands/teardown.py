@@ -11,8 +11,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.adapters.slurm import logs
-from slurm_powersave.adapters.state_dir import lock
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import command_lease, engine_lease
 from slurm_powersave.adapters.terraform import providers
 from slurm_powersave.commands import backup
 from slurm_powersave.commands.act_records import Acts
@@ -49,7 +48,7 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
         if wish.dry_run:
             _say_who_holds(cluster, talk)
         else:
-            held.callback(EngineLock(layout.lock).release)
+            held.callback(engine_lease(layout).take().release)
         journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
         if journal:
             held.callback(journal.close)
@@ -63,9 +62,9 @@ def teardown(cluster: Cluster, talk: Talk, wish: Wish, to: Path | None = None) -
 
 def _say_who_holds(cluster: Cluster, talk: Talk) -> None:
     layout = cluster.layout
-    for path, what in ((layout.lock, "an engine"), (layout.command_lock, "another command")):
-        if lock.holder(path) is not None:
-            talk.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
+    for lease, what in ((engine_lease(layout), "an engine"), (command_lease(layout), "another command")):
+        if lease.holder() is not None:
+            talk.say(f"teardown would be refused now: {what} is running: {lease.describe()}")
 
 
 def _end_runs(journal: Runs, wish: Wish) -> None:

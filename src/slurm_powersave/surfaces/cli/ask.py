@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from slurm_powersave.surfaces.cli.session import session
 if TYPE_CHECKING:
     from slurm_powersave.model.nodes import Operation
     from slurm_powersave.ports.journal import Journal
+    from slurm_powersave.ports.lease import Lease
 
 Wait = Annotated[
     bool,
@@ -53,28 +53,28 @@ def ask(
     words: str = "",
 ) -> None:
     """Write an operator's request and exit with its outcome; `words` are a reboot's kind, or "force"."""
-    from slurm_powersave.adapters.state_dir import lock
+    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.requests import operator_request
 
     current = session(ctx)
     journal = current.journal()
     request = operator_request(current.cluster(), mode, expression, time.time(), words)
     journal.add_request(request, time.time())
-    path = current.cluster().layout.lock
-    serves = lock.holder(path) is not None
+    lease = engine_lease(current.cluster().layout)
+    serves = lease.holder() is not None
     if not serves:
         render.note("no engine is running; the request waits for one")
     if wait or timeout is not None:
         if timeout is None:
             timeout = _DAY if mode is Mode.REBOOT else _HOUR
-        _wait(journal, request.id, timeout, path, as_json)
+        _wait(journal, request.id, timeout, lease, as_json)
     elif mode is Mode.REBOOT and serves:
         _tell_answers(journal, request.id, as_json)
     else:
         _print_request(journal, request.id, as_json)
 
 
-def _wait(journal: Journal, request_id: str, timeout: float, path: Path, as_json: bool) -> None:
+def _wait(journal: Journal, request_id: str, timeout: float, lease: Lease, as_json: bool) -> None:
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.surfaces.cli import follow as following
 
@@ -82,7 +82,7 @@ def _wait(journal: Journal, request_id: str, timeout: float, path: Path, as_json
         (lambda event: None) if as_json else (lambda event: render.print_lines([event.line()]))
     )
     try:
-        operations = following.wait(journal, request_id, timeout, tell, required=Served(path).require)
+        operations = following.wait(journal, request_id, timeout, tell, required=Served(lease).require)
     finally:
         if as_json:
             _print_request(journal, request_id, as_json)
