@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import engine_lease
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
@@ -133,7 +134,9 @@ class Resizing:
         )
         surplus = (*found.leaving, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._leaving(found.leaving, surplus))
-        same = slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(self._cluster))
+        same = slurm_conf_in_use.of(made.variables).same(
+            slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
+        )
         plan = self._look(found)
         return replace(
             found,
@@ -159,7 +162,7 @@ class Resizing:
         return self._journal.node_records()
 
     def _leaving(self, keep: Nodes, protect: Nodes) -> Leaving:
-        last = slurm_conf_in_use.load(self._cluster)
+        last = slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
         places = {name: record.node.address for name, record in self._records.items()}
         return leaving(keep, places, protect, last.node_lines, last.partition_lines)
 

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import shutil
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -12,6 +11,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.state_dir.lock import engine_lease
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
@@ -25,18 +25,16 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.ports.journal import Runs
 from slurm_powersave.ports.lease import StatusRecord
+from slurm_powersave.ports.state_store import StateStore
 
 log = logging.getLogger("slurm_powersave")
 
 _INTAKE = "taking requests in"
 
 
-def _sweep(cluster: Cluster, journal: Runs) -> None:
+def _sweep(store: StateStore, journal: Runs) -> None:
     """Remove the directories of runs that a killed engine left and nobody adopts: plans hold user data."""
-    kept = {Path(run.record.directory) for run in journal.runs()}
-    for directory in cluster.layout.runs.glob("*"):
-        if directory not in kept:
-            shutil.rmtree(directory, ignore_errors=True)
+    store.sweep_runs({Path(run.record.directory) for run in journal.runs()})
 
 
 class WallClock:
@@ -110,6 +108,7 @@ def _serve(watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Re
     The next engine takes over what this one has under way, as it does after a crash.
     """
     cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
+    store = StateDirectory(cluster.layout)
     with ExitStack() as held:
         journal = held.enter_context(closing(SqliteJournal(cluster.layout.journal)))
         world = World(
@@ -120,10 +119,11 @@ def _serve(watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Re
             connect.playbooks(cluster),
             connect.clouds(cluster),
             clock,
+            store,
         )
         engine = Engine(world, recovery.faults)
         held.callback(engine.close)
-        _sweep(cluster, journal)
+        _sweep(store, journal)
         pumps: list[Pump] = []
         recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, world, wake)))
         until = _Until(stop, watch, lock, recovery.faults, next(iter(pumps), None))

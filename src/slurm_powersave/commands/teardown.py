@@ -1,6 +1,5 @@
 """`teardown`: locks, what its steps (teardown_steps.py) work with, and what is forgotten at the end."""
 
-import shutil
 import signal
 import time
 from contextlib import ExitStack
@@ -12,7 +11,8 @@ from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.adapters.slurm import logs
 from slurm_powersave.adapters.state_dir.lock import command_lease, engine_lease
-from slurm_powersave.adapters.terraform import providers
+from slurm_powersave.adapters.state_dir.store import StateDirectory
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.cluster_contents import Survey
@@ -87,7 +87,7 @@ def _end_runs(journal: Runs, wish: Wish) -> None:
 
 def _parts(cluster: Cluster, talk: Talk, journal: Journal | None, to: Path | None) -> Teardown:
     layout, clouds = cluster.layout, connect.clouds(cluster)
-    shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
+    shards = state_file.directories(layout.terraform)
     base = connect.state(cluster, layout.base)
     unseen = {path for path in shards if path.parent.name not in clouds}
     if cluster.cloud_of(cluster.login) not in clouds:
@@ -138,7 +138,4 @@ def _forget(cluster: Cluster, journal: Journal | None) -> None:
         journal.drop_drains(journal.drains())
         for shard in journal.dirty_shards():
             journal.set_dirty(shard, False)
-    for path in (*cluster.layout.terraform.glob("*/nodes-*"), cluster.layout.base):
-        shutil.rmtree(path, ignore_errors=True)
-    providers.forget(cluster.layout.terraform)
-    cluster.layout.applied.unlink(missing_ok=True)
+    StateDirectory(cluster.layout).forget_states()

@@ -27,6 +27,7 @@ from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.playbooks import Playbooks
 from slurm_powersave.ports.slurm import Slurm
+from slurm_powersave.ports.state_store import StateStore
 from slurm_powersave.ports.terraform import Terraform
 
 log = logging.getLogger("slurm_powersave")
@@ -48,6 +49,7 @@ class World:
     playbooks: Playbooks
     clouds: Mapping[str, Cloud]
     clock: Clock
+    store: StateStore
 
     def __post_init__(self) -> None:
         self.times = Times(self.clock, self.journal)

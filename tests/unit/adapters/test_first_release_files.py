@@ -21,6 +21,7 @@ from slurm_powersave.adapters.processes.process import exit_code
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.adapters.terraform.shards import ShardedTerraform
 from slurm_powersave.config.settings import Cluster, load
@@ -256,11 +257,11 @@ def test_its_host_keys_are_known_and_say_no_disk(cluster: Cluster) -> None:
 
 
 def test_what_slurmctld_was_last_given_is_known(cluster: Cluster) -> None:
-    found = slurm_conf_in_use.load(cluster)
+    found = slurm_conf_in_use.load(StateDirectory(cluster.layout))
     assert "ClusterName=up\n" in found.slurm_conf and found.memory == {}
     assert found.node_lines[0].startswith("NodeName=up-[1-6] NodeAddr=10.150.1.[1-6] ")
     cluster.layout.applied.unlink()
-    assert slurm_conf_in_use.load(cluster).same(found), "as the inventory has it"
+    assert slurm_conf_in_use.load(StateDirectory(cluster.layout)).same(found), "as the inventory has it"
 
 
 def test_a_run_whose_process_is_gone_is_told_as_killed(terraform: ShardedTerraform, state: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup, restore
 from slurm_powersave.commands.restore import Restored
 from slurm_powersave.config.settings import Cluster, load
@@ -182,7 +183,7 @@ def test_a_state_is_taken_when_it_is_whole(host: Host) -> None:
 
 
 def test_a_state_that_stays_broken_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup, "_STEADY", 0.1)
+    monkeypatch.setattr(state_file, "_STEADY", 0.1)
     (host.state / "terraform/base/terraform.tfstate").write_text("{")
     with pytest.raises(TerraformError, match="state can't be read"):
         backup.make(host.cluster)

@@ -96,7 +96,7 @@ class Reconciler:
                 servers,
                 busy,
                 self._world.journal.holds(),
-                slurm_conf_in_use.persistent(self._world.cluster),
+                slurm_conf_in_use.persistent(self._world.cluster, self._world.store),
             ),
             *unlike_recorded(nodes, recorded, servers, busy),
         ]

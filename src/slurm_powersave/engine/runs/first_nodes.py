@@ -11,6 +11,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.nodes import Flavor, NodeProgress, Operation
 from slurm_powersave.ports.journal import NodeRecords
+from slurm_powersave.ports.state_store import SlurmConfRecord
 
 log = logging.getLogger("slurm_powersave")
 
@@ -37,11 +38,12 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
 
 
 def findings(
-    cluster: Cluster, journal: NodeRecords, sizes: Mapping[str, Mapping[str, Flavor]]
+    cluster: Cluster,
+    journal: NodeRecords,
+    store: SlurmConfRecord,
+    sizes: Mapping[str, Mapping[str, Flavor]],
 ) -> list[Finding]:
     """Say where slurm.conf and the first nodes disagree; nothing before the first deploy."""
     first = journal.first_nodes()
-    lines = (
-        slurm_conf_in_use.load(cluster).node_lines if first and slurm_conf_in_use.is_known(cluster) else ()
-    )
+    lines = slurm_conf_in_use.load(store).node_lines if first and slurm_conf_in_use.is_known(store) else ()
     return list(hardware.findings(cluster, sizes, first, lines))

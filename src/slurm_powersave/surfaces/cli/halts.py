@@ -56,12 +56,12 @@ class Halt:
 
 def halts(cluster: Cluster, journal: Journal) -> list[Halt]:
     """Return all pauses, that of the whole cluster first."""
-    from slurm_powersave.adapters.state_dir import pause_file
+    from slurm_powersave.adapters.state_dir.store import StateDirectory
 
     found = [Halt(one.pool, one.why, one.by, one.at) for _, one in sorted(journal.pauses().items())]
-    path = cluster.layout.pause
-    if (said := pause_file.read(path)) is not None:
-        found.insert(0, Halt(WHOLE, said, "", None, path))
+    store = StateDirectory(cluster.layout)
+    if (said := store.paused()) is not None:
+        found.insert(0, Halt(WHOLE, said, "", None, store.pause_file))
     return found
 
 

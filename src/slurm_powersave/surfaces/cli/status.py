@@ -49,6 +49,7 @@ def status(
     """
     from slurm_powersave.adapters import connect
     from slurm_powersave.adapters.state_dir.lock import engine_lease
+    from slurm_powersave.adapters.state_dir.store import StateDirectory
     from slurm_powersave.commands.readings import observe
     from slurm_powersave.decide.preflight import slurm_running
     from slurm_powersave.engine.runs import first_nodes, root_modules
@@ -62,7 +63,7 @@ def status(
     engine = lease.holder()
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
-    hardware = first_nodes.findings(cluster, journal, seen.flavors)
+    hardware = first_nodes.findings(cluster, journal, StateDirectory(cluster.layout), seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
     older = root_modules.older(cluster, journal.node_records())
     if json:
