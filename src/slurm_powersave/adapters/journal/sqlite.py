@@ -164,7 +164,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
     def save_hold(self, hold: Hold) -> None:
         """Record that a node rests, or that Slurm has been told so."""
         with self._write() as db:
-            write(db, "holds", [asdict(hold)])
+            write(db, "holds", [tables.hold_row(hold)])
 
     def drop_hold(self, node: str) -> None:
         """Forget a node's rest."""

@@ -209,7 +209,26 @@ def first_node(row: sqlite3.Row) -> FirstNode | None:
 
 def hold(row: sqlite3.Row) -> Hold:
     """Make the value of a row."""
-    return value(Hold, row, failure=FailureClass(row["failure"]), told=bool(row["told"]))
+    return Hold(
+        row["node"],
+        row["operation"],
+        FailureClass(row["failure"]),
+        row["reason"],
+        row["until"],
+        bool(row["told"]),
+    )
+
+
+def hold_row(hold: Hold) -> dict[str, object]:
+    """Column -> value."""
+    return {
+        "node": hold.node,
+        "operation": hold.operation,
+        "failure": hold.failure,
+        "reason": hold.reason,
+        "until": hold.until,
+        "told": hold.told,
+    }
 
 
 def run(row: sqlite3.Row) -> ShardRun:
