@@ -31,9 +31,8 @@ JSON = {
     "adapters/terraform/command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/commands/backup.py": "a backup's manifest",
     "adapters/ansible/play_check.py": "the plan of our own process, which has read Ansible's events",
-    "commands/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
+    "engine/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
     "commands/identity.py": "whose a state directory is: our own file",
-    "commands/backup.py": "a Terraform state, to copy one that is whole",
     "adapters/ansible/site_variables.py": "the inventory: our own file",
 }
 YAML = {

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.intake import Intake
+from slurm_powersave.ports.journal import Inbox
 
 _WAITING = 256
 """Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""
@@ -50,7 +50,7 @@ class Bounds:
 
 def pump(
     intake: Intake,
-    journal: SqliteJournal,
+    journal: Inbox,
     clock: Clock,
     left: deque[tuple[str, Request | str]],
     bounds: Bounds | None = None,
@@ -95,7 +95,7 @@ class Pump(threading.Thread):
         self,
         intake: Intake,
         arrived: threading.Event,
-        journal: SqliteJournal,
+        journal: Inbox,
         clock: Clock,
         wake: threading.Event,
         looked: Callable[[], None] = lambda: None,

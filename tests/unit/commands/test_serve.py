@@ -300,7 +300,7 @@ _SHORT_OF_FILES = """
 import json, os, resource, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
+from tests.unit.commands import test_serve as here
 from slurm_powersave.engine import recovery
 
 cluster = here.lay_out(Path(sys.argv[1]))
@@ -353,7 +353,7 @@ _FULL_DISK = """
 import json, os, sys, time, uuid
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
+from tests.unit.commands import test_serve as here
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.engine import recovery
 from slurm_powersave.model.modes import Mode

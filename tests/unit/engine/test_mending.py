@@ -90,7 +90,7 @@ def test_a_state_that_a_new_engine_could_not_read_is_looked_at_when_it_can() -> 
 def without_adapter(world: MemoryWorld) -> None:
     """Let the engine know no adapter of the cloud."""
     parts = (world.cluster, world.journal, world.slurm, world.terraform, world.playbooks)
-    world.engine = Engine(World(*parts, {}, world.clock), world.recovery.faults)
+    world.engine = Engine(World(*parts, {}, world.clock, world.store), world.recovery.faults)
 
 
 @pytest.mark.parametrize("spoiled", [True, False])
