@@ -33,7 +33,6 @@ JSON = {
     "adapters/ansible/play_check.py": "the plan of our own process, which has read Ansible's events",
     "engine/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
     "commands/identity.py": "whose a state directory is: our own file",
-    "commands/backup.py": "a Terraform state, to copy one that is whole",
     "adapters/ansible/site_variables.py": "the inventory: our own file",
 }
 YAML = {

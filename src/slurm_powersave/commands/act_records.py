@@ -11,6 +11,7 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.outside_text import address
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.records import Done
+from slurm_powersave.ports.journal import ActRecords
 
 
 def caller() -> str:
@@ -33,7 +34,7 @@ class Acts:
     """Writes permits to the history as they are about to be used."""
 
     def __init__(
-        self, journal: SqliteJournal | None, command: str, now: Callable[[], float] = time.time
+        self, journal: ActRecords | None, command: str, now: Callable[[], float] = time.time
     ) -> None:
         """`command`: what the person has called. Without a journal (it is lost) nothing is written."""
         self._journal, self._command, self._now = journal, command, now

@@ -12,6 +12,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible.playbooks import run_playbook
 from slurm_powersave.adapters.ansible.run_inventory import link_others
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.config.plain_file import read_bytes, read_text
 from slurm_powersave.config.settings import Cluster
@@ -44,7 +45,7 @@ def play(cluster: Cluster, playbook: str, made: Inventory, verb: str, wish: Wish
             for name in _FILES:
                 os.replace(new / name, old / name)
         if rc == 0 or all(_same(new / name, old / name) for name in _FILES):
-            slurm_conf_in_use.save(cluster)
+            slurm_conf_in_use.save(StateDirectory(cluster.layout))
     finally:
         shutil.rmtree(new, ignore_errors=True)
     if rc:

@@ -5,7 +5,6 @@ between, or after the backup, is found by the engine that runs after a restore
 (engine/reconcile/server_records.py).
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import IO
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters.journal import database
+from slurm_powersave.adapters.journal.database import JournalFile
 from slurm_powersave.adapters.state_dir import archive
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands import backup
 from slurm_powersave.decide.commands.backup import Manifest
-from slurm_powersave.model.errors import ConfigError, TerraformError
+from slurm_powersave.model.errors import ConfigError
 
-_STEADY = 10.0
-"""Seconds in which a state that is being written becomes whole: Terraform truncates it and writes it anew."""
 _STAGING = ".staging-"
 _FORGOTTEN = 86400.0
 """Age in seconds of a directory that a killed backup has left."""
@@ -118,11 +116,12 @@ def _staged(
         _copy(read_bytes(cluster.file), place / backup.CLUSTER_FILE)
         state = place / backup.STATE
         state.mkdir()
-        version = database.copy(cluster.layout.journal, state / cluster.layout.journal.name)
+        journal = JournalFile(cluster.layout.journal)
+        version = journal.snapshot_to(state / cluster.layout.journal.name)
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
             if backup.belongs(name) and path.is_file():
-                content = _steady(path) if path.name == "terraform.tfstate" else read_bytes(path)
+                content = state_file.steady(path) if path.name == state_file.STATE else read_bytes(path)
                 if content is not None:
                     _copy(content, state / name)
         add(place)
@@ -143,22 +142,3 @@ def _staged(
 def _copy(content: bytes, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
-
-
-def _steady(path: Path) -> bytes | None:
-    """Read a state when it is whole; None for one that Terraform has locked and not written yet."""
-    deadline = time.monotonic() + _STEADY
-    while True:
-        content = read_bytes(path)
-        try:
-            json.loads(content)
-        except ValueError as error:
-            if time.monotonic() > deadline:
-                if not content:
-                    return None
-                raise TerraformError(
-                    "the Terraform state can't be read", where=str(path), why=str(error)
-                ) from None
-            time.sleep(0.05)
-        else:
-            return content

@@ -19,6 +19,7 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands import file_diff
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.records import Command
+from slurm_powersave.ports.journal import Commands
 
 DONE, INTERRUPTED = "done", "interrupted"
 ENGINE = "engine: takes the cluster file"
@@ -70,7 +71,7 @@ def _write(cluster: Cluster | None, command: Command, say: Callable[[str], None]
         say(f"this command could not be written to the history: {error.line}")
 
 
-def _save(journal: SqliteJournal, cluster: Cluster, command: Command) -> None:
+def _save(journal: Commands, cluster: Cluster, command: Command) -> None:
     before, after = journal.used_file(), _shown(cluster.file)
     diff = "" if before is None else file_diff.difference(before, after)
     journal.save_command(replace(command, diff=diff), after)

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.adapters.state_dir import lock
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import command_lease
 from slurm_powersave.commands.act_records import caller
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.model.errors import LockedError
+from slurm_powersave.ports.lease import Held, Lease
 
 _LOOK, _TELL = 0.2, 30.0
 """Seconds between two tries, and after which a person is told again what is waited for."""
@@ -41,7 +41,7 @@ def alone(layout: Layout, command: str, patience: Patience | None = None) -> Ite
         MachineError: the lock file can't be opened or written.
     """
     was_there = layout.root.exists()
-    held = _wait(layout, command, patience)
+    held = _wait(layout.root, command_lease(layout), command, patience)
     try:
         yield
     finally:
@@ -59,10 +59,10 @@ def end(layout: Layout, verb: str) -> None:
     Raises:
         LockedError: it runs elsewhere, or does not end.
     """
-    path = layout.command_lock
-    found = lock.holder(path) or {}
-    if str(found.get("command", "")).split()[:1] == [verb] and not lock.interrupt(path, _END):
-        raise LockedError(f"the running {verb} does not end", where=str(path), why=lock.describe(path))
+    lease = command_lease(layout)
+    found = lease.holder() or {}
+    if found.get("command", "").split()[:1] == [verb] and not lease.interrupt(_END):
+        raise LockedError(f"the running {verb} does not end", where=lease.where, why=lease.describe())
 
 
 def is_bare(root: Path) -> bool:
@@ -81,15 +81,15 @@ def keep_lock(path: Path, state: Path) -> None:
         os.link(path, place)
 
 
-def _wait(layout: Layout, command: str, patience: Patience | None) -> EngineLock:
+def _wait(root: Path, lease: Lease, command: str, patience: Patience | None) -> Held:
     began = time.monotonic()
     last_shown = ""
     next_words = began
     while True:
         try:
-            return _take(layout, command)
+            return _take(root, lease, command)
         except LockedError:
-            now, holder = time.monotonic(), lock.describe(layout.command_lock)
+            now, holder = time.monotonic(), lease.describe()
             if patience is None or (patience.limit is not None and now - began >= patience.limit):
                 raise
             if holder and (holder != last_shown or now >= next_words):
@@ -98,19 +98,18 @@ def _wait(layout: Layout, command: str, patience: Patience | None) -> EngineLock
         time.sleep(_LOOK)
 
 
-def _take(layout: Layout, command: str) -> EngineLock:
-    path = layout.command_lock
+def _take(root: Path, lease: Lease, command: str) -> Held:
     while True:
-        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            held = EngineLock(path, "another command", command=command, user=caller())
+            held = lease.take(command=command, user=caller())
         except LockedError as error:
             raise LockedError(
                 "another command that changes this cluster is running",
-                where=str(path),
+                where=lease.where,
                 why=error.why,
                 todo="Nothing was changed. Wait until it has ended, or use --wait-lock, which waits for it.",
             ) from None
-        if held.is_at(path):
+        if held.is_current():
             return held
         held.release()  # it was deleted, or moved away by a restore

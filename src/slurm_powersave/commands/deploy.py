@@ -14,6 +14,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, base_state, identity, preflight, unrecorded
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.change_plan import Files
@@ -34,6 +35,7 @@ from slurm_powersave.model.errors import (
 )
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord, SlurmSnapshot
+from slurm_powersave.ports.journal import NodeRecords
 
 
 @dataclass(frozen=True)
@@ -199,8 +201,7 @@ def prepare(cluster: Cluster) -> None:
 def make_keys(cluster: Cluster) -> None:
     """Make the state directory with its keys, where they are not there yet."""
     layout = cluster.layout
-    for directory in (layout.root, layout.private_key.parent, layout.terraform, layout.runs):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    StateDirectory(layout).make()
     if not layout.private_key.exists():
         comment = f"slurm-powersave {cluster.cluster_name}"
         done = run(
@@ -224,7 +225,7 @@ def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict
     return addresses.assign(cluster, held)
 
 
-def _record_addresses(cluster: Cluster, journal: SqliteJournal) -> None:
+def _record_addresses(cluster: Cluster, journal: NodeRecords) -> None:
     records = journal.node_records()
     assigned = given_addresses(cluster, records)
     journal.save_nodes(
@@ -253,7 +254,8 @@ def make_inventory(cluster: Cluster, removed: RemovedNodes) -> Inventory:
 
 
 def _memory(cluster: Cluster) -> Mapping[str, int]:
-    return slurm_conf_in_use.load(cluster).memory if cluster.layout.slurm_conf_in_use.exists() else {}
+    store = StateDirectory(cluster.layout)
+    return {} if store.applied() is None else slurm_conf_in_use.load(store).memory
 
 
 def _write_secret(path: Path, content: bytes) -> None:

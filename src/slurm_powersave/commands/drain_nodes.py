@@ -6,20 +6,20 @@ somebody else has set is neither overwritten nor ended.
 
 from collections.abc import Callable, Iterable
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.decide.node import drain, guard
 from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.records import Drain
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.slurm import Slurm
 
 
 class Drains:
     """The DRAINs that we have set."""
 
-    def __init__(self, journal: SqliteJournal, slurm: Slurm, now: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, slurm: Slurm, now: Callable[[], float]) -> None:
         self._journal, self._slurm, self._now = journal, slurm, now
 
     def stages(self, nodes: Iterable[str], slurm: SlurmSnapshot) -> dict[str, Stage]:
@@ -46,7 +46,7 @@ class Drains:
         permits = sorted((a for a in answers if isinstance(a, Permit)), key=lambda permit: permit.subject)
         names, reason = [permit.subject for permit in permits], drain.reason(kind, by)
         if names:
-            self._journal.save_drains(Drain(name, by, reason, self._now()) for name in names)
+            self._journal.save_drains(Drain(name, by, reason) for name in names)
             Acts(self._journal, by, self._now).record(permits)
             self._slurm.update_nodes(names, state=Act.DRAIN, reason=reason, permits=permits)
 

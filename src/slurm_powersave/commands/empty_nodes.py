@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.cluster_contents import running
 from slurm_powersave.commands.drain_nodes import Drains
 from slurm_powersave.decide.commands.lost_jobs import jobs_queued
@@ -12,6 +11,7 @@ from slurm_powersave.model.errors import SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmSnapshot
 from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.slurm import Slurm
 
 _POLL = 0.5
@@ -25,7 +25,7 @@ class DrainForTeardown:
     """Drains all nodes and waits for their jobs."""
 
     slurm: Slurm
-    journal: SqliteJournal | None
+    journal: Journal | None
     """None where it is lost: a DRAIN that nobody could tell as ours is not set."""
     clock: Clock
     wait: Callable[[float], None]

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.model.errors import UnfinishedError
+from slurm_powersave.ports.lease import Lease
 
 PATIENCE = 15.0
 """Seconds without an engine after which nobody waits for one: a restart takes a few."""
@@ -15,9 +14,9 @@ _LOOK = 1.0
 class Served:
     """Ends a wait when no engine has run for a while: what is waited for does not come by itself then."""
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
-        """`path` is the engine's lock; `now` gives seconds that never jump."""
-        self._path, self._now = path, now
+    def __init__(self, lease: Lease, now: Callable[[], float] = time.monotonic) -> None:
+        """`lease` is the engine's; `now` gives seconds that never jump."""
+        self._lease, self._now = lease, now
         self._next = now()
         self._missed: float | None = None
         """Since when there is none."""
@@ -31,14 +30,14 @@ class Served:
         if (now := self._now()) < self._next:
             return
         self._next = now + _LOOK
-        if lock.holder(self._path) is not None:
+        if self._lease.holder() is not None:
             self._missed = None
             return
         self._missed = now if self._missed is None else self._missed
         if now - self._missed >= PATIENCE:
             raise UnfinishedError(
                 "no engine is running",
-                where=str(self._path),
+                where=self._lease.where,
                 why=f"waited {PATIENCE:.0f} s for one",
                 todo="What was asked for is kept. Start the engine: systemctl start slurm-powersave-engine"
                 " (or slurm-powersave engine run).",

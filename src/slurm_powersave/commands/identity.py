@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.config.layout import Layout
-from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.preflight.findings import Found, error
 from slurm_powersave.engine import slurm_conf_in_use
@@ -30,13 +30,11 @@ class _Known:
 
 def record(cluster: Cluster) -> None:
     """Note in the state directory whose it is, and of which cluster file."""
-    path = cluster.layout.identity
+    store = StateDirectory(cluster.layout)
     held = {"cluster_name": cluster.cluster_name, "file": os.path.abspath(cluster.file)}
     text = json.dumps(held | {"state_dir": str(cluster.layout.root)}) + "\n"
-    if not path.exists() or read_text(path, "replace") != text:
-        new = path.with_suffix(".new")
-        new.write_text(text)
-        os.replace(new, path)
+    if store.identity() != text:
+        store.save_identity(text)
 
 
 def findings(cluster: Cluster) -> Found:
@@ -72,7 +70,7 @@ def refuse(cluster: Cluster) -> None:
 
 def _read(layout: Layout) -> _Known:
     try:
-        found = json.loads(read_text(layout.identity, "replace")[:_LONGEST])
+        found = json.loads((StateDirectory(layout).identity() or "")[:_LONGEST])
     except (OSError, ValueError, RecursionError):
         return _Known()
     if not isinstance(found, dict):
@@ -82,12 +80,10 @@ def _read(layout: Layout) -> _Known:
 
 def _name_in_use(cluster: Cluster) -> str:
     """Return the name that slurmctld was last given, of a state directory without a note."""
+    store = StateDirectory(cluster.layout)
     try:
-        found = (
-            _NAME.search(slurm_conf_in_use.load(cluster).slurm_conf)
-            if slurm_conf_in_use.is_known(cluster)
-            else None
-        )
+        known = slurm_conf_in_use.is_known(store)
+        found = _NAME.search(slurm_conf_in_use.load(store).slurm_conf) if known else None
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # damaged; whoever needs it says so
     return found[1] if found else ""

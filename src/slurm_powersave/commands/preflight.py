@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.slurm.live_files import read as read_live_files
-from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.adapters.state_dir.store import StateDirectory
+from slurm_powersave.adapters.terraform import state_file, versions
 from slurm_powersave.adapters.terraform.state_file import outputs
 from slurm_powersave.commands import identity, unrecorded
 from slurm_powersave.commands.base_state import Wish
@@ -141,7 +142,7 @@ def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) ->
         return []
     journal = SqliteJournal(cluster.layout.journal)
     try:
-        return first_nodes.findings(cluster, journal, sizes)
+        return first_nodes.findings(cluster, journal, StateDirectory(cluster.layout), sizes)
     finally:
         journal.close()
 
@@ -188,4 +189,4 @@ def _here(cluster: Cluster) -> Here:
 
 
 def _deployed(cluster: Cluster) -> bool:
-    return (cluster.layout.base / "terraform.tfstate").exists()
+    return state_file.exists(cluster.layout.base)

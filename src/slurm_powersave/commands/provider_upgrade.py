@@ -6,7 +6,7 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes import process
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.adapters.terraform import providers, versions
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import RefusedError
@@ -23,7 +23,7 @@ def upgrade(cluster: Cluster, say: Callable[[str], None]) -> dict[str, tuple[str
         TerraformError: Terraform's own words.
     """
     layout = cluster.layout
-    lock = EngineLock(layout.lock)
+    lock = engine_lease(layout).take()
     try:
         _refuse_runs(layout.journal)
         before = versions.locked(layout.terraform)

@@ -20,7 +20,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.state_dir import archive
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.commands import command_lock, deploy, restore_servers
 from slurm_powersave.config import settings
 from slurm_powersave.config.plain_file import read_bytes
@@ -31,6 +31,7 @@ from slurm_powersave.decide.node import brake
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
 from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.terraform import Terraform
 
 
@@ -107,7 +108,7 @@ def _lay_out(
             where=str(root),
             todo="With --force it is moved aside first, and kept.",
         )
-    lock = EngineLock(layout.lock) if occupied else None
+    lock = engine_lease(layout).take() if occupied else None
     root.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(2)
     staging = root.with_name(f".{root.name}.restore-{token}")
@@ -164,7 +165,7 @@ def _clouds(cluster: Cluster, say: Callable[[str], None]) -> dict[str, Cloud]:
         return {}
 
 
-def end_operations(journal: SqliteJournal, text: str) -> None:
+def end_operations(journal: Journal, text: str) -> None:
     """What was under way then is not now; what is still wanted, Slurm's own states tell the engine."""
     now = time.time()
     for op in journal.open_operations():
@@ -175,7 +176,7 @@ def end_operations(journal: SqliteJournal, text: str) -> None:
         journal.drop_run(run.record.id)
 
 
-def align(journal: SqliteJournal, terraform: Terraform, clouds: Iterable[str]) -> None:
+def align(journal: Journal, terraform: Terraform, clouds: Iterable[str]) -> None:
     """Make the records name exactly what the states hold: the two were not copied at the same moment.
 
     An entry without a record would be taken for one whose server went by its id, and be removed with it.

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node.drift import image_of
 from slurm_powersave.model.errors import CloudError
 from slurm_powersave.model.nodes import NodeRecord, NodeSpec, Server
 from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.terraform import Terraform
 
 
 def take_over(
-    journal: SqliteJournal, terraform: Terraform, clouds: Mapping[str, Cloud], say: Callable[[str], None]
+    journal: Journal, terraform: Terraform, clouds: Mapping[str, Cloud], say: Callable[[str], None]
 ) -> None:
     """Record each server's image and flavor as the cloud tells them, and write them for Terraform.
 
@@ -58,7 +58,7 @@ def _difference(before: NodeSpec, now: NodeSpec) -> str:
     return ", ".join(words) or f"image {now.image} was made anew"
 
 
-def _write(journal: SqliteJournal, terraform: Terraform, changed: Mapping[str, NodeRecord]) -> None:
+def _write(journal: Journal, terraform: Terraform, changed: Mapping[str, NodeRecord]) -> None:
     journal.save_nodes(changed.values())
     for shard in sorted({record.shard for record in changed.values() if record.shard}):
         entries = dict(terraform.nodes(shard))

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor.lost_flavor import advice, lost
 from slurm_powersave.decide.node import reboot
@@ -20,6 +19,7 @@ from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.modes import Kind, Mode
 from slurm_powersave.model.nodes import Flavor, NodeRecord, Operation, Request, Server, SlurmSnapshot
 from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.slurm import Slurm
 
 LOOK = 2.0
@@ -51,7 +51,7 @@ class Rollout:
     """One run. `step` does all that can be done now; the caller tells what is new and waits a little."""
 
     cluster: Cluster
-    journal: SqliteJournal
+    journal: Journal
     slurm: Slurm
     clock: Clock
     servers: Mapping[str, Sequence[Server]]

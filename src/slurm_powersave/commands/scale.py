@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.drain_nodes import Drains
 from slurm_powersave.decide.commands.scale import Act, Change, Nodes, Step, steps
@@ -25,6 +24,7 @@ from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.seen import Seen
 from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.slurm import Slurm
 
 _LOOK = 0.3
@@ -54,7 +54,7 @@ class ScaleContext:
     """What a resize works with."""
 
     slurm: Slurm
-    journal: SqliteJournal
+    journal: Journal
     clock: Clock
     pause: Callable[[float], None]
     apply: Callable[[Nodes, Nodes], None]

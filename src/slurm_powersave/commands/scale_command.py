@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, deployed, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
@@ -131,7 +132,9 @@ class ScaleCommand:
         )
         surplus = (*found.removed, *found.unprotect)
         made = deploy.make_inventory(self._cluster, self._removed(found.removed, surplus))
-        same = slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(self._cluster))
+        same = slurm_conf_in_use.of(made.variables).same(
+            slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
+        )
         plan = self._look(found)
         return replace(
             found,
@@ -157,7 +160,7 @@ class ScaleCommand:
         return self._journal.node_records()
 
     def _removed(self, keep: Nodes, protect: Nodes) -> RemovedNodes:
-        last = slurm_conf_in_use.load(self._cluster)
+        last = slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
         places = {name: record.node.address for name, record in self._records.items()}
         return removed(keep, places, protect, last.node_lines, last.partition_lines)
 
@@ -208,9 +211,9 @@ class ScaleCommand:
 
     def _engine_is_ready(self) -> None:
         """The engine must know new nodes before Slurm asks for them."""
-        path, content = self._cluster.layout.lock, digest(self._cluster.file)
+        lease, content = engine_lease(self._cluster.layout), digest(self._cluster.file)
         deadline = time.monotonic() + _ENGINE
-        while (found := lock.holder(path)) is not None:
+        while (found := lease.holder()) is not None:
             if found.get("file") == content:
                 return
             if time.monotonic() > deadline:
@@ -223,7 +226,7 @@ class ScaleCommand:
             time.sleep(0.2)
         raise PowersaveError(
             "no engine is running",
-            where=str(path),
+            where=lease.where,
             todo="Start it: it makes and deletes the servers.",
         )
 
@@ -241,7 +244,7 @@ class ScaleCommand:
             self._apply,
             self._servers,
             self._tell,
-            Served(self._cluster.layout.lock).require,
+            Served(engine_lease(self._cluster.layout)).require,
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:

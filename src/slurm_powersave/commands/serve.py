@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import shutil
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -11,7 +10,8 @@ from pathlib import Path
 from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import own_files
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import engine_lease
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import deployed
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
@@ -24,18 +24,18 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.timing import USUAL, Timing
+from slurm_powersave.ports.journal import Runs
+from slurm_powersave.ports.lease import StatusRecord
+from slurm_powersave.ports.state_store import StateStore
 
 log = logging.getLogger("slurm_powersave")
 
 _INTAKE = "taking requests in"
 
 
-def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
+def _sweep(store: StateStore, journal: Runs) -> None:
     """Remove the directories of runs that a killed engine left and nobody adopts: plans hold user data."""
-    kept = {Path(run.record.directory) for run in journal.runs()}
-    for directory in cluster.layout.runs.glob("*"):
-        if directory not in kept:
-            shutil.rmtree(directory, ignore_errors=True)
+    store.sweep_runs({Path(run.record.directory) for run in journal.runs()})
 
 
 class WallClock:
@@ -68,7 +68,7 @@ def run(cluster: Cluster, stop: threading.Event, timing: Timing = USUAL) -> None
     layout = cluster.layout
     if not layout.private_key.exists():
         deployed.require(layout, [layout.journal])  # with one of them it was, and what is missing is named
-    lock = EngineLock(layout.lock)
+    lock = engine_lease(layout).take()
     try:
         own_files.refuse(cluster)
         SqliteJournal(layout.journal).close()
@@ -89,7 +89,7 @@ def run(cluster: Cluster, stop: threading.Event, timing: Timing = USUAL) -> None
 
 
 def _serve_on(
-    watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery, timing: Timing
+    watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Recovery, timing: Timing
 ) -> None:
     """Serve; after an error wait until there is to be another engine."""
     pause = 0.0
@@ -103,12 +103,15 @@ def _serve_on(
         stop.wait(pause)
 
 
-def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery, timing: Timing) -> None:
+def _serve(
+    watch: Watch, lock: StatusRecord, stop: threading.Event, recovery: Recovery, timing: Timing
+) -> None:
     """Serve with what the cluster file holds, until `stop` is set or it holds something else.
 
     The next engine takes over what this one has under way, as it does after a crash.
     """
     cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
+    store = StateDirectory(cluster.layout)
     with ExitStack() as held:
         journal = held.enter_context(closing(SqliteJournal(cluster.layout.journal)))
         world = World(
@@ -119,18 +122,19 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
             connect.playbooks(cluster),
             connect.clouds(cluster),
             clock,
+            store,
             timing,
         )
         engine = Engine(world, recovery.faults)
         held.callback(engine.close)
-        _sweep(cluster, journal)
+        _sweep(store, journal)
         pumps: list[Pump] = []
         recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, world, wake)))
         until = _Until(stop, watch, lock, recovery.faults, next(iter(pumps), None))
         engine.run(wake, until, recovery.works)
 
 
-def _pump(held: ExitStack, lock: EngineLock, world: World, wake: threading.Event) -> Pump:
+def _pump(held: ExitStack, lock: StatusRecord, world: World, wake: threading.Event) -> Pump:
     """Begin to take requests in."""
     intake = held.enter_context(connect.intake(world.cluster))
     pump = Pump(
@@ -151,7 +155,7 @@ class _Until:
     """Set when the engine is to stop, or the cluster file has changed."""
 
     def __init__(
-        self, stop: threading.Event, watch: Watch, lock: EngineLock, faults: Faults, pump: Pump | None
+        self, stop: threading.Event, watch: Watch, lock: StatusRecord, faults: Faults, pump: Pump | None
     ) -> None:
         """`pump` is None while the intake is left alone after errors: then operations go on without it."""
         self._stop, self._watch, self._lock, self._pump = stop, watch, lock, pump

@@ -1,6 +1,5 @@
 """`teardown`: locks, what its steps (teardown_steps.py) work with, and what is forgotten at the end."""
 
-import shutil
 import signal
 import time
 from contextlib import ExitStack
@@ -11,9 +10,9 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.adapters.slurm import logs
-from slurm_powersave.adapters.state_dir import lock
-from slurm_powersave.adapters.state_dir.lock import EngineLock
-from slurm_powersave.adapters.terraform import providers
+from slurm_powersave.adapters.state_dir.lock import command_lease, engine_lease
+from slurm_powersave.adapters.state_dir.store import StateDirectory
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.cluster_contents import ClusterContents
@@ -26,6 +25,7 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.backup import LOGS
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.journal import Journal, Runs
 
 _RUN_SECONDS = 60.0
 """From SIGINT to SIGKILL of a run that an ended engine has left: its state is to know what it made."""
@@ -48,7 +48,7 @@ def teardown(cluster: Cluster, dialog: Dialog, wish: Wish, to: Path | None = Non
         if wish.dry_run:
             _say_who_holds(cluster, dialog)
         else:
-            held.callback(EngineLock(layout.lock).release)
+            held.callback(engine_lease(layout).take().release)
         journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
         if journal:
             held.callback(journal.close)
@@ -62,12 +62,12 @@ def teardown(cluster: Cluster, dialog: Dialog, wish: Wish, to: Path | None = Non
 
 def _say_who_holds(cluster: Cluster, dialog: Dialog) -> None:
     layout = cluster.layout
-    for path, what in ((layout.lock, "an engine"), (layout.command_lock, "another command")):
-        if lock.holder(path) is not None:
-            dialog.say(f"teardown would be refused now: {what} is running: {lock.describe(path)}")
+    for lease, what in ((engine_lease(layout), "an engine"), (command_lease(layout), "another command")):
+        if lease.holder() is not None:
+            dialog.say(f"teardown would be refused now: {what} is running: {lease.describe()}")
 
 
-def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
+def _end_runs(journal: Runs, wish: Wish) -> None:
     """Terraform and Ansible outlive the engine; what they make after we have looked would be left."""
     alive = [run.record for run in journal.runs() if process.alive(run.record)]
     if not alive or wish.dry_run:
@@ -85,9 +85,9 @@ def _end_runs(journal: SqliteJournal, wish: Wish) -> None:
             time.sleep(0.1)
 
 
-def _parts(cluster: Cluster, dialog: Dialog, journal: SqliteJournal | None, to: Path | None) -> Teardown:
+def _parts(cluster: Cluster, dialog: Dialog, journal: Journal | None, to: Path | None) -> Teardown:
     layout, clouds = cluster.layout, connect.clouds(cluster)
-    shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
+    shards = state_file.directories(layout.terraform)
     base = connect.state(cluster, layout.base)
     unseen = {path for path in shards if path.parent.name not in clouds}
     if cluster.cloud_of(cluster.login) not in clouds:
@@ -122,7 +122,7 @@ def _logs(cluster: Cluster, dialog: Dialog, place: Path) -> None:
         dialog.say(f"{name} could not be saved: {why}")
 
 
-def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
+def _forget(cluster: Cluster, journal: Journal | None) -> None:
     """The next deploy begins with empty states; history, addresses and keys stay."""
     if journal:
         now = time.time()
@@ -138,7 +138,4 @@ def _forget(cluster: Cluster, journal: SqliteJournal | None) -> None:
         journal.drop_drains(journal.drains())
         for shard in journal.dirty_shards():
             journal.set_dirty(shard, False)
-    for path in (*cluster.layout.terraform.glob("*/nodes-*"), cluster.layout.base):
-        shutil.rmtree(path, ignore_errors=True)
-    providers.forget(cluster.layout.terraform)
-    cluster.layout.slurm_conf_in_use.unlink(missing_ok=True)
+    StateDirectory(cluster.layout).forget_states()

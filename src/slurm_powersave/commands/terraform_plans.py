@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import PowersaveError
 
@@ -48,4 +49,4 @@ def plan_all(cluster: Cluster) -> Iterator[StatePlan]:
         return StatePlan(name, directory, dict(planned.actions), planned.text)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        yield from pool.map(plan, [path for path in directories if (path / "terraform.tfstate").exists()])
+        yield from pool.map(plan, [path for path in directories if state_file.exists(path)])

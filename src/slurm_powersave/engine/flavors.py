@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster, Pool
 from slurm_powersave.decide.flavor import flavor_choice
 from slurm_powersave.decide.flavor.flavor_choice import Choice
@@ -15,6 +14,7 @@ from slurm_powersave.model.nodes import Flavor, NodeFacts, NodeSpec
 from slurm_powersave.model.records import FlavorBackoff
 from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.journal import NodeRecords
 
 log = logging.getLogger("slurm_powersave")
 
@@ -26,7 +26,7 @@ class Flavors:
         self,
         cluster: Cluster,
         clouds: Mapping[str, Cloud],
-        journal: SqliteJournal,
+        journal: NodeRecords,
         times: Times,
         configured: Callable[[str], NodeFacts | None],
         timing: Timing = USUAL,

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.allowance import Allowance
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.intake import Intake
+from slurm_powersave.ports.journal import Inbox
 
 _WAITING = 256
 """Requests that may be journalled and not planned; more wait where they are, in the end on Slurm's host."""
@@ -49,7 +49,7 @@ class Bounds:
 
 def pump(
     intake: Intake,
-    journal: SqliteJournal,
+    journal: Inbox,
     clock: Clock,
     left: deque[tuple[str, Request | str]],
     bounds: Bounds | None = None,
@@ -94,7 +94,7 @@ class Pump(threading.Thread):
         self,
         intake: Intake,
         arrived: threading.Event,
-        journal: SqliteJournal,
+        journal: Inbox,
         clock: Clock,
         wake: threading.Event,
         looked: Callable[[], None] = lambda: None,

@@ -1,6 +1,5 @@
 """Pauses: no new change in a pool, or in the whole cluster, until a person ends the pause."""
 
-from slurm_powersave.adapters.state_dir import pause_file
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
@@ -34,8 +33,8 @@ class Pausing:
         found = {
             pool: f"paused by {pause.by}: {pause.why}" for pool, pause in self._world.journal.pauses().items()
         }
-        if (said := pause_file.read(self._world.cluster.layout.pause)) is not None:
-            found[""] = f"paused by the file {self._world.cluster.layout.pause}: {said}"
+        if (said := self._world.store.paused()) is not None:
+            found[""] = f"paused by the file {self._world.store.pause_file}: {said}"
         return found
 
     def too_late(self, op: Operation, waited: float, why: str) -> Failure | None:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node.guard import is_registered, is_used
 from slurm_powersave.model.nodes import SlurmNode, SlurmSnapshot
 from slurm_powersave.model.seen import Seen
+from slurm_powersave.ports.journal import Sights
 
 
 class Sightings:
     """What the guard is told about a node's past. It is kept in the journal, so a lost journal loses it."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: Sights) -> None:
         self._journal = journal
         self._seen = journal.seen()
         # From 1 on: the first call of all is newer than what is assumed of an unknown node (`_raise`).

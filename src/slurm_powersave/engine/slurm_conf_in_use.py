@@ -1,17 +1,17 @@
 """What slurmctld was last given: the inventory on the disk may be of a run that ended half way."""
 
+import errno
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.inventory import VARIABLES
 from slurm_powersave.decide.slurm_files.literal import read_yaml
 from slurm_powersave.decide.slurm_files.removed_nodes import meaning
 from slurm_powersave.decide.slurm_files.slurm_parameters import protected_by
+from slurm_powersave.ports.state_store import SlurmConfRecord
 
 
 @dataclass(frozen=True)
@@ -48,42 +48,40 @@ def of(variables: Mapping[str, Any]) -> SlurmConfInUse:
     )
 
 
-def save(cluster: Cluster) -> None:
+def save(store: SlurmConfRecord) -> None:
     """Record that slurmctld has taken the inventory that is on the disk."""
-    found = of(_read(cluster))
-    path = cluster.layout.slurm_conf_in_use
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(found), indent=1) + "\n")
-    os.replace(new, path)
+    store.save_applied(json.dumps(asdict(_of_inventory(store)), indent=1) + "\n")
 
 
-def is_known(cluster: Cluster) -> bool:
+def is_known(store: SlurmConfRecord) -> bool:
     """Tell whether there is anything to load."""
-    return cluster.layout.slurm_conf_in_use.exists() or (cluster.layout.inventory / VARIABLES).exists()
+    return store.applied() is not None or store.inventory_variables() is not None
 
 
-def load(cluster: Cluster) -> SlurmConfInUse:
+def load(store: SlurmConfRecord) -> SlurmConfInUse:
     """Read what was applied last; of a cluster that knows no such record, what is in its inventory."""
-    path = cluster.layout.slurm_conf_in_use
-    if not path.exists():
-        return of(_read(cluster))
-    found = json.loads(read_bytes(path))
+    text = store.applied()
+    if text is None:
+        return _of_inventory(store)
+    found = json.loads(text)
     lines = {key: tuple(found[key]) for key in ("node_lines", "partition_lines")}
     return SlurmConfInUse(**(found | lines))
 
 
-def persistent(cluster: Cluster) -> tuple[str, ...]:
+def persistent(cluster: Cluster, store: SlurmConfRecord) -> tuple[str, ...]:
     """Name the nodes of min_nodes that slurmctld keeps up by now; all of them where no record tells.
 
     An edited cluster file does nothing before a deploy or resize: Slurm would suspend such a node again.
     """
     names = cluster.persistent()
-    if not cluster.layout.slurm_conf_in_use.exists():
+    if store.applied() is None:
         return names
-    kept = protected_by(load(cluster).slurm_conf)
+    kept = protected_by(load(store).slurm_conf)
     return tuple(name for name in names if name in kept)
 
 
-def _read(cluster: Cluster) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = read_yaml(read_bytes(cluster.layout.inventory / VARIABLES))
-    return found
+def _of_inventory(store: SlurmConfRecord) -> SlurmConfInUse:
+    text = store.inventory_variables()
+    if text is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no inventory before the first deploy", VARIABLES)
+    return of(read_yaml(text))

@@ -11,10 +11,10 @@ which the monotonic one ran. With it a step is also noticed that was made while 
 import logging
 from contextlib import suppress
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.model.errors import JournalError
 from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
+from slurm_powersave.ports.journal import Clocks
 
 log = logging.getLogger("slurm_powersave")
 
@@ -22,7 +22,7 @@ log = logging.getLogger("slurm_powersave")
 class Times:
     """Both clocks. `look` is called at the beginning of each of the engine's steps."""
 
-    def __init__(self, clock: Clock, journal: SqliteJournal, timing: Timing = USUAL) -> None:
+    def __init__(self, clock: Clock, journal: Clocks, timing: Timing = USUAL) -> None:
         self._clock, self._journal, self._timing = clock, journal, timing
         self._ahead = clock.wall() - clock.monotonic()
         """What the wall clock was ahead of the monotonic one at the last look."""

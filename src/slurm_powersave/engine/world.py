@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.cloud_offers import CloudOffers
 from slurm_powersave.engine.flavors import Flavors
@@ -28,8 +27,10 @@ from slurm_powersave.model.slurm_versions import Difference, has
 from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.cloud import Cloud
+from slurm_powersave.ports.journal import Journal
 from slurm_powersave.ports.playbooks import Playbooks
 from slurm_powersave.ports.slurm import Slurm
+from slurm_powersave.ports.state_store import StateStore
 from slurm_powersave.ports.terraform import Terraform
 
 log = logging.getLogger("slurm_powersave")
@@ -40,12 +41,13 @@ class World:
     """The outside, and the journal."""
 
     cluster: Cluster
-    journal: SqliteJournal
+    journal: Journal
     slurm: Slurm
     terraform: Terraform
     playbooks: Playbooks
     clouds: Mapping[str, Cloud]
     clock: Clock
+    store: StateStore
     timing: Timing = USUAL
 
     def __post_init__(self) -> None:

@@ -52,8 +52,6 @@ class FirstNode:
     flavor: str
     image: str
     node: str
-    at: float
-    """Seconds since the epoch."""
     hardware: Hardware
 
 

@@ -359,8 +359,6 @@ class AdminState:
     state: str
     """DRAIN or DOWN."""
     reason: str
-    at: float
-    """When it was seen, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -370,5 +368,3 @@ class ShardRun:
     record: RunRecord
     shard: str
     operations: tuple[str, ...]
-    deadline: float
-    """When it is interrupted, in seconds since the epoch; for people: its limit counts while we look."""

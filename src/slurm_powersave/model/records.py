@@ -55,8 +55,6 @@ class Drain:
     """What drained it, for example `resize 1a2b`."""
     reason: str
     """The reason in Slurm, whole: it must be ours, word for word, before we release the node."""
-    at: float
-    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True)

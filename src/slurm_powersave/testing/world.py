@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
@@ -22,6 +23,8 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeFacts, NodeSpec, Operation, Request
 from slurm_powersave.model.server_status import OFF, RESCUED
 from slurm_powersave.model.timing import USUAL, Timing
+from slurm_powersave.ports.journal import Journal
+from slurm_powersave.ports.state_store import StateStore
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
 from slurm_powersave.testing.playbooks import MemoryPlaybooks
 from slurm_powersave.testing.slurm import MemorySlurm
@@ -63,13 +66,14 @@ class MemoryWorld:
 
     cluster: Cluster
     clock: MemoryClock = field(default_factory=MemoryClock)
-    journal: SqliteJournal = field(default_factory=lambda: SqliteJournal(":memory:"))
+    journal: Journal = field(default_factory=lambda: SqliteJournal(":memory:"))
     silent: set[str] = field(default_factory=set)
     """Nodes whose servers run and answer nobody."""
     timing: Timing = USUAL
 
     def __post_init__(self) -> None:
         self.journal.set_brake("")  # as of a cluster that has been looked at for a while
+        self.store: StateStore = StateDirectory(self.cluster.layout)
         self.cloud = MemoryCloud(self.clock, self.cluster.cluster_name)
         version = self.cluster.slurm_version
         self.slurm = MemorySlurm(
@@ -114,6 +118,7 @@ class MemoryWorld:
                 self.playbooks,
                 {self.cluster.cloud_of(self.cluster.login): self.cloud},
                 self.clock,
+                self.store,
                 self.timing,
             ),
             self.recovery.faults,

@@ -19,6 +19,7 @@ from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.processes.process import exit_code
 from slurm_powersave.adapters.ssh import known_hosts
 from slurm_powersave.adapters.state_dir import own_files
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.adapters.terraform.shards import ShardedTerraform
 from slurm_powersave.config.settings import Cluster, load
@@ -89,9 +90,16 @@ def names(db: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
 
 
+DROPPED = {("runs", "deadline"), ("asides", "at"), ("drains", "at")}
+"""Columns (table, name) of that release that nobody ever read."""
+
+
 def columns(path: Path) -> dict[str, list[str]]:
+    """Table -> the columns that must outlive a conversion."""
     with closing(sqlite3.connect(path)) as db:
-        return {table: names(db, table) for table in tables(db)}
+        return {
+            table: [name for name in names(db, table) if (table, name) not in DROPPED] for table in tables(db)
+        }
 
 
 def assert_whole(path: Path, before: dict[str, list[Any]], known: dict[str, list[str]]) -> None:
@@ -112,7 +120,8 @@ def assert_whole(path: Path, before: dict[str, list[Any]], known: dict[str, list
 
 
 def test_each_row_of_the_journal_is_there_afterwards(old: Path) -> None:
-    before, known = rows(old), columns(old)
+    known = columns(old)
+    before = rows(old, known)
     assert all(before.values()), "each table has rows"
     for _ in range(2):
         assert_whole(old, before, known)
@@ -177,7 +186,8 @@ database.Database({str(path)!r})
 
 @pytest.mark.parametrize("statements", [0, 1, 2, 4, 5, 9, 20])
 def test_a_conversion_that_is_killed_is_done_by_the_next_one(old: Path, statements: int) -> None:
-    before, known = rows(old), columns(old)
+    known = columns(old)
+    before = rows(old, known)
     assert killed_after(old, statements)
     assert_whole(old, before, known)
 
@@ -245,11 +255,11 @@ def test_its_host_keys_are_known_and_say_no_disk(cluster: Cluster) -> None:
 
 
 def test_what_slurmctld_was_last_given_is_known(cluster: Cluster) -> None:
-    found = slurm_conf_in_use.load(cluster)
+    found = slurm_conf_in_use.load(StateDirectory(cluster.layout))
     assert "ClusterName=up\n" in found.slurm_conf and found.memory == {}
     assert found.node_lines[0].startswith("NodeName=up-[1-6] NodeAddr=10.150.1.[1-6] ")
     cluster.layout.slurm_conf_in_use.unlink()
-    assert slurm_conf_in_use.load(cluster).same(found), "as the inventory has it"
+    assert slurm_conf_in_use.load(StateDirectory(cluster.layout)).same(found), "as the inventory has it"
 
 
 def test_a_run_whose_process_is_gone_is_told_as_killed(terraform: ShardedTerraform, state: Path) -> None:

@@ -53,10 +53,10 @@ def test_everything_is_there_after_reopening(path: Path) -> None:
     journal.save_node(record)
     backoff = NodeBackoff("n1", op.id, FailureClass.QUOTA, "why; \"quoted\" 'ß'", 99.0, True)
     journal.save_node_backoff(backoff)
-    run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"), 600.0)
+    run = ShardRun(RunRecord("run1", "apply", "/d", 12, 345), "mem/nodes-001", (op.id, "b"))
     journal.save_run(run)
     journal.set_dirty("mem/nodes-001", True)
-    first = FirstNode("compute", "small", "img", "n1", 8.0, Hardware(2, 1, 1, 2, 1, 3788, "gpu:1"))
+    first = FirstNode("compute", "small", "img", "n1", Hardware(2, 1, 1, 2, 1, 3788, "gpu:1"))
     journal.save_first_node(replace(first, node="n9"))
     journal.save_first_node(first)
     journal.close()
@@ -176,7 +176,7 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
 def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
     journal = SqliteJournal(path)
     record = RunRecord("run1", "apply", "/d", 12, 345, "control", "b00t")
-    journal.save_run(ShardRun(record, "mem/nodes-001", ("a", "b"), 600.0))
+    journal.save_run(ShardRun(record, "mem/nodes-001", ("a", "b")))
     assert journal.runs()[0].record == record
     journal.close()
     db = sqlite3.connect(path)
@@ -192,10 +192,8 @@ def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
     db.commit()
     db.close()
     again = SqliteJournal(path)
-    assert again.runs() == [
-        ShardRun(replace(record, host="", boot_id=""), "mem/nodes-001", ("a", "b"), 600.0)
-    ]
-    again.save_run(ShardRun(record, "mem/nodes-001", (), 600.0))
+    assert again.runs() == [ShardRun(replace(record, host="", boot_id=""), "mem/nodes-001", ("a", "b"))]
+    again.save_run(ShardRun(record, "mem/nodes-001", ()))
     assert again.runs()[0].record == record
 
 
@@ -275,14 +273,14 @@ def test_a_write_that_failed_does_not_block_the_next(path: Path, tmp_path: Path)
     journal = SqliteJournal(path)
     with pytest.raises(sqlite3.ProgrammingError):
         journal.save_run(
-            ShardRun(RunRecord("x", "apply", "d", object(), 1), "s", (), 1.0)  # type: ignore[arg-type]
+            ShardRun(RunRecord("x", "apply", "d", object(), 1), "s", ())  # type: ignore[arg-type]
         )
     assert journal.add_request(request(), 6.0)
 
 
 def test_who_drained_a_node_is_kept_until_it_is_over_or_the_node_has_left(path: Path) -> None:
     journal = SqliteJournal(path)
-    one, two = (Drain(name, "resize 1a2b", "slurm-powersave: shrink [resize 1a2b]", 7.0) for name in "ab")
+    one, two = (Drain(name, "resize 1a2b", "slurm-powersave: shrink [resize 1a2b]") for name in "ab")
     journal.save_drains([one, two])
     assert SqliteJournal(path).drains() == {"a": one, "b": two}
     journal.drop_drains(["a", "never"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slurm_powersave.adapters.ansible.playbooks import Site
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.config.settings import Cluster
@@ -29,7 +30,7 @@ class Lab:
         self.place = self.cluster.layout.inventory
         apply_slurm_conf.write(self.place, self.made())
         (self.place / "group_vars/all/site.yml").write_text("site: 1")
-        slurm_conf_in_use.save(self.cluster)
+        slurm_conf_in_use.save(StateDirectory(self.cluster.layout))
         self.before = self.texts()
         self.seen: list[tuple[Site, dict[str, Any]]] = []
         self.rc, self.copies = 0, False
@@ -66,7 +67,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def test_slurmctld_took_it(lab: Lab) -> None:
     lab.run(Wish(replace_edits=True))
     assert lab.texts() != lab.before
-    assert "MessageTimeout=17" in slurm_conf_in_use.load(lab.cluster).slurm_conf
+    assert "MessageTimeout=17" in slurm_conf_in_use.load(StateDirectory(lab.cluster.layout)).slurm_conf
     _, extra = lab.seen[0]
     assert (extra["slurmctld_replace_foreign"], extra["slurmctld_replace_edits"]) == (False, True)
     assert not lab.cluster.layout.next_inventory.exists()
@@ -77,7 +78,7 @@ def test_slurmctld_refused_it(lab: Lab) -> None:
     with pytest.raises(PlaybookError, match=r"deploy\.yml failed with exit code 2"):
         lab.run()
     assert lab.texts() == lab.before
-    assert "MessageTimeout" not in slurm_conf_in_use.load(lab.cluster).slurm_conf
+    assert "MessageTimeout" not in slurm_conf_in_use.load(StateDirectory(lab.cluster.layout)).slurm_conf
     assert not lab.cluster.layout.next_inventory.exists()
 
 
@@ -85,7 +86,7 @@ def test_slurmctld_took_it_and_something_else_failed_later(lab: Lab) -> None:
     lab.rc, lab.copies = 2, True
     with pytest.raises(PlaybookError):
         lab.run()
-    assert "MessageTimeout=17" in slurm_conf_in_use.load(lab.cluster).slurm_conf
+    assert "MessageTimeout=17" in slurm_conf_in_use.load(StateDirectory(lab.cluster.layout)).slurm_conf
     assert lab.texts() != lab.before
 
 
@@ -99,6 +100,6 @@ def test_before_the_first_deploy_there_is_no_inventory(lab: Lab) -> None:
 
 def test_what_jobs_get_of_memory_is_remembered(lab: Lab) -> None:
     lab.run()
-    last = slurm_conf_in_use.load(lab.cluster).memory
+    last = slurm_conf_in_use.load(StateDirectory(lab.cluster.layout)).memory
     assert last and last == {name: 500 for name in last}
     assert slurm_conf_in_use.SlurmConfInUse().memory == {}, "a record of an older version has none"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup, restore
 from slurm_powersave.decide.node import brake
 from slurm_powersave.model.errors import ConfigError, LockedError, RefusedError, TerraformError
@@ -104,7 +105,7 @@ def test_a_state_is_taken_when_it_is_whole(host: Host) -> None:
 
 
 def test_a_state_that_stays_broken_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup, "_STEADY", 0.1)
+    monkeypatch.setattr(state_file, "_STEADY", 0.1)
     (host.state / "terraform/base/terraform.tfstate").write_text("{")
     with pytest.raises(TerraformError, match="state can't be read"):
         backup.make(host.cluster)
@@ -212,7 +213,7 @@ def test_what_was_under_way_is_over(host: Host) -> None:
     journal.add_request(Request("r1", Mode.RESUME, "demo-2", 1.0), 1.0)
     op = journal.new_operation("r1", "demo-2", Mode.RESUME, "applying", 1.0)
     journal.plan_request("r1", [op], [], 1.0)
-    journal.save_run(ShardRun(RunRecord("x", "apply", "/gone", 1, 1), "local/nodes-001", (op.id,), 9.0))
+    journal.save_run(ShardRun(RunRecord("x", "apply", "/gone", 1, 1), "local/nodes-001", (op.id,)))
     journal.add_request(Request("r2", Mode.SUSPEND, "demo-1", 2.0), 2.0)
     journal.close()
     host.restore(backup.make(host.cluster).path, force=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import deploy, identity
 from slurm_powersave.config import settings
 from slurm_powersave.config.settings import Cluster
@@ -74,7 +75,7 @@ def test_neither_where_only_slurm_conf_tells_it(place: Place) -> None:
     cluster = place.cluster()
     text = '{"slurm_conf": "SlurmUser=slurm\\nClusterName=demo\\n", "node_lines": [], "partition_lines": []}'
     cluster.layout.slurm_conf_in_use.write_text(text)
-    assert slurm_conf_in_use.load(cluster).slurm_conf
+    assert slurm_conf_in_use.load(StateDirectory(cluster.layout)).slurm_conf
     assert told(cluster) == []
     assert told(place.cluster("cluster_name: demo", "cluster_name: new"))[0][0] == "cluster_name"
 

@@ -116,7 +116,7 @@ def test_a_node_that_does_not_come_up_is_told_and_the_rest_is_done() -> None:
 def test_the_engine_does_not_give_a_drained_node_back_to_the_jobs() -> None:
     scene = Scene(2, 2)
     reason = "slurm-powersave: shrink [resize x]"
-    scene.world.journal.save_drains([Drain("n2", "resize x", reason, 0.0)])
+    scene.world.journal.save_drains([Drain("n2", "resize x", reason)])
     scene.world.slurm.update_nodes(["n1", "n2"], state="POWER_DOWN")
     scene.world.run(6)
     assert not servers(scene.world)

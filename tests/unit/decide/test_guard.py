@@ -85,7 +85,7 @@ def reboot(of: Look) -> Answer:
     return guard.by_reboot(of, Act.REBUILD)
 
 
-SET_BY_ADMIN = AdminState("n1", "DRAIN", "fan", 0.0)
+SET_BY_ADMIN = AdminState("n1", "DRAIN", "fan")
 
 
 def again(of: Look) -> Answer:

@@ -20,7 +20,7 @@ OVERRIDES = {"slurm_conf_extra": {"SlurmdParameters": "config_overrides"}}
 
 def first(pool: str, flavor: str, cpus: int, memory: int, node: str = "demo-1") -> FirstNode:
     """What a first node has said."""
-    return FirstNode(pool, flavor, "default", node, 0.0, Hardware(cpus, 1, 1, cpus, 1, memory))
+    return FirstNode(pool, flavor, "default", node, Hardware(cpus, 1, 1, cpus, 1, memory))
 
 
 SMALL = first("compute", "small", 1, 980)

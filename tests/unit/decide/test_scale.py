@@ -16,7 +16,7 @@ from slurm_powersave.model.records import Drain
 from slurm_powersave.testing.world import cluster
 
 CASES = Path(__file__).parents[2] / "cases"
-OURS = Drain("n", "resize x", "slurm-powersave: shrink [resize x]", 0.0)
+OURS = Drain("n", "resize x", "slurm-powersave: shrink [resize x]")
 
 
 def node(text: str) -> SlurmNode:

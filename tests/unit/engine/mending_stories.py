@@ -20,4 +20,4 @@ def two_up() -> MemoryWorld:
 def without_adapter(world: MemoryWorld) -> None:
     """Let the engine know no adapter of the cloud."""
     parts = (world.cluster, world.journal, world.slurm, world.terraform, world.playbooks)
-    world.engine = Engine(World(*parts, {}, world.clock), world.recovery.faults)
+    world.engine = Engine(World(*parts, {}, world.clock, world.store), world.recovery.faults)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import deploy
 from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.engine import slurm_conf_in_use
@@ -35,7 +36,7 @@ def test_the_first_node_of_a_pool_is_recorded_and_the_others_are_not() -> None:
     made = world()
     up(made, "n2")
     (found,) = made.journal.first_nodes()
-    assert found == FirstNode("compute", "small", "default", "n2", found.at, Hardware(1, 1, 1, 1, 1, 979))
+    assert found == FirstNode("compute", "small", "default", "n2", Hardware(1, 1, 1, 1, 1, 979))
     up(made, "n1", "n3")
     made.crash()
     up(made, "n4")
@@ -79,19 +80,19 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
     monkeypatch.setattr(connect, "clouds", lambda of: {"mem": cloud})
     deploy.prepare(wanted)
     deploy.write_inventory(wanted)
-    slurm_conf_in_use.save(wanted)
+    slurm_conf_in_use.save(StateDirectory(wanted.layout))
     journal = deploy.SqliteJournal(wanted.layout.journal)
     sizes = {"mem": cloud.flavors()}
-    assert first_nodes.findings(wanted, journal, sizes) == []
-    journal.save_first_node(FirstNode("compute", "small", "default", "n1", 1.0, SAID))
-    (found,) = first_nodes.findings(wanted, journal, sizes)
+    assert first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes) == []
+    journal.save_first_node(FirstNode("compute", "small", "default", "n1", SAID))
+    (found,) = first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes)
     assert "RealMemory 900, its nodes have 1 and 980: slurmd -C of n1 (flavor small)" in found.wrong
 
     made = deploy.make_inventory(wanted, RemovedNodes())
     assert "RealMemory=980" in made.variables["slurm_powersave"]["node_lines"][0]
-    assert not slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(wanted)), (
-        "resize has something to do"
-    )
+    assert not slurm_conf_in_use.of(made.variables).same(
+        slurm_conf_in_use.load(StateDirectory(wanted.layout))
+    ), "resize has something to do"
     deploy.write_inventory(wanted)
-    slurm_conf_in_use.save(wanted)
-    assert first_nodes.findings(wanted, journal, sizes) == []
+    slurm_conf_in_use.save(StateDirectory(wanted.layout))
+    assert first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes) == []

@@ -44,6 +44,6 @@ def test_a_node_comes_up_only_when_slurmctld_was_told_to_keep_it_up(tmp_path: Pa
 )
 def test_which_nodes_are_kept_up(tmp_path: Path, slurm_conf: str, kept: tuple[str, ...]) -> None:
     world = world_of(tmp_path)
-    assert persistent(world.cluster) == ("n1", "n2"), "no record tells: all of them"
+    assert persistent(world.cluster, world.store) == ("n1", "n2"), "no record tells: all of them"
     apply(world, slurm_conf)
-    assert persistent(world.cluster) == kept
+    assert persistent(world.cluster, world.store) == kept

@@ -111,7 +111,7 @@ def test_where_the_cloud_has_no_adapter_the_state_is_believed_and_recorded_again
     made = servers(world)
     lose_the_journal(world)
     outside = (world.slurm, world.terraform, world.playbooks)
-    world.engine = Engine(World(world.cluster, world.journal, *outside, {}, world.clock))
+    world.engine = Engine(World(world.cluster, world.journal, *outside, {}, world.clock, world.store))
     coarsely(world, 60)
     assert servers(world) == made and not world.journal.dirty_shards()
     assert [record.server_id for record in world.journal.node_records().values() if record.shard] == made[

@@ -16,7 +16,7 @@ def test_a_delete_in_a_busy_state_goes_by_server_id_or_waits_for_it(adapter: boo
     (shard,) = {record.shard for record in world.journal.node_records().values() if record.shard}
     if not adapter:
         parts = (world.cluster, world.journal, world.slurm, world.terraform, world.playbooks)
-        world.engine = Engine(World(*parts, {}, world.clock), world.recovery.faults)
+        world.engine = Engine(World(*parts, {}, world.clock, world.store), world.recovery.faults)
     world.terraform.locked.add(shard)
     world.slurm.suspend("n1")
     world.run(55)

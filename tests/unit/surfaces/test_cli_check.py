@@ -80,7 +80,7 @@ def test_what_a_first_node_has_is_a_warning(
     command: Command, cluster_file: Path, cloud: OneCloud, journal: SqliteJournal
 ) -> None:
     hardware = Hardware(1, 1, 1, 1, 1, 780)
-    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", hardware))
     cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))
     result = command("check")
     assert result.exit_code == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.lock import EngineLock, FileLease
 from slurm_powersave.commands import engine_served as served_module
 from slurm_powersave.decide.node.reboot import FORCE
 from slurm_powersave.model.errors import FailureClass, UnfinishedError
@@ -191,7 +191,7 @@ def test_nobody_waits_for_ever_without_an_engine(
 
 def test_an_engine_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     now = [100.0]
-    served = served_module.Served(tmp_path / "lock", lambda: now[0])
+    served = served_module.Served(FileLease(tmp_path / "lock"), lambda: now[0])
     served.require()
     now[0] += 14
     served.require()

@@ -12,6 +12,7 @@ from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible import play_check
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
+from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, deploy, preflight, scale_command
 from slurm_powersave.commands.watch_file import digest
 from slurm_powersave.config.settings import load
@@ -63,7 +64,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     (cluster_file.parent / "state/keys/munge.key").touch()
     journal.save_nodes(NodeRecord(cluster.node_spec(name)) for name in cluster.nodes())
     deploy.write_inventory(cluster)
-    slurm_conf_in_use.save(cluster)
+    slurm_conf_in_use.save(StateDirectory(cluster.layout))
     return made
 
 
@@ -272,7 +273,7 @@ def test_time_is_up(
 
 
 def test_abort_without_a_resize(command: Command, slurm: MemorySlurm, journal: SqliteJournal) -> None:
-    journal.save_drains([Drain("demo-2", "reimage 7f", "slurm-powersave: reimage [reimage 7f]", 1.0)])
+    journal.save_drains([Drain("demo-2", "reimage 7f", "slurm-powersave: reimage [reimage 7f]")])
     result = command("resize", "--abort", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"released": []})
     assert set(journal.drains()) == {"demo-2"}, "not a resize's"

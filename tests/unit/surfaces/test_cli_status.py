@@ -158,7 +158,7 @@ def test_a_first_node_with_less_than_the_file_promises(
 ) -> None:
     assert "the first node" not in command("status").stdout
     hardware = Hardware(1, 1, 1, 1, 1, 780)
-    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", 1.0, hardware))
+    journal.save_first_node(FirstNode("compute", "small", "default", "demo-1", hardware))
     told = "the first node with flavor small (demo-1) has 780"
     wrong = f"pool compute: the cluster file says RealMemory 800, {told}"
     cluster_file.write_text(cluster_file.read_text().replace("real_memory: 400", "real_memory: 800"))

@@ -1,6 +1,9 @@
 """What people have typed that changes something, and the cluster file as it was last used."""
 
-from slurm_powersave.adapters.journal.database import Database
+from dataclasses import asdict
+
+from slurm_powersave.adapters.journal.database import Database, write
+from slurm_powersave.adapters.journal.tables import value
 from slurm_powersave.model.printable import printable, printable_lines
 from slurm_powersave.model.records import Command
 
@@ -13,29 +16,27 @@ class Commands(Database):
     def save_command(self, command: Command, used: str) -> None:
         """Record a command and the cluster file that it uses; of one that is recorded, how it has ended."""
         with self._write() as db:
-            if not db.execute("SELECT 1 FROM commands WHERE id = ?", (command.id,)).fetchone():
-                db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", (_USED, printable_lines(used)))
-            db.execute(
-                "INSERT INTO commands (id, at, text, by, diff, outcome) VALUES (?,?,?,?,?,?)"
-                " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome",
-                (
-                    command.id,
-                    command.at,
-                    printable(command.text),
-                    printable(command.by),
-                    printable_lines(command.diff),
-                    printable(command.outcome),
-                ),
-            )
+            ended = printable(command.outcome)
+            known = db.execute("UPDATE commands SET outcome = ? WHERE id = ?", (ended, command.id)).rowcount
+            if not known:
+                write(db, "marks", [{"name": _USED, "value": printable_lines(used)}])
+                write(db, "commands", [_row(command)], "INSERT")
 
     def commands(self, limit: int) -> list[Command]:
         """Return the newest, newest first."""
-        rows = self._rows(
-            "SELECT id, at, text, by, diff, outcome FROM commands ORDER BY number DESC LIMIT ?", limit
-        )
-        return [Command(*row) for row in rows]
+        rows = self._rows("SELECT * FROM commands ORDER BY number DESC LIMIT ?", limit)
+        return [value(Command, row) for row in rows]
 
     def used_file(self) -> str | None:
         """Return the cluster file as it was last used; None if that is not known."""
         rows = self._rows("SELECT value FROM marks WHERE name = ?", _USED)
         return str(rows[0]["value"]) if rows else None
+
+
+def _row(command: Command) -> dict[str, object]:
+    return asdict(command) | {
+        "text": printable(command.text),
+        "by": printable(command.by),
+        "diff": printable_lines(command.diff),
+        "outcome": printable(command.outcome),
+    }

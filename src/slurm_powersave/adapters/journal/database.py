@@ -6,11 +6,11 @@ line) open the same file.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from slurm_powersave.adapters.journal.tables import FILLS, NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
+from slurm_powersave.adapters.journal.tables import DROPS, FILLS, NEW, SCHEMA, SCHEMA_VERSION, UPGRADES
 from slurm_powersave.config.plain_file import wrong_kind
 from slurm_powersave.model.errors import ConfigError, JournalError
 
@@ -89,9 +89,15 @@ class Database:
             _run(db, SCHEMA)
             for step in steps:
                 _run(db, FILLS.get(step, ""))
+                _drop(db, DROPS.get(step, ()))
             if version == 0:
                 _run(db, NEW)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def snapshot_to(self, path: Path) -> int:
+        """Write the journal as it is at one moment to a new file; return its version."""
+        with self._lock:
+            return _snapshot(self._db, path, self._path)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,25 +141,64 @@ class Database:
             return self._db.execute(sql, values).fetchall()
 
 
-def copy(source: Path, target: Path) -> int:
-    """Copy a journal that others may be writing to, as it is at one moment; return its version.
+class JournalFile:
+    """Implements ports.journal.Snapshots for a file as it is: one of an older version is not converted."""
 
-    Raises:
-        JournalError: it can't be read, or the copy is not sound.
-    """
-    target.touch(mode=0o600)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def snapshot_to(self, path: Path) -> int:
+        """Write the journal as it is at one moment to a new file; return its version."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30)) as db:
+                return _snapshot(db, path, str(self._path))
+        except sqlite3.Error as error:
+            raise _not_copied(str(self._path), str(error)) from error
+
+
+def _snapshot(db: sqlite3.Connection, target: Path, source: str) -> int:
+    """Copy page by page: others can read and write meanwhile, and nothing is sorted or built anew."""
+    target.touch(mode=0o600, exist_ok=False)
     try:
-        with closing(sqlite3.connect(source, timeout=30)) as old, closing(sqlite3.connect(target)) as new:
-            old.backup(new)
+        with closing(sqlite3.connect(target)) as new:
+            db.backup(new)
             # One file: without this, whoever opens the copy needs a second and a third beside it.
             new.execute("PRAGMA journal_mode=DELETE")
-            (found,) = new.execute("PRAGMA integrity_check").fetchone()
+            # Reads every page. Whether each index fits its table takes three times as long, and a copy of
+            # pages can't change it: 0.6 GB are copied in 3 s and checked in 4 s, with 1.5 s of CPU.
+            (found,) = new.execute("PRAGMA quick_check").fetchone()
             version = int(new.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.Error as error:
-        raise JournalError("the journal could not be copied", where=str(source), why=str(error)) from error
+        raise _not_copied(source, str(error)) from error
     if found != "ok":
-        raise JournalError("the copy of the journal is damaged", where=str(source), why=str(found))
+        raise JournalError("the copy of the journal is damaged", where=source, why=str(found))
     return version
+
+
+def _not_copied(source: str, why: str) -> JournalError:
+    return JournalError("the journal could not be copied", where=source, why=why)
+
+
+def write(
+    db: sqlite3.Connection,
+    table: str,
+    rows: Iterable[Mapping[str, object]],
+    how: str = "INSERT OR REPLACE",
+) -> int:
+    """Write rows, each value under the name of its column; return how many were written.
+
+    Args:
+        db: inside of a transaction.
+        table: its name.
+        rows: column -> value; all of the same columns.
+        how: SQLite's verb.
+    """
+    found = list(rows)
+    if not found:
+        return 0
+    columns = ", ".join(found[0])
+    places = ", ".join(f":{name}" for name in found[0])
+    return db.executemany(f"{how} INTO {table} ({columns}) VALUES ({places})", found).rowcount
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:
@@ -161,3 +206,10 @@ def _run(db: sqlite3.Connection, script: str) -> None:
     for statement in script.split(";"):
         if statement.strip():
             db.execute(statement)
+
+
+def _drop(db: sqlite3.Connection, columns: Iterable[tuple[str, str]]) -> None:
+    """Drop columns (table, name); a table that is newer than the journal was made without them."""
+    for table, column in columns:
+        if any(row["name"] == column for row in db.execute(f"PRAGMA table_info({table})")):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

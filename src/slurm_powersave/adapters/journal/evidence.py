@@ -4,9 +4,10 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 
-from slurm_powersave.adapters.journal.database import Database
+from slurm_powersave.adapters.journal import tables
+from slurm_powersave.adapters.journal.database import Database, write
 from slurm_powersave.decide.node.failure_policy import FOREVER
 from slurm_powersave.model.printable import printable
 from slurm_powersave.model.records import Done, Notice, Pause
@@ -23,16 +24,12 @@ class Evidence(Database):
     def seen(self) -> dict[str, Seen]:
         """Return what was last seen of each node."""
         rows = self._rows(f"SELECT node, {_SEEN} FROM seen")
-        return {row["node"]: Seen(*tuple(row)[1:]) for row in rows}
+        return {row["node"]: tables.value(Seen, row) for row in rows}
 
     def save_seen(self, changed: Mapping[str, Seen]) -> None:
         """Write what has changed."""
         with self._write() as db:
-            places = ",".join("?" * (1 + len(fields(Seen))))
-            db.executemany(
-                f"INSERT OR REPLACE INTO seen (node, {_SEEN}) VALUES ({places})",
-                [(node, *astuple(seen)) for node, seen in changed.items()],
-            )
+            write(db, "seen", [{"node": node, **asdict(seen)} for node, seen in changed.items()])
 
     def add_act(self, done: Done) -> None:
         """Record a destroying act before it is begun."""
@@ -41,13 +38,8 @@ class Evidence(Database):
     def add_acts(self, acts: Iterable[Done]) -> None:
         """Record destroying acts before they are begun, in one transaction."""
         with self._write() as db:
-            db.executemany(
-                "INSERT INTO acts (at, operation, node, act, subject, row, evidence) VALUES (?,?,?,?,?,?,?)",
-                [
-                    (one.at, one.operation, one.node, one.act, one.subject, one.row, printable(one.evidence))
-                    for one in acts
-                ],
-            )
+            rows = [asdict(one) | {"evidence": printable(one.evidence)} for one in acts]
+            write(db, "acts", rows, "INSERT")
 
     def acts(self, operation: str) -> list[Done]:
         """Return what was destroyed for an operation, oldest first."""
@@ -93,7 +85,7 @@ class Evidence(Database):
         with self._write() as db:
             db.execute("DELETE FROM marks WHERE name = ?", (_BRAKE,))
             if why:
-                db.execute("INSERT INTO marks VALUES (?,?)", (_BRAKE, printable(why)))
+                db.execute("INSERT INTO marks (name, value) VALUES (?,?)", (_BRAKE, printable(why)))
 
     def confirmed(self) -> float:
         """Return when a person last released the brake, in seconds since the epoch; 0.0: never."""
@@ -104,7 +96,7 @@ class Evidence(Database):
         """Release the brake because a person says so; what was destroyed before is no longer counted."""
         with self._write() as db:
             db.execute("DELETE FROM marks WHERE name = ?", (_BRAKE,))
-            db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", (_CONFIRMED, repr(at)))
+            db.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?,?)", (_CONFIRMED, repr(at)))
 
     def anchor(self) -> tuple[str, float, float] | None:
         """Return a boot of the host, and its wall and its monotonic clock at one moment; None: not known."""
@@ -115,24 +107,24 @@ class Evidence(Database):
     def save_anchor(self, anchor: tuple[str, float, float]) -> None:
         """Record both clocks as they are at one moment."""
         with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", _mark(anchor))
+            db.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?,?)", _mark(anchor))
 
     def move_backoffs(self, seconds: float, anchor: tuple[str, float, float]) -> None:
         """The wall clock was set by so much: move the ends of the rests with it, those that have one."""
         with self._write() as db:
             db.execute("UPDATE holds SET until = until + ? WHERE until < ?", (seconds, FOREVER))
             db.execute("UPDATE flavor_rests SET until = until + ?", (seconds,))
-            db.execute("INSERT OR REPLACE INTO marks VALUES (?,?)", _mark(anchor))
+            db.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?,?)", _mark(anchor))
 
     def pauses(self) -> dict[str, Pause]:
         """Return what is paused, by pool; "" is the whole cluster."""
-        return {row["pool"]: Pause(*row) for row in self._rows("SELECT pool, why, by, at FROM pauses")}
+        return {row["pool"]: tables.value(Pause, row) for row in self._rows("SELECT * FROM pauses")}
 
     def save_pause(self, pause: Pause) -> None:
         """Pause a pool, or with "" the cluster."""
         with self._write() as db:
-            values = (pause.pool, printable(pause.why), printable(pause.by), pause.at)
-            db.execute("INSERT OR REPLACE INTO pauses VALUES (?,?,?,?)", values)
+            said = {"why": printable(pause.why), "by": printable(pause.by)}
+            write(db, "pauses", [asdict(pause) | said])
 
     def drop_pauses(self, pools: Iterable[str]) -> None:
         """End pauses."""
@@ -141,32 +133,23 @@ class Evidence(Database):
 
     def notices(self) -> dict[str, Notice]:
         """Return what `status` warns of, by node."""
-        rows = self._rows("SELECT node, server, text, command, at, jobs FROM notices ORDER BY node")
+        rows = self._rows("SELECT * FROM notices ORDER BY node")
         return {row["node"]: _notice(row) for row in rows}
 
     def save_notices(self, found: Iterable[Notice], gone: Iterable[str]) -> None:
         """Write warnings, and forget those of nodes with which nothing is the matter any more."""
         with self._write() as db:
             db.executemany("DELETE FROM notices WHERE node = ?", [(node,) for node in gone])
-            db.executemany(
-                "INSERT OR REPLACE INTO notices VALUES (?,?,?,?,?,?)",
-                [
-                    (
-                        one.node,
-                        one.server,
-                        printable(one.text),
-                        one.command,
-                        one.at,
-                        " ".join(map(str, one.jobs)),
-                    )
-                    for one in found
-                ],
-            )
+            write(db, "notices", map(_notice_row, found))
 
 
 def _notice(row: sqlite3.Row) -> Notice:
-    jobs = tuple(map(int, row["jobs"].split()))
-    return Notice(row["node"], row["server"], row["text"], row["command"], row["at"], jobs)
+    return tables.value(Notice, row, jobs=tuple(map(int, row["jobs"].split())))
+
+
+def _notice_row(notice: Notice) -> dict[str, object]:
+    jobs = " ".join(map(str, notice.jobs))
+    return asdict(notice) | {"text": printable(notice.text), "jobs": jobs}
 
 
 def _mark(anchor: tuple[str, float, float]) -> tuple[str, str]:
@@ -175,5 +158,4 @@ def _mark(anchor: tuple[str, float, float]) -> tuple[str, str]:
 
 
 def _done(row: sqlite3.Row) -> Done:
-    names = [field.name for field in fields(Done)]
-    return Done(*(row[name] for name in names))
+    return tables.value(Done, row)

@@ -1,7 +1,9 @@
 """The journal's requests: what hooks and operators asked for, and for how long that is kept."""
 
+from dataclasses import asdict
+
 from slurm_powersave.adapters.journal import tables
-from slurm_powersave.adapters.journal.database import Database
+from slurm_powersave.adapters.journal.database import Database, write
 from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.printable import storable
 
@@ -24,22 +26,10 @@ class Requests(Database):
     def add_request(self, request: Request, received: float) -> bool:
         """Record a request; return False for one whose id is there already."""
         with self._write() as db:
-            cursor = db.execute(
-                "INSERT OR IGNORE INTO requests (id, mode, hostlist, time, source, job_id, features,"
-                " resume_file, received) VALUES (?,?,?,?,?,?,?,?,?)",
-                (
-                    request.id,
-                    request.mode,
-                    storable(request.hostlist),
-                    request.time,
-                    request.source,
-                    request.job_id,
-                    storable(request.features),
-                    storable(request.resume_file),
-                    received,
-                ),
-            )
-            return cursor.rowcount == 1
+            row = asdict(request) | {"received": received}
+            for name in ("hostlist", "features", "resume_file"):
+                row[name] = storable(row[name])
+            return write(db, "requests", [row], "INSERT OR IGNORE") == 1
 
     def unplanned_requests(self, limit: int = -1) -> list[Request]:
         """Return the requests that have no operations yet, oldest first, those of the hooks last."""

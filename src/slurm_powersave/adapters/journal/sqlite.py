@@ -1,15 +1,17 @@
 """The journal: requests, operations, what each node is to be, and what is under way.
 
-One table per kind of thing; how a row becomes a value stands in journal_rows.py.
+One table per kind of thing; how a row becomes a value stands in tables.py.
 """
 
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from slurm_powersave.adapters.journal import tables
 from slurm_powersave.adapters.journal.commands import Commands
+from slurm_powersave.adapters.journal.database import write
 from slurm_powersave.adapters.journal.evidence import Evidence
 from slurm_powersave.adapters.journal.history import History
 from slurm_powersave.adapters.journal.requests import WITH_OPERATIONS, WITHOUT, Requests
@@ -21,10 +23,14 @@ from slurm_powersave.model.records import Drain, FlavorBackoff
 
 _TRIES = 20
 """Short ids that are tried for an operation."""
+_MOVING = (
+    "phase", "since", "outcome", "failure", "text", "shard", "server_id", "jobs", "action", "target", "waits"
+)  # fmt: skip
+"""What of an operation changes."""
 
 
 class SqliteJournal(Requests, Evidence, Commands, History):
-    """Requests, operations, phases, what each node is to be, holds and running processes."""
+    """Implements ports.journal.Journal."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the journal.
@@ -82,30 +88,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
                 return Operation(operation_id, request, node, mode, phase, now, now)
 
     def _insert(self, db: sqlite3.Connection, operation: Operation) -> None:
-        db.execute(
-            "INSERT INTO operations (id, request, node, mode, phase, created, since, outcome, failure, text,"
-            " shard, server_id, jobs, action, target, joined, waits)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                operation.id,
-                operation.request,
-                operation.node,
-                operation.mode,
-                operation.phase,
-                operation.created,
-                operation.since,
-                operation.outcome,
-                operation.failure,
-                printable(operation.text),
-                operation.shard,
-                operation.server_id,
-                tables.jobs(operation),
-                operation.action,
-                operation.target,
-                operation.joined,
-                printable(operation.waits),
-            ),
-        )
+        write(db, "operations", [tables.operation_row(operation)], "INSERT")
         db.execute(
             "INSERT INTO phases (operation, phase, at) VALUES (?,?,?)",
             (operation.id, operation.outcome or operation.phase, operation.since),
@@ -120,24 +103,8 @@ class SqliteJournal(Requests, Evidence, Commands, History):
             old = db.execute("SELECT phase, outcome FROM operations WHERE id = ?", (operation.id,)).fetchone()
             if old["outcome"]:
                 raise AssertionError(f"operation {operation.id} has ended: {old['outcome']}")
-            db.execute(
-                "UPDATE operations SET phase = ?, since = ?, outcome = ?, failure = ?, text = ?, shard = ?,"
-                " server_id = ?, jobs = ?, action = ?, target = ?, waits = ? WHERE id = ?",
-                (
-                    operation.phase,
-                    operation.since,
-                    operation.outcome,
-                    operation.failure,
-                    printable(operation.text),
-                    operation.shard,
-                    operation.server_id,
-                    tables.jobs(operation),
-                    operation.action,
-                    operation.target,
-                    printable(operation.waits),
-                    operation.id,
-                ),
-            )
+            changes = ", ".join(f"{name} = :{name}" for name in _MOVING)
+            db.execute(f"UPDATE operations SET {changes} WHERE id = :id", tables.operation_row(operation))
             if operation.outcome or old["phase"] != operation.phase:
                 db.execute(
                     "INSERT INTO phases (operation, phase, at) VALUES (?,?,?)",
@@ -176,29 +143,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
     def save_nodes(self, records: Iterable[NodeRecord]) -> None:
         """Write nodes' records in one transaction."""
         with self._write() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO nodes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (
-                        record.node.name,
-                        record.node.pool,
-                        record.node.cloud,
-                        record.node.image,
-                        record.node.flavor,
-                        record.node.zone,
-                        record.node.address,
-                        record.node.generation,
-                        record.shard,
-                        record.server_id,
-                        record.failures,
-                        record.boot_id,
-                        " ".join(sorted(record.by_hand)),
-                        record.node.image_id,
-                        record.node.flavor_id,
-                    )
-                    for record in records
-                ],
-            )
+            write(db, "nodes", map(tables.node_row, records))
 
     def first_nodes(self) -> list[FirstNode]:
         """Return what the first node of each pool with each flavor has said of its hardware."""
@@ -207,9 +152,8 @@ class SqliteJournal(Requests, Evidence, Commands, History):
 
     def save_first_node(self, first: FirstNode) -> None:
         """Record it, in the place of what was there for its pool and flavor."""
-        values = (first.pool, first.flavor, first.image, first.node, first.at, str(first.hardware))
         with self._write() as db:
-            db.execute("INSERT OR REPLACE INTO first_nodes VALUES (?,?,?,?,?,?)", values)
+            write(db, "first_nodes", [asdict(first) | {"hardware": str(first.hardware)}])
 
     # Holds
 
@@ -220,17 +164,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
     def save_node_backoff(self, backoff: NodeBackoff) -> None:
         """Record that a node rests, or that Slurm has been told so."""
         with self._write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?)",
-                (
-                    backoff.node,
-                    backoff.operation,
-                    backoff.failure,
-                    backoff.reason,
-                    backoff.until,
-                    int(backoff.in_slurm),
-                ),
-            )
+            write(db, "holds", [tables.hold_row(backoff)])
 
     def drop_node_backoff(self, node: str) -> None:
         """Forget a node's rest."""
@@ -239,13 +173,12 @@ class SqliteJournal(Requests, Evidence, Commands, History):
 
     def flavor_backoffs(self) -> list[FlavorBackoff]:
         """Return the flavors that clouds had no room for."""
-        return [FlavorBackoff(*row) for row in self._rows("SELECT * FROM flavor_rests")]
+        return [tables.value(FlavorBackoff, row) for row in self._rows("SELECT * FROM flavor_rests")]
 
     def save_flavor_backoff(self, backoff: FlavorBackoff) -> None:
         """Record that a flavor rests."""
         with self._write() as db:
-            values = (backoff.cloud, backoff.zone, backoff.flavor, backoff.until, printable(backoff.text))
-            db.execute("INSERT OR REPLACE INTO flavor_rests VALUES (?,?,?,?,?)", values)
+            write(db, "flavor_rests", [asdict(backoff) | {"text": printable(backoff.text)}])
 
     def drop_flavor_backoff(self, cloud: str, zone: str, flavor: str) -> None:
         """Forget a flavor's rest."""
@@ -258,33 +191,24 @@ class SqliteJournal(Requests, Evidence, Commands, History):
 
     def admin_states(self) -> dict[str, AdminState]:
         """Return the nodes that somebody else had drained or set down when they were last read."""
-        return {row["node"]: AdminState(*row) for row in self._rows("SELECT * FROM asides")}
+        return {row["node"]: tables.value(AdminState, row) for row in self._rows("SELECT * FROM asides")}
 
     def save_admin_states(self, found: Iterable[AdminState], gone: Iterable[str]) -> None:
         """Record what was seen, and forget what is no longer so."""
         with self._write() as db:
             db.executemany("DELETE FROM asides WHERE node = ?", [(node,) for node in gone])
-            db.executemany(
-                "INSERT OR REPLACE INTO asides VALUES (?,?,?,?)",
-                [
-                    (admin_state.node, admin_state.state, admin_state.reason, admin_state.at)
-                    for admin_state in found
-                ],
-            )
+            write(db, "asides", map(asdict, found))
 
     # What we have drained
 
     def drains(self) -> dict[str, Drain]:
         """Return the nodes that we have drained, or were about to drain."""
-        return {row["node"]: Drain(*row) for row in self._rows("SELECT * FROM drains")}
+        return {row["node"]: tables.value(Drain, row) for row in self._rows("SELECT * FROM drains")}
 
     def save_drains(self, drains: Iterable[Drain]) -> None:
         """Record who drains nodes, before Slurm is told."""
         with self._write() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO drains VALUES (?,?,?,?)",
-                [(drain.node, drain.by, drain.reason, drain.at) for drain in drains],
-            )
+            write(db, "drains", map(asdict, drains))
 
     def drop_drains(self, nodes: Iterable[str]) -> None:
         """Forget drains that are over, or no longer ours."""
@@ -296,21 +220,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
     def save_run(self, run: ShardRun) -> None:
         """Record a detached process before anything depends on it."""
         with self._write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?)",
-                (
-                    run.record.id,
-                    run.record.kind,
-                    run.record.directory,
-                    run.record.pid,
-                    run.record.start_ticks,
-                    run.shard,
-                    " ".join(run.operations),
-                    run.deadline,
-                    run.record.host,
-                    run.record.boot_id,
-                ),
-            )
+            write(db, "runs", [tables.run_row(run)])
 
     def drop_run(self, run_id: str) -> None:
         """Forget a process that has ended."""

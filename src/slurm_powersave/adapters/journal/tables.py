@@ -1,6 +1,8 @@
 """The journal's tables, and what a row of each is as a value."""
 
 import sqlite3
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.hardware import FirstNode, read
@@ -14,8 +16,13 @@ from slurm_powersave.model.nodes import (
     RunRecord,
     ShardRun,
 )
+from slurm_powersave.model.printable import printable
 
 SCHEMA_VERSION = 7
+
+_Value = TypeVar("_Value")
+_NOT_KEPT: dict[str, Any] = {"phases": (), "begun": 0, "asked": 0}
+"""What of an operation is no column of its row, and what it is when it was just read."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -59,13 +66,13 @@ CREATE TABLE IF NOT EXISTS flavor_rests (
   PRIMARY KEY (cloud, zone, flavor));
 CREATE TABLE IF NOT EXISTS runs (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, directory TEXT NOT NULL, pid INTEGER NOT NULL,
-  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL, deadline REAL NOT NULL,
+  start_ticks INTEGER NOT NULL, shard TEXT NOT NULL, operations TEXT NOT NULL,
   host TEXT NOT NULL DEFAULT '', boot_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS dirty_shards (name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS asides (
-  node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
+  node TEXT PRIMARY KEY, state TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS drains (
-  node TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL);
+  node TEXT PRIMARY KEY, by TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (
   node TEXT PRIMARY KEY, registered INTEGER NOT NULL, used INTEGER NOT NULL,
   called INTEGER NOT NULL, resumed INTEGER NOT NULL, pushed INTEGER NOT NULL, forced INTEGER NOT NULL);
@@ -87,7 +94,7 @@ CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pauses (
   pool TEXT PRIMARY KEY, why TEXT NOT NULL, by TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS first_nodes (
-  pool TEXT NOT NULL, flavor TEXT NOT NULL, image TEXT NOT NULL, node TEXT NOT NULL, at REAL NOT NULL,
+  pool TEXT NOT NULL, flavor TEXT NOT NULL, image TEXT NOT NULL, node TEXT NOT NULL,
   hardware TEXT NOT NULL, PRIMARY KEY (pool, flavor));
 """
 
@@ -121,9 +128,20 @@ UPDATE requests SET planned = 2 WHERE planned = 1
   AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id);
 """,
     5: "",
-    6: "ALTER TABLE seen DROP COLUMN off;",
+    6: "",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
+
+DROPS = {
+    6: (
+        ("seen", "off"),
+        ("runs", "deadline"),
+        ("asides", "at"),
+        ("drains", "at"),
+        ("first_nodes", "at"),
+    ),
+}
+"""From a version to the next one: (table, column) that nobody reads."""
 
 FILLS = {
     3: """
@@ -139,64 +157,54 @@ WHERE outcome = '' AND operations.mode IN ('resume', 'suspend', 'resume-fail') G
 which calls there were: in the order of their numbers, and after whatever a node was seen in before."""
 
 
+def value(kind: type[_Value], row: sqlite3.Row, **other: object) -> _Value:
+    """Make a dataclass of a row: each field is the column of its name, but for those in `other`.
+
+    Raises:
+        IndexError: there is no such column.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: row[name] for name in names if name not in other}, **other)
+
+
 def request(row: sqlite3.Row) -> Request:
     """Make the value of a row."""
-    return Request(
-        row["id"],
-        Mode(row["mode"]),
-        row["hostlist"],
-        row["time"],
-        row["source"],
-        row["job_id"],
-        row["features"],
-        row["resume_file"],
-    )
+    return value(Request, row, mode=Mode(row["mode"]))
 
 
 def operation(row: sqlite3.Row) -> Operation:
     """Make the value of a row."""
-    return Operation(
-        id=row["id"],
-        request=row["request"],
-        node=row["node"],
+    return value(
+        Operation,
+        row,
         mode=Mode(row["mode"]),
-        phase=row["phase"],
-        created=row["created"],
-        since=row["since"],
-        outcome=row["outcome"],
         failure=FailureClass(row["failure"]) if row["failure"] else None,
-        text=row["text"],
-        shard=row["shard"],
-        server_id=row["server_id"],
         jobs=tuple(int(job) for job in row["jobs"].split()),
-        action=row["action"],
-        target=row["target"],
-        joined=row["joined"],
-        waits=row["waits"],
+        **_NOT_KEPT,
     )
 
 
-def jobs(operation: Operation) -> str:
-    """Write an operation's jobs as their column holds them."""
-    return " ".join(map(str, operation.jobs))
+def operation_row(operation: Operation) -> dict[str, object]:
+    """Column -> value."""
+    row = {name: value for name, value in vars(operation).items() if name not in _NOT_KEPT}
+    return row | {
+        "jobs": " ".join(map(str, operation.jobs)),
+        "text": printable(operation.text),
+        "waits": printable(operation.waits),
+    }
 
 
 def node_record(row: sqlite3.Row) -> NodeRecord:
     """Make the value of a row."""
-    node = NodeSpec(
-        row["name"],
-        row["pool"],
-        row["cloud"],
-        row["image"],
-        row["flavor"],
-        row["zone"],
-        row["address"],
-        row["generation"],
-        row["image_id"],
-        row["flavor_id"],
-    )
     by_hand = frozenset(row["by_hand"].split())
-    return NodeRecord(node, row["shard"], row["server_id"], row["failures"], row["boot_id"], by_hand)
+    return value(NodeRecord, row, node=value(NodeSpec, row), by_hand=by_hand)
+
+
+def node_row(record: NodeRecord) -> dict[str, object]:
+    """Column -> value."""
+    row = asdict(record)
+    node: dict[str, object] = row.pop("node")
+    return node | row | {"by_hand": " ".join(sorted(record.by_hand))}
 
 
 def first_node(row: sqlite3.Row) -> FirstNode | None:
@@ -204,7 +212,7 @@ def first_node(row: sqlite3.Row) -> FirstNode | None:
     hardware = read(row["hardware"])
     if hardware is None:
         return None
-    return FirstNode(row["pool"], row["flavor"], row["image"], row["node"], row["at"], hardware)
+    return value(FirstNode, row, hardware=hardware)
 
 
 def backoff(row: sqlite3.Row) -> NodeBackoff:
@@ -219,8 +227,23 @@ def backoff(row: sqlite3.Row) -> NodeBackoff:
     )
 
 
+def hold_row(backoff: NodeBackoff) -> dict[str, object]:
+    """Column -> value."""
+    return {
+        "node": backoff.node,
+        "operation": backoff.operation,
+        "failure": backoff.failure,
+        "reason": backoff.reason,
+        "until": backoff.until,
+        "told": backoff.in_slurm,
+    }
+
+
 def run(row: sqlite3.Row) -> ShardRun:
     """Make the value of a row."""
-    fields = ("id", "kind", "directory", "pid", "start_ticks", "host", "boot_id")
-    record = RunRecord(*(row[field] for field in fields))
-    return ShardRun(record, row["shard"], tuple(row["operations"].split()), row["deadline"])
+    return ShardRun(value(RunRecord, row), row["shard"], tuple(row["operations"].split()))
+
+
+def run_row(run: ShardRun) -> dict[str, object]:
+    """Column -> value."""
+    return asdict(run.record) | {"shard": run.shard, "operations": " ".join(run.operations)}

@@ -11,9 +11,12 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
+from slurm_powersave.config.layout import Layout
 from slurm_powersave.model.errors import LockedError, MachineError
 from slurm_powersave.model.printable import printable
+from slurm_powersave.ports.lease import Status
 
 _LENGTH = 8192
 _TRIES, _PAUSE = 5, 0.02  # `holder` has the lock for an instant each time that somebody asks
@@ -25,7 +28,7 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
 
 
 class EngineLock:
-    """Holds STATE/engine.lock (or another), which names its holder."""
+    """Implements ports.lease.Held: holds STATE/engine.lock (or another), which names its holder."""
 
     def __init__(self, path: Path, what: str = "an engine", *, command: str = "", user: str = "") -> None:
         """Take the lock; `command` and `user` are told to others.
@@ -34,6 +37,7 @@ class EngineLock:
             LockedError: another engine, or what `what` names, holds it; the text says which.
             MachineError: the file can't be opened.
         """
+        self._path = path
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
@@ -112,10 +116,10 @@ class EngineLock:
         text = json.dumps(self._holder, ensure_ascii=False)
         os.pwrite(self._descriptor, text.encode(errors="replace").ljust(_LENGTH), 0)
 
-    def is_at(self, path: Path) -> bool:
-        """Tell whether this is the file at a path, and not one that was deleted or moved away."""
+    def is_current(self) -> bool:
+        """Tell whether this is the file at its path, and not one that was deleted or moved away."""
         try:
-            return os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
         except OSError:
             return False
 
@@ -164,7 +168,7 @@ _FIELDS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def _read(descriptor: int) -> dict[str, object]:
+def _read(descriptor: int) -> Status:
     """Read what the holder has written: a file can have been damaged, or edited by hand."""
     try:
         found = json.loads(os.pread(descriptor, _LENGTH, 0))
@@ -172,18 +176,12 @@ def _read(descriptor: int) -> dict[str, object]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {key: found[key] for key, fits in _FIELDS.items() if key in found and fits(found[key])}
+    known = {key: found[key] for key, fits in _FIELDS.items() if key in found and fits(found[key])}
+    return cast(Status, known)
 
 
-def holder(path: Path) -> dict[str, object] | None:
-    """Return what the running engine says of itself, or None if none holds the lock.
-
-    That is pid, host, since, command and user (of a command that changes things), intake (words on the stream
-    of requests), file (digest of the cluster file), trouble (what it waits for), left_alone (parts that
-    always fail) and errors (how often it began anew).
-
-    What the file does not say, or says in a form that can't be right, is left out.
-    """
+def holder(path: Path) -> Status | None:
+    """Return what the holder says of itself, or None if nobody holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -205,7 +203,7 @@ def interrupt(path: Path, seconds: float) -> bool:
     """
     found = holder(path) or {}
     pid = found.get("pid")
-    if isinstance(pid, int) and pid != os.getpid() and found.get("host") == socket.gethostname():
+    if pid is not None and pid != os.getpid() and found.get("host") == socket.gethostname():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
@@ -231,5 +229,44 @@ def describe(path: Path) -> str:
     if "host" in found:
         words.append(f"on {found['host']}")
     if "since" in found:
-        words.append(time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(_number(found["since"]))))
+        words.append(time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(found["since"])))
     return " ".join(filter(None, words))
+
+
+class FileLease:
+    """Implements ports.lease.Lease with a lock file."""
+
+    def __init__(self, path: Path, what: str = "an engine") -> None:
+        """`what` holds it, for the message to whoever comes second."""
+        self._path, self._what = path, what
+
+    @property
+    def where(self) -> str:
+        """The lock file."""
+        return str(self._path)
+
+    def take(self, *, command: str = "", user: str = "") -> EngineLock:
+        """Take it; `command` and `user` are told to others."""
+        return EngineLock(self._path, self._what, command=command, user=user)
+
+    def holder(self) -> Status | None:
+        """Return what its holder says of itself; None if nobody holds it."""
+        return holder(self._path)
+
+    def describe(self) -> str:
+        """Word who holds it; empty if nobody does."""
+        return describe(self._path)
+
+    def interrupt(self, seconds: float) -> bool:
+        """Ask a holder on this host to end; tell whether the lease is free, now or within the time."""
+        return interrupt(self._path, seconds)
+
+
+def engine_lease(layout: Layout) -> FileLease:
+    """Return the lease of the engine: whoever holds it acts on nodes."""
+    return FileLease(layout.lock)
+
+
+def command_lease(layout: Layout) -> FileLease:
+    """Return the lease of commands that themselves change servers or files."""
+    return FileLease(layout.command_lock, "another command")

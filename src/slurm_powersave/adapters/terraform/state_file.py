@@ -19,6 +19,8 @@ from slurm_powersave.model.errors import TerraformError
 STATE = "terraform.tfstate"
 COPY = "terraform.tfstate.before-apply"
 BROKEN = "terraform.tfstate.broken"
+_STEADY = 10.0
+"""Seconds in which a state that is being written becomes whole: Terraform truncates it and writes it anew."""
 _OLDER = (COPY, f"{STATE}.backup")
 """Ours, and the one that Terraform makes of the state before when it writes a new one."""
 _STEP_NS = 2_500_000_000
@@ -40,6 +42,16 @@ def write_synced(path: Path, content: str | bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def exists(directory: Path) -> bool:
+    """Tell whether Terraform has written a state there, whatever is in it."""
+    return (directory / STATE).exists()
+
+
+def directories(below: Path) -> list[Path]:
+    """List the directories that hold a state, two levels below one: CLOUD/nodes-NNN."""
+    return [path.parent for path in sorted(below.glob(f"*/*/{STATE}"))]
 
 
 def read_json(path: Path) -> Any:
@@ -170,3 +182,26 @@ def _sound(path: Path) -> bytes | None:
         return content if isinstance(json.loads(content), Mapping) else None
     except (FileNotFoundError, ValueError, RecursionError):
         return None
+
+
+def steady(path: Path) -> bytes | None:
+    """Read a state when it is whole; None for one that Terraform has locked and not written yet.
+
+    Raises:
+        TerraformError: it does not become whole.
+    """
+    deadline = time.monotonic() + _STEADY
+    while True:
+        content = read_bytes(path)
+        try:
+            json.loads(content)
+        except ValueError as error:
+            if time.monotonic() > deadline:
+                if not content:
+                    return None
+                raise TerraformError(
+                    "the Terraform state can't be read", where=str(path), why=str(error)
+                ) from None
+            time.sleep(0.05)
+        else:
+            return content

@@ -90,7 +90,7 @@ class NodeCalls:
         """
         known = self._world.journal.admin_states().get(node.name)
         reason = node.reason or (known.reason if known and known.state == state else "") or NO_REASON
-        self._world.journal.save_admin_states([AdminState(node.name, state, reason, self._world.wall())], [])
+        self._world.journal.save_admin_states([AdminState(node.name, state, reason)], [])
 
     def reason_again(self, op: Operation, node: SlurmNode) -> None:
         """Give what somebody else had set its reason again, where POWER_UP took it away."""

@@ -93,7 +93,7 @@ class Reconciler:
                 servers,
                 busy,
                 self._world.journal.node_backoffs(),
-                slurm_conf_in_use.persistent(self._world.cluster),
+                slurm_conf_in_use.persistent(self._world.cluster, self._world.store),
             ),
             *journal_differences(nodes, recorded, servers, busy),
         ]
@@ -172,7 +172,7 @@ class Reconciler:
             state = set_by_others(self._world, node)
             old = known.get(name)
             if state and (old is None or (old.state, old.reason) != (state, node.reason or old.reason)):
-                found.append(AdminState(name, state, node.reason or NO_REASON, snapshot.taken))
+                found.append(AdminState(name, state, node.reason or NO_REASON))
             elif old and not state:
                 gone.append(name)  # where only the reason is lost, what was seen before counts
         if found or gone:

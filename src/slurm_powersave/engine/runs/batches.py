@@ -334,8 +334,7 @@ class Batches:
             self._guard.record(permit, by_node[permit.node])
         run = terraform.apply(batch.shard, batch.run.record, max(len(expected), 1), permits)
         limit = self._world.cluster.terraform.apply_timeout
-        deadline = self._world.times.date(self._world.now() + limit)
-        self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations, deadline))
+        self._world.journal.save_run(ShardRun(run.record, batch.shard, batch.operations))
         self._batches.append(replace(batch, stage="apply", run=run, limit=limit, plan=batch.run.record))
 
     def _bound(self, batch: Batch) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.flavor import hardware
 from slurm_powersave.decide.preflight.findings import Finding
@@ -11,6 +10,8 @@ from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.hardware import FirstNode, read
 from slurm_powersave.model.nodes import Flavor, NodeProgress, Operation
+from slurm_powersave.ports.journal import NodeRecords
+from slurm_powersave.ports.state_store import SlurmConfRecord
 
 log = logging.getLogger("slurm_powersave")
 
@@ -28,7 +29,7 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
     before = known.get((node.pool, node.flavor))
     image = world.cluster.node_spec(node.name).image if node.name in world.cluster else ""
     if hardware.is_first(before, node, image):
-        found = FirstNode(node.pool, node.flavor, node.image, node.name, world.now(), said)
+        found = FirstNode(node.pool, node.flavor, node.image, node.name, said)
         world.journal.save_first_node(found)
         log.info(
             "op=%s node=%s the first of pool %s with flavor %s: %s",
@@ -37,11 +38,12 @@ def remember(world: World, op: Operation, news: NodeProgress) -> None:
 
 
 def findings(
-    cluster: Cluster, journal: SqliteJournal, sizes: Mapping[str, Mapping[str, Flavor]]
+    cluster: Cluster,
+    journal: NodeRecords,
+    store: SlurmConfRecord,
+    sizes: Mapping[str, Mapping[str, Flavor]],
 ) -> list[Finding]:
     """Say where slurm.conf and the first nodes disagree; nothing before the first deploy."""
     first = journal.first_nodes()
-    lines = (
-        slurm_conf_in_use.load(cluster).node_lines if first and slurm_conf_in_use.is_known(cluster) else ()
-    )
+    lines = slurm_conf_in_use.load(store).node_lines if first and slurm_conf_in_use.is_known(store) else ()
     return list(hardware.findings(cluster, sizes, first, lines))

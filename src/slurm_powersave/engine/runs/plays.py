@@ -107,9 +107,8 @@ class Plays:
                 self._ops.fail(op, Failure(FailureClass.CONFIG, error.line))
             return
         play = _Play(run, tuple(op.id for op in ops), self._world.now())
-        deadline = self._world.times.date(self._world.now() + self._limit)
         try:
-            self._world.journal.save_run(ShardRun(run.record, "", play.operations, deadline))
+            self._world.journal.save_run(ShardRun(run.record, "", play.operations))
         except Exception:
             run.kill()  # nobody would know of it, and the next engine starts another one
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +15,9 @@ from slurm_powersave.surfaces.cli import render
 from slurm_powersave.surfaces.cli.session import session
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.model.nodes import Operation
+    from slurm_powersave.ports.journal import Journal
+    from slurm_powersave.ports.lease import Lease
 
 Wait = Annotated[
     bool,
@@ -53,28 +53,28 @@ def ask(
     words: str = "",
 ) -> None:
     """Write an operator's request and exit with its outcome; `words` are a reboot's kind, or "force"."""
-    from slurm_powersave.adapters.state_dir import lock
+    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.requests import operator_request
 
     current = session(ctx)
     journal = current.journal()
     request = operator_request(current.cluster(), mode, expression, time.time(), words)
     journal.add_request(request, time.time())
-    path = current.cluster().layout.lock
-    serves = lock.holder(path) is not None
+    lease = engine_lease(current.cluster().layout)
+    serves = lease.holder() is not None
     if not serves:
         render.note("no engine is running; the request waits for one")
     if wait or timeout is not None:
         if timeout is None:
             timeout = _DAY if mode is Mode.REBOOT else _HOUR
-        _wait(journal, request.id, timeout, path, as_json)
+        _wait(journal, request.id, timeout, lease, as_json)
     elif mode is Mode.REBOOT and serves:
         _tell_answers(journal, request.id, as_json)
     else:
         _print_request(journal, request.id, as_json)
 
 
-def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, as_json: bool) -> None:
+def _wait(journal: Journal, request_id: str, timeout: float, lease: Lease, as_json: bool) -> None:
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.surfaces.cli import follow as following
 
@@ -82,7 +82,7 @@ def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, a
         (lambda event: None) if as_json else (lambda event: render.print_lines([event.line()]))
     )
     try:
-        operations = following.wait(journal, request_id, timeout, tell, required=Served(path).require)
+        operations = following.wait(journal, request_id, timeout, tell, required=Served(lease).require)
     finally:
         if as_json:
             _print_request(journal, request_id, as_json)
@@ -91,7 +91,7 @@ def _wait(journal: SqliteJournal, request_id: str, timeout: float, path: Path, a
     _exit_by_outcome(journal, operations, refused=bool(journal.refusals(request_id)))
 
 
-def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
+def _tell_answers(journal: Journal, request_id: str, as_json: bool) -> None:
     """Report what ends at once (a refusal, a node that is powered down), also without --wait."""
     from slurm_powersave.model.errors import UnfinishedError
     from slurm_powersave.surfaces.cli import follow as following
@@ -108,7 +108,7 @@ def _tell_answers(journal: SqliteJournal, request_id: str, as_json: bool) -> Non
     _exit_by_outcome(journal, ended, refused=bool(journal.refusals(request_id)))
 
 
-def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> None:
+def _print_request(journal: Journal, request_id: str, as_json: bool) -> None:
     from slurm_powersave.surfaces.cli.follow import became
 
     if as_json:
@@ -126,7 +126,7 @@ def _print_request(journal: SqliteJournal, request_id: str, as_json: bool) -> No
         render.print_lines([request_id])
 
 
-def _exit_by_outcome(journal: SqliteJournal, operations: Sequence[Operation], *, refused: bool) -> None:
+def _exit_by_outcome(journal: Journal, operations: Sequence[Operation], *, refused: bool) -> None:
     """Exit with 1 if an operation failed or was cancelled, with 7 if operations were only refused."""
     from slurm_powersave.model.errors import PowersaveError, RefusedError
 
@@ -137,7 +137,7 @@ def _exit_by_outcome(journal: SqliteJournal, operations: Sequence[Operation], *,
         raise typer.Exit(RefusedError.exit_code)
 
 
-def _outcome(journal: SqliteJournal, asked: Operation) -> str:
+def _outcome(journal: Journal, asked: Operation) -> str:
     """Say what became of what was asked for, by the operation that does it.
 
     A suspend that has joined a resume which has failed is done when the node has no server any more.

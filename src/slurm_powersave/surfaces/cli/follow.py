@@ -12,8 +12,8 @@ from slurm_powersave.model.errors import UnfinishedError
 from slurm_powersave.surfaces.cli.render import clock, duration
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.model.nodes import Operation
+    from slurm_powersave.ports.journal import Journal
 
 POLL_SECONDS = 0.3
 _RECENT = 256
@@ -65,7 +65,7 @@ def events(operation: Operation, already: int = 0) -> Iterator[Event]:
 class Follower:
     """Reads the journal again and again and tells what is new."""
 
-    def __init__(self, journal: SqliteJournal, since: float) -> None:
+    def __init__(self, journal: Journal, since: float) -> None:
         """Follow operations that are open now, and events at `since` (seconds since the epoch) or later."""
         self._journal = journal
         self._since = since
@@ -98,7 +98,7 @@ class Follower:
         return sorted(new, key=lambda event: event.at)
 
 
-def became(journal: SqliteJournal, operation: Operation) -> Operation:
+def became(journal: Journal, operation: Operation) -> Operation:
     """Return the operation that does what one was asked for: itself, or the one that it has joined."""
     while operation.outcome == phases.JOINED and (found := journal.operation(operation.joined)):
         operation = found
@@ -106,7 +106,7 @@ def became(journal: SqliteJournal, operation: Operation) -> Operation:
 
 
 def wait(
-    journal: SqliteJournal,
+    journal: Journal,
     request_id: str,
     timeout: float,
     tell: Callable[[Event], None],

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from slurm_powersave.surfaces.cli import render
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.config.settings import Cluster
     from slurm_powersave.model.records import Done
+    from slurm_powersave.ports.journal import Journal
 
 WHOLE = ""
 """Stands for the whole cluster in place of a pool's name."""
@@ -54,14 +54,14 @@ class Halt:
         }
 
 
-def halts(cluster: Cluster, journal: SqliteJournal) -> list[Halt]:
+def halts(cluster: Cluster, journal: Journal) -> list[Halt]:
     """Return all pauses, that of the whole cluster first."""
-    from slurm_powersave.adapters.state_dir import pause_file
+    from slurm_powersave.adapters.state_dir.store import StateDirectory
 
     found = [Halt(one.pool, one.why, one.by, one.at) for _, one in sorted(journal.pauses().items())]
-    path = cluster.layout.pause
-    if (said := pause_file.read(path)) is not None:
-        found.insert(0, Halt(WHOLE, said, "", None, path))
+    store = StateDirectory(cluster.layout)
+    if (said := store.paused()) is not None:
+        found.insert(0, Halt(WHOLE, said, "", None, store.pause_file))
     return found
 
 

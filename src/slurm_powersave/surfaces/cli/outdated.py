@@ -55,7 +55,7 @@ def run(
     as_json: bool,
 ) -> None:
     """Reimage what is outdated, in waves."""
-    from slurm_powersave.adapters.state_dir import lock
+    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.model.errors import SlurmError
     from slurm_powersave.surfaces.cli import rollout_text
@@ -74,10 +74,11 @@ def run(
     if not confirm("Reimage them?", yes):
         render.note("Nothing was asked for.")
         raise typer.Exit(1)
-    if lock.holder(current.cluster().layout.lock) is None:
+    lease = engine_lease(current.cluster().layout)
+    if lease.holder() is None:
         render.note("no engine is running; the requests wait for one")
     try:
-        _follow(rollout, Served(current.cluster().layout.lock), quiet=as_json)
+        _follow(rollout, Served(lease), quiet=as_json)
     except KeyboardInterrupt:
         _interrupted(rollout)
         raise typer.Exit(_INTERRUPTED) from None

@@ -164,6 +164,7 @@ def go_on(
 
 def _end(current: Session, pool: str | None) -> list[Halt]:
     """End the pauses, or that of one pool; return them."""
+    from slurm_powersave.adapters.state_dir.store import StateDirectory
     from slurm_powersave.model.errors import PowersaveError
 
     cluster, journal = current.cluster(), current.journal()
@@ -175,7 +176,7 @@ def _end(current: Session, pool: str | None) -> list[Halt]:
             raise _no_pool(cluster, pool, pools)
     for path in (one.file for one in found if one.file):
         try:
-            path.unlink(missing_ok=True)
+            StateDirectory(cluster.layout).end_pause()
         except OSError as error:
             todo = "Nothing was ended. Remove it by hand."
             raise PowersaveError("it can't be removed", where=str(path), why=str(error), todo=todo) from error

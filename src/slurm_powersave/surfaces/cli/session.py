@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.journal import Journal
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Session:
             self._cluster = settings.load(self.path())
         return self._cluster
 
-    def journal(self) -> SqliteJournal:
+    def journal(self) -> Journal:
         """Open the cluster's journal.
 
         Raises:

@@ -11,11 +11,12 @@ from slurm_powersave.surfaces.cli import halts, notices, render
 from slurm_powersave.surfaces.cli.session import Json, session
 
 if TYPE_CHECKING:
-    from slurm_powersave.adapters.journal.sqlite import SqliteJournal
     from slurm_powersave.commands.readings import Reading
     from slurm_powersave.config.settings import Cluster
     from slurm_powersave.decide.node.status import StatusRow
     from slurm_powersave.decide.preflight.slurm_running import Running
+    from slurm_powersave.ports.journal import Journal
+    from slurm_powersave.ports.lease import Status
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,8 @@ def status(
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
     from slurm_powersave.adapters import connect
-    from slurm_powersave.adapters.state_dir import lock
+    from slurm_powersave.adapters.state_dir.lock import engine_lease
+    from slurm_powersave.adapters.state_dir.store import StateDirectory
     from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.preflight import slurm_running
     from slurm_powersave.engine.runs import first_nodes, root_modules
@@ -57,10 +59,11 @@ def status(
     journal = current.journal()
     seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
     found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
-    engine = lock.holder(cluster.layout.lock)
+    lease = engine_lease(cluster.layout)
+    engine = lease.holder()
     waiting = len(journal.unplanned_requests())
     paused, brake = halts.halts(cluster, journal), journal.brake()
-    hardware = first_nodes.findings(cluster, journal, seen.flavors)
+    hardware = first_nodes.findings(cluster, journal, StateDirectory(cluster.layout), seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
     older = root_modules.older(connect.module_versions(cluster), journal.node_records())
     if json:
@@ -91,7 +94,7 @@ def status(
     if engine is None:
         render.print_lines(["engine: not running"])
     else:
-        render.print_lines([f"engine: {lock.describe(cluster.layout.lock)}"])
+        render.print_lines([f"engine: {lease.describe()}"])
         if "intake" in engine:
             render.print_lines([f"requests from {cluster.login.name}: {engine['intake']}"])
         render.print_lines(_errors(engine))
@@ -109,7 +112,7 @@ def status(
         render.note(f"slurmctld's version could not be read: {seen.running.trouble}")
 
 
-def _errors(engine: dict[str, object]) -> list[str]:
+def _errors(engine: Status) -> list[str]:
     """Say what the engine waits for, and how often it had to begin anew."""
     lines = [f"engine waits, and tries again by itself: {engine['trouble']}"] if engine.get("trouble") else []
     if engine.get("left_alone"):
@@ -144,7 +147,7 @@ def _cells(row: StatusRow, differs: bool) -> tuple[str, ...]:
     return row.node, row.slurm, row.server, row.operation, row.phase, since, *outdated, said
 
 
-def _rows(cluster: Cluster, seen: Reading, journal: SqliteJournal) -> list[StatusRow]:
+def _rows(cluster: Cluster, seen: Reading, journal: Journal) -> list[StatusRow]:
     from slurm_powersave.decide.commands.images import is_builder
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.decide.node.status import rows
