@@ -89,8 +89,11 @@ class Request:
     """hook, operator or reconcile."""
     job_id: int | None = None
     features: str = ""
+    """The second argument with which Slurm called the hook; empty if there was none."""
     resume_file: str = ""
     """The content of SLURM_RESUME_FILE; empty if there was none."""
+    action: str = ""
+    """What a person or the engine asks for, for example `reimage image=new`; empty for a hook."""
 
 
 @dataclass(frozen=True)

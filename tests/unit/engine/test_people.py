@@ -27,7 +27,7 @@ def drained(world: MemoryWorld, name: str, reason: str, state: str = "DRAIN") ->
 
 def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation:
     """Ask as an operator and wait for the outcome."""
-    request = Request(f"r-{world.clock.now()}", mode, node, world.clock.now(), "operator", features=words)
+    request = Request(f"r-{world.clock.now()}", mode, node, world.clock.now(), "operator", action=words)
     world.journal.add_request(request, world.clock.now())
     world.run(0.2)
     world.settle(300)
@@ -62,7 +62,7 @@ def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
     world = MemoryWorld.of(1)
     world.slurm.end(up(world, "n1"))
     drained(world, "n1", "bad DIMM")
-    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
+    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", action=FORCE)
     world.journal.add_request(request, world.clock.now())
     while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
         world.run(0.05)

@@ -6,8 +6,8 @@ from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.printable import storable
 
 _READ = (
-    "SELECT id, mode, hostlist, time, source, job_id, features, substr(resume_file, 1, 1000) AS resume_file"
-    " FROM requests"
+    "SELECT id, mode, hostlist, time, source, job_id, features, action,"
+    " substr(resume_file, 1, 1000) AS resume_file FROM requests"
 )
 """A resume file has up to 1 MiB, and nobody needs more than to see that there was one."""
 WAITS, WITH_OPERATIONS, WITHOUT = 0, 1, 2
@@ -26,7 +26,7 @@ class Requests(Database):
         with self._write() as db:
             cursor = db.execute(
                 "INSERT OR IGNORE INTO requests (id, mode, hostlist, time, source, job_id, features,"
-                " resume_file, received) VALUES (?,?,?,?,?,?,?,?,?)",
+                " resume_file, action, received) VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     request.id,
                     request.mode,
@@ -36,6 +36,7 @@ class Requests(Database):
                     request.job_id,
                     storable(request.features),
                     storable(request.resume_file),
+                    storable(request.action),
                     received,
                 ),
             )

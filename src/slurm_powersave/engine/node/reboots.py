@@ -150,7 +150,7 @@ class Reboots:
     def _asked(self, op: Operation) -> str:
         """The words of an operator's request; a hook's are in Slurm's reason."""
         request = self._world.journal.request(op.request)
-        return request.features if request and request.source == "operator" else ""
+        return request.action if request and request.source == "operator" else ""
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
         cloud, known = self._world.recorded_spec(op.node).cloud, self._world.cloud_offers
