@@ -89,7 +89,7 @@ class ClusterContents:
             node = snapshot.nodes.get(server.name) if snapshot else None
             jobs = tuple(job.id for job in snapshot.jobs if server.name in job.nodes) if snapshot else ()
             unread = snapshot is not None and server.name in snapshot.unreadable
-            state = "+".join(sorted(node.flags)) if node else "unreadable" * unread
+            state = node.state if node else "unreadable" * unread
             rows.append(Row(server, state, jobs))
         return rows
 

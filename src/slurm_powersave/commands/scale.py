@@ -17,6 +17,7 @@ from slurm_powersave.decide.node import guard
 from slurm_powersave.decide.node.admin_state import state_by_admin
 from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.decide.node.guard import Look
+from slurm_powersave.model import node_state
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
@@ -152,7 +153,7 @@ class Scaling:
             self._left[node.name] = _whose(node)
             self._say(node.name, Kind.ENLARGE, Stage.LEFT_ALONE, _whose(node))
         elif node.has("DRAIN", "DOWN", "FAIL") and node.going_down:
-            why = backoff.reason if backoff else node.reason or "+".join(sorted(node.flags))
+            why = backoff.reason if backoff else node.reason or node.state
             self._fail(node.name, why)
         elif node.powering_up:
             seen.add(node.name)
@@ -241,7 +242,7 @@ class Scaling:
         }
         text = self._left.get(node.name, "")
         if stage is Stage.BUSY:
-            text = f"waiting: {'+'.join(sorted(node.flags - {'CLOUD', 'DRAIN'}))}"
+            text = f"waiting: {node_state.joined(node.flags - {'CLOUD', 'DRAIN'})}"
         elif stage is Stage.COMING:
             text = "waiting until it is up"
         if stage is Stage.OFF and node.name in self._given:

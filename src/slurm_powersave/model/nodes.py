@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from slurm_powersave.model import node_state
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
 from slurm_powersave.model.runs import RunRecord as RunRecord
@@ -149,6 +150,11 @@ class SlurmNode:
     comment: str = ""
     configured: NodeFacts | None = None
     """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""
+
+    @property
+    def state(self) -> str:
+        """The base state and the flags as scontrol prints them, for example IDLE+CLOUD+POWERED_DOWN."""
+        return node_state.joined(self.flags)
 
     def has(self, *flags: str) -> bool:
         """Tell whether any of the flags is set."""

@@ -169,7 +169,7 @@ def refuse_node(
     where = f"node {node}"
     if seen is None:
         raise RefusedError("Slurm does not know it", where=where)
-    state = "+".join(sorted(seen.flags))
+    state = seen.state
     if seen.in_use or seen.has("RESERVED", "MAINTENANCE"):
         raise RefusedError(f"it is in use ({state})", where=where, todo=todo)
     if not seen.up or not seen.has("IDLE") or seen.has(*_NOT_YET):

@@ -50,7 +50,7 @@ class Look:
     @property
     def flags(self) -> str:
         """What Slurm shows."""
-        return "+".join(sorted(self.slurm.flags)) if self.slurm else "no such node"
+        return self.slurm.state if self.slurm else "no such node"
 
     @property
     def used(self) -> str:
@@ -304,8 +304,8 @@ def set_state(node: SlurmNode, act: Act) -> Answer:
     if node.powering_up:
         return Refusal(f"it is coming up: {act} would requeue the jobs that wait for it")
     if act is not Act.DRAIN and is_used(node):
-        return Refusal(f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
-    return Permit(act, node.name, node.name, Row.PERSON, "+".join(sorted(node.flags)))
+        return Refusal(f"in use: Slurm shows {node.state}")
+    return Permit(act, node.name, node.name, Row.PERSON, node.state)
 
 
 def set_again(node: SlurmNode, state: str) -> list[Permit]:

@@ -103,7 +103,7 @@ def _difference(
     if seen.up and not servers:
         # One with a job is only named: a server that has lost its tag looks like one that is gone.
         kept = seen.in_use or admin_state or seen.has("RESERVED", "MAINTENANCE")
-        text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
+        text = f"{seen.state}, and it has no server"
         return Finding("no-server", seen.name, text, state="" if kept else "POWER_DOWN")
     return None
 
@@ -114,7 +114,7 @@ def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
         text = "one of min_nodes, and powered down: powered up again"
         return Finding("min-node", seen.name, text, state="POWER_UP")
     if seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL"):
-        return Finding("stuck", seen.name, "+".join(sorted(seen.flags)), state="POWER_DOWN")
+        return Finding("stuck", seen.name, seen.state, state="POWER_DOWN")
     if is_stale(seen):
         return Finding("stale-reason", seen.name, f"in service, and shows: {seen.reason}", blank=True)
     return None
@@ -134,7 +134,7 @@ def _dead(seen: SlurmNode, servers: Sequence[Server]) -> Finding | None:
     if not statuses <= lost:
         return None
     server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
-    text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
+    text = f"{seen.state}: {seen.reason}, and {server}"
     state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
     return Finding(f"dead-server, {state}", seen.name, text, state=state)
 

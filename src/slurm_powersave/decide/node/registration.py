@@ -45,7 +45,7 @@ class Registration:
 
 def registration(node: SlurmNode) -> Registration:
     """Judge what Slurm shows of a node whose slurmd was started."""
-    flags = "+".join(sorted(node.flags))
+    flags = node.state
     shown = f"{flags}: {node.reason}" if node.reason else flags
     if node.going_down and node.has("DOWN") and "ResumeTimeout" in node.reason:
         return Registration(Stage.TIMED_OUT, f"Slurm gave the node up: {shown}")

@@ -15,9 +15,6 @@ from slurm_powersave.model.nodes import NodeBackoff, NodeRecord, Operation, Serv
 UNKNOWN = "?"
 NONE = "-"
 
-# The order in which scontrol prints a state: the base state, then its flags.
-_BASE_STATES = ("IDLE", "ALLOCATED", "MIXED", "DOWN", "ERROR", "FUTURE", "UNKNOWN")
-
 
 @dataclass(frozen=True)
 class StatusRow:
@@ -48,8 +45,7 @@ def slurm_state(node: SlurmNode | None) -> str:
     """Write a state as scontrol does, for example IDLE+CLOUD+POWERED_DOWN."""
     if node is None:
         return "not in Slurm"
-    base = [flag for flag in _BASE_STATES if flag in node.flags]
-    return "+".join(base + sorted(node.flags.difference(base)))
+    return node.state
 
 
 def rows(

@@ -64,7 +64,7 @@ class Reboots:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
-        flags = "+".join(sorted(node.flags))
+        flags = node.state
         words = self._asked(op) or "reboot"
         try:
             wish = self._wish(op, words)
@@ -112,7 +112,7 @@ class Reboots:
             self._ops.move(op, phases.CHECKING)
         elif not node.has(*_REBOOT) and self._ops.waited(op, self._world.slurm_view.began) > _GRACE:
             # By a reading that is so new, not by the first one after Slurm was asked.
-            flags = "+".join(sorted(node.flags))
+            flags = node.state
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
     # When it has
@@ -127,7 +127,7 @@ class Reboots:
             return
         if not node.has("REBOOT_ISSUED"):
             if waited > _GRACE:
-                flags = "+".join(sorted(node.flags))
+                flags = node.state
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
         try:

@@ -147,7 +147,7 @@ class Steps:
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif not node.going_down:
-                flags = "+".join(sorted(node.flags))
+                flags = node.state
                 self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
         else:
             self._ask_to_go(op, node)
@@ -175,7 +175,7 @@ class Steps:
         if not servers:
             self._calls.forget_server(op)
         node = snapshot.nodes.get(op.node)
-        flags = "+".join(sorted(node.flags)) if node else "no such node"
+        flags = node.state if node else "no such node"
         late = self._ops.waited(op, self._world.slurm_view.began) > _GRACE
         if op.mode is Mode.RESUME:
             if (backoff := self._world.journal.node_backoffs().get(op.node)) and self._world.in_backoff(
