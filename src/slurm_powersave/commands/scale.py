@@ -93,7 +93,7 @@ class Scaling:
         """Do all steps.
 
         Raises:
-            LeftAloneError: nodes that somebody else has set aside were left as they are.
+            LeftAloneError: nodes that an administrator has set DRAIN or DOWN were left as they are.
             UnfinishedError: nodes were not drained in time.
             PowersaveError: a node did not come up; Slurm, Ansible or the journal failed.
         """

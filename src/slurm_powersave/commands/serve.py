@@ -30,7 +30,7 @@ _INTAKE = "taking requests in"
 
 
 def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
-    """Remove the directories of runs that a killed engine left and nobody adopts: plans hold user data."""
+    """Remove the directories of runs that a killed engine left and nobody follows: plans hold user data."""
     kept = {Path(run.record.directory) for run in journal.runs()}
     for directory in cluster.layout.runs.glob("*"):
         if directory not in kept:

@@ -13,7 +13,7 @@ from slurm_powersave.model.runs import RunResult as RunResult
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """What a node is to be when it has a server. Recorded in the journal, never recomputed."""
+    """What a node's server is made from. Recorded in the journal, never computed anew."""
 
     name: str
     pool: str
@@ -336,7 +336,7 @@ class StateServer:
 
 @dataclass(frozen=True)
 class NodeBackoff:
-    """A node that rests after a failure until a time, in seconds since the epoch."""
+    """After a failure: no new server for the node until a time, in seconds since the epoch."""
 
     node: str
     operation: str

@@ -1,6 +1,6 @@
 """The journal: requests, operations, what each node is to be, and what is under way.
 
-One table per kind of thing; how a row becomes a value stands in journal_rows.py.
+One table per kind of thing; how a row becomes a value stands in tables.py.
 """
 
 import secrets
@@ -24,7 +24,7 @@ _TRIES = 20
 
 
 class SqliteJournal(Requests, Evidence, Commands, History):
-    """Requests, operations, phases, what each node is to be, holds and running processes."""
+    """Requests, operations, phases, what each node is to be, backoffs and running processes."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the journal.
@@ -211,14 +211,14 @@ class SqliteJournal(Requests, Evidence, Commands, History):
         with self._write() as db:
             db.execute("INSERT OR REPLACE INTO first_nodes VALUES (?,?,?,?,?,?)", values)
 
-    # Holds
+    # Backoffs
 
     def node_backoffs(self) -> dict[str, NodeBackoff]:
-        """Return the nodes that rest after a failure."""
+        """Return the nodes that are in backoff after a failure."""
         return {row["node"]: tables.backoff(row) for row in self._rows("SELECT * FROM holds")}
 
     def save_node_backoff(self, backoff: NodeBackoff) -> None:
-        """Record that a node rests, or that Slurm has been told so."""
+        """Record a node's backoff, or that its DRAIN is set in Slurm."""
         with self._write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?)",
@@ -233,7 +233,7 @@ class SqliteJournal(Requests, Evidence, Commands, History):
             )
 
     def drop_node_backoff(self, node: str) -> None:
-        """Forget a node's rest."""
+        """Forget a node's backoff."""
         with self._write() as db:
             db.execute("DELETE FROM holds WHERE node = ?", (node,))
 
@@ -242,19 +242,19 @@ class SqliteJournal(Requests, Evidence, Commands, History):
         return [FlavorBackoff(*row) for row in self._rows("SELECT * FROM flavor_rests")]
 
     def save_flavor_backoff(self, backoff: FlavorBackoff) -> None:
-        """Record that a flavor rests."""
+        """Record a flavor's backoff."""
         with self._write() as db:
             values = (backoff.cloud, backoff.zone, backoff.flavor, backoff.until, printable(backoff.text))
             db.execute("INSERT OR REPLACE INTO flavor_rests VALUES (?,?,?,?,?)", values)
 
     def drop_flavor_backoff(self, cloud: str, zone: str, flavor: str) -> None:
-        """Forget a flavor's rest."""
+        """Forget a flavor's backoff."""
         with self._write() as db:
             db.execute(
                 "DELETE FROM flavor_rests WHERE (cloud, zone, flavor) = (?,?,?)", (cloud, zone, flavor)
             )
 
-    # What somebody else has set aside
+    # What administrators have set
 
     def admin_states(self) -> dict[str, AdminState]:
         """Return the nodes that somebody else had drained or set down when they were last read."""

@@ -58,7 +58,7 @@ def differences(
         snapshot: Slurm's nodes and jobs.
         servers: the servers that carry our cluster's tag.
         busy: nodes with an operation that has no outcome yet.
-        held: nodes that rest after a failure.
+        in_backoff: nodes that are in backoff after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
     """
     found = []

@@ -22,7 +22,7 @@ from slurm_powersave.model.permit import Permit
 log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
+"""Seconds in which Slurm's state may still be the one before its hook call."""
 _PATIENCE = 60.0
 """Seconds to wait for evidence that may come by itself: the end of a job, Slurm's call."""
 _BUSY_SHARD = 60.0
@@ -97,7 +97,7 @@ class Deletions:
         self._ops.move(op, phases.VERIFYING)
 
     def may_delete(self, op: Operation) -> bool:
-        """Look once more, just before: Slurm may have changed its mind while the operation waited."""
+        """Read the state again just before the act: it may have changed while the operation waited."""
         return bool(self._allowed(op))
 
     def _allowed(self, op: Operation) -> list[Permit] | None:
@@ -177,7 +177,7 @@ class Deletions:
             self._ops.move(op, phases.RELEASING)
 
     def _releasing(self, op: Operation) -> None:
-        """Give the node back before Slurm's own timer does, if nobody has set it aside."""
+        """Give the node back before Slurm's own timer does, unless an administrator has set DRAIN or DOWN."""
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return

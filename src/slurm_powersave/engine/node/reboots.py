@@ -28,7 +28,7 @@ from slurm_powersave.model.server_status import GONE, OFF
 log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
+"""Seconds in which Slurm's state may still be the one before its hook call."""
 _BUSY_SHARD = 60.0
 """Seconds that a change waits for another run in its shard before it acts by server id."""
 _AGAIN = 5.0
@@ -94,7 +94,7 @@ class Reboots:
             self._later(op, "")
 
     def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, admin_state: str) -> bool:
-        """Run `scontrol reboot`; where somebody has set the node aside with his reason, which is kept."""
+        """Run `scontrol reboot`; the DRAIN or DOWN that an administrator has set is kept, with its reason."""
         if admin_state:
             self._calls.remember_admin_state(node, admin_state)
         reason = node.reason if admin_state else words.removesuffix(f" {reasons.FORCE}")

@@ -33,7 +33,7 @@ from slurm_powersave.model.server_status import OFF
 log = logging.getLogger("slurm_powersave")
 
 _GRACE = 5.0
-"""Seconds in which Slurm's state may lag behind its own hook call."""
+"""Seconds in which Slurm's state may still be the one before its hook call."""
 _ASK_FOR = 60.0
 """Seconds in which an operator's POWER_UP that had no effect is given again."""
 
@@ -310,5 +310,5 @@ class Steps:
         return self._calls.shard_of(op)
 
     def may_delete(self, op: Operation) -> bool:
-        """Look once more, just before: Slurm may have changed its mind while the operation waited."""
+        """Read the state again just before the act: it may have changed while the operation waited."""
         return self._deletions.may_delete(op)

@@ -141,7 +141,7 @@ def _rollout(
 
 
 def _follow(rollout: Rollout, served: Served, *, quiet: bool) -> None:
-    """Run until all waves have ended; print each phase of each node, and the progress when it changes.
+    """Run until the rollout has ended; print each phase of each node, and the progress when it changes.
 
     Raises:
         UnfinishedError: no engine runs.
