@@ -73,7 +73,7 @@ def test_engine_is_killed_while_terraform_works(live: Live) -> None:
     live.job_done(job, 60)
     assert sorted(live.servers()) == ["e2e-1", "e2e-2"]
     assert len(live.cloud("list", "--tag", "node=e2e-1")) == 1
-    assert "adopted" in live.log()
+    assert "of an earlier engine goes on" in live.log()
 
 
 def test_engine_and_terraform_are_killed_in_mid_apply(live: Live) -> None:

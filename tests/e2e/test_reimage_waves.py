@@ -72,17 +72,17 @@ def test_a_new_image_reaches_a_pool_in_waves(live: Live, four: list[str]) -> Non
     assert (live.servers(), boots(live, four)) == (ids, before)
 
     # Two at a time, those without jobs first; interrupted after the first.
-    dry = live.command("reimage", "--outdated", "--at-most", "2", "--dry-run")
+    dry = live.command("reimage", "--outdated", "--max-unavailable", "2", "--dry-run")
     assert "at most 2 at a time" in dry and re.search(rf"in use: {last};", dry), dry
     assert images(live) == dict.fromkeys(four, "default")
-    run = begin(live, "reimage", "--outdated", "--at-most", "2", "--yes")
+    run = begin(live, "reimage", "--outdated", "--max-unavailable", "2", "--yes")
     live.wait("the first has the new image", lambda: "newer" in images(live).values(), 60)
     run.send_signal(signal.SIGINT)
     text, _ = run.communicate(timeout=20)
     assert run.returncode == 130 and "Run the same command again" in text, text
     assert images(live)[four[2]] == images(live)[last] == "default"
 
-    run = begin(live, "reimage", "--outdated", "--at-most", "2", "--yes")
+    run = begin(live, "reimage", "--outdated", "--max-unavailable", "2", "--yes")
 
     def only_the_busy_one_is_left() -> bool:
         assert run.poll() is None, run.communicate()[0]
@@ -107,7 +107,9 @@ def test_a_new_image_reaches_a_pool_in_waves(live: Live, four: list[str]) -> Non
 
     # Back again: the same with the old image.
     want(live, "default")
-    value = json.loads(live.command("reimage", "--outdated", "--at-most", "4", "--yes", "--json", timeout=90))
+    value = json.loads(
+        live.command("reimage", "--outdated", "--max-unavailable", "4", "--yes", "--json", timeout=90)
+    )
     assert (value["total"], value["done"], value["failed"]) == (4, 4, {})
     assert images(live) == dict.fromkeys(four, "default") and live.servers() == ids
     assert "No changes" in live.command("terraform", "plan")

@@ -107,7 +107,7 @@ def test_it_is_neither_rebooted_nor_reimaged(phase: str) -> None:
         world.cloud.unreachable = "503"
     if phase == phases.DRAINING:
         world.slurm.submit("n1")
-        reimage = Request("by-hand", Mode.REBOOT, "n1", 0.0, "operator", features="reimage image=other")
+        reimage = Request("by-hand", Mode.REBOOT, "n1", 0.0, "operator", action="reimage image=other")
         world.journal.add_request(reimage, 0.0)
     else:
         world.slurm.reboot(["n1"], reason="reimage image=other")

@@ -97,7 +97,7 @@ def states(line):
     for rest in line.split(" State=")[1:]:
         word, _, behind = rest.partition(" ")
         if behind.partition("=")[0].split(" ")[-1] == "ThreadsPerCore":
-            found.append(set(re.match("[A-Z_+]*", word).group().split("+")))
+            found.append(re.match("[A-Z_+]*", word).group().split("+"))
     return found
 
 
@@ -133,11 +133,11 @@ def mistakes(nodes, used, answering, partitions, jobs):
     resize = "`slurm-powersave resize` drains them, waits for their jobs and takes their servers away first"
 
     def listed(wrong):
-        return " ".join(f"{name} ({'+'.join(sorted(nodes[name]))})" for name in sorted(wrong))
+        return " ".join(f"{name} ({'+'.join(nodes[name])})" for name in sorted(wrong))
 
     cloud = {name: flags for name, flags in nodes.items() if "CLOUD" in flags}
-    busy = {name for name, flags in nodes.items() if flags & BUSY} | set(used)
-    busy |= {name for name, flags in cloud.items() if not flags & OFF}
+    busy = {name for name, flags in nodes.items() if BUSY.intersection(flags)} | set(used)
+    busy |= {name for name, flags in cloud.items() if not OFF.intersection(flags)}
     if busy:
         found.append(
             f"these nodes leave slurm.conf and are not powered down, or have a job: {listed(busy)}. {resize}"

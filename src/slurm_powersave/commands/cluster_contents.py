@@ -8,7 +8,6 @@ from typing import Protocol
 from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.model.errors import SlurmError, TerraformError
 from slurm_powersave.model.leftovers import SERVER, Leftover
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
@@ -90,7 +89,7 @@ class ClusterContents:
             node = snapshot.nodes.get(server.name) if snapshot else None
             jobs = tuple(job.id for job in snapshot.jobs if server.name in job.nodes) if snapshot else ()
             unread = snapshot is not None and server.name in snapshot.unreadable
-            state = flags_text(node.flags) if node else "unreadable" * unread
+            state = node.state if node else "unreadable" * unread
             rows.append(Row(server, state, jobs))
         return rows
 

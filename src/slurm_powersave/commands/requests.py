@@ -19,4 +19,4 @@ def operator_request(cluster: Cluster, mode: Mode, expression: str, now: float, 
         HostlistError: a part of the expression is malformed or not configured.
     """
     nodes = hostlist.expand(expression, frozenset(cluster.nodes()))
-    return Request(str(uuid.uuid4()), mode, hostlist.fold(nodes), now, source="operator", features=words)
+    return Request(str(uuid.uuid4()), mode, hostlist.fold(nodes), now, source="operator", action=words)

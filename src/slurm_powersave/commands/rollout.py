@@ -223,9 +223,7 @@ class Rollout:
             Kind.REPLACE if self.replace else Kind.REIMAGE, image if reboot.can_be_named(image) else ""
         )
         now = self.clock.wall()
-        request = Request(
-            str(uuid.uuid4()), Mode.REBOOT, hostlist.fold(nodes), now, "operator", features=words
-        )
+        request = Request(str(uuid.uuid4()), Mode.REBOOT, hostlist.fold(nodes), now, "operator", action=words)
         self.journal.add_request(request, now)
         self._asked |= set(nodes)
         self._requests.append(request.id)

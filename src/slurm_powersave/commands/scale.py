@@ -16,10 +16,10 @@ from slurm_powersave.decide.node import guard
 from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
 from slurm_powersave.decide.node.drain import Stage
 from slurm_powersave.decide.node.guard import Look
+from slurm_powersave.model import node_state
 from slurm_powersave.model.errors import LeftAloneError, PowersaveError, SlurmError, UnfinishedError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.seen import Seen
@@ -93,7 +93,7 @@ class Scaling:
         """Do all steps.
 
         Raises:
-            LeftAloneError: nodes that somebody else has set aside were left as they are.
+            LeftAloneError: nodes that an administrator has set DRAIN or DOWN were left as they are.
             UnfinishedError: nodes were not drained in time.
             PowersaveError: a node did not come up; Slurm, Ansible or the journal failed.
         """
@@ -153,7 +153,7 @@ class Scaling:
             self._left[node.name] = _whose(node)
             self._say(node.name, Kind.ENLARGE, Stage.LEFT_ALONE, _whose(node))
         elif node.has("DRAIN", "DOWN", "FAIL") and node.going_down:
-            why = backoff.reason if backoff else node.reason or flags_text(node.flags)
+            why = backoff.reason if backoff else node.reason or node.state
             self._fail(node.name, why)
         elif node.powering_up:
             seen.add(node.name)
@@ -242,7 +242,7 @@ class Scaling:
         }
         text = self._left.get(node.name, "")
         if stage is Stage.BUSY:
-            text = f"waiting: {'+'.join(sorted(node.flags - {'CLOUD', 'DRAIN'}))}"
+            text = f"waiting: {node_state.joined(node.flags - {'CLOUD', 'DRAIN'})}"
         elif stage is Stage.COMING:
             text = "waiting until it is up"
         if stage is Stage.OFF and node.name in self._given:

@@ -1,4 +1,4 @@
-"""Which flavor a node's next server gets, and which flavors rest because a cloud has no room for them."""
+"""Which flavor a node's next server gets, and which are in backoff because a cloud has no room for them."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ log = logging.getLogger("slurm_powersave")
 
 
 class Flavors:
-    """Chooses flavors; the rests are journalled, so that a new engine knows them."""
+    """Chooses flavors; the backoffs are journalled, so that a new engine knows them."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Flavors:
         self.load()
 
     def load(self) -> None:
-        """Read the rests: at the beginning, and when their dates have moved."""
+        """Read the backoffs: at the beginning, and when their dates have moved."""
         self._backoffs = {
             (backoff.cloud, backoff.zone, backoff.flavor): backoff
             for backoff in self._journal.flavor_backoffs()
@@ -88,7 +88,7 @@ class Flavors:
         return replace(node, flavor=flavor) if flavor in self._of(node) else node
 
     def free_at(self, node: NodeSpec) -> float | None:
-        """Return when one of several flavors of the node's pool no longer rests; None if it has but one.
+        """Return when one of several flavors of the node's pool is tried again; None if it has but one.
 
         A moment of the monotonic clock.
         """

@@ -121,7 +121,7 @@ class Engine:
             # One that tries another flavor has left its first batch.
             ours = self.operations.of(saved.operations)
             reattached |= {op.id for op in ours if not saved.shard or op.shard == saved.shard}
-            log.info("run=%s kind=%s adopted", saved.record.id, saved.record.kind)
+            log.info("run=%s kind=%s of an earlier engine goes on", saved.record.id, saved.record.kind)
         for op in self.operations:
             if op.phase in _RESTART:
                 self.operations.move(op, _RESTART[op.phase])

@@ -94,7 +94,7 @@ class Planning:
                 failure=backoff.failure if decided.phase == phases.FAILING and backoff else None,
                 text=decided.text, begun=began, asked=began,
                 # The reconciler's requests say themselves what they come to; those of others are judged.
-                action=request.features if request.source == "reconcile" else "",
+                action=request.action if request.source == "reconcile" else "",
                 joined=decided.joins,
             )  # fmt: skip
             new.append(op)

@@ -74,11 +74,11 @@ class World:
         return self.times.wall()
 
     def in_backoff(self, backoff: NodeBackoff) -> bool:
-        """Tell whether a node's rest is not over yet."""
+        """Tell whether a node's backoff has not ended yet."""
         return self.now() < self.times.moment(backoff.until)
 
     def nodes_in_backoff(self) -> dict[str, NodeBackoff]:
-        """Return the nodes that rest now after a failure."""
+        """Return the nodes that are in backoff after a failure."""
         return {
             node: backoff
             for node, backoff in self.journal.node_backoffs().items()
@@ -102,7 +102,7 @@ class World:
     def next_spec(self, name: str) -> NodeSpec:
         """Return what the cluster file wants of a node's next server; of one that leaves it, what it was.
 
-        The flavor is the first of the pool's that does not rest; empty if the cloud has none of them.
+        The flavor is the first of the pool's that is not in backoff; empty if the cloud has none of them.
         """
         if name not in self.cluster:
             return self.record(name).node

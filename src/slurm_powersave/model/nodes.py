@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from slurm_powersave.model import node_state
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import TABLE, Kind, Mode, ModeRow
 from slurm_powersave.model.runs import RunRecord as RunRecord
@@ -12,7 +13,7 @@ from slurm_powersave.model.runs import RunResult as RunResult
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """What a node is to be when it has a server. Recorded in the journal, never recomputed."""
+    """What a node's server is made from. Recorded in the journal, never computed anew."""
 
     name: str
     pool: str
@@ -103,8 +104,11 @@ class Request:
     """hook, operator or reconcile."""
     job_id: int | None = None
     features: str = ""
+    """The second argument with which Slurm called the hook; empty if there was none."""
     resume_file: str = ""
     """The content of SLURM_RESUME_FILE; empty if there was none."""
+    action: str = ""
+    """What a person or the engine asks for, for example `reimage image=new`; empty for a hook."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,11 @@ class SlurmNode:
     comment: str = ""
     configured: NodeFacts | None = None
     """What slurm.conf says of its hardware, whatever the server has; None if Slurm does not tell."""
+
+    @property
+    def state(self) -> str:
+        """The base state and the flags as scontrol prints them, for example IDLE+CLOUD+POWERED_DOWN."""
+        return node_state.joined(self.flags)
 
     def has(self, *flags: str) -> bool:
         """Tell whether any of the flags is set."""
@@ -339,7 +348,7 @@ class StateServer:
 
 @dataclass(frozen=True)
 class NodeBackoff:
-    """A node that rests after a failure until a time, in seconds since the epoch."""
+    """After a failure: no new server for the node until a time, in seconds since the epoch."""
 
     node: str
     operation: str

@@ -7,7 +7,7 @@ from slurm_powersave.model.errors import FailureClass
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A detached process, as recorded so that a restarted engine can adopt it."""
+    """A detached process, as recorded so that a restarted engine can follow it."""
 
     id: str
     kind: str

@@ -1,4 +1,4 @@
-"""A process that outlives the engine, is polled, and can be adopted after a restart."""
+"""A process that outlives the engine, is polled, and can be followed again after a restart."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ class Run(Protocol):
 
     @property
     def record(self) -> RunRecord:
-        """What must be journalled to adopt this run later."""
+        """What must be journalled to follow this run after a restart."""
 
     def progress(self) -> Sequence[NodeProgress]:
         """Return the nodes' news since the last call; after an adoption all of them again."""

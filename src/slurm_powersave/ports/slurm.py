@@ -45,7 +45,7 @@ class Slurm(Protocol):
     def reboot(self, nodes: Sequence[str], *, reason: str = "", admin_state: str = "") -> None:
         """Run `scontrol reboot`: ASAP nextstate=RESUME with this reason.
 
-        With `aside` (DRAIN or DOWN, set by somebody else for this reason) in the way that keeps it.
+        `admin_state`: DRAIN or DOWN that an administrator has set for this reason; it is kept.
         """
 
     def job_note(self, job: int) -> JobNote:

@@ -128,7 +128,7 @@ class MemorySlurm:
             self._refuse(name, why)
 
     def _refuse(self, name: str, why: str) -> None:
-        """Drain the node, and say why, where nobody has set it aside before; its job is requeued."""
+        """Drain the node, and say why, where no administrator has done so before; its job is requeued."""
         self.requeue(name)
         if not self._nodes[name].has("DRAIN", "DOWN", "FAIL"):
             self._set(name, add={"DRAIN"})
@@ -279,7 +279,7 @@ class MemorySlurm:
             raise SlurmError("Invalid node state specified")
 
     def reboot(self, nodes: Sequence[str], *, reason: str = "", admin_state: str = "") -> None:
-        """Ask for a reboot; with `aside` in the way that keeps a DRAIN (plain) or a DOWN (nextstate=DOWN)."""
+        """Ask for a reboot; `admin_state` DRAIN is kept by a plain one, DOWN by nextstate=DOWN."""
         self._check(nodes)
         if admin_state:
             down = admin_state == "DOWN"

@@ -158,6 +158,7 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
         ("nodes", "flavor_id"),
         ("runs", "host"),
         ("runs", "boot_id"),
+        ("requests", "action"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     for table in ("first_nodes", "seen"):
@@ -173,6 +174,26 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     assert SqliteJournal(path).node_records()["n1"].by_hand == {"image", "flavor"}
 
 
+def test_what_was_asked_for_with_an_older_version_is_still_done(path: Path) -> None:
+    """Up to version 6 a person's words stood in the column of the hooks' second argument."""
+    journal = SqliteJournal(path)
+    mine = Request("mine", Mode.REBOOT, "n1", 1.0, "operator", action="reimage image=new")
+    ours = Request("ours", Mode.REBOOT, "n2", 2.0, "reconcile", action="restart")
+    hook = Request("hook", Mode.RESUME, "n3", 3.0, features="ib")
+    for request in (mine, ours, hook):
+        journal.add_request(request, request.time)
+    assert journal.unplanned_requests() == [mine, ours, hook]
+    journal.close()
+    db = sqlite3.connect(path)
+    db.execute("UPDATE requests SET features = action WHERE source <> 'hook'")
+    db.execute("ALTER TABLE requests DROP COLUMN action")
+    db.execute("ALTER TABLE seen ADD COLUMN off INTEGER NOT NULL DEFAULT 0")
+    db.execute("PRAGMA user_version=6")
+    db.commit()
+    db.close()
+    assert SqliteJournal(path).unplanned_requests() == [mine, ours, hook]
+
+
 def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
     journal = SqliteJournal(path)
     record = RunRecord("run1", "apply", "/d", 12, 345, "control", "b00t")
@@ -185,6 +206,7 @@ def test_runs_of_an_older_version_name_no_host(path: Path) -> None:
         ("runs", "boot_id"),
         ("operations", "joined"),
         ("operations", "waits"),
+        ("requests", "action"),
     ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.execute("ALTER TABLE seen ADD COLUMN off INTEGER NOT NULL DEFAULT 0")

@@ -193,6 +193,7 @@ def test_a_journal_of_version_4_is_brought_up_to_date(tmp_path: Path) -> None:
             db.execute(f"ALTER TABLE operations DROP COLUMN {column}")
         for column in ("host", "boot_id"):
             db.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        db.execute("ALTER TABLE requests DROP COLUMN action")
         db.execute("ALTER TABLE seen ADD COLUMN off INTEGER NOT NULL DEFAULT 0")
         db.execute("UPDATE requests SET planned = 1")
         for index in ("refusals_request", "refusals_at", "requests_empty", "operations_created", "acts_node"):

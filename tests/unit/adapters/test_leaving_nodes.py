@@ -274,7 +274,7 @@ def test_a_slurmd_that_lies_does_not_get_another_node_out_of_slurm_conf(
     original = Fake.run_command
     monkeypatch.setattr(Fake, "run_command", run_command)
     said = run(module, tmp_path, f"NodeName=n1\n{TWO}", "", "")
-    assert said["failed"] and "n2 (CLOUD+IDLE)" in said["msg"] and "n3 (CLOUD+UNREADABLE)" in said["msg"]
+    assert said["failed"] and "n2 (IDLE+CLOUD)" in said["msg"] and "n3 (CLOUD+UNREADABLE)" in said["msg"]
     shown["n3"] = line("n3", DRAINED)
     assert "n3" not in run(module, tmp_path, f"NodeName=n1\n{TWO}", "", "")["msg"].partition("(")[0]
 

@@ -29,7 +29,7 @@ def repool(world: MemoryWorld, **changes: Any) -> None:
 def ask(world: MemoryWorld, node: str, words: str) -> Operation:
     """Do what `slurm-powersave reboot` does, and let it end."""
     request = Request(
-        f"by-hand-{node}-{words}", Mode.REBOOT, node, world.clock.now(), "operator", features=words
+        f"by-hand-{node}-{words}", Mode.REBOOT, node, world.clock.now(), "operator", action=words
     )
     world.journal.add_request(request, world.clock.now())
     world.settle(200)

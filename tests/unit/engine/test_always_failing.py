@@ -78,7 +78,7 @@ def test_a_reimage_that_always_fails_gives_the_node_back_as_it_was(
     before = servers(world)
     spoil(monkeypatch, world, "terraform", "plan", "n1")
     world.journal.add_request(
-        Request("by-hand", Mode.REBOOT, "n1", world.clock.now(), "operator", features=words), 0.0
+        Request("by-hand", Mode.REBOOT, "n1", world.clock.now(), "operator", action=words), 0.0
     )
     run(world, 60)
     (op,) = world.journal.operations_of("by-hand")

@@ -197,7 +197,7 @@ def test_a_replacement_whose_old_server_stays_fails_and_is_told(world: MemoryWor
     world.slurm.end(up(world, "n1"))
     lock(world)
     now, words = world.clock.now(), asked(Kind.REPLACE)
-    world.journal.add_request(Request("r1", Mode.REBOOT, "n1", now, "operator", features=words), now)
+    world.journal.add_request(Request("r1", Mode.REBOOT, "n1", now, "operator", action=words), now)
     coarsely(world, 300)
     (op,) = world.journal.operations_of("r1")
     assert op.failure is not None and UNLOCK in op.text

@@ -61,7 +61,7 @@ def run_until(world: MemoryWorld, node: str, phase: str) -> None:
 def reboot(world: MemoryWorld, node: str, words: str) -> None:
     """Ask for a reboot as an operator."""
     now = world.clock.now()
-    world.journal.add_request(Request(f"r-{now}", Mode.REBOOT, node, now, "operator", features=words), now)
+    world.journal.add_request(Request(f"r-{now}", Mode.REBOOT, node, now, "operator", action=words), now)
 
 
 def test_a_resume_that_can_read_no_cloud_says_so_and_is_given_back(world: MemoryWorld) -> None:

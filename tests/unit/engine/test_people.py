@@ -16,7 +16,7 @@ from tests.unit.engine.stories import drained, run_job
 
 def ask(world: MemoryWorld, mode: Mode, node: str, words: str = "") -> Operation:
     """Ask as an operator and wait for the outcome."""
-    request = Request(f"r-{world.clock.now()}", mode, node, world.clock.now(), "operator", features=words)
+    request = Request(f"r-{world.clock.now()}", mode, node, world.clock.now(), "operator", action=words)
     world.journal.add_request(request, world.clock.now())
     world.run(0.2)
     world.settle(300)
@@ -51,7 +51,7 @@ def test_what_was_set_waits_while_slurm_has_the_node_come_up_again() -> None:
     world = MemoryWorld.of(1)
     world.slurm.end(run_job(world, "n1"))
     drained(world, "n1", "bad DIMM")
-    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", features=FORCE)
+    request = Request("r", Mode.SUSPEND, "n1", world.clock.now(), "operator", action=FORCE)
     world.journal.add_request(request, world.clock.now())
     while not (found := world.journal.operations_of("r")) or found[0].phase != phases.DELETING:
         world.run(0.05)

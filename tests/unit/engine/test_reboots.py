@@ -242,7 +242,7 @@ def test_a_lost_reboot_hook_is_found_by_the_reconciler() -> None:
 @pytest.mark.parametrize("words", ["reimage image=other", "reimage replace", "reboot"])
 def test_an_engine_that_is_killed_goes_on(phase: str, words: str) -> None:
     world = ready(2)
-    request = Request("r", Mode.REBOOT, "n1", world.clock.now(), "operator", features=words)
+    request = Request("r", Mode.REBOOT, "n1", world.clock.now(), "operator", action=words)
     world.journal.add_request(request, world.clock.now())
     for _ in range(600):
         if any(op.phase == phase for op in world.engine.operations):

@@ -27,7 +27,7 @@ def suspend(world: MemoryWorld) -> None:
 
 
 def change(words: str, world: MemoryWorld) -> None:
-    request = Request(words, Mode.REBOOT, "n1", world.clock.now(), "operator", features=words)
+    request = Request(words, Mode.REBOOT, "n1", world.clock.now(), "operator", action=words)
     world.journal.add_request(request, world.clock.now())
 
 

@@ -261,7 +261,7 @@ def test_force_is_a_word_of_the_request(command: Command, journal: SqliteJournal
     assert "--force" not in command(name, "demo-2").stderr
     forced = command(name, "demo-2", "--force")
     assert forced.exit_code == 0
-    assert [request.features for request in journal.unplanned_requests()] == ["", FORCE]
+    assert [request.action for request in journal.unplanned_requests()] == ["", FORCE]
 
 
 def test_force_says_what_follows(command: Command, journal: SqliteJournal) -> None:

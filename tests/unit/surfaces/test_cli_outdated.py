@@ -126,15 +126,26 @@ def test_without_an_answer_nothing_is_asked_for(command: Command, outside: Outsi
 
 
 def test_all_of_them(command: Command, outside: Outside) -> None:
-    code, text = go(command, "--at-most", "3")
+    code, text = go(command, "--max-unavailable", "3")
     assert code == 0, text
     requests = [outside.journal.request(op.request) for op in outside.journal.history()]
-    assert {(r.hostlist, r.features) for r in requests if r} == {
+    assert {(r.hostlist, r.action) for r in requests if r} == {
         ("demo-[1-3]", "reimage image=default"), ("demo-4", "reimage image=default"),
     }  # fmt: skip
     assert "0 of 4 done, 3 under way" in text and "4 of 4 done, 0 under way" in text
     code, text = go(command)
     assert (code, text) == (0, "pool compute: no node that is up has another image than default\n")
+
+
+def test_the_names_that_options_had_before_are_understood(command: Command, outside: Outside) -> None:
+    outside.outcomes["demo-1"] = "failed"
+    _code, text = go(command, "--at-most", "3", "--stop-after", "2")
+    said = " ".join(text.split())
+    assert "--at-most is called --max-unavailable now" in said and "3 under way" in said
+    assert "--stop-after is called --max-failures now" in said
+    assert "3 of 4 done, 0 under way, 1 failed" in said, "one failure does not stop it"
+    _, text = go(command, "--max-unavailable", "3", "--max-failures", "2")
+    assert "is called" not in text
 
 
 def test_json_is_the_result_alone(command: Command, outside: Outside) -> None:
@@ -143,7 +154,7 @@ def test_json_is_the_result_alone(command: Command, outside: Outside) -> None:
     value = json.loads(result.stdout)
     assert (value["total"], value["done"], value["failed"], value["left"]) == (4, 4, {}, [])
     first = outside.journal.request(outside.journal.history()[0].request)
-    assert first and first.features == "reimage image=default replace"
+    assert first and first.action == "reimage image=default replace"
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("failed", 1), ("refused", 7)])
@@ -169,7 +180,7 @@ def test_an_engine_with_another_cluster_file_is_noticed(command: Command, outsid
 def test_an_interruption_says_what_goes_on(command: Command, outside: Outside) -> None:
     outside.outcomes |= {"demo-1": "booting", "demo-2": "draining"}
     outside.interrupt = True
-    code, text = go(command, "--at-most", "3")
+    code, text = go(command, "--max-unavailable", "3")
     assert code == 130
     assert "Run the same command again for the rest" in text
     assert "goes on: demo-1 (slurm-powersave follow)" in text

@@ -36,7 +36,7 @@ def test_the_words_of_the_request(
     (request,) = journal.unplanned_requests()
     assert (result.exit_code, result.stdout) == (0, f"{request.id}\n")
     assert (request.mode, request.hostlist, request.source) == (Mode.REBOOT, "demo-2", "operator")
-    assert request.features == words
+    assert request.action == words
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,7 @@ def test_the_words_of_the_request(
         (["reimage", "demo-9"], "demo-9: not configured"),
         (["reimage"], "NODES or --outdated"),
         (["reimage", "demo-2", "--dry-run"], "need --outdated"),
+        (["reimage", "demo-2", "--max-unavailable", "2"], "need --outdated"),
         (["reimage", "demo-2", "--at-most", "2"], "need --outdated"),
         (["reimage", "--outdated", "demo-2"], "--outdated can be used with --pool"),
         (["reimage", "--outdated", "--image", "a"], "--outdated can be used with --pool"),

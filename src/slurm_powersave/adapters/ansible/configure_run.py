@@ -38,7 +38,7 @@ class ConfigureRun:
 
     @property
     def record(self) -> RunRecord:
-        """What must be journalled to adopt this run later."""
+        """What must be journalled to follow this run after a restart."""
         return self._record
 
     def progress(self) -> Sequence[NodeProgress]:

@@ -110,7 +110,7 @@ class Evidence(Database):
             db.execute("INSERT OR REPLACE INTO marks (name, value) VALUES (?,?)", _mark(anchor))
 
     def move_backoffs(self, seconds: float, anchor: tuple[str, float, float]) -> None:
-        """The wall clock was set by so much: move the ends of the rests with it, those that have one."""
+        """The wall clock was set by so much: move the ends of the backoffs with it, those that have one."""
         with self._write() as db:
             db.execute("UPDATE holds SET until = until + ? WHERE until < ?", (seconds, FOREVER))
             db.execute("UPDATE flavor_rests SET until = until + ?", (seconds,))

@@ -8,8 +8,8 @@ from slurm_powersave.model.nodes import Request
 from slurm_powersave.model.printable import storable
 
 _READ = (
-    "SELECT id, mode, hostlist, time, source, job_id, features, substr(resume_file, 1, 1000) AS resume_file"
-    " FROM requests"
+    "SELECT id, mode, hostlist, time, source, job_id, features, action,"
+    " substr(resume_file, 1, 1000) AS resume_file FROM requests"
 )
 """A resume file has up to 1 MiB, and nobody needs more than to see that there was one."""
 WAITS, WITH_OPERATIONS, WITHOUT = 0, 1, 2
@@ -27,7 +27,7 @@ class Requests(Database):
         """Record a request; return False for one whose id is there already."""
         with self._write() as db:
             row = asdict(request) | {"received": received}
-            for name in ("hostlist", "features", "resume_file"):
+            for name in ("hostlist", "features", "resume_file", "action"):
                 row[name] = storable(row[name])
             return write(db, "requests", [row], "INSERT OR IGNORE") == 1
 

@@ -155,19 +155,19 @@ class SqliteJournal(Requests, Evidence, Commands, History):
         with self._write() as db:
             write(db, "first_nodes", [asdict(first) | {"hardware": str(first.hardware)}])
 
-    # Holds
+    # Backoffs
 
     def node_backoffs(self) -> dict[str, NodeBackoff]:
-        """Return the nodes that rest after a failure."""
+        """Return the nodes that are in backoff after a failure."""
         return {row["node"]: tables.backoff(row) for row in self._rows("SELECT * FROM holds")}
 
     def save_node_backoff(self, backoff: NodeBackoff) -> None:
-        """Record that a node rests, or that Slurm has been told so."""
+        """Record a node's backoff, or that its DRAIN is set in Slurm."""
         with self._write() as db:
             write(db, "holds", [tables.hold_row(backoff)])
 
     def drop_node_backoff(self, node: str) -> None:
-        """Forget a node's rest."""
+        """Forget a node's backoff."""
         with self._write() as db:
             db.execute("DELETE FROM holds WHERE node = ?", (node,))
 
@@ -176,18 +176,18 @@ class SqliteJournal(Requests, Evidence, Commands, History):
         return [tables.value(FlavorBackoff, row) for row in self._rows("SELECT * FROM flavor_rests")]
 
     def save_flavor_backoff(self, backoff: FlavorBackoff) -> None:
-        """Record that a flavor rests."""
+        """Record a flavor's backoff."""
         with self._write() as db:
             write(db, "flavor_rests", [asdict(backoff) | {"text": printable(backoff.text)}])
 
     def drop_flavor_backoff(self, cloud: str, zone: str, flavor: str) -> None:
-        """Forget a flavor's rest."""
+        """Forget a flavor's backoff."""
         with self._write() as db:
             db.execute(
                 "DELETE FROM flavor_rests WHERE (cloud, zone, flavor) = (?,?,?)", (cloud, zone, flavor)
             )
 
-    # What somebody else has set aside
+    # What administrators have set
 
     def admin_states(self) -> dict[str, AdminState]:
         """Return the nodes that somebody else had drained or set down when they were last read."""

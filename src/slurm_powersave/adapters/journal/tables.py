@@ -28,7 +28,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
   id TEXT PRIMARY KEY, mode TEXT NOT NULL, hostlist TEXT NOT NULL, time REAL NOT NULL,
   source TEXT NOT NULL, job_id INTEGER, features TEXT NOT NULL, resume_file TEXT NOT NULL,
-  received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0);
+  received REAL NOT NULL, planned INTEGER NOT NULL DEFAULT 0, action TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS requests_open ON requests (planned) WHERE planned = 0;
 CREATE INDEX IF NOT EXISTS requests_empty ON requests (received) WHERE planned = 2;
 CREATE INDEX IF NOT EXISTS requests_files ON requests (received) WHERE resume_file <> '';
@@ -128,7 +128,10 @@ UPDATE requests SET planned = 2 WHERE planned = 1
   AND NOT EXISTS (SELECT 1 FROM operations WHERE request = requests.id);
 """,
     5: "",
-    6: "",
+    6: """
+ALTER TABLE requests ADD COLUMN action TEXT NOT NULL DEFAULT '';
+UPDATE requests SET action = features, features = '' WHERE source <> 'hook';
+""",
 }
 """From a version to the next one; tables that are new are made by SCHEMA."""
 

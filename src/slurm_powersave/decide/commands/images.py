@@ -10,7 +10,6 @@ from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.node.drift import image_of
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDER_TAG, BUILDING, CLUSTER, NODE, ROLE, Image, Look
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import NodeRecord, Operation, Server, SlurmNode
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,57}", re.ASCII)
@@ -170,7 +169,7 @@ def refuse_node(
     where = f"node {node}"
     if seen is None:
         raise RefusedError("Slurm does not know it", where=where)
-    state = flags_text(seen.flags)
+    state = seen.state
     if seen.in_use or seen.has("RESERVED", "MAINTENANCE"):
         raise RefusedError(f"it is in use ({state})", where=where, todo=todo)
     if not seen.up or not seen.has("IDLE") or seen.has(*_NOT_YET):

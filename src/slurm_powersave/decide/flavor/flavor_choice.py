@@ -66,14 +66,14 @@ def needs_the_cloud(items: Iterable[FlavorItem]) -> bool:
 
 
 def best_flavor(flavors: Sequence[str], backoffs: Mapping[str, float], now: float) -> str:
-    """Return the flavor for the next server: the first that does not rest.
+    """Return the flavor for the next server: the first that is not in backoff.
 
-    If all rest, the one whose rest ends first is tried: room may have come back meanwhile, and who asks
-    is a node that does not rest itself. Empty if there is no flavor.
+    If all are, the one whose backoff ends first is tried: room may have come back meanwhile, and who asks
+    is a node that is not in backoff itself. Empty if there is no flavor.
 
     Args:
         flavors: the pool's, the preferred one first.
-        rests: flavor -> until when.
+        backoffs: flavor -> until when.
         now: a moment of the same clock.
     """
     free = [name for name in flavors if backoffs.get(name, now) <= now]

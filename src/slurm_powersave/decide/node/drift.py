@@ -1,4 +1,4 @@
-"""What a node's server is, and what its pool wants now. Pure.
+"""How a node's server differs from what its pool asks for now. Pure.
 
 Editing a pool's image or flavors changes no server: a node is behind until it is reimaged, resized or
 made anew. What was asked for by hand differs, too, and is told apart.

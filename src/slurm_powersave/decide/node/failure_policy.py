@@ -1,4 +1,4 @@
-"""What to do about failures: how long a node rests, what Slurm is told. Pure.
+"""What to do about failures: how long the backoff is, what Slurm is told. Pure.
 
 Their classes come from decide/node/failure_texts.py.
 """
@@ -15,22 +15,22 @@ from slurm_powersave.model.errors import FailureClass
 REASON_PREFIX = "slurm-powersave:"
 
 FOREVER = 32503680000.0
-"""The year 3000, in seconds since the epoch: when a rest ends that only an operator ends."""
+"""The year 3000, in seconds since the epoch: when a backoff ends that only a person ends."""
 # At most this much of the outside's text goes into a Slurm reason: one line of `sinfo -R`.
 _REASON_TEXT = 160
 _LONGEST_BACKOFF = 8
-"""A rest doubles with each failure in a row, up to this many times the first."""
+"""A backoff doubles with each failure in a row, up to this many times the first."""
 
 
 def backoff_seconds(rests: Mapping[FailureClass, float], failure: FailureClass, failures: int) -> float:
-    """Return how long a node rests after its `failures`-th failure in a row (1 is the first)."""
+    """Return the seconds of a node's backoff after its `failures`-th failure in a row (1 is the first)."""
     return rests[failure] * min(1 << max(failures - 1, 0), _LONGEST_BACKOFF)
 
 
 def reason(failure: FailureClass, text: str, operation: str, until: float | None = None) -> str:
     """Word the reason for Slurm; one line, in ASCII, without the quotes that scontrol would eat."""
     if is_ours(text):
-        # A create that was not tried because the node rests: the first reason, not one around it.
+        # A create that was not tried because the node is in backoff: the first reason, not one around it.
         text = text.removeprefix(REASON_PREFIX).partition(") ")[2].partition("; rests until")[0]
     clean = plain(spoken(text), _REASON_TEXT)
     rests = ""

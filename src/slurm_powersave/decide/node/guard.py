@@ -11,7 +11,6 @@ from slurm_powersave.decide.node.admin_state import by_whom, state_by_admin
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import AdminState, Operation, Server, SlurmJob, SlurmNode
 from slurm_powersave.model.permit import Act, Permit, Row
 from slurm_powersave.model.seen import Seen
@@ -51,7 +50,7 @@ class Look:
     @property
     def flags(self) -> str:
         """What Slurm shows."""
-        return flags_text(self.slurm.flags) if self.slurm else "no such node"
+        return self.slurm.state if self.slurm else "no such node"
 
     @property
     def used(self) -> str:
@@ -305,8 +304,8 @@ def set_state(node: SlurmNode, act: Act) -> Answer:
     if node.powering_up:
         return Refusal(f"it is coming up: {act} would requeue the jobs that wait for it")
     if act is not Act.DRAIN and is_used(node):
-        return Refusal(f"in use: Slurm shows {'+'.join(sorted(node.flags))}")
-    return Permit(act, node.name, node.name, Row.PERSON, flags_text(node.flags))
+        return Refusal(f"in use: Slurm shows {node.state}")
+    return Permit(act, node.name, node.name, Row.PERSON, node.state)
 
 
 def set_again(node: SlurmNode, state: str) -> list[Permit]:

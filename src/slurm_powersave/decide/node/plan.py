@@ -50,7 +50,7 @@ def verdict(
         open_operations: the node's operations without an outcome, oldest first, each with the time
             of its request, by the same clock; minus infinity if it was no hook's.
         has_server: whether the journal knows a server of that name.
-        hold: the node's rest after a failure, if it rests now.
+        backoff: the node's backoff after a failure, if it has not ended.
     """
     if mode is Mode.REBOOT:
         return _reboot(source, [operation for operation, _ in open_operations])
@@ -62,7 +62,7 @@ def verdict(
 def _resume(source: str, queue: list[Operation], backoff: NodeBackoff | None) -> Verdict:
     if not queue:
         if backoff and source != "operator":
-            # Slurm asked although the node rests (somebody undrained it, or the DRAIN was lost): the
+            # Slurm asked although the node is in backoff (somebody undrained it, or the DRAIN was lost): the
             # same create is not tried again before its time.
             return Verdict(phases.FAILING, text=backoff.reason)
         return Verdict(phases.ASKING if source == "operator" else phases.CHECKING)

@@ -12,7 +12,6 @@ from slurm_powersave.decide.node.admin_state import Who, is_back, state_by_admin
 from slurm_powersave.decide.node.reboot import is_stale
 from slurm_powersave.model.images import BUILDER_TAG
 from slurm_powersave.model.modes import Mode
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.server_status import GONE, OFF
 
@@ -59,7 +58,7 @@ def differences(
         snapshot: Slurm's nodes and jobs.
         servers: the servers that carry our cluster's tag.
         busy: nodes with an operation that has no outcome yet.
-        held: nodes that rest after a failure.
+        in_backoff: nodes that are in backoff after a failure.
         wanted: nodes that are to stay up, the min_nodes of each pool.
     """
     found = []
@@ -104,7 +103,7 @@ def _difference(
     if seen.up and not servers:
         # One with a job is only named: a server that has lost its tag looks like one that is gone.
         kept = seen.in_use or admin_state or seen.has("RESERVED", "MAINTENANCE")
-        text = f"{'+'.join(sorted(seen.flags))}, and it has no server"
+        text = f"{seen.state}, and it has no server"
         return Finding("no-server", seen.name, text, state="" if kept else "POWER_DOWN")
     return None
 
@@ -115,9 +114,9 @@ def _odd_state(seen: SlurmNode, *, wanted: bool) -> Finding | None:
         text = "one of min_nodes, and powered down: powered up again"
         return Finding("min-node", seen.name, text, state="POWER_UP")
     if seen.flags >= _STUCK and not seen.has("DRAIN", "FAIL"):
-        return Finding("stuck", seen.name, flags_text(seen.flags), state="POWER_DOWN")
+        return Finding("stuck", seen.name, seen.state, state="POWER_DOWN")
     if is_back(seen):
-        text = f"{flags_text(seen.flags)}: {seen.reason}, and Slurm hears its slurmd again"
+        text = f"{seen.state}: {seen.reason}, and Slurm hears its slurmd again"
         return Finding("back", seen.name, text, state="RESUME")
     if is_stale(seen):
         return Finding("stale-reason", seen.name, f"in service, and shows: {seen.reason}", blank=True)
@@ -138,7 +137,7 @@ def _dead(seen: SlurmNode, servers: Sequence[Server]) -> Finding | None:
     if not statuses <= lost:
         return None
     server = f"its server is {', '.join(sorted(statuses))}" if statuses else "it has no server"
-    text = f"{'+'.join(sorted(seen.flags))}: {seen.reason}, and {server}"
+    text = f"{seen.state}: {seen.reason}, and {server}"
     state = "RESUME" if seen.has("POWERED_DOWN") else "POWER_DOWN"
     return Finding(f"dead-server, {state}", seen.name, text, state=state)
 

@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from slurm_powersave.decide.node import failure_policy
 from slurm_powersave.decide.node.admin_state import set_by, state_by_admin
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import SlurmNode
 
 _REFUSALS = re.compile(r"reported lower than configured|^Low |, Low ")
@@ -46,7 +45,7 @@ class Registration:
 
 def registration(node: SlurmNode) -> Registration:
     """Judge what Slurm shows of a node whose slurmd was started."""
-    flags = flags_text(node.flags)
+    flags = node.state
     shown = f"{flags}: {node.reason}" if node.reason else flags
     if node.going_down and node.has("DOWN") and "ResumeTimeout" in node.reason:
         return Registration(Stage.TIMED_OUT, f"Slurm gave the node up: {shown}")

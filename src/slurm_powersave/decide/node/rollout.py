@@ -1,7 +1,7 @@
 """Which nodes of a pool are reimaged next. Pure.
 
-A pool has a window: at most so many of its nodes are out of service for it at a time. Whatever reboots
-a node counts into it, whoever asked. Idle nodes come before those with jobs, which Slurm drains first.
+At most so many nodes of a pool (max_unavailable) are out of service at a time. Whatever reboots
+a node counts, whoever asked. Idle nodes come before those with jobs, which Slurm drains first.
 """
 
 from collections import Counter

@@ -15,9 +15,6 @@ from slurm_powersave.model.nodes import NodeBackoff, NodeRecord, Operation, Serv
 UNKNOWN = "?"
 NONE = "-"
 
-# The order in which scontrol prints a state: the base state, then its flags.
-_BASE_STATES = ("IDLE", "ALLOCATED", "MIXED", "DOWN", "ERROR", "FUTURE", "UNKNOWN")
-
 
 @dataclass(frozen=True)
 class StatusRow:
@@ -31,7 +28,7 @@ class StatusRow:
     since: float | None
     """Seconds since the epoch; None if nothing is running on the node."""
     text: str = ""
-    """What the operation says, or why the node rests, or the reason in Slurm."""
+    """What the operation says, or why the node is in backoff, or the reason in Slurm."""
     waits: str = ""
     """What the operation waits for; empty if nothing is running on the node."""
     image: Aspect | None = None
@@ -48,8 +45,7 @@ def slurm_state(node: SlurmNode | None) -> str:
     """Write a state as scontrol does, for example IDLE+CLOUD+POWERED_DOWN."""
     if node is None:
         return "not in Slurm"
-    base = [flag for flag in _BASE_STATES if flag in node.flags]
-    return "+".join(base + sorted(node.flags.difference(base)))
+    return node.state
 
 
 def rows(
@@ -73,7 +69,7 @@ def rows(
         unseen: the nodes whose cloud could not be read.
         operations: those without an outcome.
         records: what the journal holds of the nodes.
-        holds: the nodes that rest after a failure.
+        node_backoffs: the nodes that are in backoff after a failure.
         pools: node -> its pool.
         flavors: pool -> the flavors that its nodes may have, as far as the clouds could be read.
         unread: the nodes about which Slurm's answer could not be read.

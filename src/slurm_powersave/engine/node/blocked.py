@@ -1,7 +1,7 @@
 """Deletions that do not end: the operation and Slurm say so, and nobody waits for the node any longer.
 
-The deletion itself goes on being tried. As long as it has not ended the node is drained and rests, so that
-jobs go to other nodes; what waits for the node is given back to Slurm.
+The deletion itself goes on being tried. As long as it has not ended its node is drained and in backoff, so
+that jobs go to other nodes; what waits for the node is given back to Slurm.
 """
 
 import logging

@@ -91,7 +91,7 @@ class Deletions:
         self._ops.move(op, phases.VERIFYING)
 
     def may_delete(self, op: Operation) -> bool:
-        """Look once more, just before: Slurm may have changed its mind while the operation waited."""
+        """Read the state again just before the act: it may have changed while the operation waited."""
         return bool(self._allowed(op))
 
     def _allowed(self, op: Operation) -> list[Permit] | None:
@@ -176,7 +176,7 @@ class Deletions:
             self._ops.move(op, phases.RELEASING)
 
     def _releasing(self, op: Operation) -> None:
-        """Give the node back before Slurm's own timer does, if nobody has set it aside."""
+        """Give the node back before Slurm's own timer does, unless an administrator has set DRAIN or DOWN."""
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None:
             return

@@ -1,4 +1,4 @@
-"""Telling Slurm of a failure, letting the node rest, and giving it back.
+"""Telling Slurm of a failure, the time until the next try (backoff), and giving the node back.
 
 The order is Slurm's (measured on 22.05.8, 24.11.5 and 26.05.5): POWER_DOWN_FORCE requeues the job; a DRAIN
 set before the node is POWERING_DOWN is wiped at that moment; one set then stays, and without it Slurm would
@@ -40,7 +40,7 @@ class _Requeued:
 
 
 class Failures:
-    """The FAILING phase, the rests, and the jobs that waited for a failed node."""
+    """The FAILING phase, the backoff, and the jobs that waited for a failed node."""
 
     def __init__(self, world: World, operations: Operations, guard: Guarding, faults: Faults) -> None:
         self._world, self._ops, self._guard, self._faults = world, operations, guard, faults
@@ -60,7 +60,7 @@ class Failures:
         return list(self._requeued)
 
     def step(self) -> None:
-        """Go on with all failing operations, requeued jobs and rests."""
+        """Go on with all failing operations, requeued jobs and backoffs."""
         for op in self._ops.in_phase(phases.FAILING):
             snapshot = self._world.slurm_view.snapshot(op.asked)
             node = snapshot.nodes.get(op.node) if snapshot else None
@@ -109,7 +109,7 @@ class Failures:
             self._try(partial(dead_jobs.comment, self._world, job.id, text), op)
 
     def _backoff_of(self, op: Operation) -> NodeBackoff:
-        """Return the node's rest; recorded before Slurm is told, and once for an operation."""
+        """Return the node's backoff; recorded before Slurm is told, and once for an operation."""
         backoff = self._world.journal.node_backoffs().get(op.node)
         if backoff is None or (backoff.operation != op.id and not self._world.in_backoff(backoff)):
             record = self._world.record(op.node)
@@ -225,7 +225,7 @@ class Failures:
                 del self._requeued[waiting.job]
 
     def due(self) -> list[NodeBackoff]:
-        """Return the rests that are over."""
+        """Return the backoffs that have ended."""
         return [
             backoff
             for backoff in self._world.journal.node_backoffs().values()
@@ -234,7 +234,7 @@ class Failures:
 
     def _end_backoffs(self) -> None:
         for backoff in self.due():
-            part = f"rest of {backoff.node}"
+            part = f"ending the backoff of {backoff.node}"
             if not self._faults.backoff_error(part):
                 with self._faults.during(part):
                     self._end_backoff(backoff)
@@ -247,11 +247,11 @@ class Failures:
             try:
                 self._world.slurm.update_nodes([backoff.node], state="RESUME")
             except SlurmError as error:
-                log.warning("node=%s rest over, RESUME: %s", backoff.node, error)
+                log.warning("node=%s backoff has ended, RESUME: %s", backoff.node, error)
                 return
-            log.info("node=%s rest over after op=%s", backoff.node, backoff.operation)
+            log.info("node=%s backoff after op=%s has ended", backoff.node, backoff.operation)
         else:
-            log.info("node=%s rest over; its state or reason is no longer ours: left alone", backoff.node)
+            log.info("node=%s backoff has ended; others have changed its state: left as it is", backoff.node)
         self._world.journal.drop_node_backoff(backoff.node)
 
     def _try(self, command: Callable[[], None], op: Operation) -> bool:

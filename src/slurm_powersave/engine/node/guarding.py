@@ -105,7 +105,7 @@ class Guarding:
     def forced(self, op: Operation) -> bool:
         """Tell whether a person has used --force."""
         request = self._world.journal.request(op.request)
-        return bool(request and request.source == "operator" and request.features.split()[-1:] == [FORCE])
+        return bool(request and request.source == "operator" and request.action.split()[-1:] == [FORCE])
 
     def asked_to_go(self, op: Operation) -> Answer | None:
         """Say whether Slurm may be asked to power a node down because a person wants it."""

@@ -23,7 +23,6 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import machine, phases
 from slurm_powersave.model.errors import CloudError, ConfigError, FailureClass
 from slurm_powersave.model.modes import Kind
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.model.server_status import GONE, OFF
@@ -63,7 +62,7 @@ class Reboots:
         node = self._world.slurm_view.node(op.node, op.asked)
         if node is None or not self._due(op):
             return
-        flags = flags_text(node.flags)
+        flags = node.state
         words = self._asked(op) or "reboot"
         try:
             wish = self._wish(op, words)
@@ -93,7 +92,7 @@ class Reboots:
             self._later(op, "")
 
     def _ask_slurm(self, op: Operation, node: SlurmNode, words: str, admin_state: str) -> bool:
-        """Run `scontrol reboot`; where somebody has set the node aside with his reason, which is kept."""
+        """Run `scontrol reboot`; the DRAIN or DOWN that an administrator has set is kept, with its reason."""
         if admin_state:
             self._calls.remember_admin_state(node, admin_state)
         reason = node.reason if admin_state else words.removesuffix(f" {reasons.FORCE}")
@@ -114,7 +113,7 @@ class Reboots:
             and self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
         ):
             # By a reading that is so new, not by the first one after Slurm was asked.
-            flags = flags_text(node.flags)
+            flags = node.state
             self._ops.finish(op, phases.CANCELLED, f"the reboot was called off (Slurm shows {flags})")
 
     # When it has
@@ -129,7 +128,7 @@ class Reboots:
             return
         if not node.has("REBOOT_ISSUED"):
             if waited > self._timing.slurm_lag:
-                flags = flags_text(node.flags)
+                flags = node.state
                 self._ops.finish(op, phases.CANCELLED, f"Slurm does not reboot it ({flags})")
             return
         try:
@@ -152,7 +151,7 @@ class Reboots:
     def _asked(self, op: Operation) -> str:
         """The words of an operator's request; a hook's are in Slurm's reason."""
         request = self._world.journal.request(op.request)
-        return request.features if request and request.source == "operator" else ""
+        return request.action if request and request.source == "operator" else ""
 
     def _wish(self, op: Operation, words: str) -> reasons.Wish:
         cloud, known = self._world.recorded_spec(op.node).cloud, self._world.cloud_offers

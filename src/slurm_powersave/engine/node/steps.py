@@ -27,7 +27,6 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass
 from slurm_powersave.model.modes import Kind, Mode
-from slurm_powersave.model.node_flags import flags_text
 from slurm_powersave.model.nodes import Failure, Operation, Server, SlurmNode
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.server_status import OFF
@@ -146,7 +145,7 @@ class Steps:
             elif node.up:
                 self._ops.finish(op, phases.DONE, "it is up already")
             elif not node.going_down:
-                flags = flags_text(node.flags)
+                flags = node.state
                 self._ops.finish(op, phases.REFUSED, f"Slurm shows {flags}: {node.reason or 'no reason'}")
         else:
             self._ask_to_go(op, node)
@@ -174,7 +173,7 @@ class Steps:
         if not servers:
             self._calls.forget_server(op)
         node = snapshot.nodes.get(op.node)
-        flags = flags_text(node.flags) if node else "no such node"
+        flags = node.state if node else "no such node"
         late = self._ops.waited(op, self._world.slurm_view.began) > self._timing.slurm_lag
         if op.mode is Mode.RESUME:
             if (backoff := self._world.journal.node_backoffs().get(op.node)) and self._world.in_backoff(
@@ -305,5 +304,5 @@ class Steps:
             self._ops.fail(op, Failure(FailureClass.NODE_LOCAL, text))
 
     def may_delete(self, op: Operation) -> bool:
-        """Look once more, just before: Slurm may have changed its mind while the operation waited."""
+        """Read the state again just before the act: it may have changed while the operation waited."""
         return self._deletions.may_delete(op)

@@ -116,7 +116,7 @@ class DeadServers:
         if names:
             date = self._world.wall()
             request = Request(
-                str(uuid.uuid4()), Mode.REBOOT, fold(names), date, source="reconcile", features=Kind.RESTART
+                str(uuid.uuid4()), Mode.REBOOT, fold(names), date, source="reconcile", action=Kind.RESTART
             )
             self._world.journal.add_request(request, date)
 

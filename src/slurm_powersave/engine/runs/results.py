@@ -179,7 +179,7 @@ class Results:
             # A try whose operation has gone on or ended: `tidy` takes it out of the state.
             self._world.journal.set_dirty(batch.shard, True)
         self._shards.write(batch.shard)
-        # Last: an engine that is killed before adopts the run and does all of this again.
+        # Last: an engine that is killed before this follows the run again and does all of it again.
         self._world.journal.drop_run(batch.run.record.id)
 
     def could_not_run(self, batch: Batch, result: RunResult) -> NoReturn:

@@ -15,8 +15,22 @@ from slurm_powersave.surfaces.cli.session import Session, session
 from slurm_powersave.surfaces.cli.terminal import confirm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.commands.rollout import Rollout
+
+
+def renamed(new: str) -> Callable[[typer.CallbackParam, int | None], int | None]:
+    """Warn when an option is given by the name that it had before."""
+
+    def warn(option: typer.CallbackParam, value: int | None) -> int | None:
+        if value is not None:
+            render.note(f"{option.opts[0]} is called {new} now; the old name goes with the next version")
+        return value
+
+    return warn
+
 
 Outdated = Annotated[
     bool, typer.Option("--outdated", help="All nodes whose server has another image than their pool.")
@@ -27,7 +41,7 @@ Pools = Annotated[
 MaxUnavailable = Annotated[
     int | None,
     typer.Option(
-        "--at-most",
+        "--max-unavailable",
         metavar="N",
         min=1,
         help="With --outdated: so many nodes of a pool at a time; 10 % of the pool, at least 1.",
@@ -35,7 +49,13 @@ MaxUnavailable = Annotated[
 ]
 MaxFailures = Annotated[
     int,
-    typer.Option("--stop-after", metavar="N", min=1, help="With --outdated: stop after so many failures."),
+    typer.Option("--max-failures", metavar="N", min=1, help="With --outdated: stop after so many failures."),
+]
+OldMaxUnavailable = Annotated[
+    int | None, typer.Option("--at-most", min=1, hidden=True, callback=renamed("--max-unavailable"))
+]
+OldMaxFailures = Annotated[
+    int | None, typer.Option("--stop-after", min=1, hidden=True, callback=renamed("--max-failures"))
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With --outdated: show what would be done.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="With --outdated: do not ask.")]
@@ -54,7 +74,7 @@ def run(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Reimage what is outdated, in waves."""
+    """Reimage what is outdated, some nodes of a pool at a time."""
     from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.model.errors import SlurmError
@@ -122,7 +142,7 @@ def _rollout(
 
 
 def _follow(rollout: Rollout, served: Served, *, quiet: bool) -> None:
-    """Run until all waves have ended; print each phase of each node, and the progress when it changes.
+    """Run until the rollout has ended; print each phase of each node, and the progress when it changes.
 
     Raises:
         UnfinishedError: no engine runs.

@@ -74,6 +74,8 @@ def reimage(
     pool: outdated_images.Pools = None,
     max_unavailable: outdated_images.MaxUnavailable = None,
     max_failures: outdated_images.MaxFailures = 1,
+    at_most: outdated_images.OldMaxUnavailable = None,
+    stop_after: outdated_images.OldMaxFailures = None,
     dry_run: outdated_images.DryRun = False,
     yes: outdated_images.Yes = False,
     json: Json = False,
@@ -89,6 +91,8 @@ def reimage(
     """
     from slurm_powersave.decide.node.reboot import asked
 
+    max_unavailable = max_unavailable or at_most
+    max_failures = stop_after or max_failures
     if outdated:
         if nodes or image or force or wait or timeout is not None:
             raise typer.BadParameter(
@@ -106,7 +110,9 @@ def reimage(
         )
         return
     if pool or max_unavailable is not None or dry_run or yes or max_failures != 1:
-        raise typer.BadParameter("--pool, --at-most, --stop-after, --dry-run and --yes need --outdated")
+        raise typer.BadParameter(
+            "--pool, --max-unavailable, --max-failures, --dry-run and --yes need --outdated"
+        )
     if not nodes:
         raise typer.BadParameter("give NODES or --outdated")
     _tell_force(force)
