@@ -24,11 +24,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.model.nodes import Aside
+from slurm_powersave.model.nodes import AdminState
 
 def rows():
     for number in range(30_000):
-        yield Aside(f"k-{number}", "DRAIN", "x" * 100)
+        yield AdminState(f"k-{number}", "DRAIN", "x" * 100)
 
 def kill(statement):
     if statement.startswith("INSERT OR REPLACE INTO asides") and "k-25000'" in statement:
@@ -37,7 +37,7 @@ def kill(statement):
 journal = SqliteJournal(Path(sys.argv[1]))
 journal.set_brake("the last word")
 journal._db.set_trace_callback(kill)
-journal.save_asides(rows(), ["k-kept"])
+journal.save_admin_states(rows(), ["k-kept"])
 """
 
 
