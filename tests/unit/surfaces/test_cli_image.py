@@ -8,9 +8,9 @@ import pytest
 from slurm_powersave.commands import images as engine
 from slurm_powersave.commands.images import Built
 from slurm_powersave.commands.messages import Talk
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.images import ImageRow
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.site import Site
 
 from .conftest import Command
 
@@ -26,20 +26,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def build(cluster: Cluster, talk: Talk, **options: Any) -> Built | None:
+    def build(site: Site, talk: Talk, **options: Any) -> Built | None:
         found.append(options)
         talk.show("start demo-builder")
         if options["dry_run"]:
             return Built("gold")
         return Built("gold", {"name": "gold"}, {"start": 1.5}) if talk.ask("Build it?") else None
 
-    def delete(cluster: Cluster, name: str, talk: Talk) -> bool:
+    def delete(site: Site, name: str, talk: Talk) -> bool:
         found.append({"name": name})
         return talk.ask("Delete it?")
 
     monkeypatch.setattr(engine, "build", build)
     monkeypatch.setattr(engine, "delete", delete)
-    monkeypatch.setattr(engine, "listed", lambda cluster: ROWS)
+    monkeypatch.setattr(engine, "listed", lambda site: ROWS)
     return found
 
 

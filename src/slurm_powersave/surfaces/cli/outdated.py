@@ -87,21 +87,19 @@ def run(
 def _waves(
     current: Session, pools: Sequence[str], at_most: int | None, stop_after: int, replace: bool
 ) -> Waves:
-    from slurm_powersave.adapters import connect
     from slurm_powersave.commands.readings import observe
     from slurm_powersave.commands.rollout import Waves
-    from slurm_powersave.commands.serve import WallClock
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.model.errors import ConfigError
 
-    cluster = current.cluster()
+    site, cluster = current.site(), current.cluster()
     known = [pool.name for pool in cluster.node_pools]
     if unknown := [pool for pool in pools if pool not in known]:
         raise ConfigError(
             f"no pool {unknown[0]}", where=str(cluster.file), todo=f"It has {', '.join(known)}."
         )
-    slurm = connect.slurm(cluster)
-    seen = observe(slurm, connect.clouds(cluster))
+    slurm = site.slurm()
+    seen = observe(slurm, site.clouds())
     for what, why in seen.unreadable.items():
         if what != "slurm":
             render.note(f"{what} could not be read, so the journal is used instead: {why}")
@@ -109,7 +107,7 @@ def _waves(
         cluster,
         current.journal(),
         slurm,
-        WallClock(),
+        site.clock,
         seen.servers,
         [pool for pool in known if not pools or pool in pools],
         at_most,
