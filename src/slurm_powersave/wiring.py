@@ -3,26 +3,22 @@
 Adapters are imported where they are made: all of them take longer to load than most commands run.
 """
 
+from __future__ import annotations
+
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from slurm_powersave.adapters.host_clock import WallClock
 from slurm_powersave.config.layout import HOOKS
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
-from slurm_powersave.ports.archive import Archive
-from slurm_powersave.ports.clock import Clock
-from slurm_powersave.ports.cloud import Cloud
-from slurm_powersave.ports.images import ImageCloud
-from slurm_powersave.ports.site import Site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
     from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
     from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks
     from slurm_powersave.adapters.ansible.playbooks import Site as PlaySite
@@ -38,6 +34,12 @@ if TYPE_CHECKING:
     from slurm_powersave.adapters.terraform.command import Command
     from slurm_powersave.adapters.terraform.program import Program
     from slurm_powersave.adapters.terraform.shards import ShardedTerraform
+    from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.archive import Archive
+    from slurm_powersave.ports.clock import Clock
+    from slurm_powersave.ports.cloud import Cloud
+    from slurm_powersave.ports.images import ImageCloud
+    from slurm_powersave.ports.site import Site
 
 T = TypeVar("T")
 
@@ -60,7 +62,6 @@ class LiveSite:
     def __init__(self, cluster: Cluster, clouds: dict[str, ImageCloud] | None = None) -> None:
         """`clouds`: adapters that are there already, by what they are made from."""
         self.cluster = cluster
-        self.clock: Clock = WallClock()
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
         self._clouds = {} if clouds is None else clouds
@@ -71,6 +72,13 @@ class LiveSite:
             if name not in self._made:
                 self._made[name] = make()
             return cast(T, self._made[name])
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clocks."""
+        from slurm_powersave.adapters.host_clock import WallClock
+
+        return WallClock()
 
     def wait(self, seconds: float) -> None:
         """Do nothing for a while."""
@@ -101,7 +109,7 @@ class LiveSite:
     ) -> None:
         self.close()
 
-    def journal(self) -> "SqliteJournal":
+    def journal(self) -> SqliteJournal:
         """Open the journal, or make it."""
         from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 
@@ -110,23 +118,23 @@ class LiveSite:
                 self._journal = SqliteJournal(self.cluster.layout.journal)
             return self._journal
 
-    def existing_journal(self) -> "SqliteJournal | None":
+    def existing_journal(self) -> SqliteJournal | None:
         """Open the journal if there is one already."""
         return self.journal() if self.cluster.layout.journal.exists() else None
 
     # Slurm and its host
 
-    def login_host(self) -> "SshLoginHost":
+    def login_host(self) -> SshLoginHost:
         """Return the host of slurmctld."""
         from slurm_powersave.adapters.ssh.login_host import SshLoginHost
 
         return SshLoginHost(self.cluster)
 
-    def slurm(self) -> "ScontrolSlurm":
+    def slurm(self) -> ScontrolSlurm:
         """Speak with slurmctld: here, or through one multiplexed connection."""
         return self._once("slurm", self._slurm)
 
-    def _slurm(self) -> "ScontrolSlurm":
+    def _slurm(self) -> ScontrolSlurm:
         from slurm_powersave.adapters.processes.process import run
         from slurm_powersave.adapters.slurm.commands import (
             ScontrolSlurm,
@@ -144,7 +152,7 @@ class LiveSite:
         shell = ssh_shell(bounded, host.shared_argv(), become=" ".join(host.become))
         return ScontrolSlurm(forgiving(shell), known=names)
 
-    def intake(self) -> "StreamIntake":
+    def intake(self) -> StreamIntake:
         """Stream the requests from the slurmctld host, over a connection of its own if it is another one.
 
         On the same host it is the same reader without ssh: it also keeps fast start's files.
@@ -153,7 +161,7 @@ class LiveSite:
 
         return StreamIntake([*self.login_host().argv(), f"{HOOKS}/reader"])
 
-    def host_keys(self) -> "KnownHosts":
+    def host_keys(self) -> KnownHosts:
         """Return the SSH host keys that the cluster trusts."""
         from slurm_powersave.adapters.ssh.known_hosts import KnownHosts
 
@@ -208,7 +216,7 @@ class LiveSite:
 
     # Terraform
 
-    def terraform_command(self, cloud: str = "") -> "Command":
+    def terraform_command(self, cloud: str = "") -> Command:
         """Return how Terraform is called for this cluster, in the states of a cloud."""
         from slurm_powersave.adapters.terraform.command import Command
 
@@ -219,13 +227,13 @@ class LiveSite:
             return replace(found, credentials=credentials.terraform(self.cluster.clouds[cloud].settings))
         return found
 
-    def terraform_program(self) -> "Program":
+    def terraform_program(self) -> Program:
         """Return the program, and which providers were chosen."""
         from slurm_powersave.adapters.terraform.program import Program
 
         return Program(self.terraform_command(), self.cluster.layout.terraform)
 
-    def directory(self, path: Path) -> "State":
+    def directory(self, path: Path) -> State:
         """Return a Terraform directory: that of the network and the login node, or a shard."""
         from slurm_powersave.adapters.terraform.base import State
 
@@ -233,11 +241,11 @@ class LiveSite:
         cloud = self.cluster.cloud_of(self.cluster.login) if base else path.parent.name
         return State(path, self.terraform_command(cloud), shard=not base)
 
-    def terraform(self) -> "ShardedTerraform":
+    def terraform(self) -> ShardedTerraform:
         """Return the nodes' states."""
         return self._once("terraform", self._terraform)
 
-    def _terraform(self) -> "ShardedTerraform":
+    def _terraform(self) -> ShardedTerraform:
         from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
 
         key_pair, home = self.own_files().public_key(), self.cluster.cloud_of(self.cluster.login)
@@ -257,7 +265,7 @@ class LiveSite:
 
     # Ansible
 
-    def play_site(self) -> "PlaySite":
+    def play_site(self) -> PlaySite:
         """Return where the plays are, and what they are run with."""
         from slurm_powersave.adapters.ansible import project
         from slurm_powersave.adapters.ansible.playbooks import Site as PlaySite
@@ -266,11 +274,11 @@ class LiveSite:
         playbooks = project.home() / "playbooks"
         return PlaySite(playbooks, layout.inventory, layout.known_hosts, layout.private_key, sockets=sockets)
 
-    def playbooks(self) -> "AnsiblePlaybooks":
+    def playbooks(self) -> AnsiblePlaybooks:
         """Return the plays for nodes, with each pool's own before and after."""
         return self._once("playbooks", self._playbooks)
 
-    def _playbooks(self) -> "AnsiblePlaybooks":
+    def _playbooks(self) -> AnsiblePlaybooks:
         from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Hooks
 
         hooks = {
@@ -280,13 +288,13 @@ class LiveSite:
         seconds = self.cluster.failure.configure_timeout
         return AnsiblePlaybooks(self.cluster.state_dir, self.play_site(), hooks, timeout=seconds)
 
-    def plays(self) -> "AnsiblePlays":
+    def plays(self) -> AnsiblePlays:
         """Return the plays that a person waits for."""
         from slurm_powersave.adapters.ansible.plays import AnsiblePlays
 
         return AnsiblePlays(self.play_site())
 
-    def image_work(self, pool: str) -> "AnsibleImagePlays":
+    def image_work(self, pool: str) -> AnsibleImagePlays:
         """Return the plays that make a server of a pool's kind into an image."""
         from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
 
@@ -302,13 +310,13 @@ class LiveSite:
 
     # The state directory
 
-    def own_files(self) -> "ClusterFiles":
+    def own_files(self) -> ClusterFiles:
         """Return keys and other files of the state directory."""
         from slurm_powersave.adapters.state_dir.own_files import ClusterFiles
 
         return ClusterFiles(self.cluster)
 
-    def processes(self) -> "LeftProcesses":
+    def processes(self) -> LeftProcesses:
         """Return the processes that an engine has left."""
         from slurm_powersave.adapters.processes.left import LeftProcesses
 

@@ -311,13 +311,13 @@ def test_the_name_must_be_right(lab: Lab, options: dict[str, Any], says: str) ->
 def test_with_another_name_in_the_file_the_old_one_is_typed(lab: Lab) -> None:
     """terraform_data has no name; so the state is given one, as a server's has."""
     path = lab.state.directory / "terraform.tfstate"
-    state = base_state._known(lab.cluster, lab.state)
+    state = base_state._known(lab.site, lab.state)
     assert state.login_at == LOGIN and state.login_name == "login"
     content = json.loads(path.read_text())
     login = next(one for one in content["resources"] if one["name"] == "login")
     login["instances"][0]["attributes"]["name"] = "old-login"
     path.write_text(json.dumps(content))
-    assert base_state._known(lab.cluster, lab.state).login_name == "old-login"
+    assert base_state._known(lab.site, lab.state).login_name == "old-login"
 
 
 def test_a_replacement_that_was_interrupted_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

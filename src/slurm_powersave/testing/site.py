@@ -99,13 +99,17 @@ class MemorySite(wiring.LiveSite):
     def __init__(self, cluster: Cluster, outside: Outside) -> None:
         super().__init__(cluster)
         self._outside = outside
-        self.clock = outside.clock or self.clock
 
     def of(self, cluster: Cluster) -> "MemorySite":
         """Return a site with another cluster value and the same outside."""
         return type(self)(cluster, self._outside)
 
     anew = of
+
+    @property
+    def clock(self) -> Any:
+        """Return the given clocks."""
+        return self._outside.clock or super().clock
 
     def wait(self, seconds: float) -> None:
         """Let time go by, as the test does it."""
