@@ -31,7 +31,7 @@ JSON = {
     "adapters/terraform/command.py": "Terraform's -json output and version; diagnostics are the cloud's",
     "decide/commands/backup.py": "a backup's manifest",
     "adapters/ansible/play_check.py": "the plan of our own process, which has read Ansible's events",
-    "commands/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
+    "engine/slurm_conf_in_use.py": "what of slurm.conf was given last: our own file",
     "commands/identity.py": "whose a state directory is: our own file",
     "commands/backup.py": "a Terraform state, to copy one that is whole",
     "adapters/ansible/site_variables.py": "the inventory: our own file",
@@ -48,7 +48,7 @@ DECODING = {
     "adapters/slurm/live_files.py": "Slurm's files on the login node, to compare and show them",
     "adapters/requests/link.py": "lines of the reader on the login node, and ssh's words",
     "adapters/openstack/console.py": "a host key on a server's console",
-    "adapters/state_dir/pause_file.py": "a person's words in the state directory",
+    "config/pause_file.py": "a person's words in the state directory",
     "adapters/processes/process.py": "the output of every program that we run",
     "adapters/requests/spool.py": "requests, as the hooks wrote them",
     "adapters/requests/stream.py": "requests, as the reader sends them",
@@ -102,7 +102,8 @@ PATTERNS = {
 PROGRAMS = {
     "adapters/processes/foreground.py": "terraform, in the foreground",
     "adapters/processes/child_output.py": "ansible-playbook, in the foreground",
-    "adapters/connect.py": "ssh to the login node and the jump host, ssh-keygen -F",
+    "wiring.py": "hands the function that runs programs to the adapter of Slurm",
+    "adapters/ssh/login_host.py": "ssh to the jump host, ssh-keygen -F",
     "adapters/slurm/logs.py": "logs of the login node, kept as they are",
     "adapters/ansible/image_plays.py": "ssh to the servers of an image build",
     "adapters/requests/link.py": "ssh to the reader",
@@ -116,7 +117,7 @@ PROGRAMS = {
     "adapters/ansible/project.py": "git describe of our own checkout",
     "adapters/terraform/shards.py": "terraform, detached",
     "adapters/terraform/command.py": "terraform version",
-    "commands/deploy.py": "ssh-keygen, to make the cluster's key",
+    "adapters/state_dir/own_files.py": "ssh-keygen, to make the cluster's key",
 }
 CONNECTIONS = {
     "adapters/requests/link.py": "the pipe from ssh",

@@ -5,17 +5,14 @@ import logging
 import shutil
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
-from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.intake import Pump
@@ -23,6 +20,7 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.engine.recovery import Recovery
 from slurm_powersave.engine.world import World
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.ports.site import Site
 
 log = logging.getLogger("slurm_powersave")
 
@@ -37,23 +35,7 @@ def _sweep(cluster: Cluster, journal: SqliteJournal) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-class WallClock:
-    """Implements ports.Clock with the host's clock."""
-
-    def wall(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
-
-    def boot(self) -> str:
-        """Return the kernel's name for this boot (random(4))."""
-        return read_text(Path("/proc/sys/kernel/random/boot_id")).strip()
-
-
-def run(cluster: Cluster, stop: threading.Event) -> None:
+def run(site: Site, stop: threading.Event) -> None:
     """Serve a cluster until `stop` is set. What runs in Terraform and Ansible then goes on without us.
 
     An error that no step expects ends neither this nor what it serves: see engine/recovery.py.
@@ -64,29 +46,30 @@ def run(cluster: Cluster, stop: threading.Event) -> None:
         LockedError: another engine serves it.
         MissingToolError: Terraform is absent or too old.
     """
-    layout = cluster.layout
+    cluster, layout = site.cluster, site.cluster.layout
     if not layout.private_key.exists() and not layout.journal.exists():
         raise ConfigError(
             "this cluster was never deployed", where=str(layout.root), todo="Run: slurm-powersave deploy"
         )
     lock = EngineLock(layout.lock)
     try:
-        own_files.refuse(cluster)
-        SqliteJournal(layout.journal).close()
-        version = connect.command(cluster).check()
+        site.own_files().refuse()
+        with site:
+            site.journal()
+        version = site.terraform_program().check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
-        watch = Watch(
-            cluster,
-            "",
-            lambda: {r.node.cloud for r in records(cluster).values() if r.server_id},
-            engine_took,
-        )
+        watch = Watch(site, "", lambda: _clouds_in_use(site), engine_took)
         recovery = Recovery(time.monotonic, lock.tell_trouble, lock.tell_left_alone)
         while not stop.is_set():
             _serve_on(watch, lock, stop, recovery)
     finally:
         lock.release()
         log.info("engine of cluster %s has ended", cluster.cluster_name)
+
+
+def _clouds_in_use(site: Site) -> set[str]:
+    with site:
+        return {record.node.cloud for record in records(site).values() if record.server_id}
 
 
 def _serve_on(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Recovery) -> None:
@@ -107,30 +90,31 @@ def _serve(watch: Watch, lock: EngineLock, stop: threading.Event, recovery: Reco
 
     The next engine takes over what this one has under way, as it does after a crash.
     """
-    cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
+    wake = threading.Event()
     with ExitStack() as held:
-        journal = held.enter_context(closing(SqliteJournal(cluster.layout.journal)))
+        site = held.enter_context(watch.site.anew(watch.cluster))
+        cluster, journal = site.cluster, site.journal()
         world = World(
             cluster,
             journal,
-            connect.slurm(cluster),
-            connect.terraform(cluster),
-            connect.playbooks(cluster),
-            connect.clouds(cluster),
-            clock,
+            site.slurm(),
+            site.terraform(),
+            site.playbooks(),
+            site.clouds(),
+            site.clock,
         )
         engine = Engine(world, recovery.faults)
         held.callback(engine.close)
         _sweep(cluster, journal)
         pumps: list[Pump] = []
-        recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, world, wake)))
+        recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, site, world, wake)))
         until = _Until(stop, watch, lock, recovery.faults, next(iter(pumps), None))
         engine.run(wake, until, recovery.works)
 
 
-def _pump(held: ExitStack, lock: EngineLock, world: World, wake: threading.Event) -> Pump:
+def _pump(held: ExitStack, lock: EngineLock, site: Site, world: World, wake: threading.Event) -> Pump:
     """Begin to take requests in."""
-    intake = held.enter_context(connect.intake(world.cluster))
+    intake = held.enter_context(site.intake())
     pump = Pump(intake, intake.wake, world.journal, world.clock, wake, lambda: lock.tell(intake.state()))
     pump.start()
     held.callback(pump.stop)

@@ -1,6 +1,6 @@
 """Pauses: no new change in a pool, or in the whole cluster, until a person ends the pause."""
 
-from slurm_powersave.adapters.state_dir import pause_file
+from slurm_powersave.config import pause_file
 from slurm_powersave.engine.world import World
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import FailureClass

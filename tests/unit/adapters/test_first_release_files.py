@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.processes.process import exit_code
@@ -62,7 +62,7 @@ def cluster(state: Path) -> Cluster:
 
 @pytest.fixture
 def terraform(cluster: Cluster) -> ShardedTerraform:
-    return connect.terraform(cluster)
+    return wiring.site(cluster).terraform()
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def killed_after(path: Path, statements: int) -> bool:
     """Convert the journal in a process that is killed after so many statements; tell whether it was."""
     script = f"""
 import os, signal
-from slurm_powersave.adapters import journal_db
+from slurm_powersave.adapters.journal import database
 left = {statements}
 def run(db, script):
     global left
@@ -173,8 +173,8 @@ def run(db, script):
             os.kill(os.getpid(), signal.SIGKILL)
         db.execute(statement)
         left -= 1
-journal_db._run = run
-journal_db.Database({str(path)!r})
+database._run = run
+database.Database({str(path)!r})
 """
     return subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
 

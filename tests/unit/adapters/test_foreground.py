@@ -14,7 +14,7 @@ from slurm_powersave.adapters.processes import foreground
 WAITER = """
 import sys
 from pathlib import Path
-from slurm_powersave.adapters import foreground
+from slurm_powersave.adapters.processes import foreground
 try:
     foreground.run(["sh", sys.argv[1]], timeout=60, env={"PATH": "/usr/bin:/bin"}, cwd=Path(sys.argv[2]))
 except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.commands import deploy, identity
 from slurm_powersave.config import settings
 from slurm_powersave.config.settings import Cluster
@@ -50,7 +51,7 @@ def test_a_deploy_notes_it(place: Place) -> None:
     (place.root / "state/keys").mkdir()
     for name in ("id_ed25519", "munge.key"):
         (place.root / "state/keys" / name).touch()
-    deploy.prepare(place.cluster())
+    deploy.prepare(wiring.site(place.cluster()))
     assert told(place.cluster()) == []
     assert (
         "state directory of cluster demo, and"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
@@ -29,6 +29,7 @@ from slurm_powersave.engine.loop import Engine
 from slurm_powersave.model.errors import ConfigError, JournalError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Request
+from slurm_powersave.testing.site import MemoryProgram, put_in
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.surfaces.conftest import CLUSTER
 from tests.waiting import within
@@ -60,16 +61,15 @@ def connect_to_memory(cluster: Cluster, put: Callable[[object, str, object], Non
     """Let the service find an outside in memory."""
     world = MemoryWorld(cluster)
 
-    class Terraform:
-        def check(self) -> str:
-            return "1.9.0"
-
-    put(connect, "command", lambda _: Terraform())
-    put(connect, "slurm", lambda _: world.slurm)
-    put(connect, "terraform", lambda _: world.terraform)
-    put(connect, "playbooks", lambda _: world.playbooks)
-    put(connect, "clouds", lambda _: {"local": world.cloud})
-    put(connect, "intake", lambda _: StreamIntake(READER))
+    put_in(
+        put,
+        slurm=world.slurm,
+        clouds={"local": world.cloud},
+        terraform=world.terraform,
+        terraform_program=MemoryProgram(),
+        playbooks=world.playbooks,
+        intake=lambda: StreamIntake(READER),
+    )
 
 
 class Running:
@@ -83,7 +83,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            serve.run(self.cluster, self.stop)
+            serve.run(wiring.site(self.cluster), self.stop)
         except BaseException as error:
             self.error = error
 
@@ -256,7 +256,7 @@ def test_a_journal_that_can_not_be_opened_is_said_and_the_lock_given_back(
     with monkeypatch.context() as disk:
         disk.setattr(Path, "touch", full)
         with pytest.raises(JournalError, match=r"journal\.db: .*No space left") as error:
-            serve.run(cluster, threading.Event())
+            serve.run(wiring.site(cluster), threading.Event())
     assert error.value.exit_code == 1, "which systemd starts again (Restart=on-failure)"
     assert lock.holder(cluster.layout.lock) is None
 
@@ -291,7 +291,7 @@ def test_a_file_that_is_missing_or_no_such_one_is_named_with_what_is_right(
         case "empty":
             path.touch()
     with pytest.raises(ConfigError, match=said) as error:
-        serve.run(cluster, threading.Event())
+        serve.run(wiring.site(cluster), threading.Event())
     assert error.value.exit_code == 2 and error.value.where == str(path)
     assert "backup" in error.value.todo
 
@@ -300,7 +300,7 @@ _SHORT_OF_FILES = """
 import json, os, resource, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
+from tests.unit.commands import test_serve as here
 from slurm_powersave.engine import recovery
 
 cluster = here.lay_out(Path(sys.argv[1]))
@@ -353,7 +353,7 @@ _FULL_DISK = """
 import json, os, sys, time, uuid
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.engine import test_service as here
+from tests.unit.commands import test_serve as here
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.engine import recovery
 from slurm_powersave.model.modes import Mode

@@ -11,10 +11,9 @@ import pytest
 
 import slurm_powersave
 from slurm_powersave.adapters.ssh import known_hosts
-from slurm_powersave.adapters.state_dir import pause_file
 from slurm_powersave.adapters.terraform.shards import read_contract
 from slurm_powersave.commands.watch_file import digest
-from slurm_powersave.config import settings
+from slurm_powersave.config import pause_file, settings
 from slurm_powersave.config.plain_file import read_bytes, read_text, wrong_kind
 from slurm_powersave.model.errors import ConfigError, MachineError, TerraformError
 

@@ -76,7 +76,7 @@ CURES: dict[str, tuple[Mutation, Callable[[], None]]] = {
         kept.test_an_old_server_that_may_run_a_job_is_not_deleted_for_a_creation,
     ),
     "what an administrator has set": (
-        (guard, "set_aside", says("")),
+        (guard, "state_by_admin", says("")),
         people.test_a_suspend_leaves_a_node_that_somebody_has_drained,
     ),
     "a node in use": (

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.terraform import versions
-from slurm_powersave.commands import deploy, preflight
+from slurm_powersave.commands import deploy
 from slurm_powersave.decide.commands.play_plan import PlayPlan
 from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.decide.slurm_files.slurm_conf import HEADER
-from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Tools, Trouble
+from slurm_powersave.model.cloud_facts import Asked, CloudFacts, ImageFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.testing.site import MemoryLoginHost, MemoryProgram, Outside, put_in
 
 from .conftest import Command
 
@@ -44,11 +43,16 @@ class OneCloud:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> OneCloud:
-    """The cluster's only cloud; Terraform is there."""
+def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
+    """What the command asks; Terraform is there."""
+    return put_in(monkeypatch.setattr, terraform_program=MemoryProgram())
+
+
+@pytest.fixture
+def cloud(outside: Outside) -> OneCloud:
+    """The cluster's only cloud."""
     found = OneCloud(FACTS)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: dict.fromkeys(cluster.clouds, found))
-    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
+    outside.clouds = {"local": found}
     return found
 
 
@@ -166,10 +170,8 @@ def test_settings_that_the_adapter_refuses_are_a_finding(command: Command) -> No
     assert "error: clouds.local: clouds: settings: root: the local cloud has no directory" in result.stdout
 
 
-def test_a_cloud_without_an_adapter_is_not_asked(
-    command: Command, monkeypatch: pytest.MonkeyPatch, cloud: OneCloud
-) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+def test_a_cloud_without_an_adapter_is_not_asked(command: Command, outside: Outside, cloud: OneCloud) -> None:
+    outside.clouds = {}
     result = command("check")
     assert result.exit_code == 0
     assert "asked: cloud local: not asked, it has no adapter that could" in result.stdout
@@ -231,14 +233,21 @@ class OneSlurm:
         return Version.of(self.said)
 
 
+class NotAsked:
+    """A Slurm that nobody may ask."""
+
+    def __getattr__(self, name: str) -> object:
+        pytest.fail("asked")
+
+
 @pytest.fixture
-def slurmctld(cluster_file: Path, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch) -> OneSlurm:
+def slurmctld(cluster_file: Path, cloud: OneCloud, outside: Outside) -> OneSlurm:
     """The login node of a cluster that was deployed; the cluster file names Slurm 22.05."""
     base = cluster_file.parent / "state/terraform/base"
     base.mkdir(parents=True)
     (base / "terraform.tfstate").write_text("{}")
     found = OneSlurm("22.05.8")
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    outside.slurm, outside.login_host = found, MemoryLoginHost()
     return found
 
 
@@ -307,9 +316,9 @@ def test_offline_asks_no_slurmctld(command: Command, slurmctld: OneSlurm, cluste
 
 
 def test_before_the_first_deploy_no_slurmctld_is_asked(
-    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
+    command: Command, cloud: OneCloud, outside: Outside
 ) -> None:
-    monkeypatch.setattr(connect, "slurm", lambda cluster: pytest.fail("asked"))
+    outside.slurm = NotAsked()
     result = command("check")
     assert result.exit_code == 0 and "slurmctld on" not in result.stdout
 
@@ -336,11 +345,11 @@ def _on_this_host(cluster_file: Path) -> None:
 
 
 def test_a_slurmctld_of_this_host_is_asked_before_the_first_deploy_too(
-    command: Command, cloud: OneCloud, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, cloud: OneCloud, cluster_file: Path, outside: Outside
 ) -> None:
     _on_this_host(cluster_file)
     found = OneSlurm("24.11.5")
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    outside.slurm, outside.login_host = found, MemoryLoginHost()
     assert "runs Slurm 24.11.5, the cluster file says 22.05" in command("check").stdout
     found.said = SlurmError("no slurm.conf")
     result = command("check")
@@ -359,7 +368,6 @@ def test_deploy_refuses_to_write_for_another_version(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or AGREED)
-    monkeypatch.setattr(connect, "command", lambda cluster: type("T", (), {"check": lambda self: "1"})())
     slurmctld.said = "26.05.5"
     before = sorted(cluster_file.parent.rglob("*"))
     result = command("deploy", *argv)
@@ -374,20 +382,18 @@ def test_deploy_refuses_to_write_for_another_version(
     assert len(done) == 2
 
 
-def test_slurms_files_on_the_login_node(
-    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slurms_files_on_the_login_node(command: Command, slurmctld: OneSlurm, outside: Outside) -> None:
     """What the host says stands in lines of its own, and none of them can look like a finding of ours."""
     edited = f"{HEADER}MessageTimeout=19\nerror: forged\n"
     files = LiveFiles({"slurm.conf": edited, "gres.conf": ""}, {"slurm.conf": HEADER})
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    outside.login_host = MemoryLoginHost(files)
     result = command("check")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert "    +MessageTimeout=19" in lines and "    +error: forged" in lines
     assert [line for line in lines if line.startswith("error")] == []
     files = LiveFiles({"slurm.conf": "# do not touch\n"}, unreadable="fatal: x")
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    outside.login_host = MemoryLoginHost(files)
     result = command("check")
     assert result.exit_code == 2 and "it is there and did not come from here" in result.stdout
     assert "no user's command works: fatal: x" in result.stdout

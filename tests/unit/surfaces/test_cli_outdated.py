@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import rollout
 from slurm_powersave.decide.node.drift import moved
@@ -17,6 +16,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, NodeRecord, NodeSpec, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import outdated
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
@@ -81,8 +81,7 @@ class Outside:
 def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
     """Four nodes that are up with image old; the pool wants default."""
     found = Outside(journal)
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     monkeypatch.setattr(outdated.time, "sleep", found.sleep)
     monkeypatch.setattr(rollout, "LOOK", 0.0)
     for number, name in enumerate(NAMES, start=1):

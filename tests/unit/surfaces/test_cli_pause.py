@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node import brake
 from slurm_powersave.model.errors import CloudError, SlurmError
@@ -15,6 +14,7 @@ from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done, Pause
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
@@ -52,8 +52,7 @@ class Outside:
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     """What the commands read."""
     found = Outside()
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     return found
 
 
@@ -273,7 +272,7 @@ def test_what_can_not_be_read_is_said(command: Command, braked: str, outside: Ou
 def test_a_cloud_without_an_adapter_is_said(
     command: Command, braked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+    put_in(monkeypatch.setattr, slurm=Outside(), clouds={})
     assert "cloud local could not be read" in command("continue").stderr
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
@@ -18,6 +17,7 @@ from slurm_powersave.model.nodes import Flavor, NodeBackoff, Request, Server, Sl
 from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import render
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
@@ -57,8 +57,7 @@ class Outside:
 def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
     """What the command reads. The journal has an operation on demo-2 and a rest of demo-3."""
     found = Outside()
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     operation = journal.new_operation("r1", "demo-2", Mode.RESUME, "queued", 1000.0)
     journal.plan_request("r1", [operation], [], 1000.0)
     journal.save_operation(replace(operation, phase="applying", since=1001.0))
@@ -98,7 +97,7 @@ def test_slurm_and_cloud_unreadable(command: Command, outside: Outside) -> None:
 def test_a_cloud_without_adapter_is_unknown(
     command: Command, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+    put_in(monkeypatch.setattr, slurm=outside, clouds={})
     assert cells(command("status").stdout)["demo-1"][:2] == ["IDLE+CLOUD", "?"]
 
 

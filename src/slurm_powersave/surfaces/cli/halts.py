@@ -56,7 +56,7 @@ class Halt:
 
 def halts(cluster: Cluster, journal: SqliteJournal) -> list[Halt]:
     """Return all pauses, that of the whole cluster first."""
-    from slurm_powersave.adapters.state_dir import pause_file
+    from slurm_powersave.config import pause_file
 
     found = [Halt(one.pool, one.why, one.by, one.at) for _, one in sorted(journal.pauses().items())]
     path = cluster.layout.pause

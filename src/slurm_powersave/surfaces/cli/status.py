@@ -46,7 +46,6 @@ def status(
     nodes whose Terraform state has an older version of the root module.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
-    from slurm_powersave.adapters import connect
     from slurm_powersave.adapters.state_dir import lock
     from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.preflight import slurm_running
@@ -55,7 +54,7 @@ def status(
     current = session(ctx)
     cluster = current.cluster()
     journal = current.journal()
-    seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
+    seen = read_slurm_and_clouds(current.site().slurm(), current.site().clouds())
     found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
     engine = lock.holder(cluster.layout.lock)
     waiting = len(journal.unplanned_requests())
