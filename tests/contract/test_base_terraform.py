@@ -5,27 +5,26 @@ The root module is of the builtin `terraform_data` alone: no provider, no cloud.
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import play_check
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.processes.process import run
 from slurm_powersave.adapters.terraform.base import State
 from slurm_powersave.adapters.terraform.command import Command
-from slurm_powersave.commands import apply_slurm_conf, base_state, deploy, host_trust, preflight
+from slurm_powersave.commands import apply_slurm_conf, base_state, deploy, host_trust
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
 from slurm_powersave.decide.slurm_files.inventory import Inventory
-from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.model.errors import ConfigError, RefusedError, TerraformError
 from slurm_powersave.model.nodes import SlurmJob
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.site import MemoryLoginHost, MemoryPlays, MemorySite, Parts
 from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.world import cluster as memory_cluster
 
@@ -51,6 +50,23 @@ output "login" {
 }
 """
 LOGIN = "terraform_data.login"
+
+
+@dataclass
+class NotingOutside(Parts):
+    """What is in memory, and where Slurm was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+
+class NotingSite(MemorySite):
+    """Notes at which address Slurm is asked."""
+
+    _outside: NotingOutside
+
+    def slurm(self) -> MemorySlurm:
+        self._outside.asked.append(self.cluster.login.address)
+        return super().slurm()
 
 
 class Lab:
@@ -80,6 +96,19 @@ class Lab:
         return memory_cluster(state_dir=self.root / "state", clouds=clouds, login=login)
 
     @property
+    def site(self) -> "NotingSite":
+        """Its outside: Slurm, cloud and Ansible in memory."""
+        plays = MemoryPlays(plan=lambda *_: PlayPlan({"login": HostPlan()}))
+        outside = NotingOutside(
+            slurm=self.slurm,
+            clouds={"mem": self.cloud},
+            plays=plays,
+            login_host=MemoryLoginHost(),
+            asked=self.asked,
+        )
+        return NotingSite(self.cluster, outside)
+
+    @property
     def state(self) -> State:
         """Its base state."""
         return State(self.cluster.layout.base, Command())
@@ -92,7 +121,7 @@ class Lab:
     def deploy(self, replace: str = "", force: bool = False, **options: bool) -> bool:
         """Deploy without the pre-flight."""
         dialog = Dialog(self.said.append, self.said.append, self.ask)
-        return deploy.deploy(self.cluster, dialog, Wish(replace, force), check=False, **options).agreed
+        return deploy.deploy(self.site, dialog, Wish(replace, force), check=False, **options).agreed
 
     def ids(self) -> dict[str, str]:
         """Address -> id."""
@@ -119,20 +148,12 @@ class Lab:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab(tmp_path)
 
-    def slurm(cluster: Cluster) -> MemorySlurm:
-        made.asked.append(cluster.login.address)
-        return made.slurm
-
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
-    monkeypatch.setattr(connect, "slurm", slurm)
     monkeypatch.setattr(host_trust, "wait", lambda *words, **more: None)
     monkeypatch.setattr(deploy, "make_inventory", lambda cluster, removed: Inventory({}, {}))
-    monkeypatch.setattr(play_check, "check", lambda *_: PlayPlan({"login": HostPlan()}))
-    monkeypatch.setattr(preflight, "read_live_files", lambda login: LiveFiles())
     monkeypatch.setattr(
         apply_slurm_conf,
         "play",
-        lambda cluster, playbook, made, verb, wish: cluster.layout.slurm_conf_in_use.write_text("{}"),
+        lambda site, playbook, made, verb, wish: site.cluster.layout.slurm_conf_in_use.write_text("{}"),
     )
     assert made.deploy()
     made.questions.clear()
@@ -290,13 +311,13 @@ def test_the_name_must_be_right(lab: Lab, options: dict[str, Any], says: str) ->
 def test_with_another_name_in_the_file_the_old_one_is_typed(lab: Lab) -> None:
     """terraform_data has no name; so the state is given one, as a server's has."""
     path = lab.state.directory / "terraform.tfstate"
-    state = base_state._known(lab.cluster, lab.state)
+    state = base_state._known(lab.site, lab.state)
     assert state.login_at == LOGIN and state.login_name == "login"
     content = json.loads(path.read_text())
     login = next(one for one in content["resources"] if one["name"] == "login")
     login["instances"][0]["attributes"]["name"] = "old-login"
     path.write_text(json.dumps(content))
-    assert base_state._known(lab.cluster, lab.state).login_name == "old-login"
+    assert base_state._known(lab.site, lab.state).login_name == "old-login"
 
 
 def test_a_replacement_that_was_interrupted_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

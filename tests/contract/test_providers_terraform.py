@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.adapters.terraform import providers
 from slurm_powersave.adapters.terraform.base import State
@@ -151,7 +152,7 @@ def test_an_upgrade_takes_all_states_to_the_same_newer_version(site: Site) -> No
         assert site.init(number) == (True, "")
     site.publish("0.2.0")
     said: list[str] = []
-    assert provider_upgrade.upgrade(made, said.append) == {SOURCE: ("0.1.0", "0.2.0")}
+    assert provider_upgrade.upgrade(wiring.site(made), said.append) == {SOURCE: ("0.1.0", "0.2.0")}
     assert [line.rpartition(" ")[2] for line in said] == ["base", "os/nodes-001", "os/nodes-002"]
     site.publish("0.3.0")
     assert site.init(3) == (True, "")
@@ -164,7 +165,7 @@ def test_an_upgrade_that_fails_leaves_what_was_there(site: Site) -> None:
     assert site.init(1) == (True, "")
     site.away()
     with pytest.raises(TerraformError):
-        provider_upgrade.upgrade(made, lambda line: None)
+        provider_upgrade.upgrade(wiring.site(made), lambda line: None)
     assert site.version(1) == "0.1.0"
 
 
@@ -173,5 +174,5 @@ def test_an_upgrade_is_refused_while_the_engine_runs(site: Site) -> None:
     site.state.mkdir()
     lock = EngineLock(made.layout.lock)
     with pytest.raises(LockedError):
-        provider_upgrade.upgrade(made, lambda line: None)
+        provider_upgrade.upgrade(wiring.site(made), lambda line: None)
     lock.release()

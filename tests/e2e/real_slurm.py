@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.requests.spool import parse_named
 from slurm_powersave.model.hostlist import expand_any, fold
 from slurm_powersave.model.nodes import SlurmNode
@@ -25,7 +25,7 @@ class Real:
     def __init__(self, live: Live) -> None:
         self._live = live
         self.nodes, self.version = live.cluster.nodes(), Version.of(live.slurm)
-        self.slurm = connect.slurm(live.cluster)
+        self.slurm = wiring.site(live.cluster).slurm()
 
     def submit(self, *nodes: str, reboot: bool = False) -> int:
         options = f"-w {','.join(nodes)} -N{len(nodes)} {'--reboot' if reboot else ''}"

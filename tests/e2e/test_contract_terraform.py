@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.local_cloud.cloud import LocalCloud
 from slurm_powersave.adapters.terraform.shards import Module, ShardedTerraform
+from slurm_powersave.wiring import LiveSite
 from tests.contract.terraform_cases import CASES, CLUSTER, Subject
 from tests.e2e.harness import Live
 from tests.permits import permit
@@ -26,7 +26,7 @@ class Real:
         self._module = Module(
             local.nodes_module, CLUSTER, local.settings, cluster.layout.public_key.read_text().strip()
         )
-        self._command = connect.command(cluster)
+        self._command = LiveSite(cluster).terraform_command()
         self.cloud = LocalCloud(CLUSTER, local.settings)
         self.cloud_name, self.network = "local", live.network
         self.restart()

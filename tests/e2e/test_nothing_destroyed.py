@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.decide.node import brake
 from tests.e2e.harness import OFF, Live
 
@@ -48,7 +48,7 @@ def test_a_server_says_whether_a_job_runs_there(live: Live) -> None:
     job = live.sbatch("-w e2e-1", "sleep 15")
     live.wait("it runs", lambda: live.job(job)["JobState"] == "RUNNING", 90)
     node = live.cluster.node_spec("e2e-1")
-    asked = connect.playbooks(live.cluster)
+    asked = wiring.site(live.cluster).playbooks()
     live.wait("it says so", lambda: asked.runs_steps(node) is True, 10)
     live.job_done(job, 60)
     live.wait("it says that none does", lambda: asked.runs_steps(node) is False, 15)

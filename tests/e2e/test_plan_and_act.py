@@ -29,7 +29,7 @@ done
 
 
 @dataclass(frozen=True)
-class Outside:
+class Parts:
     """The cluster as nobody of us tells it."""
 
     files: dict[tuple[str, str], str]
@@ -54,7 +54,7 @@ class Site:
         change(content)
         self.live.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def outside(self) -> Outside:
+    def outside(self) -> Parts:
         places = {self.login: f"{self.live.network}.0.10"}
         places |= {
             name: f"{self.live.network}.1.{name.rpartition('-')[2]}"
@@ -71,7 +71,7 @@ class Site:
                 else:
                     files[host, words[1]] = words[0]
         listed = self.live.cloud("list", "--tag", f"cluster={self.live.name}")
-        return Outside(files, daemons, {one["name"]: one["id"] for one in listed})
+        return Parts(files, daemons, {one["name"]: one["id"] for one in listed})
 
     def plan(self) -> Content:
         said = self.live.command("resize", "--dry-run", "--json", timeout=120)
@@ -198,7 +198,7 @@ def test_what_was_shown_is_what_is_done_and_nothing_else(site: Site, kind: str) 
         assert not plan["steps"] and "Nothing to do" in said
 
 
-def _daemons(site: Site, hosts: Content, before: Outside, after: Outside, there: set[str]) -> None:
+def _daemons(site: Site, hosts: Content, before: Parts, after: Parts, there: set[str]) -> None:
     anew = site.live.slurm_has(Difference.RECONFIGURE_TAKES_NODES)  # there every reconfigure is a new process
     reconfigured = hosts[site.login]["daemons"].get("slurmctld") == "reconfigures"
     for host, name in before.daemons:

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import playbooks
+from slurm_powersave.adapters.ansible import playbooks, project
 from slurm_powersave.adapters.ansible.image_plays import AnsibleImagePlays
 from slurm_powersave.adapters.ansible.playbooks import Site
 from slurm_powersave.config.settings import Cluster
@@ -21,6 +20,7 @@ from slurm_powersave.decide.slurm_files.inventory import inventory
 from slurm_powersave.model.errors import PlaybookError, SlurmError, UnreachableError
 from slurm_powersave.model.nodes import NodeFacts, Server
 from slurm_powersave.testing.world import cluster as make_cluster
+from slurm_powersave.wiring import LiveSite
 
 ROOT = Path(__file__).resolve().parents[2]
 SSH = shutil.which("ssh") or "ssh"
@@ -134,22 +134,22 @@ def site_with_a_play(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
     (place / "ansible.cfg").write_text((ROOT / "ansible.cfg").read_text())
     for name in ("callback_plugins", "roles"):
         (place / name).symlink_to(ROOT / name)
-    monkeypatch.setattr(connect.project, "home", lambda: place)
-    return connect.site(cluster)
+    monkeypatch.setattr(project, "home", lambda: place)
+    return LiveSite(cluster).play_site()
 
 
 def ask_slurm(cluster: Cluster, *_: object) -> None:
     with pytest.raises(SlurmError):
-        connect.slurm(cluster).snapshot()
+        LiveSite(cluster).slurm().snapshot()
 
 
 def take_requests(cluster: Cluster, *_: object) -> None:
-    with connect.intake(cluster) as intake:
+    with LiveSite(cluster).intake() as intake:
         intake.wake.wait(1.0)
 
 
 def read_a_log(cluster: Cluster, *_: object) -> None:
-    subprocess.run([*connect.login_argv(cluster), "tail", "x"], check=False)
+    subprocess.run([*LiveSite(cluster).login_host().argv(), "tail", "x"], check=False)
 
 
 def image_plays(cluster: Cluster, site: Site, tmp_path: Path) -> AnsibleImagePlays:
@@ -285,6 +285,9 @@ def wrong(found: dict[str, list[str]], cluster: Cluster) -> dict[str, object]:
     (shared,) = found.get("controlpath", ["none"])
     place = os.path.dirname(shared.strip('"'))
     # An image build has a socket in the directory that it is given, which is the test's here.
-    if shared != "none" and place not in (str(connect._sockets(cluster)), str(cluster.layout.root.parent)):
+    if shared != "none" and place not in (
+        str(LiveSite(cluster).login_host().sockets()),
+        str(cluster.layout.root.parent),
+    ):
         differs["controlpath"] = shared
     return differs

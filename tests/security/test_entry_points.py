@@ -101,7 +101,8 @@ PATTERNS = {
 PROGRAMS = {
     "adapters/processes/foreground.py": "terraform, in the foreground",
     "adapters/processes/child_output.py": "ansible-playbook, in the foreground",
-    "adapters/connect.py": "ssh to the login node and the jump host, ssh-keygen -F",
+    "wiring.py": "hands the function that runs programs to the adapter of Slurm",
+    "adapters/ssh/login_host.py": "ssh to the jump host, ssh-keygen -F",
     "adapters/slurm/logs.py": "logs of the login node, kept as they are",
     "adapters/ansible/image_plays.py": "ssh to the servers of an image build",
     "adapters/requests/link.py": "ssh to the reader",
@@ -115,7 +116,7 @@ PROGRAMS = {
     "adapters/ansible/project.py": "git describe of our own checkout",
     "adapters/terraform/shards.py": "terraform, detached",
     "adapters/terraform/command.py": "terraform version",
-    "commands/deploy.py": "ssh-keygen, to make the cluster's key",
+    "adapters/state_dir/own_files.py": "ssh-keygen, to make the cluster's key",
 }
 CONNECTIONS = {
     "adapters/requests/link.py": "the pipe from ssh",

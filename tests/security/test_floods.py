@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.slurm.commands import ScontrolSlurm, largest_answer, local_shell
@@ -129,12 +129,12 @@ def test_the_real_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append(limit)
         return process.Completed(None, "", "no")
 
-    monkeypatch.setattr(connect, "run", run)
+    monkeypatch.setattr(process, "run", run)
     cluster = small_cluster(4, login={"name": "n", "address": "10.0.0.2", "image": "x", "flavor": "x"})
     for connection in ("local", "ssh"):
         login = cluster.login.model_copy(update={"connection": connection})
         with pytest.raises(SlurmError):
-            connect.slurm(cluster.model_copy(update={"login": login})).snapshot()
+            wiring.site(cluster.model_copy(update={"login": login})).slurm().snapshot()
     assert asked and max(asked) <= 9 << 20
 
 

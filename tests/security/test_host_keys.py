@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ansible.playbooks import AnsiblePlaybooks, Site
 from slurm_powersave.adapters.openstack.console import BEGIN, END, keys, shown
 from slurm_powersave.adapters.ssh import known_hosts
@@ -18,6 +17,7 @@ from slurm_powersave.decide.node.host_keys import Pin, believed, offered
 from slurm_powersave.model.errors import UnreachableError
 from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import NodeSpec, Server
+from slurm_powersave.testing.site import MemoryLoginHost, MemorySite, Parts
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.contract.cloud_cases import OURS
 from tests.openstack.http_cloud import public_key
@@ -323,8 +323,6 @@ class OneServer:
 @pytest.fixture
 def one(monkeypatch: pytest.MonkeyPatch) -> OneServer:
     made = OneServer(console=block(OLD, RSA))
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made})
-    monkeypatch.setattr(connect, "answers", lambda cluster, address: True)
     monkeypatch.setattr(host_trust, "_BOOT_SECONDS", 0.3)
     return made
 
@@ -335,7 +333,8 @@ LOGIN = ("login", "10.0.0.2")
 def deploy(tmp_path: Path, one: OneServer, *, kept: bool = True) -> frozenset[str]:
     """What of `deploy` concerns the login node's key."""
     made = cluster(state_dir=tmp_path)
-    host_trust.wait(made, LOGIN, {"id": one.id}, lambda text: None, kept=kept)
+    outside = Parts(clouds={"mem": one}, login_host=MemoryLoginHost())
+    host_trust.wait(MemorySite(made, outside), LOGIN, {"id": one.id}, lambda text: None, kept=kept)
     return known_hosts.pins(made.layout.known_hosts)[LOGIN].keys
 
 

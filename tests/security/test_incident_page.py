@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.commands import deploy
 from slurm_powersave.decide.node import reboot
 from slurm_powersave.model.modes import Kind
@@ -68,11 +69,11 @@ def test_a_command_is_one_that_exists(command: str) -> None:
 def test_what_it_does_to_the_keys_has_that_effect(tmp_path: Path, command: str) -> None:
     """Run it, and do what deploy begins with: a new munge key is there, for its owner only."""
     made = cluster(state_dir=tmp_path / "state")
-    deploy.prepare(made)
+    deploy.prepare(wiring.site(made))
     key, old = made.layout.munge_key, made.layout.munge_key.read_bytes()
     ssh = made.layout.private_key.read_bytes()
     subprocess.run(["sh", "-ec", command.replace(STATE, str(made.layout.root))], check=True)
-    deploy.prepare(made)
+    deploy.prepare(wiring.site(made))
     assert key.read_bytes() != old and 32 <= len(key.read_bytes()) <= 1024
     assert key.stat().st_mode & 0o777 == 0o600
     assert made.layout.private_key.read_bytes() == ssh

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.ssh import sockets
+from slurm_powersave.adapters.ssh.login_host import SshLoginHost
 from slurm_powersave.model.errors import ConfigError
 from slurm_powersave.testing.world import cluster
 
@@ -31,11 +31,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def control_path(state: Path) -> Path:
     """Where the shared connection of a cluster has its socket."""
-    with pytest.MonkeyPatch.context() as patched:
-        caught: list[list[str]] = []
-        patched.setattr(connect, "ssh_shell", lambda run, ssh, become: caught.append(ssh))
-        connect.slurm(cluster(state_dir=state))
-    (path,) = (word.partition("=")[2] for word in caught[0] if word.startswith("-oControlPath="))
+    ssh = SshLoginHost(cluster(state_dir=state)).shared_argv()
+    (path,) = (word.partition("=")[2] for word in ssh if word.startswith("-oControlPath="))
     return Path(path)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave.adapters.ssh import login_host
+from slurm_powersave.adapters.ssh.login_host import SshLoginHost
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files import ssh_options
 from slurm_powersave.testing.world import cluster as make_cluster
@@ -97,12 +98,13 @@ def jumped(tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Clust
     cluster.layout.private_key.chmod(0o600)
     for path in (cluster.layout.known_hosts, cluster.layout.jump_known_hosts):
         shutil.copy(sshd.directory / "known_hosts", path)
-    monkeypatch.setattr(connect, "SSH_PORT", sshd.port)
+    monkeypatch.setattr(login_host, "SSH_PORT", sshd.port)
     return cluster
 
 
 def _run(cluster: Cluster, port: int, command: str) -> "subprocess.CompletedProcess[str]":
-    argv = [*connect.login_argv(cluster)[:-1], "-p", str(port), connect.login_argv(cluster)[-1], command]
+    login = SshLoginHost(cluster).argv()
+    argv = [*login[:-1], "-p", str(port), login[-1], command]
     return subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
     )
@@ -111,8 +113,8 @@ def _run(cluster: Cluster, port: int, command: str) -> "subprocess.CompletedProc
 def test_through_a_real_sshd(jumped: Cluster, sshd: Sshd) -> None:
     done = _run(jumped, sshd.port, "echo $SSH_CONNECTION")
     assert done.returncode == 0, done.stderr
-    assert connect.answers(jumped, jumped.login.address)
-    assert connect.jump_is_known(jumped)
+    assert SshLoginHost(jumped).answers(jumped.login.address)
+    assert SshLoginHost(jumped).jump_is_known()
 
 
 @pytest.mark.parametrize("content", ["", "[127.0.0.1]:{port} " + KEY + "\n"], ids=["unknown", "another's"])
@@ -122,8 +124,8 @@ def test_a_jump_host_whose_key_is_not_known_is_not_believed(
     jumped.layout.jump_known_hosts.write_text(content.format(port=sshd.port))
     done = _run(jumped, sshd.port, "echo reached")
     assert done.returncode == 255 and "Host key verification failed" in done.stderr
-    assert not connect.answers(jumped, jumped.login.address)
-    assert connect.jump_is_known(jumped) is bool(content)
+    assert not SshLoginHost(jumped).answers(jumped.login.address)
+    assert SshLoginHost(jumped).jump_is_known() is bool(content)
 
 
 def test_a_login_node_behind_the_jump_host_must_have_its_own_key(jumped: Cluster, sshd: Sshd) -> None:

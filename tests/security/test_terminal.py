@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 import typer
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import preflight
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError, TerraformError
@@ -21,6 +20,7 @@ from slurm_powersave.model.printable import json_text, paragraph, printable, pri
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import log, render, terminal
 from slurm_powersave.surfaces.cli.follow import events
+from slurm_powersave.testing.site import put_in
 from tests.security.attacks import MARKUP, PLAIN, TERMINAL, acting
 from tests.unit.surfaces.conftest import Command, cluster_file, command, journal
 
@@ -213,7 +213,7 @@ def test_follow_and_wait(command: Command, journal: SqliteJournal, text: str) ->
     assert len(capture.getvalue().splitlines()) == 2 * len(ended.phases)
 
 
-class Outside:
+class Parts:
     """A Slurm and a cloud that say one text wherever they may."""
 
     def __init__(self, text: str) -> None:
@@ -252,10 +252,9 @@ def test_status(
 ) -> None:
     if drawn:
         in_terminal(monkeypatch)
-    outside = Outside(text)
+    outside = Parts(text)
     outside.fails = fails
-    monkeypatch.setattr(connect, "slurm", lambda cluster: outside)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": outside})
+    put_in(monkeypatch.setattr, slurm=outside, clouds={"local": outside})
     for argv in (("status",), ("status", "--json")):
         result = command(*argv)
         assert result.exit_code == 0, result.stderr

@@ -3,15 +3,13 @@
 import os
 import pwd
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.outside_text import address
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.model.records import Done
 from slurm_powersave.ports.journal import ActRecords
+from slurm_powersave.ports.site import Site
 
 
 def caller() -> str:
@@ -54,13 +52,6 @@ class Acts:
             self._journal.add_acts(found)
 
 
-@contextmanager
-def acts_of(cluster: Cluster, command: str) -> Iterator[Acts]:
-    """Open the cluster's journal for the acts of a command, if there is one."""
-    path = cluster.layout.journal
-    journal = SqliteJournal(path) if path.exists() else None
-    try:
-        yield Acts(journal, command)
-    finally:
-        if journal:
-            journal.close()
+def acts_of(site: Site, command: str) -> Acts:
+    """Return what writes the acts of a command to the cluster's journal, if there is one."""
+    return Acts(site.existing_journal(), command)

@@ -6,46 +6,42 @@ Once slurmctld has taken the new one the play copies it over (roles/slurmctld), 
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible.playbooks import run_playbook
-from slurm_powersave.adapters.ansible.run_inventory import link_others
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.config.plain_file import read_bytes, read_text
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.slurm_files.inventory import HOSTS, VARIABLES, Inventory
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import PlaybookError
+from slurm_powersave.ports.site import Site
 
 _FILES = (HOSTS, VARIABLES)
 
 
-def play(cluster: Cluster, playbook: str, made: Inventory, verb: str, wish: Wish = NO_WISH) -> None:
+def play(site: Site, playbook: str, made: Inventory, verb: str, wish: Wish = NO_WISH) -> None:
     """Run a playbook with an inventory; the inventory is the engine's, and recorded, if slurmctld took it.
 
     Raises:
         PlaybookError: Ansible failed; its output has gone where ours goes.
     """
+    cluster, plays = site.cluster, site.plays()
     new, old = cluster.layout.next_inventory, cluster.layout.inventory
     shutil.rmtree(new, ignore_errors=True)
     try:
         write(new, made)
-        link_others(old, new)
+        plays.link_others(old, new)
         (old / VARIABLES).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         extra = {
             "slurmctld_accept": {"from": str(new), "to": str(old), "files": list(_FILES)},
             "slurmctld_replace_foreign": wish.replace_foreign,
             "slurmctld_replace_edits": wish.replace_edits,
         }
-        rc = run_playbook(replace(connect.site(cluster), inventory=new), playbook, extra=extra)
+        rc = plays.run(playbook, new, extra)
         if rc == 0:
             for name in _FILES:
                 os.replace(new / name, old / name)
         if rc == 0 or all(_same(new / name, old / name) for name in _FILES):
-            slurm_conf_in_use.save(StateDirectory(cluster.layout))
+            slurm_conf_in_use.save(site.store())
     finally:
         shutil.rmtree(new, ignore_errors=True)
     if rc:

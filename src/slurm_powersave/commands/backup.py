@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import IO
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters.journal.database import JournalFile
-from slurm_powersave.adapters.state_dir import archive
-from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands import backup
 from slurm_powersave.decide.commands.backup import Manifest
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.ports.site import Site
 
 _STAGING = ".staging-"
 _FORGOTTEN = 86400.0
@@ -43,7 +41,7 @@ class Made:
 
 
 def make(
-    cluster: Cluster,
+    site: Site,
     to: Path | None = None,
     *,
     keep: int | None = None,
@@ -52,7 +50,7 @@ def make(
     """Write a backup to a directory (STATE/backups if none is named) or to a file.
 
     Args:
-        cluster: whose.
+        site: whose.
         to: a directory, or the file's name.
         keep: how many of this cluster's backups stay in the directory; None for all.
         add: writes more below the directory that it is given.
@@ -60,7 +58,7 @@ def make(
     Raises:
         ConfigError: there is nothing to back up, or the place can't be written to.
     """
-    created = time.time()
+    cluster, created = site.cluster, time.time()
     directory = to or cluster.layout.backups
     if to is not None and not to.is_dir():
         if keep is not None:
@@ -70,10 +68,10 @@ def make(
         directory = to.parent
     name = to.name if to is not None and not to.is_dir() else backup.file_name(cluster.cluster_name, created)
     try:
-        with _staged(cluster, created, add) as (place, manifest):
+        with _staged(site, created, add) as (place, manifest):
             if to is None:
                 directory.mkdir(mode=0o700, exist_ok=True)
-            written = archive.save(directory / name, place, manifest)
+            written = site.archive().save(directory / name, place, manifest)
     except OSError as error:
         raise ConfigError("no backup could be made", where=str(directory), why=str(error)) from error
     removed = backup.outdated(os.listdir(directory), cluster.cluster_name, keep) if keep else []
@@ -82,10 +80,10 @@ def make(
     return Made(directory / name, (directory / name).stat().st_size, written, tuple(removed))
 
 
-def send(cluster: Cluster, out: IO[bytes]) -> None:
+def send(site: Site, out: IO[bytes]) -> None:
     """Write a backup to a stream; it is made as a file first, and verified."""
-    with tempfile.TemporaryDirectory(dir=_root(cluster), prefix=_STAGING) as place:
-        made = make(cluster, Path(place) / "backup")
+    with tempfile.TemporaryDirectory(dir=_root(site.cluster), prefix=_STAGING) as place:
+        made = make(site, Path(place) / "backup")
         with made.path.open("rb") as file:
             shutil.copyfileobj(file, out)
         out.flush()
@@ -103,11 +101,9 @@ def _root(cluster: Cluster) -> Path:
 
 
 @contextmanager
-def _staged(
-    cluster: Cluster, created: float, add: Callable[[Path], object]
-) -> Iterator[tuple[Path, Manifest]]:
+def _staged(site: Site, created: float, add: Callable[[Path], object]) -> Iterator[tuple[Path, Manifest]]:
     """Lay out what goes into the backup in a directory that only its owner can read."""
-    root = _root(cluster)
+    cluster, root = site.cluster, _root(site.cluster)
     for old in root.glob(f"{_STAGING}*"):
         if created - old.stat().st_mtime > _FORGOTTEN:
             shutil.rmtree(old, ignore_errors=True)
@@ -116,12 +112,11 @@ def _staged(
         _copy(read_bytes(cluster.file), place / backup.CLUSTER_FILE)
         state = place / backup.STATE
         state.mkdir()
-        journal = JournalFile(cluster.layout.journal)
-        version = journal.snapshot_to(state / cluster.layout.journal.name)
+        version = site.archive().copy_journal(cluster.layout.journal, state / cluster.layout.journal.name)
         for path in sorted(root.rglob("*")):
             name = str(path.relative_to(root))
             if backup.belongs(name) and path.is_file():
-                content = state_file.steady(path) if path.name == state_file.STATE else read_bytes(path)
+                content = site.archive().content(path)
                 if content is not None:
                     _copy(content, state / name)
         add(place)

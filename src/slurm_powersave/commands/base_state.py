@@ -1,7 +1,7 @@
 """Makes network, login node and storage (the base state) as the cluster file wants them, without any loss.
 
 The plan is checked before the person is asked: what decide/commands/base_plan.py refuses is never applied.
-Only this module and teardown call `State.apply`.
+Only this module and teardown apply a plan of it.
 """
 
 import dataclasses
@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.state_dir import own_files
-from slurm_powersave.adapters.terraform.base import Planned, State
 from slurm_powersave.commands import host_trust, unrecorded
 from slurm_powersave.commands.act_records import Acts, acts_of
 from slurm_powersave.commands.messages import Dialog
@@ -25,6 +22,8 @@ from slurm_powersave.decide.slurm_files import storage
 from slurm_powersave.model.errors import ConfigError, SlurmError
 from slurm_powersave.model.outside_text import NODE_NAME, address, matching
 from slurm_powersave.model.permit import Row
+from slurm_powersave.ports.site import Site
+from slurm_powersave.ports.terraform_directory import Planned, TerraformDirectory
 
 _VARIABLES = "base.auto.tfvars.json"
 
@@ -59,37 +58,39 @@ class Beside(Protocol):
         """Raise RefusedError if something else would be done now than was shown."""
 
 
-def deploy(cluster: Cluster, dialog: Dialog, wish: Wish, beside: Beside, *, dry_run: bool) -> bool:
+def deploy(site: Site, dialog: Dialog, wish: Wish, beside: Beside, *, dry_run: bool) -> bool:
     """Apply the base state and wait for the login node's SSH; return False if nothing was applied.
 
     Raises:
         RefusedError: the plan would delete or replace what exists, or jobs are in the way.
     """
-    state = connect.state(cluster, cluster.layout.base)
+    cluster, state = site.cluster, site.directory(site.cluster.layout.base)
     if not dry_run:
-        _mend(cluster, state, dialog)
-    known = _known(cluster, state)
+        _mend(site, state, dialog)
+    known = _known(site, state)
     _refuse_wish(cluster, known, wish)
     files, agreed = state.files(), None
     try:
-        _lay_out(cluster, state)
-        agreed = _agree(cluster, state, known, dialog, wish, beside, dry_run=dry_run)
+        _lay_out(site, state)
+        agreed = _agree(site, state, known, dialog, wish, beside, dry_run=dry_run)
     finally:
         if agreed is None:
             state.put_back(files)
     if agreed is None:
         return dry_run
     planned, orphans = agreed
-    with acts_of(cluster, "deploy") as acts:
-        unrecorded.delete(orphans.servers, acts)
-        unrecorded.remove(orphans.things, acts)
-        _apply(state, planned, dialog, wish, acts, also=orphans.any)
-    unrecorded.tell(cluster, state, dialog)
-    _trust_servers(cluster, state.outputs(), dialog, kept=not planned.actions)
+    acts = acts_of(site, "deploy")
+    unrecorded.delete(site, orphans.servers, acts)
+    unrecorded.remove(orphans.things, acts)
+    _apply(state, planned, dialog, wish, acts, also=orphans.any)
+    unrecorded.tell(site, state, dialog)
+    _trust_servers(site, state.outputs(), dialog, kept=not planned.actions)
     return True
 
 
-def _apply(state: State, planned: Planned, dialog: Dialog, wish: Wish, acts: Acts, *, also: bool) -> None:
+def _apply(
+    state: TerraformDirectory, planned: Planned, dialog: Dialog, wish: Wish, acts: Acts, *, also: bool
+) -> None:
     """Carry out the plan. Also without changes: an apply saves what a refresh saw (a new host key)."""
     if planned.actions or also:
         dialog.say("terraform apply")
@@ -101,26 +102,33 @@ def _apply(state: State, planned: Planned, dialog: Dialog, wish: Wish, acts: Act
     state.apply(planned, permits)
 
 
-def _mend(cluster: Cluster, state: State, dialog: Dialog) -> None:
+def _mend(site: Site, state: TerraformDirectory, dialog: Dialog) -> None:
     """Put a copy in the place of a broken state, once the cloud could be read: the plan refreshes it."""
     if state.broken:
-        unrecorded.servers(cluster)
+        unrecorded.servers(site)
         dialog.say(f"{state.directory}: {state.mend()}")
 
 
 def _agree(
-    cluster: Cluster, state: State, known: Known, dialog: Dialog, wish: Wish, beside: Beside, *, dry_run: bool
+    site: Site,
+    state: TerraformDirectory,
+    known: Known,
+    dialog: Dialog,
+    wish: Wish,
+    beside: Beside,
+    *,
+    dry_run: bool,
 ) -> tuple[Planned, Orphans] | None:
     """Plan, refuse what would be lost, and ask the person; None if nothing is to be applied."""
-    orphans = Orphans(unrecorded.find(cluster, state), unrecorded.beside(cluster, state))
+    orphans = Orphans(unrecorded.find(site, state), unrecorded.beside(site, state))
     dialog.say("terraform plan of the network and the login node")
     planned = state.plan(replace=[known.login_at] if wish.replace_login and known.login_at else ())
     agreed = False
     try:
         if planned.text:
             dialog.show(planned.text)
-        _refuse(cluster, state, planned, known, wish)
-        lost = _ask_slurm(cluster, known, wish)
+        _refuse(site, state, planned, known, wish)
+        lost = _ask_slurm(site, known, wish)
         if lost:
             dialog.say(lost)
         words = base_servers.words(planned.content, known)
@@ -132,7 +140,7 @@ def _agree(
             dialog.say(f"{name} was left by an interrupted deploy: it is deleted first")
         agreed = not (planned.actions or orphans.any or also)
         if not agreed and dialog.ask(_question(known, wish)):
-            _ask_slurm(cluster, known, wish)  # once more: the person may have thought for an hour
+            _ask_slurm(site, known, wish)  # once more: the person may have thought for an hour
             if not dialog.unasked:
                 beside.refuse_other()
             agreed = True
@@ -148,11 +156,11 @@ def _question(known: Known, wish: Wish) -> str:
     return f"Apply this plan, which replaces the login node {known.login_name} with all that is on its disk?"
 
 
-def _refuse(cluster: Cluster, state: State, planned: Planned, known: Known, wish: Wish) -> None:
+def _refuse(site: Site, state: TerraformDirectory, planned: Planned, known: Known, wish: Wish) -> None:
     replace = bool(wish.replace_login)
     found = losses(planned.content, known, replace_login=replace)
     # Slurm is asked only where something is in the way: before the first deploy nobody answers.
-    if found and not unrecorded.in_service(cluster, known.login_ip):
+    if found and not unrecorded.in_service(site, known.login_ip):
         found = losses(planned.content, dataclasses.replace(known, serving=False), replace_login=replace)
     refuse_losses(found, str(state.directory))
 
@@ -176,7 +184,7 @@ def _refuse_wish(cluster: Cluster, known: Known, wish: Wish) -> None:
         )
 
 
-def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
+def _ask_slurm(site: Site, known: Known, wish: Wish) -> str:
     """Ask the present slurmctld whether jobs would be lost; return a text that says what else is lost.
 
     Raises:
@@ -186,17 +194,18 @@ def _ask_slurm(cluster: Cluster, known: Known, wish: Wish) -> str:
         return ""
     snapshot, why = None, ""
     try:
-        snapshot = connect.slurm(unrecorded.at(cluster, known.login_ip)).snapshot()
+        snapshot = unrecorded.at(site, known.login_ip).slurm().snapshot()
     except SlurmError as error:
         why = error.line
     return refuse_jobs(snapshot, name=known.login_name, why=why, force=wish.force)
 
 
-def _known(cluster: Cluster, state: State) -> Known:
+def _known(site: Site, state: TerraformDirectory) -> Known:
+    cluster = site.cluster
     made = state.outputs().get("login") or {}
     login_id = str(made.get("id") or "")
     held = next((one for one in state.held() if login_id and one.attributes.get("id") == login_id), None)
-    records = unrecorded.records(cluster)
+    records = unrecorded.records(site)
     return Known(
         login_id=login_id,
         login_at=held.address if held else "",
@@ -223,9 +232,10 @@ def _flat(key: str, value: object) -> dict[str, object]:
     return {name: one for part, below in value.items() for name, one in _flat(f"{key}.{part}", below).items()}
 
 
-def _lay_out(cluster: Cluster, state: State) -> None:
+def _lay_out(site: Site, state: TerraformDirectory) -> None:
+    cluster = site.cluster
     name = cluster.cloud_of(cluster.login)
-    cloud, adapter = cluster.clouds[name], connect.clouds(cluster).get(name)
+    cloud, adapter = cluster.clouds[name], site.cloud(name)
     if cloud.base_module is None:
         raise ConfigError(
             "no base_module", where=f"{cluster.file}: clouds", todo="Name the root module of the login node."
@@ -234,7 +244,7 @@ def _lay_out(cluster: Cluster, state: State) -> None:
     variables: dict[str, Any] = {
         "cluster": cluster.cluster_name,
         "cloud": cloud.settings,
-        "key_pair": own_files.public_key(cluster),
+        "key_pair": site.own_files().public_key(),
         "login": {
             "name": login.name,
             "address": login.address,
@@ -247,10 +257,11 @@ def _lay_out(cluster: Cluster, state: State) -> None:
     state.lay_out(cloud.base_module, variables, _VARIABLES)
 
 
-def _trust_servers(cluster: Cluster, made: Mapping[str, Any], dialog: Dialog, *, kept: bool) -> None:
+def _trust_servers(site: Site, made: Mapping[str, Any], dialog: Dialog, *, kept: bool) -> None:
     """Trust the servers that the base module made: the login node, and the shared directory's server."""
+    cluster = site.cluster
     login, shared = cluster.login, cluster.shared_storage
-    host_trust.wait(cluster, (login.name, login.address), made["login"], dialog.say, kept=kept)
+    host_trust.wait(site, (login.name, login.address), made["login"], dialog.say, kept=kept)
     if shared is None or shared.user is None:
         return
     if not (made.get("storage") or {}).get("id"):
@@ -260,4 +271,4 @@ def _trust_servers(cluster: Cluster, made: Mapping[str, Any], dialog: Dialog, *,
             todo="Ask for it in the cloud's settings, or leave `user` out: the server is there already then.",
         )
     host = (storage.server_name(cluster), shared.server)
-    host_trust.wait(cluster, host, made["storage"], dialog.say, kept=kept)
+    host_trust.wait(site, host, made["storage"], dialog.say, kept=kept)

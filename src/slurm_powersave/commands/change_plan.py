@@ -7,12 +7,9 @@ answered it is asked again: what was not shown is not done.
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import play_check
-from slurm_powersave.adapters.ansible.run_inventory import link_others
 from slurm_powersave.commands import apply_slurm_conf
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.messages import Dialog
@@ -22,6 +19,7 @@ from slurm_powersave.decide.slurm_files.inventory import Inventory
 from slurm_powersave.model.errors import PlaybookError, RefusedError, SlurmError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import SlurmNode
+from slurm_powersave.ports.site import Site
 
 DEPLOY = "deploy.yml"
 
@@ -58,7 +56,7 @@ def refuse_other(found: Collection[str]) -> None:
 
 
 def look(
-    cluster: Cluster,
+    site: Site,
     playbook: str,
     make: Callable[[], Inventory],
     wish: Wish = NO_WISH,
@@ -70,6 +68,7 @@ def look(
     Raises:
         PlaybookError: Ansible could not be run.
     """
+    cluster, plays = site.cluster, site.plays()
 
     def plan() -> PlayPlan:
         # Beside the real inventory: Ansible takes the playbooks' paths and a site's files from there.
@@ -77,15 +76,14 @@ def look(
         try:
             inventory = place / "inventory"
             apply_slurm_conf.write(inventory, make())
-            link_others(cluster.layout.inventory, inventory)
+            plays.link_others(cluster.layout.inventory, inventory)
             extra = {
                 "slurmctld_replace_foreign": wish.replace_foreign,
                 "slurmctld_replace_edits": wish.replace_edits,
                 "slurmctld_planned": removes,
                 "leaving_planned": removes,
             }
-            site = replace(connect.site(cluster), inventory=inventory)
-            return play_check.check(site, playbook, extra, place)
+            return plays.check(playbook, inventory, extra, place)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -108,7 +106,7 @@ def show(dialog: Dialog, plan: PlayPlan, playbook: str) -> None:
 class Files:
     """What `deploy` does to files and daemons, as the person is shown it."""
 
-    cluster: Cluster
+    site: Site
     dialog: Dialog
     wish: Wish
     make: Callable[[], Inventory]
@@ -127,12 +125,12 @@ class Files:
         self.servers = tuple(servers)
         for line in servers:
             self.dialog.say(line)
-        self.wakes = tuple(self.cluster.persistent() if fresh else _off(self.cluster, self.dialog))
+        self.wakes = tuple(self.site.cluster.persistent() if fresh else _off(self.site, self.dialog))
         if fresh:
-            self.dialog.say(everything(self.cluster))
+            self.dialog.say(everything(self.site.cluster))
         else:
             self.dialog.say(f"ansible-playbook {DEPLOY} in check mode: what would change on its hosts")
-            self.seen = look(self.cluster, DEPLOY, self.make, self.wish)
+            self.seen = look(self.site, DEPLOY, self.make, self.wish)
             show(self.dialog, self.seen.plan, DEPLOY)
             if self.seen.plan.nothing and self.seen.plan.whole:
                 self.dialog.say("No file and no daemon would change.")
@@ -158,14 +156,14 @@ class Files:
         self.seen.refuse_other()
 
 
-def _off(cluster: Cluster, dialog: Dialog) -> list[str]:
+def _off(site: Site, dialog: Dialog) -> list[str]:
     """Name the nodes that are always to be up, and are powered down: those that the play powers up."""
     try:
-        known = connect.slurm(cluster).snapshot().nodes
+        known = site.slurm().snapshot().nodes
     except SlurmError as error:
         dialog.say(f"Slurm can't be asked which nodes are up: {error.line}")
         return []
-    return [name for name in cluster.persistent() if name not in known or _is_off(known[name])]
+    return [name for name in site.cluster.persistent() if name not in known or _is_off(known[name])]
 
 
 def _is_off(node: SlurmNode) -> bool:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.model.errors import SlurmError, TerraformError
 from slurm_powersave.model.leftovers import SERVER, Leftover
 from slurm_powersave.model.nodes import Server, SlurmSnapshot
 from slurm_powersave.model.permit import Permit
 from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
 from slurm_powersave.ports.slurm import Slurm
+from slurm_powersave.ports.terraform_directory import Planned
 
 _STATE = "terraform state"
 

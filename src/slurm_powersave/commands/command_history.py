@@ -8,11 +8,10 @@ import pwd
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.act_records import origin
 from slurm_powersave.config.plain_file import read_text
 from slurm_powersave.config.settings import Cluster
@@ -20,13 +19,14 @@ from slurm_powersave.decide.commands import file_diff
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.records import Command
 from slurm_powersave.ports.journal import Commands
+from slurm_powersave.ports.site import Site
 
 DONE, INTERRUPTED = "done", "interrupted"
 ENGINE = "engine: takes the cluster file"
 
 
 @contextmanager
-def in_history(find: Callable[[], Cluster | None], text: str, say: Callable[[str], None]) -> Iterator[None]:
+def in_history(find: Callable[[], Site | None], text: str, say: Callable[[str], None]) -> Iterator[None]:
     """Record a command as it begins, and how it ends.
 
     A history that can't be written stops nobody: the command may be what mends it.
@@ -49,24 +49,27 @@ def in_history(find: Callable[[], Cluster | None], text: str, say: Callable[[str
         _write(find(), replace(command, outcome=outcome), say)
 
 
-def engine_took(cluster: Cluster) -> None:
+def engine_took(site: Site) -> None:
     """Record that the engine uses a cluster file that differs from the one that was last used.
 
     Raises:
         JournalError: it could not be written.
     """
-    with closing(SqliteJournal(cluster.layout.journal)) as journal:
-        if journal.used_file() != _shown(cluster.file):
-            by = _saved_by(cluster.file)
-            _save(journal, cluster, Command(secrets.token_hex(8), time.time(), ENGINE, by, outcome=DONE))
+    with site:
+        journal, file = site.journal(), site.cluster.file
+        if journal.used_file() != _shown(file):
+            by = _saved_by(file)
+            _save(journal, site.cluster, Command(secrets.token_hex(8), time.time(), ENGINE, by, outcome=DONE))
 
 
-def _write(cluster: Cluster | None, command: Command, say: Callable[[str], None]) -> None:
-    if cluster is None or not cluster.layout.journal.exists():
+def _write(site: Site | None, command: Command, say: Callable[[str], None]) -> None:
+    if site is None:
         return
     try:
-        with closing(SqliteJournal(cluster.layout.journal)) as journal:
-            _save(journal, cluster, command)
+        # Closed at once: a restore puts another journal in its place.
+        with site:
+            if journal := site.existing_journal():
+                _save(journal, site.cluster, command)
     except PowersaveError as error:
         say(f"this command could not be written to the history: {error.line}")
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.adapters.state_dir.lock import command_lease
 from slurm_powersave.commands.act_records import caller
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.model.errors import LockedError
@@ -33,7 +32,7 @@ class Patience:
 
 
 @contextmanager
-def alone(layout: Layout, command: str, patience: Patience | None = None) -> Iterator[None]:
+def alone(layout: Layout, lease: Lease, command: str, patience: Patience | None = None) -> Iterator[None]:
     """Hold the lock of commands; without patience another holder is an error at once.
 
     Raises:
@@ -41,7 +40,7 @@ def alone(layout: Layout, command: str, patience: Patience | None = None) -> Ite
         MachineError: the lock file can't be opened or written.
     """
     was_there = layout.root.exists()
-    held = _wait(layout.root, command_lease(layout), command, patience)
+    held = _wait(layout.root, lease, command, patience)
     try:
         yield
     finally:
@@ -53,13 +52,12 @@ def alone(layout: Layout, command: str, patience: Patience | None = None) -> Ite
         held.release()
 
 
-def end(layout: Layout, verb: str) -> None:
+def end(lease: Lease, verb: str) -> None:
     """Interrupt the command of this name that holds the lock on this host, if one does.
 
     Raises:
         LockedError: it runs elsewhere, or does not end.
     """
-    lease = command_lease(layout)
     found = lease.holder() or {}
     if found.get("command", "").split()[:1] == [verb] and not lease.interrupt(_END):
         raise LockedError(f"the running {verb} does not end", where=lease.where, why=lease.describe())

@@ -7,14 +7,10 @@ Slurm asks for the persistent ones by POWER_UP, and the engine brings them up li
 import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.processes.process import run
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, base_state, identity, preflight, unrecorded
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.change_plan import Files
@@ -36,6 +32,8 @@ from slurm_powersave.model.errors import (
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord, SlurmSnapshot
 from slurm_powersave.ports.journal import NodeRecords
+from slurm_powersave.ports.site import Site
+from slurm_powersave.ports.state_store import StateStore
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Deployed:
 
 
 def deploy(
-    cluster: Cluster, dialog: Dialog, wish: Wish = NO_WISH, *, dry_run: bool = False, check: bool = True
+    site: Site, dialog: Dialog, wish: Wish = NO_WISH, *, dry_run: bool = False, check: bool = True
 ) -> Deployed:
     """Create or update network, login node and Slurm.
 
@@ -66,19 +64,21 @@ def deploy(
         RefusedError: what exists would be deleted or replaced, or jobs are in the way; nothing was changed.
         PowersaveError: what failed; a second call goes on from there.
     """
-    applying = Applying.of(cluster)
+    cluster, applying = site.cluster, Applying.of(site)
     _refuse_odd(cluster, wish)
-    connect.command(cluster).check()
+    site.terraform_program().check()
     if check:
-        _refuse_findings(preflight.look(cluster, files=False), dialog)
+        _refuse_findings(preflight.look(site, files=False), dialog)
     else:
         slurm_conf_look.refuse(cluster)
-        slurm_running.refuse(cluster, preflight.slurmctld(cluster))
+        slurm_running.refuse(cluster, preflight.slurmctld(site))
     dialog.say(f"cluster {cluster.cluster_name}: {len(cluster.nodes())} nodes, state in {cluster.state_dir}")
     if dry_run and not cluster.layout.private_key.exists():
-        with tempfile.TemporaryDirectory(prefix="slurm-powersave-") as place:
-            return _deploy(cluster.model_copy(update={"state_dir": Path(place)}), dialog, wish, dry_run)
-    done = _deploy(cluster, dialog, wish, dry_run)
+        with ExitStack() as held:
+            place = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="slurm-powersave-")))
+            elsewhere = held.enter_context(site.of(cluster.model_copy(update={"state_dir": place})))
+            return _deploy(elsewhere, dialog, wish, dry_run)
+    done = _deploy(site, dialog, wish, dry_run)
     if done.agreed and not dry_run:
         applying.succeeded()
     return done
@@ -94,22 +94,22 @@ def _refuse_odd(cluster: Cluster, wish: Wish) -> None:
         )
 
 
-def _deploy(cluster: Cluster, dialog: Dialog, wish: Wish, dry_run: bool) -> Deployed:
-    _refuse_removed(cluster)
+def _deploy(site: Site, dialog: Dialog, wish: Wish, dry_run: bool) -> Deployed:
+    cluster = site.cluster
+    _refuse_removed(site)
     if not cluster.layout.private_key.exists():
-        unrecorded.refuse_unknown(cluster, unrecorded.servers(cluster))
+        unrecorded.refuse_unknown(cluster, unrecorded.servers(site))
     if not (dry_run and cluster.layout.private_key.exists()):
-        make_keys(cluster)
-    with closing(SqliteJournal(cluster.layout.journal)) as journal:
-        tell_addresses(cluster, journal.node_records(), dialog)
+        make_keys(site)
+    tell_addresses(cluster, site.journal().node_records(), dialog)
 
     def make() -> Inventory:
-        return make_inventory(cluster, RemovedNodes())
+        return make_inventory(site, RemovedNodes())
 
-    preflight.refuse_foreign(cluster, dialog, wish, make)
-    files = Files(cluster, dialog, wish, make)
+    preflight.refuse_foreign(site, dialog, wish, make)
+    files = Files(site, dialog, wish, make)
     if cluster.login.connection == "ssh":
-        agreed = base_state.deploy(cluster, dialog, wish, files, dry_run=dry_run)
+        agreed = base_state.deploy(site, dialog, wish, files, dry_run=dry_run)
     elif dry_run:
         agreed = files.show(fresh=False)
     else:
@@ -117,10 +117,10 @@ def _deploy(cluster: Cluster, dialog: Dialog, wish: Wish, dry_run: bool) -> Depl
     done = Deployed(dry_run or agreed, files.seen.plan, files.servers, files.wakes)
     if dry_run or not agreed:
         return done
-    prepare(cluster)
+    prepare(site)
     made = make()
     dialog.say(f"ansible-playbook deploy.yml on {cluster.login.name}")
-    apply_slurm_conf.play(cluster, "deploy.yml", made, "deploy", wish)
+    apply_slurm_conf.play(site, "deploy.yml", made, "deploy", wish)
     return done
 
 
@@ -143,18 +143,12 @@ def _refuse_findings(report: preflight.Report, dialog: Dialog) -> None:
         )
 
 
-def _refuse_removed(cluster: Cluster) -> None:
+def _refuse_removed(site: Site) -> None:
     """Nodes that have a server or a job are drained before they leave: that is what resize does."""
-    if not cluster.layout.journal.exists():
-        return
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        records = journal.node_records()
-    finally:
-        journal.close()
+    cluster, records = site.cluster, unrecorded.records(site)
     removed = [name for name in records if name not in cluster]
     try:
-        known = connect.slurm(cluster).snapshot() if removed else SlurmSnapshot(0.0, {})
+        known = site.slurm().snapshot() if removed else SlurmSnapshot(0.0, {})
     except SlurmError as error:
         raise RefusedError(
             f"nodes leave ({fold(removed)}), and Slurm can't be asked whether they are in use", why=str(error)
@@ -188,31 +182,21 @@ def tell_addresses(cluster: Cluster, records: Mapping[str, NodeRecord], dialog: 
         )
 
 
-def prepare(cluster: Cluster) -> None:
+def prepare(site: Site) -> None:
     """Make the state directory with its keys, and record every node's address."""
-    make_keys(cluster)
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        _record_addresses(cluster, journal)
-    finally:
-        journal.close()
+    make_keys(site)
+    _record_addresses(site.cluster, site.journal())
 
 
-def make_keys(cluster: Cluster) -> None:
+def make_keys(site: Site) -> None:
     """Make the state directory with its keys, where they are not there yet."""
-    layout = cluster.layout
-    StateDirectory(layout).make()
+    layout = site.cluster.layout
+    site.store().make()
     if not layout.private_key.exists():
-        comment = f"slurm-powersave {cluster.cluster_name}"
-        done = run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(layout.private_key)],
-            timeout=30,
-        )
-        if done.rc != 0:
-            raise ConfigError("no SSH key could be made", where=str(layout.private_key), why=done.err.strip())
+        site.own_files().make_key()
     if not layout.munge_key.exists():
         _write_secret(layout.munge_key, os.urandom(1024))
-    identity.record(cluster)
+    identity.record(site)
 
 
 def given_addresses(cluster: Cluster, records: Mapping[str, NodeRecord]) -> dict[str, str]:
@@ -235,26 +219,22 @@ def _record_addresses(cluster: Cluster, journal: NodeRecords) -> None:
     )
 
 
-def write_inventory(cluster: Cluster, removed: RemovedNodes = RemovedNodes()) -> None:  # noqa: B008  # frozen
+def write_inventory(site: Site, removed: RemovedNodes = RemovedNodes()) -> None:  # noqa: B008  # frozen
     """Write what Ansible reads: hosts and variables, with the recorded addresses."""
-    apply_slurm_conf.write(cluster.layout.inventory, make_inventory(cluster, removed))
+    apply_slurm_conf.write(site.cluster.layout.inventory, make_inventory(site, removed))
 
 
-def make_inventory(cluster: Cluster, removed: RemovedNodes) -> Inventory:
+def make_inventory(site: Site, removed: RemovedNodes) -> Inventory:
     """Make the inventory; nothing is written."""
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        records, first = journal.node_records(), journal.first_nodes()
-    finally:
-        journal.close()
-    sizes = {name: cloud.flavors() for name, cloud in connect.clouds(cluster).items()}
+    cluster, journal = site.cluster, site.journal()
+    records, first = journal.node_records(), journal.first_nodes()
+    sizes = {name: cloud.flavors() for name, cloud in site.clouds().items()}
     facts = node_memory.facts(cluster, sizes, first)
-    removed = replace(removed, memory=_memory(cluster))
+    removed = replace(removed, memory=_memory(site.store()))
     return inventory(cluster, facts, given_addresses(cluster, records), removed)
 
 
-def _memory(cluster: Cluster) -> Mapping[str, int]:
-    store = StateDirectory(cluster.layout)
+def _memory(store: StateStore) -> Mapping[str, int]:
     return {} if store.applied() is None else slurm_conf_in_use.load(store).memory
 
 

@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.config.layout import Layout
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.preflight.findings import Found, error
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.site import Site
+from slurm_powersave.ports.state_store import StateStore
 
 _NAME = re.compile(r"^ClusterName=(\S+)$", re.MULTILINE)
 _LONGEST = 1 << 16
@@ -28,19 +28,19 @@ class _Known:
     """Where the directory was; a copy, and one that was moved aside, is elsewhere."""
 
 
-def record(cluster: Cluster) -> None:
+def record(site: Site) -> None:
     """Note in the state directory whose it is, and of which cluster file."""
-    store = StateDirectory(cluster.layout)
+    cluster, store = site.cluster, site.store()
     held = {"cluster_name": cluster.cluster_name, "file": os.path.abspath(cluster.file)}
     text = json.dumps(held | {"state_dir": str(cluster.layout.root)}) + "\n"
     if store.identity() != text:
         store.save_identity(text)
 
 
-def findings(cluster: Cluster) -> Found:
+def findings(site: Site) -> Found:
     """Find that the file names another cluster, or another directory, than it did."""
-    layout = cluster.layout
-    known = _read(layout).name or _name_in_use(cluster)
+    cluster, layout = site.cluster, site.cluster.layout
+    known = _read(site.store()).name or _name_in_use(site.store())
     if known and known != cluster.cluster_name:
         yield error(
             "cluster_name",
@@ -48,7 +48,7 @@ def findings(cluster: Cluster) -> Found:
             f"{cluster.cluster_name}: the name can't change",
             f"Put cluster_name: {known} back. Another cluster needs another state_dir, and other addresses.",
         )
-    elif not known and (other := _elsewhere(cluster)):
+    elif not known and (other := _elsewhere(site)):
         was, root = other
         yield error(
             "state_dir" if was == cluster.cluster_name else "cluster_name",
@@ -58,19 +58,19 @@ def findings(cluster: Cluster) -> Found:
         )
 
 
-def refuse(cluster: Cluster) -> None:
+def refuse(site: Site) -> None:
     """Change nothing of a cluster that the file does not mean.
 
     Raises:
         RefusedError: it names another cluster, or another directory, than it did.
     """
-    for one in findings(cluster):
-        raise RefusedError(one.wrong, where=f"{cluster.file}: {one.where}", todo=one.right)
+    for one in findings(site):
+        raise RefusedError(one.wrong, where=f"{site.cluster.file}: {one.where}", todo=one.right)
 
 
-def _read(layout: Layout) -> _Known:
+def _read(store: StateStore) -> _Known:
     try:
-        found = json.loads((StateDirectory(layout).identity() or "")[:_LONGEST])
+        found = json.loads((store.identity() or "")[:_LONGEST])
     except (OSError, ValueError, RecursionError):
         return _Known()
     if not isinstance(found, dict):
@@ -78,9 +78,8 @@ def _read(layout: Layout) -> _Known:
     return _Known(*(str(found.get(key, "")) for key in ("cluster_name", "file", "state_dir")))
 
 
-def _name_in_use(cluster: Cluster) -> str:
+def _name_in_use(store: StateStore) -> str:
     """Return the name that slurmctld was last given, of a state directory without a note."""
-    store = StateDirectory(cluster.layout)
     try:
         known = slurm_conf_in_use.is_known(store)
         found = _NAME.search(slurm_conf_in_use.load(store).slurm_conf) if known else None
@@ -89,15 +88,16 @@ def _name_in_use(cluster: Cluster) -> str:
     return found[1] if found else ""
 
 
-def _elsewhere(cluster: Cluster) -> tuple[str, Path] | None:
+def _elsewhere(site: Site) -> tuple[str, Path] | None:
     """Find a directory beside the state directory in which this file is in use; not a copy, not torn down."""
+    cluster = site.cluster
     here = os.path.abspath(cluster.file)
     try:
         others = sorted(cluster.layout.root.parent.iterdir())
     except OSError:
         return None
     for root in others:
-        found = _read(Layout(root))
+        found = _read(site.store(Layout(root)))
         if root == cluster.layout.root or (found.file, found.root) != (here, str(root)):
             continue
         if Layout(root).base.exists():

@@ -8,22 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import project
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir import own_files
 from slurm_powersave.commands import deployed
 from slurm_powersave.commands.act_records import acts_of
 from slurm_powersave.commands.image_build import Build
 from slurm_powersave.commands.messages import Dialog
-from slurm_powersave.commands.serve import WallClock
-from slurm_powersave.config.settings import Cluster, Pool
+from slurm_powersave.config.settings import Pool
 from slurm_powersave.decide.commands import images
 from slurm_powersave.decide.flavor import flavor_choice
 from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import CLUSTER
 from slurm_powersave.model.nodes import NodeRecord, Operation, Server
 from slurm_powersave.ports.images import ImageCloud
+from slurm_powersave.ports.site import Site
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Built:
 
 
 def build(
-    cluster: Cluster,
+    site: Site,
     dialog: Dialog,
     *,
     base: str | None,
@@ -52,48 +48,45 @@ def build(
     Raises:
         PowersaveError: what failed; what was made is removed again.
     """
-    layout = cluster.layout
+    cluster, layout, clock = site.cluster, site.cluster.layout, site.clock
     deployed.require(layout, (layout.private_key, layout.inventory))
-    clock = WallClock()
-    records, _ = _journal(cluster)
+    records, _ = _journal(site)
     order = images.order(cluster, records, base=base, node=node, name=name, pool=pool, now=clock.wall())
-    cloud = connect.image_cloud(cluster, order.cloud)
+    cloud = site.image_cloud(order.cloud)
     order = _with_flavor(order, cluster.pool(order.pool), cloud)
 
     def check_node() -> Server:
-        seen = connect.slurm(cluster).snapshot([order.node])
+        seen = site.slurm().snapshot([order.node])
         if order.node in seen.unreadable:
             raise RefusedError("what Slurm says of it can't be read", where=f"node {order.node}")
-        return images.refuse_node(
-            order.node, seen.nodes.get(order.node), cloud.servers(), _journal(cluster)[1]
-        )
+        return images.refuse_node(order.node, seen.nodes.get(order.node), cloud.servers(), _journal(site)[1])
 
     if order.node:
         check_node()
     images.refuse_images(order, cloud.list_images())
-    plays = connect.image_plays(cluster, order.pool)
-    with acts_of(cluster, f"image build {order.name}") as acts:
-        work = Build(
-            order,
-            cloud,
-            plays,
-            clock,
-            time.sleep,
-            _timed(dialog.say),
-            check_node,
-            own_files.public_key(cluster),
-            project.version(),
-            cluster.failure.boot_timeout,
-            acts,
-        )
-        if dry_run:
-            dialog.show(_plan(work))
-            return Built(order.name)
+    plays = site.image_work(order.pool)
+    acts = acts_of(site, f"image build {order.name}")
+    work = Build(
+        order,
+        cloud,
+        plays,
+        clock,
+        site.wait,
+        _timed(dialog.say),
+        check_node,
+        site.own_files().public_key(),
+        site.plays().version(),
+        cluster.failure.boot_timeout,
+        acts,
+    )
+    if dry_run:
         dialog.show(_plan(work))
-        if not dialog.ask("Build it?"):
-            return None
-        with plays:
-            provenance = work.run()
+        return Built(order.name)
+    dialog.show(_plan(work))
+    if not dialog.ask("Build it?"):
+        return None
+    with plays:
+        provenance = work.run()
     total = sum(work.seconds.values())
     dialog.say(
         f"image {order.name} is ready after {total:.0f} s; set it as `image` of the pool {order.pool}."
@@ -122,34 +115,34 @@ def _plan(work: Build) -> str:
     )
 
 
-def listed(cluster: Cluster) -> list[images.ImageRow]:
+def listed(site: Site) -> list[images.ImageRow]:
     """List the images that we made, and those that the cluster uses."""
-    clouds = _image_clouds(cluster)
-    records, _ = _journal(cluster)
+    clouds = _image_clouds(site)
+    records, _ = _journal(site)
     return images.rows(
-        cluster,
+        site.cluster,
         {name: cloud.list_images() for name, cloud in clouds.items()},
         records,
         {name: cloud.servers() for name, cloud in clouds.items()},
     )
 
 
-def delete(cluster: Cluster, name: str, dialog: Dialog) -> bool:
+def delete(site: Site, name: str, dialog: Dialog) -> bool:
     """Delete an image that we made; False if the person said no.
 
     Raises:
         ConfigError: there is none of that name.
         RefusedError: it is not ours, or something uses it.
     """
-    clouds = _image_clouds(cluster)
-    records, _ = _journal(cluster)
+    clouds = _image_clouds(site)
+    records, _ = _journal(site)
     for place, cloud in clouds.items():
         found = next((image for image in cloud.list_images() if image.name == name), None)
         if found is None:
             continue
-        if found.property(CLUSTER) != cluster.cluster_name:
+        if found.property(CLUSTER) != site.cluster.cluster_name:
             raise RefusedError("`image build` of this cluster did not make it", where=f"image {name}")
-        if users := images.used_by(cluster, place, name, records, cloud.servers()):
+        if users := images.used_by(site.cluster, place, name, records, cloud.servers()):
             raise RefusedError(
                 f"it is in use by {', '.join(users)}",
                 where=f"image {name}",
@@ -163,21 +156,14 @@ def delete(cluster: Cluster, name: str, dialog: Dialog) -> bool:
     raise ConfigError(f"there is no image {name}", todo="These are there: slurm-powersave image list")
 
 
-def _image_clouds(cluster: Cluster) -> dict[str, ImageCloud]:
-    return {
-        name: connect.image_cloud(cluster, name) for name, cloud in cluster.clouds.items() if cloud.adapter
-    }
+def _image_clouds(site: Site) -> dict[str, ImageCloud]:
+    return {name: site.image_cloud(name) for name, cloud in site.cluster.clouds.items() if cloud.adapter}
 
 
-def _journal(cluster: Cluster) -> tuple[Mapping[str, NodeRecord], list[Operation]]:
+def _journal(site: Site) -> tuple[Mapping[str, NodeRecord], list[Operation]]:
     """Read nodes and running operations; the engine may be writing at the same time."""
-    if not cluster.layout.journal.exists():
-        return {}, []
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        return journal.node_records(), list(journal.open_operations())
-    finally:
-        journal.close()
+    journal = site.existing_journal()
+    return (journal.node_records(), list(journal.open_operations())) if journal else ({}, [])
 
 
 def _timed(say: Callable[[str], None]) -> Callable[[str], None]:

@@ -1,8 +1,7 @@
 """What a person is told who has interrupted `deploy` or `teardown`: what there is, and how to go on."""
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.ports.site import Site
 
 _HOW = {
     "deploy": "Run deploy again to go on, or teardown to take away what was made.",
@@ -10,17 +9,17 @@ _HOW = {
 }
 
 
-def closing(cluster: Cluster, command: str) -> str:
+def closing(site: Site, command: str) -> str:
     """Say it in one line; the clouds are not asked, the states of Terraform are read."""
-    return f"Interrupted. {_held(cluster)} {_HOW[command]}"
+    return f"Interrupted. {_held(site)} {_HOW[command]}"
 
 
-def _held(cluster: Cluster) -> str:
-    layout = cluster.layout
+def _held(site: Site) -> str:
+    layout = site.cluster.layout
     try:
-        base = len(connect.state(cluster, layout.base).held())
+        base = len(site.directory(layout.base).held())
         shards = sorted(layout.terraform.glob("*/nodes-*"))
-        nodes = sum(len(connect.state(cluster, path).held()) for path in shards)
+        nodes = sum(len(site.directory(path).held()) for path in shards)
     except TerraformError as error:
         return f"A state of Terraform can't be read ({error.where})."
     if not base and not nodes:

@@ -5,12 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.slurm.live_files import read as read_live_files
-from slurm_powersave.adapters.state_dir.store import StateDirectory
-from slurm_powersave.adapters.terraform import state_file, versions
-from slurm_powersave.adapters.terraform.state_file import outputs
 from slurm_powersave.commands import identity, unrecorded
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.commands.messages import Dialog
@@ -29,6 +23,7 @@ from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass, PowersaveError, SlurmError
 from slurm_powersave.model.nodes import Flavor
 from slurm_powersave.ports.cloud import FactsCloud
+from slurm_powersave.ports.site import Site
 
 _TROUBLE = {FailureClass.AUTH: Asked.CREDENTIALS}
 
@@ -49,16 +44,17 @@ class Report:
         return tuple(one for one in self.findings if one.severity is Severity.ERROR)
 
 
-def look(cluster: Cluster, *, files: bool = True) -> Report:
+def look(site: Site, *, files: bool = True) -> Report:
     """Ask all clouds, slurmctld and Terraform at the same time. Nothing is changed anywhere.
 
     `files`: whether Slurm's files on the login node are looked at, too; `deploy` does that for itself.
     """
+    cluster = site.cluster
     with ThreadPoolExecutor(max_workers=3 + len(cluster.clouds)) as pool:
-        slurm = pool.submit(slurmctld, cluster)
-        there = pool.submit(_live_files, cluster) if files else None
-        terraform = pool.submit(versions.read, connect.command(cluster), cluster.layout.terraform)
-        reads = {name: pool.submit(_facts, cluster, name) for name in cluster.clouds}
+        slurm = pool.submit(slurmctld, site)
+        there = pool.submit(_live_files, site) if files else None
+        terraform = pool.submit(site.terraform_program().tools)
+        reads = {name: pool.submit(_facts, site, name) for name in cluster.clouds}
     facts = {name: read.result() for name, read in reads.items()}
     found = terraform.result()
     asked = [f"terraform {found.terraform}"] if found.terraform else []
@@ -70,20 +66,21 @@ def look(cluster: Cluster, *, files: bool = True) -> Report:
     return Report(
         tuple(asked),
         (
-            *identity.findings(cluster),
+            *identity.findings(site),
             *live_files.findings(cluster, live),
-            *clouds.findings(cluster, answers, found, _here(cluster), slurm.result()),
+            *clouds.findings(cluster, answers, found, _here(site), slurm.result()),
             *pairs.findings(cluster),
-            *_first_nodes(cluster, known),
+            *_first_nodes(site, known),
         ),
         node_memory.by_pool(cluster, known),
     )
 
 
-def offline(cluster: Cluster) -> Report:
+def offline(site: Site) -> Report:
     """Find what can be found without asking anybody."""
+    cluster = site.cluster
     found = (
-        *identity.findings(cluster),
+        *identity.findings(site),
         *slurm_running.findings(cluster, Running()),
         *slurm_conf_look.findings(cluster),
         *pairs.findings(cluster),
@@ -91,7 +88,7 @@ def offline(cluster: Cluster) -> Report:
     return Report((), found, {})
 
 
-def refuse_foreign(cluster: Cluster, dialog: Dialog, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
+def refuse_foreign(site: Site, dialog: Dialog, wish: Wish, make: Callable[[], Inventory]) -> LiveFiles:
     """Say what was edited in Slurm's files on the login node; replace no file there that is not ours.
 
     Returns what is there.
@@ -99,7 +96,7 @@ def refuse_foreign(cluster: Cluster, dialog: Dialog, wish: Wish, make: Callable[
     Raises:
         RefusedError: there are such files, and nobody said that they may be replaced.
     """
-    found = _live_files(cluster)
+    cluster, found = site.cluster, _live_files(site)
     if found.edited():
         dialog.say(f"edited on {cluster.login.name} since it was written:\n{found.edits()}")
     if found.foreign(cluster) and not wish.replace_foreign:
@@ -109,25 +106,26 @@ def refuse_foreign(cluster: Cluster, dialog: Dialog, wish: Wish, make: Callable[
     return found
 
 
-def _live_files(cluster: Cluster) -> LiveFiles:
+def _live_files(site: Site) -> LiveFiles:
     """Read Slurm's files on the login node; where there is none yet, or it can't be asked, nothing is known.
 
     They are looked at again on that host before anything is written.
     """
-    if cluster.login.connection != "local" and not _deployed(cluster):
+    if site.cluster.login.connection != "local" and not _deployed(site):
         return LiveFiles()
     try:
-        return read_live_files(connect.login_argv(cluster))
+        return site.login_host().live_files()
     except PowersaveError:
         return LiveFiles()
 
 
-def slurmctld(cluster: Cluster) -> Running:
+def slurmctld(site: Site) -> Running:
     """Ask slurmctld for its version and its limits. Where there is no login node yet nobody is asked."""
+    cluster = site.cluster
     local = cluster.login.connection == "local"
-    if not local and not _deployed(cluster):
+    if not local and not _deployed(site):
         return Running()
-    slurm = connect.slurm(cluster)
+    slurm = site.slurm()
     answers = running(slurm)
     # This host may have no slurmctld before the first deploy.
     if answers.trouble:
@@ -137,26 +135,20 @@ def slurmctld(cluster: Cluster) -> Running:
     return answers
 
 
-def _first_nodes(cluster: Cluster, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:
-    if not cluster.layout.journal.exists():
-        return []
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        return first_nodes.findings(cluster, journal, StateDirectory(cluster.layout), sizes)
-    finally:
-        journal.close()
+def _first_nodes(site: Site, sizes: Mapping[str, Mapping[str, Flavor]]) -> list[Finding]:
+    journal = site.existing_journal()
+    return first_nodes.findings(site.cluster, journal, site.store(), sizes) if journal else []
 
 
 def _asked(facts: CloudFacts | None) -> tuple[str, ...]:
     return facts.asked if facts else ("not asked, it has no adapter that could",)
 
 
-def _facts(cluster: Cluster, name: str) -> CloudFacts | None:
+def _facts(site: Site, name: str) -> CloudFacts | None:
     """Ask one cloud; None if there is nobody to ask it through."""
-    alone = cluster.model_copy(update={"clouds": {name: cluster.clouds[name]}})
     try:
-        cloud = connect.clouds(alone).get(name)
-        return cloud.facts(_images(cluster)) if isinstance(cloud, FactsCloud) else None
+        cloud = site.cloud(name)
+        return cloud.facts(_images(site.cluster)) if isinstance(cloud, FactsCloud) else None
     except CloudError as error:
         return _unread(_TROUBLE.get(error.failure, Asked.REACH), error)
     except PowersaveError as error:
@@ -174,19 +166,19 @@ def _unread(asked: Asked, error: PowersaveError) -> CloudFacts:
     return CloudFacts(troubles=(Trouble(asked, text, error.where),))
 
 
-def _here(cluster: Cluster) -> Here:
-    layout = cluster.layout
+def _here(site: Site) -> Here:
+    layout = site.cluster.layout
     key = read_text(layout.public_key).strip() if layout.public_key.exists() else ""
-    nodes = unrecorded.records(cluster)
+    nodes = unrecorded.records(site)
     return Here(
         key,
-        _deployed(cluster),
-        connect.jump_is_known(cluster),
+        _deployed(site),
+        site.login_host().jump_is_known(),
         {name: record.node.address for name, record in nodes.items()},
         {name: record.node for name, record in nodes.items() if record.server_id},
-        outputs(layout.base).get("shared") or {},
+        site.directory(layout.base).outputs().get("shared") or {},
     )
 
 
-def _deployed(cluster: Cluster) -> bool:
-    return state_file.exists(cluster.layout.base)
+def _deployed(site: Site) -> bool:
+    return site.directory(site.cluster.layout.base).exists

@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_powersave.adapters.terraform.state_file import write_synced
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config import settings, yaml_file
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError
+from slurm_powersave.ports.site import Site
 
 KEPT = 10
 """Cluster files that stay."""
@@ -25,24 +25,25 @@ KEPT = 10
 class Applying:
     """A cluster file that is being applied, as it was when it was read."""
 
-    cluster: Cluster
+    site: Site
     text: bytes
 
     @classmethod
-    def of(cls, cluster: Cluster) -> "Applying":
+    def of(cls, site: Site) -> "Applying":
         """Take its text; it may be edited while it is applied."""
-        return cls(cluster, read_bytes(cluster.file) if cluster.file.exists() else b"")
+        file = site.cluster.file
+        return cls(site, read_bytes(file) if file.exists() else b"")
 
     def succeeded(self) -> None:
         """Keep it, unless it is what was applied last."""
-        directory = self.cluster.layout.cluster_files
+        directory = self.site.cluster.layout.cluster_files
         directory.mkdir(mode=0o700, exist_ok=True)
         known = _known(directory)
         if not self.text or (known and read_bytes(known[-1]) == self.text):
             return
         number = int(known[-1].name.partition("-")[0]) + 1 if known else 1
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
-        write_synced(directory / f"{number:06d}-{stamp}.yml", self.text)
+        self.site.own_files().save(directory / f"{number:06d}-{stamp}.yml", self.text)
         for path in _known(directory)[:-KEPT]:
             path.unlink()
 

@@ -3,16 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.processes import process
-from slurm_powersave.adapters.state_dir.lock import engine_lease
-from slurm_powersave.adapters.terraform import providers, versions
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.site import Site
 
 
-def upgrade(cluster: Cluster, say: Callable[[str], None]) -> dict[str, tuple[str, str]]:
+def upgrade(site: Site, say: Callable[[str], None]) -> dict[str, tuple[str, str]]:
     """Take the newest providers that the root modules allow; return source -> version before and after.
 
     The states are not touched. Where it fails a directory keeps what it had, and a second call goes on.
@@ -22,45 +17,41 @@ def upgrade(cluster: Cluster, say: Callable[[str], None]) -> dict[str, tuple[str
         RefusedError: Terraform is.
         TerraformError: Terraform's own words.
     """
-    layout = cluster.layout
-    lock = engine_lease(layout).take()
+    layout, terraform = site.cluster.layout, site.terraform_program()
+    lock = site.engine_lease().take()
     try:
-        _refuse_runs(layout.journal)
-        before = versions.locked(layout.terraform)
-        if providers.initialised(layout.base):
+        _refuse_runs(site)
+        before = terraform.locked()
+        if terraform.initialised(layout.base):
             say("terraform init -upgrade in base")
-            connect.state(cluster, layout.base).upgrade()
-        for cloud in cluster.clouds:
-            _shards(cluster, layout.terraform / cloud, say)
-        after = versions.locked(layout.terraform)
+            site.directory(layout.base).upgrade()
+        for cloud in site.cluster.clouds:
+            _shards(site, layout.terraform / cloud, say)
+        after = terraform.locked()
     finally:
         lock.release()
     return {source: (before.get(source, ""), version) for source, version in sorted(after.items())}
 
 
-def _shards(cluster: Cluster, place: Path, say: Callable[[str], None]) -> None:
+def _shards(site: Site, place: Path, say: Callable[[str], None]) -> None:
     """The first takes what is new, and the others what the first has taken."""
-    shards = sorted(filter(providers.initialised, place.glob("nodes-*")))
+    terraform = site.terraform_program()
+    shards = sorted(filter(terraform.initialised, place.glob("nodes-*")))
     if not shards:
         return
     first, *others = shards
     say(f"terraform init -upgrade in {place.name}/{first.name}")
-    connect.state(cluster, first).upgrade()
-    providers.choose(first)
+    site.directory(first).upgrade()
+    terraform.choose(first)
     for shard in others:
         say(f"terraform init in {place.name}/{shard.name}")
-        providers.give(shard)
-        connect.state(cluster, shard).init()
+        terraform.give(shard)
+        site.directory(shard).init()
 
 
-def _refuse_runs(path: Path) -> None:
-    if not path.exists():
-        return
-    journal = SqliteJournal(path)
-    try:
-        alive = [run.record for run in journal.runs() if process.alive(run.record)]
-    finally:
-        journal.close()
+def _refuse_runs(site: Site) -> None:
+    journal, processes = site.existing_journal(), site.processes()
+    alive = [run.record for run in journal.runs() if processes.alive(run.record)] if journal else []
     if alive:
         raise RefusedError(
             f"{alive[0].kind} of an ended engine goes on (process {alive[0].pid})",

@@ -10,17 +10,12 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from slurm_powersave import __version__
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
-from slurm_powersave.adapters.state_dir import archive
-from slurm_powersave.adapters.state_dir.lock import engine_lease
 from slurm_powersave.commands import command_lock, deploy, restore_servers
 from slurm_powersave.config import settings
 from slurm_powersave.config.plain_file import read_bytes
@@ -30,8 +25,10 @@ from slurm_powersave.decide.commands.backup import Manifest
 from slurm_powersave.decide.node import brake
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import ConfigError, PowersaveError, RefusedError
+from slurm_powersave.ports.archive import Archive, BackupReader
 from slurm_powersave.ports.cloud import Cloud
 from slurm_powersave.ports.journal import Journal
+from slurm_powersave.ports.site import Site
 from slurm_powersave.ports.terraform import Terraform
 
 
@@ -49,7 +46,14 @@ class Restored:
 
 
 def restore(
-    source: IO[bytes], where: str, file: Path | None, say: Callable[[str], None], *, force: bool = False
+    source: IO[bytes],
+    where: str,
+    file: Path | None,
+    say: Callable[[str], None],
+    archive: Archive,
+    site_of: Callable[[Cluster], Site],
+    *,
+    force: bool = False,
 ) -> Restored:
     """Put a state directory back.
 
@@ -58,6 +62,8 @@ def restore(
         where: what to call it in an error.
         file: the cluster file; written from the backup if there is none. None: where it was.
         say: tells a person what is done.
+        archive: reads the backup, before there is a cluster file.
+        site_of: makes the site of the cluster that is in it.
         force: a state directory that is in the way is moved aside.
 
     Raises:
@@ -70,12 +76,12 @@ def restore(
         manifest = reader.manifest
         file = (file or Path(manifest.cluster_file)).absolute()
         known = settings.load(file) if file.exists() else None
-        backup.refuse(manifest, known.cluster_name if known else None, __version__, SCHEMA_VERSION)
+        backup.refuse(manifest, known.cluster_name if known else None, __version__, archive.journal_version)
         text = reader.cluster_file()
         try:
             cluster = known or _place(text, file)
             try:
-                moved = _lay_out(reader, cluster, say, force)
+                moved = _lay_out(reader, site_of(cluster), say, force)
             except BaseException:
                 if known is None:
                     file.unlink()
@@ -96,11 +102,9 @@ def _place(text: bytes, target: Path) -> Cluster:
         raise
 
 
-def _lay_out(
-    reader: archive.Reader, cluster: Cluster, say: Callable[[str], None], force: bool
-) -> Path | None:
+def _lay_out(reader: BackupReader, site: Site, say: Callable[[str], None], force: bool) -> Path | None:
     """Make the state directory; return where the one is that was in the way."""
-    layout = cluster.layout
+    layout = site.cluster.layout
     root, occupied = layout.root, not command_lock.is_bare(layout.root)
     if occupied and not force:
         raise RefusedError(
@@ -108,7 +112,7 @@ def _lay_out(
             where=str(root),
             todo="With --force it is moved aside first, and kept.",
         )
-    lock = engine_lease(layout).take() if occupied else None
+    lock = site.engine_lease().take() if occupied else None
     root.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(2)
     staging = root.with_name(f".{root.name}.restore-{token}")
@@ -116,7 +120,7 @@ def _lay_out(
     try:
         staging.mkdir(mode=0o700)
         reader.extract(staging)
-        _make_ready(staging / backup.STATE, cluster, reader.manifest, say)
+        _make_ready(staging / backup.STATE, site, reader.manifest, say)
         command_lock.keep_lock(layout.command_lock, staging / backup.STATE)
         if occupied:
             moved = root.with_name(f"{root.name}.before-restore-{time.strftime('%Y%m%dT%H%M%S')}-{token}")
@@ -131,15 +135,14 @@ def _lay_out(
     return moved
 
 
-def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable[[str], None]) -> None:
+def _make_ready(state: Path, site: Site, manifest: Manifest, say: Callable[[str], None]) -> None:
     """Do to the files what makes them a state directory: all before anything is in its place."""
-    there = cluster.model_copy(update={"state_dir": state})
+    cluster = site.cluster
     say(f"backup of cluster {manifest.cluster}, made on {manifest.host} at {_date(manifest.created)}")
-    if text := backup.converted(manifest, SCHEMA_VERSION):
+    if text := backup.converted(manifest, site.archive().journal_version):
         say(text)
-    journal = SqliteJournal(there.layout.journal)
-    try:
-        terraform = connect.terraform(there)
+    with site.of(cluster.model_copy(update={"state_dir": state})) as there:
+        layout, journal, terraform = there.cluster.layout, there.journal(), there.terraform()
         end_operations(journal, f"restored from a backup of {_date(manifest.created)}")
         align(journal, terraform, cluster.clouds)
         restore_servers.take_over(journal, terraform, _clouds(there, say), say)
@@ -147,19 +150,17 @@ def _make_ready(state: Path, cluster: Cluster, manifest: Manifest, say: Callable
         # person releases stays such a one.
         if not (why := journal.brake()) or brake.ends_by_itself(why):
             journal.set_brake(brake.RESTORED)
-        states = sorted(path.parent for path in there.layout.terraform.rglob(".terraform.lock.hcl"))
+        states = sorted(path.parent for path in layout.terraform.rglob(".terraform.lock.hcl"))
         for directory in states:
             say(f"terraform init in {directory.relative_to(state)}")
-            connect.state(there, directory).init()
-        there.layout.runs.mkdir(mode=0o700)
-    finally:
-        journal.close()
+            there.directory(directory).init()
+        layout.runs.mkdir(mode=0o700)
 
 
-def _clouds(cluster: Cluster, say: Callable[[str], None]) -> dict[str, Cloud]:
+def _clouds(site: Site, say: Callable[[str], None]) -> Mapping[str, Cloud]:
     """A cloud that is described wrong is no obstacle: the cluster file can be mended afterwards."""
     try:
-        return connect.clouds(cluster)
+        return site.clouds()
     except ConfigError as error:
         say(f"no cloud can be read: images and flavors are those of the backup ({error.line})")
         return {}
@@ -195,16 +196,16 @@ def align(journal: Journal, terraform: Terraform, clouds: Iterable[str]) -> None
             journal.save_node(replace(record, shard=""))
 
 
-def inventory(cluster: Cluster, manifest: Manifest) -> bool:
+def inventory(site: Site, manifest: Manifest) -> bool:
     """Write the inventory anew where the state directory has moved: there are paths in it.
 
     Returns:
         False if the cloud or Slurm could not be asked: `deploy` does it then.
     """
-    if str(cluster.layout.root) == manifest.state_dir:
+    if str(site.cluster.layout.root) == manifest.state_dir:
         return True
     try:
-        deploy.write_inventory(cluster)
+        deploy.write_inventory(site)
     except PowersaveError:
         return False
     return True

@@ -1,14 +1,9 @@
 """`slurm-powersave resize` on the real thing: what is there, what will be done, and the doing of it."""
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir.lock import engine_lease
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import apply_slurm_conf, change_plan, deploy, deployed, preflight
 from slurm_powersave.commands.base_state import NO_WISH, Wish
 from slurm_powersave.commands.engine_served import Served
@@ -16,9 +11,7 @@ from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.previous_file import Applying
 from slurm_powersave.commands.readings import running
 from slurm_powersave.commands.scale import News, ScaleContext, Scaling, abort
-from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.commands.watch_file import digest
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import PlayPlan, differences
 from slurm_powersave.decide.commands.scale import Change, Nodes, Step, change, steps
 from slurm_powersave.decide.preflight import slurm_conf_look, slurm_running
@@ -29,6 +22,7 @@ from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.model.errors import PowersaveError
 from slurm_powersave.model.hostlist import fold
 from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.ports.site import Site
 
 _ENGINE = 15.0
 """Seconds in which the engine takes a cluster file that has changed."""
@@ -53,25 +47,22 @@ class ScaleCommand:
     """A cluster's resize; whoever runs it holds the lock of commands (commands/command_lock.py)."""
 
     def __init__(
-        self, cluster: Cluster, dialog: Dialog, tell: Callable[[News], None], wish: Wish = NO_WISH
+        self, site: Site, dialog: Dialog, tell: Callable[[News], None], wish: Wish = NO_WISH
     ) -> None:
         """Open what is needed. `wish` says whether what was edited in Slurm's files may be replaced.
 
         Raises:
             ConfigError: the cluster was never deployed.
         """
+        cluster = site.cluster
         deployed.require(cluster.layout, (cluster.layout.journal, cluster.layout.inventory))
-        self._cluster, self._dialog, self._tell, self._wish = cluster, dialog, tell, wish
-        self._journal = SqliteJournal(cluster.layout.journal)
-        self._slurm = connect.slurm(cluster)
+        self._site, self._cluster = site, cluster
+        self._dialog, self._tell, self._wish = dialog, tell, wish
+        self._journal, self._slurm = site.journal(), site.slurm()
         self._scaling: Scaling | None = None
         self._live = LiveFiles()
         self._seen = change_plan.Seen(PlayPlan())
-        self._applying = Applying.of(cluster)
-
-    def close(self) -> None:
-        """Close the journal."""
-        self._journal.close()
+        self._applying = Applying.of(site)
 
     def run(self, *, dry_run: bool, timeout: float) -> Done | None:
         """Resize; None if the person said no.
@@ -83,10 +74,7 @@ class ScaleCommand:
         slurm_running.refuse(self._cluster, running(self._slurm))
         slurm_conf_look.refuse(self._cluster)
         self._live = preflight.refuse_foreign(
-            self._cluster,
-            self._dialog,
-            self._wish,
-            lambda: deploy.make_inventory(self._cluster, RemovedNodes()),
+            self._site, self._dialog, self._wish, lambda: deploy.make_inventory(self._site, RemovedNodes())
         )
         if dry_run:
             found = self._change()
@@ -99,7 +87,7 @@ class ScaleCommand:
             self._refuse_other(found)
         if planned:
             self._engine_is_ready()
-            deploy.prepare(self._cluster)
+            deploy.prepare(self._site)
         self._scaling = Scaling(self._context(), found, self._id(), timeout)
         self._scaling.run()
         self._applying.succeeded()
@@ -131,10 +119,8 @@ class ScaleCommand:
             drains=self._journal.drains(),
         )
         surplus = (*found.removed, *found.unprotect)
-        made = deploy.make_inventory(self._cluster, self._removed(found.removed, surplus))
-        same = slurm_conf_in_use.of(made.variables).same(
-            slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
-        )
+        made = deploy.make_inventory(self._site, self._removed(found.removed, surplus))
+        same = slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(self._site.store()))
         plan = self._look(found)
         return replace(
             found,
@@ -147,9 +133,9 @@ class ScaleCommand:
         stay = tuple(name for name in found.removed if name in found.alone)
         protected = tuple(name for name in (*found.removed, *found.unprotect) if name in found.alone)
         self._seen = change_plan.look(
-            self._cluster,
+            self._site,
             PLAYBOOK,
-            lambda: deploy.make_inventory(self._cluster, self._removed(stay, protected)),
+            lambda: deploy.make_inventory(self._site, self._removed(stay, protected)),
             self._wish,
             removes=bool(found.removed or found.unprotect),
         )
@@ -160,7 +146,7 @@ class ScaleCommand:
         return self._journal.node_records()
 
     def _removed(self, keep: Nodes, protect: Nodes) -> RemovedNodes:
-        last = slurm_conf_in_use.load(StateDirectory(self._cluster.layout))
+        last = slurm_conf_in_use.load(self._site.store())
         places = {name: record.node.address for name, record in self._records.items()}
         return removed(keep, places, protect, last.node_lines, last.partition_lines)
 
@@ -211,19 +197,19 @@ class ScaleCommand:
 
     def _engine_is_ready(self) -> None:
         """The engine must know new nodes before Slurm asks for them."""
-        lease, content = engine_lease(self._cluster.layout), digest(self._cluster.file)
-        deadline = time.monotonic() + _ENGINE
+        lease, content = self._site.engine_lease(), digest(self._cluster.file)
+        deadline = self._site.clock.monotonic() + _ENGINE
         while (found := lease.holder()) is not None:
             if found.get("file") == content:
                 return
-            if time.monotonic() > deadline:
+            if self._site.clock.monotonic() > deadline:
                 raise PowersaveError(
                     "the engine has not loaded this cluster file",
                     where=str(self._cluster.file),
                     why="it reads another one, or says in its log what is wrong with this one",
                     todo="Correct that, or restart the engine.",
                 )
-            time.sleep(0.2)
+            self._site.wait(0.2)
         raise PowersaveError(
             "no engine is running",
             where=lease.where,
@@ -239,23 +225,23 @@ class ScaleCommand:
         return ScaleContext(
             self._slurm,
             self._journal,
-            WallClock(),
-            time.sleep,
+            self._site.clock,
+            self._site.wait,
             self._apply,
             self._servers,
             self._tell,
-            Served(engine_lease(self._cluster.layout)).require,
+            Served(self._site.engine_lease()).require,
         )
 
     def _apply(self, keep: Nodes, protect: Nodes) -> None:
-        made = deploy.make_inventory(self._cluster, self._removed(keep, protect))
-        apply_slurm_conf.play(self._cluster, PLAYBOOK, made, "resize", self._wish)
+        made = deploy.make_inventory(self._site, self._removed(keep, protect))
+        apply_slurm_conf.play(self._site, PLAYBOOK, made, "resize", self._wish)
 
     def _servers(self) -> frozenset[str] | None:
         """Name the nodes that have a server, as the clouds tell it; the journal where no adapter can."""
         names = {name for name, record in self._records.items() if record.server_id}
         try:
-            for cloud in connect.clouds(self._cluster).values():
+            for cloud in self._site.clouds().values():
                 names |= {server.name for server in cloud.servers()}
         except PowersaveError as error:
             self._dialog.say(str(error))

@@ -4,20 +4,13 @@ import gc
 import logging
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.state_dir import own_files
-from slurm_powersave.adapters.state_dir.lock import engine_lease
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import deployed
 from slurm_powersave.commands.command_history import engine_took
 from slurm_powersave.commands.unrecorded import records
 from slurm_powersave.commands.watch_file import Watch
-from slurm_powersave.config.plain_file import read_text
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.engine.faults import Faults
 from slurm_powersave.engine.intake import Pump
 from slurm_powersave.engine.loop import Engine
@@ -26,6 +19,7 @@ from slurm_powersave.engine.world import World
 from slurm_powersave.model.timing import USUAL, Timing
 from slurm_powersave.ports.journal import Runs
 from slurm_powersave.ports.lease import StatusRecord
+from slurm_powersave.ports.site import Site
 from slurm_powersave.ports.state_store import StateStore
 
 log = logging.getLogger("slurm_powersave")
@@ -38,23 +32,7 @@ def _sweep(store: StateStore, journal: Runs) -> None:
     store.sweep_runs({Path(run.record.directory) for run in journal.runs()})
 
 
-class WallClock:
-    """Implements ports.Clock with the host's clock."""
-
-    def wall(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
-
-    def boot(self) -> str:
-        """Return the kernel's name for this boot (random(4))."""
-        return read_text(Path("/proc/sys/kernel/random/boot_id")).strip()
-
-
-def run(cluster: Cluster, stop: threading.Event, timing: Timing = USUAL) -> None:
+def run(site: Site, stop: threading.Event, timing: Timing = USUAL) -> None:
     """Serve a cluster until `stop` is set. What runs in Terraform and Ansible then goes on without us.
 
     An error that no step expects ends neither this nor what it serves: see engine/recovery.py.
@@ -65,27 +43,28 @@ def run(cluster: Cluster, stop: threading.Event, timing: Timing = USUAL) -> None
         LockedError: another engine serves it.
         MissingToolError: Terraform is absent or too old.
     """
-    layout = cluster.layout
+    cluster, layout = site.cluster, site.cluster.layout
     if not layout.private_key.exists():
         deployed.require(layout, [layout.journal])  # with one of them it was, and what is missing is named
-    lock = engine_lease(layout).take()
+    lock = site.engine_lease().take()
     try:
-        own_files.refuse(cluster)
-        SqliteJournal(layout.journal).close()
-        version = connect.command(cluster).check()
+        site.own_files().refuse()
+        with site:
+            site.journal()
+        version = site.terraform_program().check()
         log.info("engine of cluster %s runs; terraform %s", cluster.cluster_name, version)
-        watch = Watch(
-            cluster,
-            "",
-            lambda: {r.node.cloud for r in records(cluster).values() if r.server_id},
-            engine_took,
-        )
+        watch = Watch(site, "", lambda: _clouds_in_use(site), engine_took)
         recovery = Recovery(time.monotonic, lock.tell_trouble, lock.tell_left_alone, timing)
         while not stop.is_set():
             _serve_on(watch, lock, stop, recovery, timing)
     finally:
         lock.release()
         log.info("engine of cluster %s has ended", cluster.cluster_name)
+
+
+def _clouds_in_use(site: Site) -> set[str]:
+    with site:
+        return {record.node.cloud for record in records(site).values() if record.server_id}
 
 
 def _serve_on(
@@ -110,18 +89,18 @@ def _serve(
 
     The next engine takes over what this one has under way, as it does after a crash.
     """
-    cluster, clock, wake = watch.cluster, WallClock(), threading.Event()
-    store = StateDirectory(cluster.layout)
+    wake = threading.Event()
     with ExitStack() as held:
-        journal = held.enter_context(closing(SqliteJournal(cluster.layout.journal)))
+        site = held.enter_context(watch.site.anew(watch.cluster))
+        cluster, journal, store = site.cluster, site.journal(), site.store()
         world = World(
             cluster,
             journal,
-            connect.slurm(cluster),
-            connect.terraform(cluster),
-            connect.playbooks(cluster),
-            connect.clouds(cluster),
-            clock,
+            site.slurm(),
+            site.terraform(),
+            site.playbooks(),
+            site.clouds(),
+            site.clock,
             store,
             timing,
         )
@@ -129,14 +108,14 @@ def _serve(
         held.callback(engine.close)
         _sweep(store, journal)
         pumps: list[Pump] = []
-        recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, world, wake)))
+        recovery.faults.tried(_INTAKE, lambda: pumps.append(_pump(held, lock, site, world, wake)))
         until = _Until(stop, watch, lock, recovery.faults, next(iter(pumps), None))
         engine.run(wake, until, recovery.works)
 
 
-def _pump(held: ExitStack, lock: StatusRecord, world: World, wake: threading.Event) -> Pump:
+def _pump(held: ExitStack, lock: StatusRecord, site: Site, world: World, wake: threading.Event) -> Pump:
     """Begin to take requests in."""
-    intake = held.enter_context(connect.intake(world.cluster))
+    intake = held.enter_context(site.intake())
     pump = Pump(
         intake,
         intake.wake,

@@ -1,37 +1,28 @@
 """`teardown`: locks, what its steps (teardown_steps.py) work with, and what is forgotten at the end."""
 
 import signal
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.processes import process
-from slurm_powersave.adapters.slurm import logs
-from slurm_powersave.adapters.state_dir.lock import command_lease, engine_lease
-from slurm_powersave.adapters.state_dir.store import StateDirectory
-from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.cluster_contents import ClusterContents
 from slurm_powersave.commands.command_lock import is_bare
 from slurm_powersave.commands.empty_nodes import BY, DrainForTeardown
 from slurm_powersave.commands.messages import Dialog
-from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.commands.teardown_steps import Outcome, Teardown, Wish
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.backup import LOGS
 from slurm_powersave.model import phases
 from slurm_powersave.model.errors import RefusedError
 from slurm_powersave.ports.journal import Journal, Runs
+from slurm_powersave.ports.site import Site
 
 _RUN_SECONDS = 60.0
 """From SIGINT to SIGKILL of a run that an ended engine has left: its state is to know what it made."""
 
 
-def teardown(cluster: Cluster, dialog: Dialog, wish: Wish, to: Path | None = None) -> Outcome:
+def teardown(site: Site, dialog: Dialog, wish: Wish, to: Path | None = None) -> Outcome:
     """Delete every server of the cluster, its login node and network; `to` is where the backup goes.
 
     Raises:
@@ -39,37 +30,36 @@ def teardown(cluster: Cluster, dialog: Dialog, wish: Wish, to: Path | None = Non
         RefusedError: jobs are running, or Terraform is.
         LeftoverError: something of ours is still there at the end; a second call goes on.
     """
-    layout = cluster.layout
+    layout = site.cluster.layout
     if is_bare(layout.root):
         dialog.say(f"There is no state directory at {layout.root}: servers are found by their tag.")
         if not wish.dry_run:
             layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held:
         if wish.dry_run:
-            _say_who_holds(cluster, dialog)
+            _say_who_holds(site, dialog)
         else:
-            held.callback(engine_lease(layout).take().release)
-        journal = SqliteJournal(layout.journal) if layout.journal.exists() else None
+            held.callback(site.engine_lease().take().release)
+        journal = site.existing_journal()
         if journal:
-            held.callback(journal.close)
-            _end_runs(journal, wish)
-        outcome = _parts(cluster, dialog, journal, to).run(wish)
+            _end_runs(site, journal, wish)
+        outcome = _parts(site, dialog, journal, to).run(wish)
         if outcome.done:
-            _forget(cluster, journal)
+            _forget(site, journal)
             dialog.say(f"Nothing of the cluster is left in the cloud. Journal and keys stay in {layout.root}")
     return outcome
 
 
-def _say_who_holds(cluster: Cluster, dialog: Dialog) -> None:
-    layout = cluster.layout
-    for lease, what in ((engine_lease(layout), "an engine"), (command_lease(layout), "another command")):
+def _say_who_holds(site: Site, dialog: Dialog) -> None:
+    for lease, what in ((site.engine_lease(), "an engine"), (site.command_lease(), "another command")):
         if lease.holder() is not None:
             dialog.say(f"teardown would be refused now: {what} is running: {lease.describe()}")
 
 
-def _end_runs(journal: Runs, wish: Wish) -> None:
+def _end_runs(site: Site, journal: Runs, wish: Wish) -> None:
     """Terraform and Ansible outlive the engine; what they make after we have looked would be left."""
-    alive = [run.record for run in journal.runs() if process.alive(run.record)]
+    processes = site.processes()
+    alive = [run.record for run in journal.runs() if processes.alive(run.record)]
     if not alive or wish.dry_run:
         return
     if not wish.force:
@@ -79,16 +69,16 @@ def _end_runs(journal: Runs, wish: Wish) -> None:
         )
     for number, seconds in ((signal.SIGINT, _RUN_SECONDS), (signal.SIGKILL, _RUN_SECONDS)):
         for record in alive:
-            process.signal_run(record, number)
-        deadline = time.monotonic() + seconds
-        while any(map(process.alive, alive)) and time.monotonic() < deadline:
-            time.sleep(0.1)
+            processes.signal(record, number)
+        deadline = site.clock.monotonic() + seconds
+        while any(map(processes.alive, alive)) and site.clock.monotonic() < deadline:
+            site.wait(0.1)
 
 
-def _parts(cluster: Cluster, dialog: Dialog, journal: Journal | None, to: Path | None) -> Teardown:
-    layout, clouds = cluster.layout, connect.clouds(cluster)
-    shards = state_file.directories(layout.terraform)
-    base = connect.state(cluster, layout.base)
+def _parts(site: Site, dialog: Dialog, journal: Journal | None, to: Path | None) -> Teardown:
+    cluster, layout, clouds = site.cluster, site.cluster.layout, site.clouds()
+    shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
+    base = site.directory(layout.base)
     unseen = {path for path in shards if path.parent.name not in clouds}
     if cluster.cloud_of(cluster.login) not in clouds:
         unseen.add(layout.base)
@@ -97,35 +87,34 @@ def _parts(cluster: Cluster, dialog: Dialog, journal: Journal | None, to: Path |
         if journal is None:
             dialog.say("There is no journal, so there is no backup.")
             return ""
-        made = backup.make(cluster, to, add=lambda place: _logs(cluster, dialog, place))
+        made = backup.make(site, to, add=lambda place: _logs(site, dialog, place))
         dialog.say(f"backup and logs: {made.path}")
         return str(made.path)
 
-    clock = WallClock()
-    slurm, nodes = connect.slurm(cluster), [connect.state(cluster, path) for path in shards]
+    slurm, nodes = site.slurm(), [site.directory(path) for path in shards]
     return Teardown(
         contents=ClusterContents(clouds, slurm, nodes, base if base.exists else None, unseen, dialog.say),
         slurm=slurm,
         slurm_stays=cluster.login.connection == "local",
-        drain=DrainForTeardown(slurm, journal, clock, time.sleep, dialog.say),
+        drain=DrainForTeardown(slurm, journal, site.clock, site.wait, dialog.say),
         save=save,
-        delete_image=lambda cloud, name: connect.image_cloud(cluster, cloud).delete_image(name),
-        clock=clock,
-        wait=time.sleep,
+        delete_image=lambda cloud, name: site.image_cloud(cloud).delete_image(name),
+        clock=site.clock,
+        wait=site.wait,
         dialog=dialog,
         acts=Acts(journal, BY),
     )
 
 
-def _logs(cluster: Cluster, dialog: Dialog, place: Path) -> None:
-    for name, why in logs.collect(cluster, place / LOGS).items():
+def _logs(site: Site, dialog: Dialog, place: Path) -> None:
+    for name, why in site.login_host().save_logs(place / LOGS).items():
         dialog.say(f"{name} could not be saved: {why}")
 
 
-def _forget(cluster: Cluster, journal: Journal | None) -> None:
+def _forget(site: Site, journal: Journal | None) -> None:
     """The next deploy begins with empty states; history, addresses and keys stay."""
     if journal:
-        now = time.time()
+        now = site.clock.wall()
         records = journal.node_records().values()
         journal.save_nodes(replace(record, shard="", server_id="", boot_id="") for record in records)
         for op in journal.open_operations():
@@ -138,4 +127,4 @@ def _forget(cluster: Cluster, journal: Journal | None) -> None:
         journal.drop_drains(journal.drains())
         for shard in journal.dirty_shards():
             journal.set_dirty(shard, False)
-    StateDirectory(cluster.layout).forget_states()
+    site.store().forget_states()

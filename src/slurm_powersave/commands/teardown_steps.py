@@ -8,7 +8,6 @@ looks at what is there now, so that the same command goes on where one that was 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.cluster_contents import ClusterContents, Row, TornState, running
 from slurm_powersave.commands.empty_nodes import DrainForTeardown
@@ -30,6 +29,7 @@ from slurm_powersave.model.nodes import Server, SlurmSnapshot
 from slurm_powersave.ports.clock import Clock
 from slurm_powersave.ports.cloud import Cloud, TellsLeftovers
 from slurm_powersave.ports.slurm import Slurm
+from slurm_powersave.ports.terraform_directory import Planned
 
 GONE_SECONDS = 120.0
 """Seconds within which a server that is deleted by its id must be gone."""

@@ -5,10 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform import state_file
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import PowersaveError
+from slurm_powersave.ports.site import Site
 
 # A plan takes a core for about a second and 100 MB.
 _AT_ONCE = 2
@@ -29,18 +27,18 @@ class StatePlan:
     """Why there is no plan."""
 
 
-def plan_all(cluster: Cluster) -> Iterator[StatePlan]:
+def plan_all(site: Site) -> Iterator[StatePlan]:
     """Plan in every state of the cluster, with a refresh; nothing is applied.
 
     A state in which the engine is working can't be planned in; that is an error of this state only.
     """
-    root = cluster.layout.terraform
-    directories = [cluster.layout.base, *sorted(root.glob("*/nodes-*"))]
-    connect.command(cluster).check()
+    root = site.cluster.layout.terraform
+    directories = [site.cluster.layout.base, *sorted(root.glob("*/nodes-*"))]
+    site.terraform_program().check()
 
     def plan(directory: Path) -> StatePlan:
         name = str(directory.relative_to(root))
-        state = connect.state(cluster, directory)
+        state = site.directory(directory)
         try:
             planned = state.plan()
         except PowersaveError as error:
@@ -49,4 +47,4 @@ def plan_all(cluster: Cluster) -> Iterator[StatePlan]:
         return StatePlan(name, directory, dict(planned.actions), planned.text)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        yield from pool.map(plan, [path for path in directories if state_file.exists(path)])
+        yield from pool.map(plan, [path for path in directories if site.directory(path).exists])

@@ -4,13 +4,9 @@ Only here does `deploy` delete servers by their id: those of an interrupted firs
 cluster was never in service.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.terraform.base import State
 from slurm_powersave.commands.act_records import Acts
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
@@ -20,6 +16,8 @@ from slurm_powersave.model.leftovers import IMAGE, INTERFACE, RULE, SERVER, Left
 from slurm_powersave.model.nodes import NodeRecord, Server
 from slurm_powersave.model.permit import Row
 from slurm_powersave.ports.cloud import Cloud, RemovesLeftovers, TellsLeftovers
+from slurm_powersave.ports.site import Site
+from slurm_powersave.ports.terraform_directory import TerraformDirectory
 
 _GONE_SECONDS = 120.0
 """Seconds within which a server that an interrupted deploy left must be gone after its deletion."""
@@ -52,9 +50,9 @@ class Orphans:
         return found + [str(left) for _, left in self.things]
 
 
-def servers(cluster: Cluster) -> Servers:
+def servers(site: Site) -> Servers:
     """List all servers that carry the cluster's tag, with the cloud that each is in."""
-    return [(cloud, server) for cloud in connect.clouds(cluster).values() for server in cloud.servers()]
+    return [(cloud, server) for cloud in site.clouds().values() for server in cloud.servers()]
 
 
 def refuse_unknown(cluster: Cluster, found: Servers) -> None:
@@ -74,7 +72,7 @@ def refuse_unknown(cluster: Cluster, found: Servers) -> None:
         )
 
 
-def find(cluster: Cluster, state: State) -> Servers:
+def find(site: Site, state: TerraformDirectory) -> Servers:
     """Find servers that a killed apply made and that no state knows; they are deleted before the next apply.
 
     Raises:
@@ -83,15 +81,15 @@ def find(cluster: Cluster, state: State) -> Servers:
     known = state.ids()
     found = [
         (cloud, server)
-        for cloud, server in servers(cluster)
+        for cloud, server in servers(site)
         if server.id not in known and not _is_node(server) and "role=builder" not in server.tags
     ]
-    if any(in_service(cluster, server.address) for _, server in found):
-        refuse_unknown(cluster, found)
+    if any(in_service(site, server.address) for _, server in found):
+        refuse_unknown(site.cluster, found)
     return found
 
 
-def beside(cluster: Cluster, state: State) -> Things:
+def beside(site: Site, state: TerraformDirectory) -> Things:
     """Find what else a killed apply has made and no state knows: network, router, addresses and the like.
 
     Nothing where the cluster is, or may be, in service: then it is only named (`tell`).
@@ -99,11 +97,11 @@ def beside(cluster: Cluster, state: State) -> Things:
     known = state.ids()
     found = [
         (cloud, left)
-        for cloud in connect.clouds(cluster).values()
+        for cloud in site.clouds().values()
         if isinstance(cloud, RemovesLeftovers)
         for left in _single([*cloud.leftovers(), *cloud.parts()], known)
     ]
-    if not found or in_service(cluster, cluster.login.address):
+    if not found or in_service(site, site.cluster.login.address):
         return []
     return sorted(found, key=lambda one: _ORDER.index(one[1].kind))
 
@@ -115,43 +113,39 @@ def _single(found: Sequence[Leftover], known: Collection[str]) -> list[Leftover]
     return [left for left in unknown if left.part_of not in ids]
 
 
-def in_service(cluster: Cluster, address: str) -> bool:
+def in_service(site: Site, address: str) -> bool:
     """Tell whether the cluster is, or may be, in service.
 
     Slurm was once configured, a node has or had a server, or slurmctld answers at the login node's `address`.
     Any one of these signs is enough, because each of the others may be lost.
     """
-    if cluster.layout.slurm_conf_in_use.exists() or any(
-        record.server_id for record in records(cluster).values()
-    ):
+    known = records(site).values()
+    if site.cluster.layout.slurm_conf_in_use.exists() or any(record.server_id for record in known):
         return True
-    if any(_is_node(server) for _, server in servers(cluster)):
+    if any(_is_node(server) for _, server in servers(site)):
         return True
     try:
-        connect.slurm(at(cluster, address)).running_version()
+        at(site, address).slurm().running_version()
     except SlurmError:
         return False
     return True
 
 
-def at(cluster: Cluster, address: str) -> Cluster:
-    """Return the cluster with the login node at an address: the file may say another one already."""
-    login = cluster.login.model_copy(update={"address": address or cluster.login.address})
-    return cluster.model_copy(update={"login": login})
+def at(site: Site, address: str) -> Site:
+    """Return the site with the login node at an address: the file may say another one already."""
+    if address in ("", site.cluster.login.address):
+        return site
+    login = site.cluster.login.model_copy(update={"address": address})
+    return site.of(site.cluster.model_copy(update={"login": login}))
 
 
-def records(cluster: Cluster) -> Mapping[str, NodeRecord]:
+def records(site: Site) -> Mapping[str, NodeRecord]:
     """Read what is recorded of the nodes; nothing where there is no journal yet."""
-    if not cluster.layout.journal.exists():
-        return {}
-    journal = SqliteJournal(cluster.layout.journal)
-    try:
-        return journal.node_records()
-    finally:
-        journal.close()
+    journal = site.existing_journal()
+    return journal.node_records() if journal else {}
 
 
-def delete(found: Servers, acts: Acts) -> None:
+def delete(site: Site, found: Servers, acts: Acts) -> None:
     """Delete servers by their id, and wait until they are gone.
 
     Raises:
@@ -161,14 +155,14 @@ def delete(found: Servers, acts: Acts) -> None:
         permit = guard.granted(guard.orphan(server))
         acts.record([permit])
         cloud.delete(server.id, permit)
-    deadline = time.monotonic() + _GONE_SECONDS
+    deadline = site.clock.monotonic() + _GONE_SECONDS
     while left := [server for cloud, server in found if cloud.server(server.id)]:
-        if time.monotonic() > deadline:
+        if site.clock.monotonic() > deadline:
             raise UnreachableError(
                 f"{left[0].name} ({left[0].id}) is not gone",
                 why=f"waited {_GONE_SECONDS:.0f} s for its deletion",
             )
-        time.sleep(0.2)
+        site.wait(0.2)
 
 
 def remove(found: Things, acts: Acts) -> None:
@@ -180,10 +174,10 @@ def remove(found: Things, acts: Acts) -> None:
         cloud.remove(left, permits[0])
 
 
-def tell(cluster: Cluster, state: State, dialog: Dialog) -> None:
+def tell(site: Site, state: TerraformDirectory, dialog: Dialog) -> None:
     """Name other resources that no state knows, such as the network that a killed apply has left."""
     known = state.ids()
-    for cloud in connect.clouds(cluster).values():
+    for cloud in site.clouds().values():
         for left in cloud.leftovers() if isinstance(cloud, TellsLeftovers) else ():
             if left.kind not in (SERVER, IMAGE, "port") and left.id not in known:
                 dialog.say(f"{left} belongs to the cluster and is in no Terraform state: delete it by hand")

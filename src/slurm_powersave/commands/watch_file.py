@@ -5,12 +5,11 @@ import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform.state_file import outputs
 from slurm_powersave.config import settings
 from slurm_powersave.config.plain_file import read_bytes
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, TerraformError
+from slurm_powersave.ports.site import Site
 
 log = logging.getLogger("slurm_powersave")
 
@@ -31,25 +30,30 @@ class Watch:
 
     def __init__(
         self,
-        cluster: Cluster,
+        site: Site,
         content: str,
         used: Callable[[], Collection[str]] = frozenset,
-        took: Callable[[Cluster], None] = lambda cluster: None,
+        took: Callable[[Site], None] = lambda site: None,
     ) -> None:
         """Watch the file of a cluster.
 
         Args:
-            cluster: what is in force.
+            site: the cluster with what is in force.
             content: the digest of what it was read from; empty if that is not known for sure.
             used: names the clouds that servers are in.
             took: is told of each content that is taken.
         """
-        self.cluster, self.content, self._used, self._took = cluster, content, used, took
+        self.site, self.content, self._used, self._took = site, content, used, took
         self._seen = self._judged = content
         self._next = 0.0
 
+    @property
+    def cluster(self) -> Cluster:
+        """What is in force."""
+        return self.site.cluster
+
     def changed(self, now: float) -> bool:
-        """Look, if it is time; when there is something new it is in `cluster` and `content`."""
+        """Look, if it is time; when there is something new it is in `site` and `content`."""
         if now < self._next:
             return False
         self._next = now + LOOK
@@ -74,31 +78,33 @@ class Watch:
                 raise ConfigError("cluster_name and state_dir can't change", where=str(old.file))
             if left := sorted({*self._used()} - new.clouds.keys()):
                 raise ConfigError(f"there are servers in {', '.join(left)}", where=f"{old.file}: clouds")
-            _refuse_another_login(new)
-            connect.clouds(new)
+            site = self.site.anew(new)
+            _refuse_another_login(site)
+            site.clouds()
         except ConfigError as error:
             log.error("the changed cluster file is not used: %s", error)
             return False
-        self._took(new)
+        self._took(site)
         self.content = self._seen
         if new == old:
             return False
         for key, (before, after) in differences(old, new).items():
             log.info("cluster file: %s: %s -> %s", key, before, after)
-        self.cluster = new
+        self.site = site
         return True
 
 
-def _refuse_another_login(new: Cluster) -> None:
+def _refuse_another_login(site: Site) -> None:
     """Refuse a login.address that no deploy has given to the login node: no slurmctld answers there.
 
     Raises:
         ConfigError: the base state has the login node at another address.
     """
+    new = site.cluster
     if new.login.connection != "ssh":
         return
     try:
-        made = (outputs(new.layout.base).get("login") or {}).get("address")
+        made = (site.directory(new.layout.base).outputs().get("login") or {}).get("address")
     except TerraformError:
         return
     if made and made != new.login.address:

@@ -1,7 +1,8 @@
 """A cloud in which node images are made, and what is done inside of their servers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from slurm_powersave.model.images import Image, Look, NewServer
 from slurm_powersave.model.nodes import Server
@@ -60,3 +61,14 @@ class ImagePlays(Protocol):
 
     def prove(self, server: Server) -> None:
         """Check what a server has that was booted from the image."""
+
+
+class ImageWork(ImagePlays, Protocol):
+    """The same, between enter and exit: its files are there only meanwhile."""
+
+    def __enter__(self) -> Self:
+        """Lay out what the plays need."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...

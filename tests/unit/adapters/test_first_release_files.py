@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.processes.process import exit_code
@@ -59,7 +59,7 @@ def cluster(state: Path) -> Cluster:
 
 @pytest.fixture
 def terraform(cluster: Cluster) -> ShardedTerraform:
-    return connect.terraform(cluster)
+    return wiring.site(cluster).terraform()
 
 
 @pytest.fixture

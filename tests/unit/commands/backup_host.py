@@ -4,11 +4,13 @@ import json
 import os
 from pathlib import Path
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import restore
 from slurm_powersave.commands.restore import Restored
 from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.model.nodes import NodeRecord
+from slurm_powersave.ports.site import Site
 from tests.unit.surfaces.conftest import CLUSTER
 
 TERRAFORM = """#!/bin/sh
@@ -48,6 +50,11 @@ class Host:
         return load(self.file)
 
     @property
+    def site(self) -> Site:
+        """Its cluster with the real outside."""
+        return wiring.site(self.cluster)
+
+    @property
     def state(self) -> Path:
         return self.cluster.layout.root
 
@@ -76,7 +83,9 @@ class Host:
 
     def restore(self, path: Path, **options: bool) -> Restored:
         with path.open("rb") as source:
-            return restore.restore(source, str(path), self.file, lambda text: None, **options)
+            return restore.restore(
+                source, str(path), self.file, lambda text: None, wiring.archive(), wiring.site, **options
+            )
 
 
 def files(directory: Path) -> dict[str, bytes]:

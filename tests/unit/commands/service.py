@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.commands import serve
 from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.model.timing import Timing
+from slurm_powersave.testing.site import MemoryProgram, put_in
 from slurm_powersave.testing.world import MemoryWorld
 from tests.unit.surfaces.conftest import CLUSTER
 
@@ -34,17 +35,15 @@ def lay_out(place: Path) -> Cluster:
 def connect_to_memory(cluster: Cluster, put: Callable[[object, str, object], None]) -> None:
     """Let the service find an outside in memory."""
     world = MemoryWorld(cluster)
-
-    class Terraform:
-        def check(self) -> str:
-            return "1.9.0"
-
-    put(connect, "command", lambda _: Terraform())
-    put(connect, "slurm", lambda _: world.slurm)
-    put(connect, "terraform", lambda _: world.terraform)
-    put(connect, "playbooks", lambda _: world.playbooks)
-    put(connect, "clouds", lambda _: {"local": world.cloud})
-    put(connect, "intake", lambda _: StreamIntake(READER))
+    put_in(
+        put,
+        slurm=world.slurm,
+        clouds={"local": world.cloud},
+        terraform=world.terraform,
+        terraform_program=MemoryProgram(),
+        playbooks=world.playbooks,
+        intake=lambda: StreamIntake(READER),
+    )
 
 
 class Running:
@@ -58,7 +57,7 @@ class Running:
 
     def _run(self) -> None:
         try:
-            serve.run(self.cluster, self.stop, self._timing)
+            serve.run(wiring.site(self.cluster), self.stop, self._timing)
         except BaseException as error:
             self.error = error
 

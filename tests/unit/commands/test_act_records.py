@@ -5,6 +5,7 @@ import pwd
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.act_records import Acts, acts_of, caller, origin
 from slurm_powersave.model.permit import Act
@@ -54,6 +55,5 @@ def test_a_name_is_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_journal_nothing_is_written_and_none_is_made(tmp_path: object) -> None:
     wanted = cluster(state_dir=tmp_path)
-    with acts_of(wanted, "deploy") as acts:
-        acts.record([permit("delete", "s1")])
+    acts_of(wiring.site(wanted), "deploy").record([permit("delete", "s1")])
     assert not wanted.layout.journal.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.adapters.terraform import state_file
 from slurm_powersave.commands import backup, restore
@@ -28,7 +29,7 @@ def host(tmp_path: Path) -> Host:
 
 def test_all_is_there_again(host: Host) -> None:
     before = files(host.state)
-    made = backup.make(host.cluster)
+    made = backup.make(host.site)
     assert made.path.parent == host.state / "backups"
     kept = host.root / "kept.tar.gz"
     shutil.move(made.path, kept)
@@ -48,7 +49,7 @@ def test_a_brake_that_a_person_has_to_release_stays(host: Host) -> None:
     journal = host.journal()
     journal.set_brake(brake.passed(5, 5))
     journal.close()
-    host.restore(backup.make(host.cluster).path, force=True)
+    host.restore(backup.make(host.site).path, force=True)
     journal = host.journal()
     assert journal.brake() == brake.passed(5, 5)
     journal.close()
@@ -57,7 +58,7 @@ def test_a_brake_that_a_person_has_to_release_stays(host: Host) -> None:
 def test_nobody_else_can_read_any_of_it(host: Host) -> None:
     old = os.umask(0)
     try:
-        made = backup.make(host.cluster, host.root / "b.tar.gz")
+        made = backup.make(host.site, host.root / "b.tar.gz")
         host.restore(made.path, force=True)
     finally:
         os.umask(old)
@@ -81,7 +82,7 @@ def test_the_journal_is_whole_while_others_write(host: Host) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        made = [backup.make(host.cluster, host.root / f"b{number}.tar.gz").path for number in range(3)]
+        made = [backup.make(host.site, host.root / f"b{number}.tar.gz").path for number in range(3)]
     finally:
         stop.set()
         thread.join()
@@ -98,7 +99,7 @@ def test_a_state_is_taken_when_it_is_whole(host: Host) -> None:
     path.write_text(state("demo-1", "demo-2")[:50])
     writes = threading.Timer(0.3, lambda: path.write_text(state("demo-1", "demo-2")))
     writes.start()
-    made = backup.make(host.cluster)
+    made = backup.make(host.site)
     writes.join()
     host.restore(made.path, force=True)
     assert path.read_text() == state("demo-1", "demo-2")
@@ -108,7 +109,7 @@ def test_a_state_that_stays_broken_is_told(host: Host, monkeypatch: pytest.Monke
     monkeypatch.setattr(state_file, "_STEADY", 0.1)
     (host.state / "terraform/base/terraform.tfstate").write_text("{")
     with pytest.raises(TerraformError, match="state can't be read"):
-        backup.make(host.cluster)
+        backup.make(host.site)
     assert not list((host.state).glob(".staging-*"))
 
 
@@ -118,17 +119,17 @@ def test_the_newest_are_kept(host: Host, monkeypatch: pytest.MonkeyPatch) -> Non
     (place / "mine.txt").write_text("")
     for second in range(4):
         monkeypatch.setattr(backup.time, "time", lambda second=second: 2e9 + second)
-        made = backup.make(host.cluster, place, keep=2)
+        made = backup.make(host.site, place, keep=2)
     assert len(made.removed) == 1
     assert sorted(path.name[-7:] for path in place.iterdir()) == [".tar.gz", ".tar.gz", "ine.txt"]
 
 
 def test_through_a_pipe(host: Host) -> None:
     out = io.BytesIO()
-    backup.send(host.cluster, out)
+    backup.send(host.site, out)
     assert not list(host.state.glob("backups/*")) and not list(host.state.glob(".staging-*"))
     out.seek(0)
-    restore.restore(out, "-", host.file, lambda text: None, force=True)
+    restore.restore(out, "-", host.file, lambda text: None, wiring.archive(), wiring.site, force=True)
     assert (host.state / "keys/munge.key").stat().st_size == 64
 
 
@@ -137,7 +138,7 @@ def test_logs_are_for_people_only(host: Host) -> None:
         (place / "logs").mkdir()
         (place / "logs/slurmctld.log").write_text("slurmctld started\n")
 
-    made = backup.make(host.cluster, add=add)
+    made = backup.make(host.site, add=add)
     assert "logs/slurmctld.log" in made.manifest.members
     host.restore(made.path, force=True)
     assert not (host.state / "logs").exists()
@@ -145,21 +146,21 @@ def test_logs_are_for_people_only(host: Host) -> None:
 
 def test_without_a_journal_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to back up"):
-        backup.make(Host(tmp_path / "empty").cluster)
+        backup.make(Host(tmp_path / "empty").site)
 
 
 def test_a_place_that_can_not_be_written_to_is_told(host: Host) -> None:
     with pytest.raises(ConfigError, match="can't be written"):
-        backup.make(host.cluster, host.root / "nowhere/b.tar.gz")
+        backup.make(host.site, host.root / "nowhere/b.tar.gz")
     with pytest.raises(ConfigError, match="--keep"):
-        backup.make(host.cluster, host.root / "b.tar.gz", keep=3)
+        backup.make(host.site, host.root / "b.tar.gz", keep=3)
 
 
 # Restoring
 
 
 def test_a_state_directory_that_is_in_the_way_is_moved_aside_by_force_only(host: Host) -> None:
-    made = backup.make(host.cluster, host.root / "b.tar.gz")
+    made = backup.make(host.site, host.root / "b.tar.gz")
     (host.state / "known_hosts").write_text("since then\n")
     with pytest.raises(RefusedError, match="already"):
         host.restore(made.path)
@@ -170,7 +171,7 @@ def test_a_state_directory_that_is_in_the_way_is_moved_aside_by_force_only(host:
 
 
 def test_not_below_a_running_engine(host: Host) -> None:
-    made = backup.make(host.cluster, host.root / "b.tar.gz")
+    made = backup.make(host.site, host.root / "b.tar.gz")
     lock = EngineLock(host.cluster.layout.lock)
     with pytest.raises(LockedError):
         host.restore(made.path, force=True)
@@ -178,7 +179,7 @@ def test_not_below_a_running_engine(host: Host) -> None:
 
 
 def test_on_a_new_host_the_cluster_file_comes_from_the_backup(host: Host, tmp_path: Path) -> None:
-    made = backup.make(host.cluster, tmp_path / "b.tar.gz")
+    made = backup.make(host.site, tmp_path / "b.tar.gz")
     text = host.file.read_text()
     host.file.unlink()
     shutil.rmtree(host.root / "state")
@@ -190,7 +191,7 @@ def test_on_a_new_host_the_cluster_file_comes_from_the_backup(host: Host, tmp_pa
 
 
 def test_another_clusters_backup_is_refused(host: Host) -> None:
-    made = backup.make(host.cluster, host.root / "b.tar.gz")
+    made = backup.make(host.site, host.root / "b.tar.gz")
     host.file.write_text(host.file.read_text().replace("cluster_name: demo", "cluster_name: other"))
     before = files(host.state)
     with pytest.raises(RefusedError, match="of cluster demo"):
@@ -199,7 +200,7 @@ def test_another_clusters_backup_is_refused(host: Host) -> None:
 
 
 def test_a_failing_init_changes_nothing(host: Host) -> None:
-    made = backup.make(host.cluster, host.root / "b.tar.gz")
+    made = backup.make(host.site, host.root / "b.tar.gz")
     (host.state / "known_hosts").write_text("since then\n")
     host.terraform(rc=1)
     with pytest.raises(TerraformError, match="init failed"):
@@ -216,7 +217,7 @@ def test_what_was_under_way_is_over(host: Host) -> None:
     journal.save_run(ShardRun(RunRecord("x", "apply", "/gone", 1, 1), "local/nodes-001", (op.id,)))
     journal.add_request(Request("r2", Mode.SUSPEND, "demo-1", 2.0), 2.0)
     journal.close()
-    host.restore(backup.make(host.cluster).path, force=True)
+    host.restore(backup.make(host.site).path, force=True)
     journal = host.journal()
     assert not journal.open_operations() and not journal.runs() and not journal.unplanned_requests()
     (ended,) = journal.operations_of("r1")
@@ -239,7 +240,7 @@ def test_journal_and_states_are_made_of_one_mind(
 ) -> None:
     host.record("demo-2", *record)
     (host.state / "terraform/local/nodes-001/terraform.tfstate").write_text(state("demo-1", **held))
-    host.restore(backup.make(host.cluster).path, force=True)
+    host.restore(backup.make(host.site).path, force=True)
     journal = host.journal()
     found = journal.node_records()["demo-2"]
     journal.close()

@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import play_check
-from slurm_powersave.adapters.ansible.playbooks import Site
 from slurm_powersave.commands.base_state import Wish
 from slurm_powersave.commands.change_plan import Files
 from slurm_powersave.commands.messages import Dialog
@@ -16,6 +13,7 @@ from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan, file_c
 from slurm_powersave.decide.slurm_files.inventory import HOSTS, Inventory
 from slurm_powersave.model.errors import PlaybookError, RefusedError
 from slurm_powersave.testing.cloud import MemoryClock
+from slurm_powersave.testing.site import MemoryPlays, MemorySite, Parts
 from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.world import cluster as memory_cluster
 
@@ -44,8 +42,8 @@ class Lab:
         self.answer = True
         self.extra: Mapping[str, Any] = {}
 
-    def check(self, site: Site, playbook: str, extra: Mapping[str, Any], place: Path) -> PlayPlan:
-        assert playbook == "deploy.yml" and (site.inventory / HOSTS).exists()
+    def check(self, playbook: str, inventory: Path, extra: Mapping[str, Any]) -> PlayPlan:
+        assert playbook == "deploy.yml" and (inventory / HOSTS).exists()
         self.extra = extra
         return self.plans.pop(0)
 
@@ -55,7 +53,10 @@ class Lab:
             return self.answer
 
         dialog = Dialog(self.said.append, self.said.append, ask, self.unasked)
-        return Files(self.cluster, dialog, Wish(replace_edits=True), lambda: Inventory({}, {}))
+        outside = Parts(slurm=self.slurm, plays=MemoryPlays(plan=self.check))
+        return Files(
+            MemorySite(self.cluster, outside), dialog, Wish(replace_edits=True), lambda: Inventory({}, {})
+        )
 
     @property
     def text(self) -> str:
@@ -63,11 +64,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    made = Lab(tmp_path)
-    monkeypatch.setattr(connect, "slurm", lambda cluster: made.slurm)
-    monkeypatch.setattr(play_check, "check", made.check)
-    return made
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
 
 
 def test_nothing_to_do_asks_nothing(lab: Lab) -> None:

@@ -3,25 +3,22 @@
 import os
 from pathlib import Path
 
-import pytest
-
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands.command_history import ENGINE, engine_took
 from slurm_powersave.commands.watch_file import Watch
 from slurm_powersave.config import settings
+from slurm_powersave.testing.site import MemorySite, Parts
 from tests.unit.surfaces.conftest import CLUSTER
 
 
-def test_a_cluster_file_that_the_engine_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+def test_a_cluster_file_that_the_engine_takes(tmp_path: Path) -> None:
     for name in ("base", "nodes", "state"):
         (tmp_path / name).mkdir()
     file = tmp_path / "all.yml"
     file.write_text(CLUSTER)
     cluster = settings.load(file)
     journal = SqliteJournal(cluster.layout.journal)
-    watch = Watch(cluster, "", frozenset, engine_took)
+    watch = Watch(MemorySite(cluster, Parts(clouds={})), "", frozenset, engine_took)
 
     def look(at: float) -> None:
         watch.changed(at)

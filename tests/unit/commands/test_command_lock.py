@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from slurm_powersave.adapters.state_dir import lock
+from slurm_powersave.adapters.state_dir.lock import command_lease
 from slurm_powersave.commands.command_lock import Patience, alone, end, is_bare, keep_lock
 from slurm_powersave.config.layout import Layout
 from slurm_powersave.model.errors import LockedError
@@ -20,9 +21,11 @@ HOLDER = """
 import signal, sys, time
 from pathlib import Path
 from slurm_powersave.config.layout import Layout
+from slurm_powersave.adapters.state_dir.lock import command_lease
 from slurm_powersave.commands.command_lock import alone
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-with alone(Layout(Path(sys.argv[1])), sys.argv[2]):
+layout = Layout(Path(sys.argv[1]))
+with alone(layout, command_lease(layout), sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -52,7 +55,7 @@ def hold(layout: Layout, command: str) -> "subprocess.Popen[str]":
 def test_a_second_one_is_refused_with_the_name_of_the_first(
     layout: Layout, other: "subprocess.Popen[str]"
 ) -> None:
-    with pytest.raises(LockedError) as caught, alone(layout, "resize"):
+    with pytest.raises(LockedError) as caught, alone(layout, command_lease(layout), "resize"):
         pytest.fail("both run")
     error = caught.value
     assert error.exit_code == 3 and "--wait-lock" in error.todo
@@ -63,7 +66,7 @@ def test_a_second_one_is_refused_with_the_name_of_the_first(
 def test_one_that_was_killed_holds_up_nobody(layout: Layout, other: "subprocess.Popen[str]") -> None:
     other.kill()
     other.wait()
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         assert (lock.holder(layout.command_lock) or {})["pid"] == os.getpid()
 
 
@@ -74,21 +77,24 @@ def test_what_a_holder_of_another_host_or_boot_has_written_holds_up_nobody(layou
     layout.command_lock.write_text(
         f'{{"pid": {pid}, "host": "elsewhere", "since": 1.0, "command": "deploy"}}'
     )
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         pass
 
 
 def test_it_waits_and_says_for_whom(layout: Layout, other: "subprocess.Popen[str]") -> None:
     said: list[str] = []
     threading.Timer(0.5, other.kill).start()
-    with alone(layout, "deploy", Patience(said.append)):
+    with alone(layout, command_lease(layout), "deploy", Patience(said.append)):
         assert other.wait(5) == -signal.SIGKILL
     assert len(said) == 1 and "waiting for deploy --yes by " in said[0] and "Ctrl-C" in said[0]
 
 
 def test_it_waits_no_longer_than_it_was_told(layout: Layout, other: "subprocess.Popen[str]") -> None:
     began = time.monotonic()
-    with pytest.raises(LockedError), alone(layout, "deploy", Patience(lambda text: None, 0.3)):
+    with (
+        pytest.raises(LockedError),
+        alone(layout, command_lease(layout), "deploy", Patience(lambda text: None, 0.3)),
+    ):
         pytest.fail("both run")
     assert 0.3 <= time.monotonic() - began < 5
 
@@ -97,25 +103,28 @@ def test_ctrl_c_ends_the_wait(layout: Layout, other: "subprocess.Popen[str]") ->
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run may ignore it
     try:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt), alone(layout, "deploy", Patience(lambda text: None, 10)):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            alone(layout, command_lease(layout), "deploy", Patience(lambda text: None, 10)),
+        ):
             pytest.fail("both run")
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_only_a_command_of_this_name_is_interrupted(layout: Layout, other: "subprocess.Popen[str]") -> None:
-    end(layout, "resize")
+    end(command_lease(layout), "resize")
     assert other.poll() is None
-    end(layout, "deploy")
+    end(command_lease(layout), "deploy")
     assert other.wait(5) == 1 or other.returncode == -signal.SIGINT
-    end(layout, "deploy")  # nobody
+    end(command_lease(layout), "deploy")  # nobody
 
 
 def test_a_directory_that_was_only_made_for_the_lock_goes_again(layout: Layout) -> None:
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         assert layout.root.stat().st_mode & 0o777 == 0o700 and is_bare(layout.root)
     assert not layout.root.exists() and is_bare(layout.root)
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         layout.journal.touch()
     assert not is_bare(layout.root) and layout.command_lock.exists()
 
@@ -125,11 +134,11 @@ def test_who_waits_notices_that_the_lock_s_file_is_another(layout: Layout) -> No
     entered = threading.Event()
 
     def wait() -> None:
-        with alone(layout, "deploy", Patience(lambda text: None)):
+        with alone(layout, command_lease(layout), "deploy", Patience(lambda text: None)):
             assert lock.holder(layout.command_lock) is not None
             entered.set()
 
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         thread = threading.Thread(target=wait)
         thread.start()
         time.sleep(0.3)
@@ -141,11 +150,11 @@ def test_who_waits_notices_that_the_lock_s_file_is_another(layout: Layout) -> No
 def test_a_state_directory_that_takes_its_place_has_the_same_lock(layout: Layout, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
-    with alone(layout, "restore"):
+    with alone(layout, command_lease(layout), "restore"):
         keep_lock(layout.command_lock, new)
         layout.root.rename(tmp_path / "aside")
         new.rename(layout.root)
-        with pytest.raises(LockedError), alone(layout, "deploy"):
+        with pytest.raises(LockedError), alone(layout, command_lease(layout), "deploy"):
             pytest.fail("both run")
-    with alone(layout, "deploy"):
+    with alone(layout, command_lease(layout), "deploy"):
         pass

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.terraform.base import State
 from slurm_powersave.adapters.terraform.command import Command
@@ -22,6 +20,7 @@ from slurm_powersave.model.leftovers import INTERFACE, RULE, Leftover
 from slurm_powersave.model.nodes import NodeSpec, TerraformNode
 from slurm_powersave.model.permit import Act, Permit
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.site import MemoryProgram, MemorySite, Parts
 from slurm_powersave.testing.slurm import MemorySlurm
 from slurm_powersave.testing.world import cluster as memory_cluster
 
@@ -40,7 +39,15 @@ class Lab:
         self.base = State(self.cluster.layout.base, Command())
         self.said: list[str] = []
         self.dialog = Dialog(self.said.append, self.said.append, lambda question: True)
-        self.files = Files(self.cluster, self.dialog, base_state.NO_WISH, lambda: Inventory({}, {}))
+        self.outside = Parts(
+            slurm=self.slurm,
+            clouds={"mem": self.cloud},
+            terraform_program=MemoryProgram(),
+            clock=self.clock,
+            wait=self.clock.advance,
+        )
+        self.site = MemorySite(self.cluster, self.outside)
+        self.files = Files(self.site, self.dialog, base_state.NO_WISH, lambda: Inventory({}, {}))
 
     def create(self, name: str, *tags: str) -> str:
         node = NodeSpec(name, "c", "mem", "default", "small", "", "10.0.1.1")
@@ -53,26 +60,21 @@ class Lab:
         (self.base.directory / "terraform.tfstate").write_text(STATE % server_id)
 
     def orphans(self) -> list[str]:
-        return [server.name for _, server in unrecorded.find(self.cluster, self.base)]
+        return [server.name for _, server in unrecorded.find(self.site, self.base)]
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    made = Lab(tmp_path)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"mem": made.cloud})
-    monkeypatch.setattr(connect, "command", lambda *_: SimpleNamespace(check=lambda: "1.11.4"))
-    monkeypatch.setattr(connect, "slurm", lambda cluster: made.slurm)
-    monkeypatch.setattr(unrecorded.time, "sleep", made.clock.advance)
-    return made
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
 
 
 def test_a_lost_state_directory_does_not_become_a_second_cluster(lab: Lab) -> None:
     lab.create("login", "role=login")
     with pytest.raises(RefusedError, match=r"login \(id-1\)(.|\n)*restore(.|\n)*teardown"):
-        deploy.deploy(lab.cluster, lab.dialog)
+        deploy.deploy(lab.site, lab.dialog)
     assert not lab.cluster.layout.root.exists(), "not even keys were made"
     with pytest.raises(RefusedError):
-        deploy.deploy(lab.cluster, lab.dialog, dry_run=True)
+        deploy.deploy(lab.site, lab.dialog, dry_run=True)
 
 
 def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
@@ -81,7 +83,7 @@ def test_what_a_killed_apply_has_left_is_found_and_deleted(lab: Lab) -> None:
     lab.create("sps-builder", "role=builder")
     assert lab.orphans() == ["login"]
     journal = SqliteJournal(":memory:")
-    unrecorded.delete(unrecorded.find(lab.cluster, lab.base), Acts(journal, "deploy"))
+    unrecorded.delete(lab.site, unrecorded.find(lab.site, lab.base), Acts(journal, "deploy"))
     assert lab.orphans() == []
     (done,) = journal.newest_acts(None, 10)
     assert (done.node, done.act, done.row) == ("login", "delete", "interrupted deploy")
@@ -94,7 +96,7 @@ def node_of_the_cluster(lab: Lab) -> None:
 
 
 def server_in_the_journal(lab: Lab) -> None:
-    deploy.prepare(lab.cluster)
+    deploy.prepare(lab.site)
     journal = SqliteJournal(lab.cluster.layout.journal)
     journal.save_node(replace(journal.node_records()["n1"], server_id="id-9"))
     journal.close()
@@ -124,11 +126,11 @@ def test_a_base_state_that_was_left_empty_is_replaced_by_the_copy(lab: Lab) -> N
     path.touch()
     lab.cloud.unreachable = "503 Service Unavailable"
     with pytest.raises(CloudError):
-        base_state.deploy(lab.cluster, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
+        base_state.deploy(lab.site, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
     assert path.read_text() == "" and not lab.said
     lab.cloud.unreachable = ""
     with pytest.raises(ConfigError):  # this cluster's files have no root module
-        base_state.deploy(lab.cluster, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
+        base_state.deploy(lab.site, lab.dialog, base_state.NO_WISH, lab.files, dry_run=False)
     assert lab.base.ids() == {login}
     assert "before-apply is in its place" in lab.said[0] and str(lab.base.directory) in lab.said[0]
     assert lab.orphans() == []
@@ -151,7 +153,7 @@ def test_what_else_is_in_no_state_is_named(lab: Lab) -> None:
         for kind, name in (("network", "net-1"), ("network", "net-2"), ("port", "p"), ("image", "gold"))
     ]
     lab.create("n1", "node=n1")
-    unrecorded.tell(lab.cluster, lab.base, lab.dialog)
+    unrecorded.tell(lab.site, lab.base, lab.dialog)
     assert lab.said == [
         "network net-2 belongs to the cluster and is in no Terraform state: delete it by hand"
     ]
@@ -177,10 +179,11 @@ def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.cloud = Removing(lab.clock, "test")
+    lab.outside.clouds = {"mem": lab.cloud}
     lab.know("net-2")
     known, image, key = Leftover("network", "net-2"), Leftover("image", "i"), Leftover("key pair", "k", "k")
     lab.cloud.others = [key, NETWORK, known, ROUTER, image]
-    found = unrecorded.beside(lab.cluster, lab.base)
+    found = unrecorded.beside(lab.site, lab.base)
     kinds = [left.kind for _, left in found]
     assert kinds == ["router", "network", RULE, "key pair"], "what Terraform knows is its own"
     names = unrecorded.Orphans((), found).names
@@ -192,11 +195,12 @@ def test_what_else_a_killed_apply_has_left_is_found_and_removed_in_order(
 @pytest.mark.parametrize("sign", [node_of_the_cluster, server_in_the_journal, slurm_that_answers])
 def test_nothing_is_removed_beside_a_cluster_in_service(lab: Lab, sign: Callable[[Lab], None]) -> None:
     lab.cloud = Removing(lab.clock, "test")
+    lab.outside.clouds = {"mem": lab.cloud}
     lab.cloud.others = [NETWORK]
     sign(lab)
-    assert unrecorded.beside(lab.cluster, lab.base) == []
+    assert unrecorded.beside(lab.site, lab.base) == []
 
 
 def test_a_cloud_that_can_not_remove_is_left_alone(lab: Lab) -> None:
     lab.cloud.others = [NETWORK]
-    assert unrecorded.beside(lab.cluster, lab.base) == []
+    assert unrecorded.beside(lab.site, lab.base) == []

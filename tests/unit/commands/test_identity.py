@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters.state_dir.store import StateDirectory
+from slurm_powersave import wiring
 from slurm_powersave.commands import deploy, identity
 from slurm_powersave.config import settings
 from slurm_powersave.config.settings import Cluster
@@ -38,20 +38,20 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture
 def deployed(place: Place) -> Place:
     """It was deployed."""
-    identity.record(place.cluster())
+    identity.record(wiring.site(place.cluster()))
     (place.root / "state/terraform/base").mkdir(parents=True)
     return place
 
 
 def told(cluster: Cluster) -> list[tuple[str, str]]:
-    return [(one.where, one.wrong) for one in identity.findings(cluster)]
+    return [(one.where, one.wrong) for one in identity.findings(wiring.site(cluster))]
 
 
 def test_a_deploy_notes_it(place: Place) -> None:
     (place.root / "state/keys").mkdir()
     for name in ("id_ed25519", "munge.key"):
         (place.root / "state/keys" / name).touch()
-    deploy.prepare(place.cluster())
+    deploy.prepare(wiring.site(place.cluster()))
     assert told(place.cluster()) == []
     assert (
         "state directory of cluster demo, and"
@@ -67,7 +67,7 @@ def test_the_name_can_t_change(deployed: Place) -> None:
         where == "cluster_name" and f"{deployed.root}/state is the state directory of cluster demo" in wrong
     )
     with pytest.raises(RefusedError, match="Put cluster_name: demo back"):
-        identity.refuse(cluster)
+        identity.refuse(wiring.site(cluster))
 
 
 def test_neither_where_only_slurm_conf_tells_it(place: Place) -> None:
@@ -75,7 +75,7 @@ def test_neither_where_only_slurm_conf_tells_it(place: Place) -> None:
     cluster = place.cluster()
     text = '{"slurm_conf": "SlurmUser=slurm\\nClusterName=demo\\n", "node_lines": [], "partition_lines": []}'
     cluster.layout.slurm_conf_in_use.write_text(text)
-    assert slurm_conf_in_use.load(StateDirectory(cluster.layout)).slurm_conf
+    assert slurm_conf_in_use.load(wiring.site(cluster).store()).slurm_conf
     assert told(cluster) == []
     assert told(place.cluster("cluster_name: demo", "cluster_name: new"))[0][0] == "cluster_name"
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.commands import images
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.config.settings import Cluster
@@ -13,6 +12,7 @@ from slurm_powersave.model.errors import ConfigError, RefusedError
 from slurm_powersave.model.images import BASE, BUILDING, CLUSTER, READY, ROLE, Image, NewServer
 from slurm_powersave.testing.cloud import MemoryClock
 from slurm_powersave.testing.images import MemoryImageCloud, MemoryImagePlays
+from slurm_powersave.testing.site import MemorySite, Parts
 from slurm_powersave.testing.world import cluster as memory_cluster
 
 
@@ -29,7 +29,7 @@ class Plays(MemoryImagePlays):
 class Lab:
     """A deployed cluster with its cloud in memory; its clock goes on by itself."""
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, root: Path) -> None:
         clouds = {
             "mem": {"adapter": "local", "nodes_module": root, "builder_address": "10.0.0.20"},
         }
@@ -42,10 +42,10 @@ class Lab:
             path.parent.mkdir(exist_ok=True)
             path.write_text("ssh-ed25519 AAAA")
         self.cluster.layout.inventory.mkdir()
-        monkeypatch.setattr(connect, "image_cloud", lambda *_: self.cloud)
-        monkeypatch.setattr(connect, "image_plays", lambda *_: Plays(self.cloud))
-        monkeypatch.setattr(images, "WallClock", lambda: clock)
-        monkeypatch.setattr(images.time, "sleep", clock.advance)
+        outside = Parts(
+            clouds={"mem": self.cloud}, image_work=Plays(self.cloud), clock=clock, wait=clock.advance
+        )
+        self.site = MemorySite(self.cluster, outside)
 
     @property
     def dialog(self) -> Dialog:
@@ -53,15 +53,15 @@ class Lab:
 
     def build(self, **options: Any) -> Any:
         order = {"base": "default", "node": None, "name": "gold", "pool": None, **options}
-        return images.build(self.cluster, self.dialog, **order)
+        return images.build(self.site, self.dialog, **order)
 
     def names(self) -> list[str]:
         return [image.name for image in self.cloud.list_images()]
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    return Lab(tmp_path, monkeypatch)
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
 
 
 def test_build_says_first_what_it_will_do(lab: Lab) -> None:
@@ -70,7 +70,7 @@ def test_build_says_first_what_it_will_do(lab: Lab) -> None:
     assert "start test-builder (small, 10.0.0.20) from image default" in lab.said[0]
     assert "image gold is ready" in lab.said[-1]
     assert lab.names() == ["default", "gold"]
-    assert [row.name for row in images.listed(lab.cluster)] == ["default", "gold"]
+    assert [row.name for row in images.listed(lab.site)] == ["default", "gold"]
 
 
 @pytest.mark.parametrize("options", [{"dry_run": True}, {}])
@@ -101,7 +101,7 @@ def test_what_may_not_be_deleted(lab: Lab, name: str, error: type[Exception], wo
     start(lab.cloud, "n1", "used")
     before = lab.names()
     with pytest.raises(error, match=words):
-        images.delete(lab.cluster, name, lab.dialog)
+        images.delete(lab.site, name, lab.dialog)
     assert lab.names() == before
 
 
@@ -109,9 +109,9 @@ def test_what_may_not_be_deleted(lab: Lab, name: str, error: type[Exception], wo
 def test_what_nobody_uses_may_be_deleted(lab: Lab, role: str) -> None:
     lab.cloud.add_image(Image("gold", properties={CLUSTER: "test", ROLE: role}))
     lab.answer = False
-    assert not images.delete(lab.cluster, "gold", lab.dialog)
+    assert not images.delete(lab.site, "gold", lab.dialog)
     lab.answer = True
-    assert images.delete(lab.cluster, "gold", lab.dialog)
+    assert images.delete(lab.site, "gold", lab.dialog)
     assert lab.names() == ["default"]
 
 
@@ -123,4 +123,4 @@ def start(cloud: MemoryImageCloud, name: str, image: str) -> None:
 def test_the_image_of_a_pool_may_not_be_deleted(lab: Lab) -> None:
     lab.cloud.add_image(Image("default", properties={CLUSTER: "test", ROLE: READY}))
     with pytest.raises(RefusedError, match="pool compute"):
-        images.delete(lab.cluster, "default", lab.dialog)
+        images.delete(lab.site, "default", lab.dialog)

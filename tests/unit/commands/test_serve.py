@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.requests.stream import StreamIntake
 from slurm_powersave.adapters.state_dir import lock
@@ -190,7 +191,7 @@ def test_a_journal_that_can_not_be_opened_is_said_and_the_lock_given_back(
     with monkeypatch.context() as disk:
         disk.setattr(Path, "touch", full)
         with pytest.raises(JournalError, match=r"journal\.db: .*No space left") as error:
-            serve.run(cluster, threading.Event())
+            serve.run(wiring.site(cluster), threading.Event())
     assert error.value.exit_code == 1, "which systemd starts again (Restart=on-failure)"
     assert lock.holder(cluster.layout.lock) is None
 
@@ -225,6 +226,6 @@ def test_a_file_that_is_missing_or_no_such_one_is_named_with_what_is_right(
         case "empty":
             path.touch()
     with pytest.raises(ConfigError, match=said) as error:
-        serve.run(cluster, threading.Event())
+        serve.run(wiring.site(cluster), threading.Event())
     assert error.value.exit_code == 2 and error.value.where == str(path)
     assert "backup" in error.value.todo

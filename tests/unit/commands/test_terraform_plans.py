@@ -1,15 +1,12 @@
 """`terraform plan` in all states: which ones, and one that fails hides nothing of the others."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
-import pytest
-
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.terraform.base import Planned
 from slurm_powersave.commands import terraform_plans
-from slurm_powersave.config.layout import Layout
 from slurm_powersave.model.errors import TerraformError
+from slurm_powersave.ports.terraform_directory import Planned
+from slurm_powersave.testing.site import MemoryProgram, MemorySite, Parts
+from slurm_powersave.testing.world import cluster
 
 
 class PretendState:
@@ -30,17 +27,16 @@ class PretendState:
         self.forgotten.append(planned.file)
 
 
-def test_all_states_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_states_in_order(tmp_path: Path) -> None:
     for name in ("base", "local/nodes-001", "local/nodes-002", "other/nodes-001", "local/nodes-003"):
         directory = tmp_path / "terraform" / name
         directory.mkdir(parents=True)
         if name != "local/nodes-003":
             # A shard that was laid out and never applied has no state yet.
             (directory / "terraform.tfstate").touch()
-    monkeypatch.setattr(connect, "state", lambda cluster, directory: PretendState(directory))
-    monkeypatch.setattr(connect, "command", lambda cluster: SimpleNamespace(check=lambda: "1.5"))
+    outside = Parts(directory=PretendState, terraform_program=MemoryProgram())
 
-    found = list(terraform_plans.plan_all(SimpleNamespace(layout=Layout(tmp_path))))
+    found = list(terraform_plans.plan_all(MemorySite(cluster(state_dir=tmp_path), outside)))
 
     assert [(one.name, one.actions, bool(one.error)) for one in found] == [
         ("base", {}, False),

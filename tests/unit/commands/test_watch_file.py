@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.commands.watch_file import LOOK, Watch, digest
 from slurm_powersave.config.settings import load
 from slurm_powersave.model.errors import JournalError, MachineError
@@ -29,7 +30,7 @@ class Looks:
 
     def __init__(self, path: Path) -> None:
         self.path, self.now = path, 0.0
-        self.watch = Watch(load(path), "")
+        self.watch = Watch(wiring.site(load(path)), "")
         assert self.several() == [False, False, False]
         assert self.watch.content == digest(path)
 
@@ -135,7 +136,7 @@ def test_another_cluster_is_not_taken(path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_a_cloud_that_has_servers_does_not_go(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(load(path), digest(path), lambda: {"local"})
+    watch = Watch(wiring.site(load(path)), digest(path), lambda: {"local"})
     path.write_text(CLUSTER.replace("  local:", "  other:"))
     assert [watch.changed(now) for now in (2.0, 4.0, 6.0)] == [False] * 3
     assert "there are servers in local" in caplog.text

@@ -37,7 +37,7 @@ def damaged(path: Path, how: str) -> bytes:
 @pytest.mark.parametrize("how", ["cut", "a bit", "empty", "other"])
 def test_a_damaged_file_is_refused_and_nothing_is_changed(host: Host, how: str) -> None:
     path = host.root / "b.tar.gz"
-    backup.make(host.cluster, path)
+    backup.make(host.site, path)
     path.write_bytes(damaged(path, how))
     before = files(host.state)
     with pytest.raises(ConfigError, match=r"b\.tar\.gz"):
@@ -70,7 +70,7 @@ def rewritten(path: Path, **changes: bytes | None) -> None:
 )
 def test_a_changed_file_is_refused(host: Host, changes: dict[str, bytes | None]) -> None:
     path = host.root / "b.tar.gz"
-    backup.make(host.cluster, path)
+    backup.make(host.site, path)
     rewritten(path, **changes)
     before = files(host.state)
     with pytest.raises(ConfigError, match="damaged"):
@@ -80,7 +80,7 @@ def test_a_changed_file_is_refused(host: Host, changes: dict[str, bytes | None])
 
 def test_links_are_refused(host: Host, tmp_path: Path) -> None:
     path = host.root / "b.tar.gz"
-    made = backup.make(host.cluster, path)
+    made = backup.make(host.site, path)
     text = replace(made.manifest, members={}).text().encode()
     with tarfile.open(path, "w:gz") as tar:
         entry = tarfile.TarInfo("manifest.json")
@@ -99,5 +99,5 @@ def test_a_backup_that_does_not_verify_is_not_left(host: Host, monkeypatch: pyte
 
     monkeypatch.setattr(archive, "verify", fails)
     with pytest.raises(ConfigError, match="damaged"):
-        backup.make(host.cluster)
+        backup.make(host.site)
     assert list((host.state / "backups").iterdir()) == []

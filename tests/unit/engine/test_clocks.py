@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from slurm_powersave.adapters.host_clock import WallClock
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.commands.serve import WallClock
 from slurm_powersave.decide.node.failure_policy import FOREVER
 from slurm_powersave.engine.durations import Looks
 from slurm_powersave.engine.times import Times

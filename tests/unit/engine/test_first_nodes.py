@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.state_dir.store import StateDirectory
 from slurm_powersave.commands import deploy
 from slurm_powersave.decide.slurm_files.removed_nodes import RemovedNodes
 from slurm_powersave.engine import slurm_conf_in_use
 from slurm_powersave.engine.runs import first_nodes
 from slurm_powersave.model.hardware import FirstNode, Hardware
 from slurm_powersave.testing.cloud import MemoryClock, MemoryCloud
+from slurm_powersave.testing.site import MemorySite, Parts
 from slurm_powersave.testing.world import MemoryWorld, cluster
 from tests.unit.engine.reboot_stories import ask, ready
 from tests.unit.engine.stories import up
@@ -73,26 +72,26 @@ def test_a_reboot_says_nothing_and_a_fresh_disk_of_the_first_node_does() -> None
 
 
 def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     wanted = cluster(state_dir=tmp_path / "state")
     cloud = MemoryCloud(MemoryClock(), "test")
-    monkeypatch.setattr(connect, "clouds", lambda of: {"mem": cloud})
-    deploy.prepare(wanted)
-    deploy.write_inventory(wanted)
-    slurm_conf_in_use.save(StateDirectory(wanted.layout))
-    journal = deploy.SqliteJournal(wanted.layout.journal)
+    site = MemorySite(wanted, Parts(clouds={"mem": cloud}))
+    deploy.prepare(site)
+    deploy.write_inventory(site)
+    slurm_conf_in_use.save(site.store())
+    journal = site.journal()
     sizes = {"mem": cloud.flavors()}
-    assert first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes) == []
+    assert first_nodes.findings(wanted, journal, site.store(), sizes) == []
     journal.save_first_node(FirstNode("compute", "small", "default", "n1", SAID))
-    (found,) = first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes)
+    (found,) = first_nodes.findings(wanted, journal, site.store(), sizes)
     assert "RealMemory 900, its nodes have 1 and 980: slurmd -C of n1 (flavor small)" in found.wrong
 
-    made = deploy.make_inventory(wanted, RemovedNodes())
+    made = deploy.make_inventory(site, RemovedNodes())
     assert "RealMemory=980" in made.variables["slurm_powersave"]["node_lines"][0]
-    assert not slurm_conf_in_use.of(made.variables).same(
-        slurm_conf_in_use.load(StateDirectory(wanted.layout))
-    ), "resize has something to do"
-    deploy.write_inventory(wanted)
-    slurm_conf_in_use.save(StateDirectory(wanted.layout))
-    assert first_nodes.findings(wanted, journal, StateDirectory(wanted.layout), sizes) == []
+    assert not slurm_conf_in_use.of(made.variables).same(slurm_conf_in_use.load(site.store())), (
+        "resize has something to do"
+    )
+    deploy.write_inventory(site)
+    slurm_conf_in_use.save(site.store())
+    assert first_nodes.findings(wanted, journal, sizes) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.journal.tables import SCHEMA_VERSION
 from slurm_powersave.adapters.requests.spool import parse_named
@@ -50,7 +50,7 @@ class Taken(MemoryWorld):
         return super().new_engine()
 
     def _lay_out(self) -> None:
-        old = connect.terraform(self.cluster)
+        old = wiring.site(self.cluster).terraform()
         for shard in old.shards("local"):
             self.terraform.maps[shard] = dict(old.nodes(shard))
             self.terraform.states[shard] = dict(old.servers(shard))
@@ -298,7 +298,9 @@ class Stub:
 
     def restore(self, backup: Path, **options: bool) -> restore.Restored:
         with backup.open("rb") as source:
-            return restore.restore(source, str(backup), self.file, self.said.append, **options)
+            return restore.restore(
+                source, str(backup), self.file, self.said.append, wiring.archive(), wiring.site, **options
+            )
 
 
 @pytest.fixture
@@ -335,7 +337,7 @@ def test_its_backup_is_restored_and_what_it_does_not_record_is_said(
         assert records == {name: ids[0] for name, ids in HEALTHY.items()}
         assert journal.brake() == brake.RESTORED and not journal.runs() and not journal.open_operations()
         assert [op.outcome for op in journal.history(limit=9)] == ended
-    assert [*connect.terraform(done.cluster).servers(SHARD)] == [*HEALTHY]
+    assert [*wiring.site(done.cluster).terraform().servers(SHARD)] == [*HEALTHY]
 
 
 def test_the_state_directory_of_that_release_is_moved_aside_for_its_backup(stub: Stub) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
+from slurm_powersave import wiring
 from slurm_powersave.engine.runs import root_modules
 from slurm_powersave.model import phases
 from slurm_powersave.model.nodes import NodeRecord, NodeSpec
@@ -73,7 +73,7 @@ def test_status_names_the_nodes_that_have_an_older_one(tmp_path: Path) -> None:
     (shard / "main.tf").write_text("# one\n")
     node = NodeSpec("n1", "p", "mem", "default", "small", "", "10.0.0.1")
     records = {"n1": NodeRecord(node, shard="mem/nodes-001", server_id="id-1")}
-    versions = connect.module_versions(made)
+    versions = wiring.site(made).module_versions()
     found = root_modules.older(versions, records)
     assert found == {"mem/nodes-001": ["n1"]} and json.dumps(found)
     (line,) = root_modules.lines(found)

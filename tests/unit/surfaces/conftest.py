@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.terraform import versions
-from slurm_powersave.model.cloud_facts import Tools
 from slurm_powersave.surfaces.cli.main import app
+from slurm_powersave.testing.site import MemoryProgram, Parts, put_in
 from tests.unit.surfaces.one_cloud import FACTS, OneCloud
 
 CLUSTER = """\
@@ -69,9 +67,14 @@ def command(cluster_file: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> OneCloud:
-    """The cluster's only cloud; Terraform is there."""
+def outside(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """What the command asks; Terraform is there."""
+    return put_in(monkeypatch.setattr, terraform_program=MemoryProgram())
+
+
+@pytest.fixture
+def cloud(outside: Parts) -> OneCloud:
+    """The cluster's only cloud."""
     found = OneCloud(FACTS)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: dict.fromkeys(cluster.clouds, found))
-    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
+    outside.clouds = {"local": found}
     return found

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from slurm_powersave import wiring
 from slurm_powersave.commands import deploy as engine
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.previous_file import KEPT, Applying
 from slurm_powersave.config.settings import Cluster, load
 from slurm_powersave.decide.commands.play_plan import PlayPlan
+from slurm_powersave.ports.site import Site
 from slurm_powersave.surfaces.cli import terminal
 
 from .conftest import CLUSTER, Command
@@ -22,8 +24,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[Cluster]:
     """Stand in for the deploy that follows: it succeeds, and asks nothing."""
     found: list[Cluster] = []
 
-    def deploys(cluster: Cluster, speak: Dialog, wish: Any, **options: bool) -> engine.Deployed:
-        found.append(cluster)
+    def deploys(site: Site, speak: Dialog, wish: Any, **options: bool) -> engine.Deployed:
+        found.append(site.cluster)
         return engine.Deployed(True, PlayPlan(), (), ())
 
     monkeypatch.setattr(engine, "deploy", deploys)
@@ -33,7 +35,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> list[Cluster]:
 def apply(file: Path, text: str) -> str:
     """Write a cluster file, and let it be applied."""
     file.write_text(text)
-    Applying.of(load(file)).succeeded()
+    Applying.of(wiring.site(load(file))).succeeded()
     return text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer
 
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir import lock
 from slurm_powersave.adapters.state_dir.lock import EngineLock
@@ -235,7 +236,7 @@ def test_every_command_refuses_another_cluster_name(
     command: Command, cluster_file: Path, words: tuple[str, ...], code: int
 ) -> None:
     SqliteJournal(cluster_file.parent / "state/journal.db").close()
-    identity.record(settings.load(cluster_file))
+    identity.record(wiring.site(settings.load(cluster_file)))
     cluster_file.write_text(CLUSTER.replace("cluster_name: demo", "cluster_name: new"))
     result = command(*words)
     assert result.exit_code == code

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import deploy
 from slurm_powersave.model.cloud_facts import Asked, CloudFacts, Trouble
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.model.hardware import FirstNode, Hardware
+from slurm_powersave.testing.site import Parts
 from tests.unit.surfaces.one_cloud import AGREED, FACTS, OneCloud
 
 from .conftest import Command
@@ -131,10 +131,8 @@ def test_settings_that_the_adapter_refuses_are_a_finding(command: Command) -> No
     assert "error: clouds.local: clouds: settings: root: the local cloud has no directory" in result.stdout
 
 
-def test_a_cloud_without_an_adapter_is_not_asked(
-    command: Command, monkeypatch: pytest.MonkeyPatch, cloud: OneCloud
-) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+def test_a_cloud_without_an_adapter_is_not_asked(command: Command, outside: Parts, cloud: OneCloud) -> None:
+    outside.clouds = {}
     result = command("check")
     assert result.exit_code == 0
     assert "asked: cloud local: not asked, it has no adapter that could" in result.stdout

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.commands import deploy, preflight
+from slurm_powersave.commands import deploy
 from slurm_powersave.decide.slurm_files.live_files import LiveFiles
 from slurm_powersave.decide.slurm_files.slurm_conf import HEADER
 from slurm_powersave.model.errors import SlurmError
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.testing.site import MemoryLoginHost, Parts
 from tests.unit.surfaces.one_cloud import AGREED, OneCloud
 
 from .conftest import Command
@@ -32,14 +32,21 @@ class OneSlurm:
         return Version.of(self.said)
 
 
+class NotAsked:
+    """A Slurm that nobody may ask."""
+
+    def __getattr__(self, name: str) -> object:
+        pytest.fail("asked")
+
+
 @pytest.fixture
-def slurmctld(cluster_file: Path, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch) -> OneSlurm:
+def slurmctld(cluster_file: Path, cloud: OneCloud, outside: Parts) -> OneSlurm:
     """The login node of a cluster that was deployed; the cluster file names Slurm 22.05."""
     base = cluster_file.parent / "state/terraform/base"
     base.mkdir(parents=True)
     (base / "terraform.tfstate").write_text("{}")
     found = OneSlurm("22.05.8")
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    outside.slurm, outside.login_host = found, MemoryLoginHost()
     return found
 
 
@@ -108,9 +115,9 @@ def test_offline_asks_no_slurmctld(command: Command, slurmctld: OneSlurm, cluste
 
 
 def test_before_the_first_deploy_no_slurmctld_is_asked(
-    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
+    command: Command, cloud: OneCloud, outside: Parts
 ) -> None:
-    monkeypatch.setattr(connect, "slurm", lambda cluster: pytest.fail("asked"))
+    outside.slurm = NotAsked()
     result = command("check")
     assert result.exit_code == 0 and "slurmctld on" not in result.stdout
 
@@ -137,11 +144,11 @@ def _on_this_host(cluster_file: Path) -> None:
 
 
 def test_a_slurmctld_of_this_host_is_asked_before_the_first_deploy_too(
-    command: Command, cloud: OneCloud, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, cloud: OneCloud, cluster_file: Path, outside: Parts
 ) -> None:
     _on_this_host(cluster_file)
     found = OneSlurm("24.11.5")
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
+    outside.slurm, outside.login_host = found, MemoryLoginHost()
     assert "runs Slurm 24.11.5, the cluster file says 22.05" in command("check").stdout
     found.said = SlurmError("no slurm.conf")
     result = command("check")
@@ -160,7 +167,6 @@ def test_deploy_refuses_to_write_for_another_version(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(deploy, "_deploy", lambda *_: done.append("deployed") or AGREED)
-    monkeypatch.setattr(connect, "command", lambda cluster: type("T", (), {"check": lambda self: "1"})())
     slurmctld.said = "26.05.5"
     before = sorted(cluster_file.parent.rglob("*"))
     result = command("deploy", *argv)
@@ -175,20 +181,18 @@ def test_deploy_refuses_to_write_for_another_version(
     assert len(done) == 2
 
 
-def test_slurms_files_on_the_login_node(
-    command: Command, cloud: OneCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slurms_files_on_the_login_node(command: Command, slurmctld: OneSlurm, outside: Parts) -> None:
     """What the host says stands in lines of its own, and none of them can look like a finding of ours."""
     edited = f"{HEADER}MessageTimeout=19\nerror: forged\n"
     files = LiveFiles({"slurm.conf": edited, "gres.conf": ""}, {"slurm.conf": HEADER})
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    outside.login_host = MemoryLoginHost(files)
     result = command("check")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert "    +MessageTimeout=19" in lines and "    +error: forged" in lines
     assert [line for line in lines if line.startswith("error")] == []
     files = LiveFiles({"slurm.conf": "# do not touch\n"}, unreadable="fatal: x")
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    outside.login_host = MemoryLoginHost(files)
     result = command("check")
     assert result.exit_code == 2 and "it is there and did not come from here" in result.stdout
     assert "no user's command works: fatal: x" in result.stdout

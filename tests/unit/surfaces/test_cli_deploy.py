@@ -12,11 +12,11 @@ from slurm_powersave.commands import deploy as engine
 from slurm_powersave.commands.cluster_contents import Row
 from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.teardown_steps import Outcome, Wish
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan
 from slurm_powersave.model.errors import LeftoverError, RefusedError
 from slurm_powersave.model.leftovers import Leftover
 from slurm_powersave.model.nodes import Server
+from slurm_powersave.ports.site import Site
 
 from .conftest import Command
 
@@ -31,16 +31,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def stand_in(
-        cluster: Cluster, dialog: Dialog, login: base_state.Wish, **options: bool
-    ) -> engine.Deployed:
-        found.append({"cluster": cluster.cluster_name, "wish": login, **options})
+    def stand_in(site: Site, dialog: Dialog, login: base_state.Wish, **options: bool) -> engine.Deployed:
+        found.append({"cluster": site.cluster.cluster_name, "wish": login, **options})
         dialog.say("terraform plan")
         dialog.show("# localcloud_server.login will be created")
         return agreed(options["dry_run"] or dialog.ask("Apply this plan?"))
 
-    def torn(cluster: Cluster, dialog: Dialog, wish: Wish, backup: Path | None) -> Outcome:
-        found.append({"cluster": cluster.cluster_name, "wish": wish, "backup": backup})
+    def torn(site: Site, dialog: Dialog, wish: Wish, backup: Path | None) -> Outcome:
+        found.append({"cluster": site.cluster.cluster_name, "wish": wish, "backup": backup})
         dialog.say("server demo-1 ACTIVE id-1")
         row = Row(Server("id-1", "demo-1", "ACTIVE"), "ALLOCATED+CLOUD", (7,))
         done = not wish.dry_run and dialog.ask("Delete all of this?")

@@ -8,9 +8,9 @@ import pytest
 from slurm_powersave.commands import images as engine
 from slurm_powersave.commands.images import Built
 from slurm_powersave.commands.messages import Dialog
-from slurm_powersave.config.settings import Cluster
 from slurm_powersave.decide.commands.images import ImageRow
 from slurm_powersave.model.errors import RefusedError
+from slurm_powersave.ports.site import Site
 
 from .conftest import Command
 
@@ -26,20 +26,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stand in for the engine: says a line, shows a plan, asks."""
     found: list[dict[str, Any]] = []
 
-    def build(cluster: Cluster, dialog: Dialog, **options: Any) -> Built | None:
+    def build(site: Site, dialog: Dialog, **options: Any) -> Built | None:
         found.append(options)
         dialog.show("start demo-builder")
         if options["dry_run"]:
             return Built("gold")
         return Built("gold", {"name": "gold"}, {"start": 1.5}) if dialog.ask("Build it?") else None
 
-    def delete(cluster: Cluster, name: str, dialog: Dialog) -> bool:
+    def delete(site: Site, name: str, dialog: Dialog) -> bool:
         found.append({"name": name})
         return dialog.ask("Delete it?")
 
     monkeypatch.setattr(engine, "build", build)
     monkeypatch.setattr(engine, "delete", delete)
-    monkeypatch.setattr(engine, "listed", lambda cluster: ROWS)
+    monkeypatch.setattr(engine, "listed", lambda site: ROWS)
     return found
 
 

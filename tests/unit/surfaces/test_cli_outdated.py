@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.commands import rollout
 from slurm_powersave.decide.node.drift import moved
@@ -17,6 +16,7 @@ from slurm_powersave.model.modes import Mode
 from slurm_powersave.model.nodes import Flavor, NodeRecord, NodeSpec, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import outdated
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
@@ -24,7 +24,7 @@ NAMES = [f"demo-{number}" for number in (1, 2, 3, 4)]
 
 
 @dataclass
-class Outside:
+class Parts:
     """A Slurm, a cloud without images, and an engine."""
 
     journal: SqliteJournal
@@ -78,11 +78,10 @@ class Outside:
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
+def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Parts:
     """Four nodes that are up with image old; the pool wants default."""
-    found = Outside(journal)
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    found = Parts(journal)
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     monkeypatch.setattr(outdated.time, "sleep", found.sleep)
     monkeypatch.setattr(rollout, "LOOK", 0.0)
     for number, name in enumerate(NAMES, start=1):
@@ -97,7 +96,7 @@ def go(command: Command, *more: str) -> tuple[int, str]:
     return result.exit_code, result.stdout + result.stderr
 
 
-def test_dry_run_tells_and_asks_for_nothing(command: Command, outside: Outside) -> None:
+def test_dry_run_tells_and_asks_for_nothing(command: Command, outside: Parts) -> None:
     outside.states |= {
         "demo-2": "MIXED+CLOUD", "demo-3": "IDLE+CLOUD+POWERED_DOWN", "demo-4": "IDLE+CLOUD+DRAIN",
     }  # fmt: skip
@@ -119,13 +118,13 @@ def test_dry_run_tells_and_asks_for_nothing(command: Command, outside: Outside) 
     assert not outside.journal.unplanned_requests()
 
 
-def test_without_an_answer_nothing_is_asked_for(command: Command, outside: Outside) -> None:
+def test_without_an_answer_nothing_is_asked_for(command: Command, outside: Parts) -> None:
     result = command("reimage", "--outdated")
     assert result.exit_code == 1 and "Use --yes to answer yes" in result.stderr
     assert not outside.journal.unplanned_requests()
 
 
-def test_all_of_them(command: Command, outside: Outside) -> None:
+def test_all_of_them(command: Command, outside: Parts) -> None:
     code, text = go(command, "--max-unavailable", "3")
     assert code == 0, text
     requests = [outside.journal.request(op.request) for op in outside.journal.history()]
@@ -137,7 +136,7 @@ def test_all_of_them(command: Command, outside: Outside) -> None:
     assert (code, text) == (0, "pool compute: no node that is up has another image than default\n")
 
 
-def test_the_names_that_options_had_before_are_understood(command: Command, outside: Outside) -> None:
+def test_the_names_that_options_had_before_are_understood(command: Command, outside: Parts) -> None:
     outside.outcomes["demo-1"] = "failed"
     _code, text = go(command, "--at-most", "3", "--stop-after", "2")
     said = " ".join(text.split())
@@ -148,7 +147,7 @@ def test_the_names_that_options_had_before_are_understood(command: Command, outs
     assert "is called" not in text
 
 
-def test_json_is_the_result_alone(command: Command, outside: Outside) -> None:
+def test_json_is_the_result_alone(command: Command, outside: Parts) -> None:
     result = command("reimage", "--outdated", "--yes", "--json", "--replace")
     assert result.stderr == "slurm-powersave: no engine is running; the requests wait for one\n"
     value = json.loads(result.stdout)
@@ -158,26 +157,26 @@ def test_json_is_the_result_alone(command: Command, outside: Outside) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("failed", 1), ("refused", 7)])
-def test_a_failure_ends_it(command: Command, outside: Outside, outcome: str, code: int) -> None:
+def test_a_failure_ends_it(command: Command, outside: Parts, outcome: str, code: int) -> None:
     outside.outcomes["demo-1"] = outcome
     found, text = go(command)
     assert found == code
     assert "stopped, because it failed on demo-1; not asked for: demo-[2-4]" in text
 
 
-def test_called_off_is_told(command: Command, outside: Outside) -> None:
+def test_called_off_is_told(command: Command, outside: Parts) -> None:
     outside.outcomes["demo-1"] = "cancelled"
     code, text = go(command)
     assert code == 0 and "called off: demo-1" in text and "3 of 4 done" in text
 
 
-def test_an_engine_with_another_cluster_file_is_noticed(command: Command, outside: Outside) -> None:
+def test_an_engine_with_another_cluster_file_is_noticed(command: Command, outside: Parts) -> None:
     outside.outcomes["demo-1"] = "unchanged"
     code, text = go(command)
     assert code == 1 and "still with another image: demo-1; does the engine know the cluster file" in text
 
 
-def test_an_interruption_says_what_goes_on(command: Command, outside: Outside) -> None:
+def test_an_interruption_says_what_goes_on(command: Command, outside: Parts) -> None:
     outside.outcomes |= {"demo-1": "booting", "demo-2": "draining"}
     outside.interrupt = True
     code, text = go(command, "--max-unavailable", "3")
@@ -187,26 +186,26 @@ def test_an_interruption_says_what_goes_on(command: Command, outside: Outside) -
     assert "goes on when its jobs have ended: demo-2 (scontrol cancel_reboot demo-2" in text
 
 
-def test_slurm_unreadable_asks_for_nothing(command: Command, outside: Outside) -> None:
+def test_slurm_unreadable_asks_for_nothing(command: Command, outside: Parts) -> None:
     outside.error = "no answer within 10 s"
     code, text = go(command)
     assert code == 4 and "no answer within 10 s" in text
     assert not outside.journal.unplanned_requests()
 
 
-def test_a_pool_that_is_none(command: Command, outside: Outside) -> None:
+def test_a_pool_that_is_none(command: Command, outside: Parts) -> None:
     code, text = go(command, "--pool", "gpu")
     assert code == 2 and "no pool gpu" in text and "compute" in text
 
 
-def test_a_flavor_that_is_none_of_the_pools_is_told(command: Command, outside: Outside) -> None:
+def test_a_flavor_that_is_none_of_the_pools_is_told(command: Command, outside: Parts) -> None:
     record = outside.journal.node_records()["demo-1"]
     outside.journal.save_node(moved(record, "flavor", "large", "", replace(record.node, image="default")))
     text = command("reimage", "--outdated", "--dry-run").stdout
     assert "not changed by this: demo-1: flavor large (by hand) -> small" in text
 
 
-def test_status_shows_who_lags_behind(command: Command, outside: Outside) -> None:
+def test_status_shows_who_lags_behind(command: Command, outside: Parts) -> None:
     record = outside.journal.node_records()["demo-1"]
     outside.journal.save_node(moved(record, "image", "default", "", replace(record.node, image="default")))
     record = outside.journal.node_records()["demo-2"]

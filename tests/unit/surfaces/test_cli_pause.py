@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.decide.node import brake
 from slurm_powersave.model.errors import CloudError, SlurmError
@@ -15,12 +14,13 @@ from slurm_powersave.model.nodes import Flavor, Server, SlurmNode, SlurmSnapshot
 from slurm_powersave.model.permit import Act, Row
 from slurm_powersave.model.records import Done, Pause
 from slurm_powersave.model.slurm_version import Version
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
 
 @dataclass
-class Outside:
+class Parts:
     """A Slurm and a cloud at once: demo-2 and demo-3 are off, of which demo-2 has a server."""
 
     slurm_error: str = ""
@@ -49,11 +49,10 @@ class Outside:
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
+def outside(monkeypatch: pytest.MonkeyPatch) -> Parts:
     """What the commands read."""
-    found = Outside()
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    found = Parts()
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     return found
 
 
@@ -152,7 +151,7 @@ def test_without_sudo_it_is_the_user(
 # continue, without the brake
 
 
-def test_nothing_is_paused(command: Command, outside: Outside) -> None:
+def test_nothing_is_paused(command: Command, outside: Parts) -> None:
     result = command("continue")
     assert (result.exit_code, result.stdout) == (0, "nothing is paused\n")
     assert not outside.read, "nobody is asked for what is not shown"
@@ -211,7 +210,7 @@ def test_continue_as_json(command: Command, journal: SqliteJournal) -> None:
 
 
 @pytest.fixture
-def braked(journal: SqliteJournal, outside: Outside) -> str:
+def braked(journal: SqliteJournal, outside: Parts) -> str:
     """The brake is on after five deletions, and the cluster is paused; return why."""
     for number in range(5):
         journal.add_act(act(number))
@@ -260,7 +259,7 @@ def test_confirm_is_for_the_whole_cluster(command: Command, journal: SqliteJourn
     assert journal.brake() == braked and journal.pauses()
 
 
-def test_what_can_not_be_read_is_said(command: Command, braked: str, outside: Outside) -> None:
+def test_what_can_not_be_read_is_said(command: Command, braked: str, outside: Parts) -> None:
     outside.slurm_error, outside.cloud_error = "no answer", "401"
     result = command("continue")
     assert result.exit_code == 7
@@ -273,7 +272,7 @@ def test_what_can_not_be_read_is_said(command: Command, braked: str, outside: Ou
 def test_a_cloud_without_an_adapter_is_said(
     command: Command, braked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+    put_in(monkeypatch.setattr, slurm=Parts(), clouds={})
     assert "cloud local could not be read" in command("continue").stderr
 
 
@@ -290,7 +289,7 @@ def test_the_brake_as_json(command: Command, journal: SqliteJournal, braked: str
 
 
 def test_a_brake_that_ends_by_itself_says_so(
-    command: Command, journal: SqliteJournal, outside: Outside
+    command: Command, journal: SqliteJournal, outside: Parts
 ) -> None:
     journal.set_brake(brake.NEW)
     assert (
@@ -325,21 +324,19 @@ def test_status_names_pauses_and_brake(
     ],
 )
 def test_whatever_stands_in_the_file_is_one_short_line(
-    command: Command, outside: Outside, cluster_file: Path, content: bytes, said: str
+    command: Command, outside: Parts, cluster_file: Path, content: bytes, said: str
 ) -> None:
     file = cluster_file.parent / "state" / "pause"
     file.write_bytes(content)
     assert f"paused: the whole cluster, by the file {file}: {said}\n" in command("status").stdout
 
 
-def test_a_file_that_can_not_be_read_pauses_too(
-    command: Command, outside: Outside, cluster_file: Path
-) -> None:
+def test_a_file_that_can_not_be_read_pauses_too(command: Command, outside: Parts, cluster_file: Path) -> None:
     (cluster_file.parent / "state" / "pause").mkdir()
     assert "state/pause: Is a directory\n" in command("status").stdout
 
 
-def test_status_says_nothing_of_what_is_not(command: Command, outside: Outside) -> None:
+def test_status_says_nothing_of_what_is_not(command: Command, outside: Parts) -> None:
     text = command("status").stdout
     assert "paused" not in text and "brake" not in text
     value = json.loads(command("status", "--json").stdout)

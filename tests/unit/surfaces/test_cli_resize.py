@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from slurm_powersave.adapters import connect
-from slurm_powersave.adapters.ansible import play_check
+from slurm_powersave import wiring
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
-from slurm_powersave.adapters.state_dir.store import StateDirectory
-from slurm_powersave.commands import apply_slurm_conf, deploy, preflight, scale_command
+from slurm_powersave.commands import deploy, scale_command
 from slurm_powersave.commands.watch_file import digest
 from slurm_powersave.config.settings import load
 from slurm_powersave.decide.commands.play_plan import HostPlan, PlayPlan, file_change
@@ -24,6 +22,7 @@ from slurm_powersave.model.nodes import NodeRecord
 from slurm_powersave.model.records import Drain
 from slurm_powersave.surfaces.cli import terminal
 from slurm_powersave.testing.cloud import MemoryClock
+from slurm_powersave.testing.site import MemoryLoginHost, MemoryPlays, MemoryProgram, put_in
 from slurm_powersave.testing.slurm import MemorySlurm
 
 from .conftest import CLUSTER, Command
@@ -33,6 +32,8 @@ class Planned(MemorySlurm):
     """A Slurm, and what the play says in check mode, one answer after the other; then that all is well."""
 
     plans: list[PlayPlan]
+    playing: MemoryPlays
+    host: MemoryLoginHost
 
 
 OFF = ("IDLE", "CLOUD", "POWERED_DOWN")
@@ -46,7 +47,7 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
     made.set_flags("demo-1", "IDLE", "CLOUD")
     made.protected = frozenset({"demo-1"})
 
-    def play(site: object, name: str, extra: object) -> int:
+    def play(name: str, inventory: object, extra: object) -> int:
         now = load(cluster_file)
         assert name == "resize.yml"
         made.configure(now.nodes(), now.persistent())
@@ -54,17 +55,26 @@ def slurm(cluster_file: Path, journal: SqliteJournal, monkeypatch: pytest.Monkey
             made.set_flags(node, "IDLE", "CLOUD")
         return 0
 
-    monkeypatch.setattr(connect, "slurm", lambda cluster: made)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
-    monkeypatch.setattr(apply_slurm_conf, "run_playbook", play)
-    monkeypatch.setattr(play_check, "check", lambda *_: made.plans.pop(0) if made.plans else PlayPlan())
+    made.host = MemoryLoginHost()
+    made.playing = MemoryPlays(play, lambda *_: made.plans.pop(0) if made.plans else PlayPlan())
+    put_in(
+        monkeypatch.setattr,
+        slurm=made,
+        clouds={},
+        plays=made.playing,
+        terraform_program=MemoryProgram(),
+        login_host=made.host,
+    )
+    base = cluster.layout.base
+    base.mkdir(parents=True)
+    (base / "terraform.tfstate").write_text("{}")
     made.plans = []
     (cluster_file.parent / "state/keys").mkdir()
     (cluster_file.parent / "state/keys/id_ed25519").touch()
     (cluster_file.parent / "state/keys/munge.key").touch()
     journal.save_nodes(NodeRecord(cluster.node_spec(name)) for name in cluster.nodes())
-    deploy.write_inventory(cluster)
-    slurm_conf_in_use.save(StateDirectory(cluster.layout))
+    deploy.write_inventory(wiring.site(cluster))
+    slurm_conf_in_use.save(wiring.site(cluster).store())
     return made
 
 
@@ -132,7 +142,7 @@ def test_a_slurm_conf_that_slurm_cant_read_is_written_anew(
     command: Command, slurm: MemorySlurm, monkeypatch: Any
 ) -> None:
     files = LiveFiles({"slurm.conf": HEADER}, unreadable="MaxArraySise")
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    slurm.host.files = files
     assert "1. change files" in command("resize", "--dry-run").stdout
 
 
@@ -140,14 +150,14 @@ def test_a_slurm_conf_of_somebody_else_is_not_replaced(
     command: Command, slurm: MemorySlurm, monkeypatch: Any
 ) -> None:
     files = LiveFiles({"slurm.conf": "# do not touch\nNodeName=site\n"})
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    slurm.host.files = files
     result = command("resize", "--dry-run")
     assert result.exit_code == 7 and "-# do not touch" in result.stderr
 
 
 def test_what_was_edited_by_hand_is_shown(command: Command, slurm: MemorySlurm, monkeypatch: Any) -> None:
     files = LiveFiles({"slurm.conf": f"{HEADER}Epilog=/x\n"}, {"slurm.conf": HEADER})
-    monkeypatch.setattr(preflight, "_live_files", lambda cluster: files)
+    slurm.host.files = files
     assert "+Epilog=/x" in command("resize", "--dry-run").stdout
 
 
@@ -189,7 +199,7 @@ def test_what_was_not_shown_is_not_done(
 ) -> None:
     engine.tell_file(digest(cluster_file))
     played: list[str] = []
-    monkeypatch.setattr(apply_slurm_conf, "run_playbook", lambda site, name, extra: played.append(name) or 0)
+    slurm.playing.play = lambda name, inventory, extra: played.append(name) or 0
     monkeypatch.setattr(terminal, "confirm", lambda question, yes: True)
     slurm.plans = [plan("/etc/slurm/gres.conf", "slurmctld", "reconfigures"), now]
     result = command("resize")
@@ -237,9 +247,9 @@ def test_a_play_that_failed_is_run_again(
 ) -> None:
     edit(cluster_file, 'Default: "YES"', 'Default: "YES", MaxTime: "60"')
     engine.tell_file(digest(cluster_file))
-    with monkeypatch.context() as broken:
-        broken.setattr(apply_slurm_conf, "run_playbook", lambda site, name, extra: 2)
-        assert command("resize", "--yes").exit_code == 6
+    works, slurm.playing.play = slurm.playing.play, lambda name, inventory, extra: 2
+    assert command("resize", "--yes").exit_code == 6
+    slurm.playing.play = works
     assert not (cluster_file.parent / "state/cluster-files").exists(), "it was not applied"
     assert "1. change files: slurmctld reconfigures" in command("resize", "--yes").stdout
     (kept,) = (cluster_file.parent / "state/cluster-files").iterdir()
@@ -305,7 +315,6 @@ def test_a_second_one_is_refused(command: Command, slurm: MemorySlurm, cluster_f
 def test_deploy_leaves_nodes_in_use_to_it(
     command: Command, slurm: MemorySlurm, cluster_file: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(deploy.connect, "command", lambda cluster: type("T", (), {"check": lambda s: "1"})())
     cluster_file.write_text(CLUSTER.replace("demo-[1-4]", "demo-[2-4]").replace("10.0.1.1-", "10.0.1.2-"))
     result = command("deploy", "--yes")
     assert result.exit_code == 7

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
 from slurm_powersave.adapters.state_dir.lock import EngineLock
 from slurm_powersave.model.errors import CloudError, FailureClass, SlurmError
@@ -18,12 +17,13 @@ from slurm_powersave.model.nodes import Flavor, NodeBackoff, Request, Server, Sl
 from slurm_powersave.model.records import Notice
 from slurm_powersave.model.slurm_version import Version
 from slurm_powersave.surfaces.cli import render
+from slurm_powersave.testing.site import put_in
 
 from .conftest import Command
 
 
 @dataclass
-class Outside:
+class Parts:
     """A Slurm and a cloud at once."""
 
     slurm_error: str = ""
@@ -54,11 +54,10 @@ class Outside:
 
 
 @pytest.fixture
-def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Outside:
+def outside(monkeypatch: pytest.MonkeyPatch, journal: SqliteJournal) -> Parts:
     """What the command reads. The journal has an operation on demo-2 and a rest of demo-3."""
-    found = Outside()
-    monkeypatch.setattr(connect, "slurm", lambda cluster: found)
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {"local": found})
+    found = Parts()
+    put_in(monkeypatch.setattr, slurm=found, clouds={"local": found})
     operation = journal.new_operation("r1", "demo-2", Mode.RESUME, "queued", 1000.0)
     journal.plan_request("r1", [operation], [], 1000.0)
     journal.save_operation(replace(operation, phase="applying", since=1001.0))
@@ -73,7 +72,7 @@ def cells(text: str) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith("demo-")}
 
 
-def test_one_row_per_node(command: Command, outside: Outside, journal: SqliteJournal) -> None:
+def test_one_row_per_node(command: Command, outside: Parts, journal: SqliteJournal) -> None:
     operation = journal.open_operations()[0]
     result = command("status")
     assert result.exit_code == 0, result.stderr
@@ -86,7 +85,7 @@ def test_one_row_per_node(command: Command, outside: Outside, journal: SqliteJou
     assert "\x1b" not in result.stdout
 
 
-def test_slurm_and_cloud_unreadable(command: Command, outside: Outside) -> None:
+def test_slurm_and_cloud_unreadable(command: Command, outside: Parts) -> None:
     outside.slurm_error, outside.cloud_error = "no answer within 10 s", "401"
     result = command("status")
     assert result.exit_code == 0
@@ -96,13 +95,13 @@ def test_slurm_and_cloud_unreadable(command: Command, outside: Outside) -> None:
 
 
 def test_a_cloud_without_adapter_is_unknown(
-    command: Command, outside: Outside, monkeypatch: pytest.MonkeyPatch
+    command: Command, outside: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "clouds", lambda cluster: {})
+    put_in(monkeypatch.setattr, slurm=outside, clouds={})
     assert cells(command("status").stdout)["demo-1"][:2] == ["IDLE+CLOUD", "?"]
 
 
-def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path) -> None:
+def test_engine_line(command: Command, outside: Parts, journal: SqliteJournal, cluster_file: Path) -> None:
     journal.add_request(Request("r2", Mode.RESUME, "demo-4", 1.0), 1.0)
     text = command("status").stdout
     assert "engine: not running\nrequests waiting for it: 1\n" in text
@@ -117,7 +116,7 @@ def test_engine_line(command: Command, outside: Outside, journal: SqliteJournal,
 
 
 def test_what_an_engine_in_trouble_waits_for(
-    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+    command: Command, outside: Parts, journal: SqliteJournal, cluster_file: Path
 ) -> None:
     lock = EngineLock(cluster_file.parent / "state" / "engine.lock")
     assert "errors" not in command("status").stdout
@@ -140,7 +139,7 @@ def test_what_an_engine_in_trouble_waits_for(
     lock.release()
 
 
-def test_json(command: Command, outside: Outside) -> None:
+def test_json(command: Command, outside: Parts) -> None:
     outside.cloud_error = "401"
     value = json.loads(command("status", "--json").stdout)
     assert value.keys() == {
@@ -154,7 +153,7 @@ def test_json(command: Command, outside: Outside) -> None:
 
 
 def test_a_first_node_with_less_than_the_file_promises(
-    command: Command, outside: Outside, journal: SqliteJournal, cluster_file: Path
+    command: Command, outside: Parts, journal: SqliteJournal, cluster_file: Path
 ) -> None:
     assert "the first node" not in command("status").stdout
     hardware = Hardware(1, 1, 1, 1, 1, 780)
@@ -167,7 +166,7 @@ def test_a_first_node_with_less_than_the_file_promises(
     assert found["wrong"] == wrong and found["where"] == "node_pools[0].real_memory"
 
 
-def test_slurmctld_was_upgraded(command: Command, outside: Outside, cluster_file: Path) -> None:
+def test_slurmctld_was_upgraded(command: Command, outside: Parts, cluster_file: Path) -> None:
     outside.version = "26.05.5"
     wrong = "slurmctld on demo-login runs Slurm 26.05.5, the cluster file says 22.05"
     right = (
@@ -189,14 +188,14 @@ def test_slurmctld_was_upgraded(command: Command, outside: Outside, cluster_file
     assert "runs Slurm" not in command("status").stdout
 
 
-def test_versions_that_agree_are_no_news(command: Command, outside: Outside) -> None:
+def test_versions_that_agree_are_no_news(command: Command, outside: Parts) -> None:
     result = command("status")
     assert "Slurm 22" not in result.stdout + result.stderr
     found = json.loads(command("status", "--json").stdout)["slurm_version"]
     assert (found["running"], found["wrong"], found["right"]) == ("22.05.8", "", "")
 
 
-def test_a_version_that_slurmctld_does_not_tell_is_no_error(command: Command, outside: Outside) -> None:
+def test_a_version_that_slurmctld_does_not_tell_is_no_error(command: Command, outside: Parts) -> None:
     outside.version = ""
     result = command("status")
     assert result.exit_code == 0 and "runs Slurm" not in result.stdout
@@ -206,19 +205,19 @@ def test_a_version_that_slurmctld_does_not_tell_is_no_error(command: Command, ou
     assert (found["running"], found["wrong"], found["unreadable"]) == (None, "", why)
 
 
-def test_a_slurm_that_can_not_be_read_is_said_once(command: Command, outside: Outside) -> None:
+def test_a_slurm_that_can_not_be_read_is_said_once(command: Command, outside: Parts) -> None:
     outside.slurm_error = "no answer within 10 s"
     assert command("status").stderr.count("no answer within 10 s") == 1
 
 
-def test_a_newer_slurmctld_than_any_that_was_tested(command: Command, outside: Outside) -> None:
+def test_a_newer_slurmctld_than_any_that_was_tested(command: Command, outside: Parts) -> None:
     outside.version = "27.05.1"
     found = json.loads(command("status", "--json").stdout)["slurm_version"]
     assert found["standing"] == "newer than all that were tested"
     assert 'slurm_version: "27.05"' in found["right"]
 
 
-def test_nodes_that_slurm_can_not_reach(command: Command, outside: Outside, journal: SqliteJournal) -> None:
+def test_nodes_that_slurm_can_not_reach(command: Command, outside: Parts, journal: SqliteJournal) -> None:
     replaces = "slurm-powersave suspend"
     journal.save_notices(
         [
@@ -244,7 +243,7 @@ def test_nodes_that_slurm_can_not_reach(command: Command, outside: Outside, jour
 
 
 def test_while_slurm_can_not_be_read_all_warnings_stay(
-    command: Command, outside: Outside, journal: SqliteJournal
+    command: Command, outside: Parts, journal: SqliteJournal
 ) -> None:
     journal.save_notices([Notice("demo-1", "s1", "silent", "", 1000.0)], [])
     outside.slurm_error = "no answer within 10 s"

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.processes import process
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import MissingToolError
@@ -16,14 +15,16 @@ _SLURMCTLD_LOG = "/var/log/slurm/slurmctld.log"
 _ENGINE_UNIT = "slurm-powersave-engine"
 
 
-def collect(cluster: Cluster, place: Path) -> dict[str, str]:
-    """Write the logs below a directory; return name -> why for those that could not be had."""
+def collect(cluster: Cluster, login: Sequence[str], place: Path) -> dict[str, str]:
+    """Write the logs below a directory; return name -> why for those that could not be had.
+
+    `login` goes before a command of root's on the slurmctld host.
+    """
     (slurmctld, *_) = cluster.slurm_conf_extra.get("SlurmctldLogFile") or (_SLURMCTLD_LOG,)
     tail = ["tail", f"--bytes={LARGEST}"]
     engine = [*tail, str(cluster.layout.log)]
     if not cluster.layout.log.exists():
         engine = ["journalctl", f"--unit={_ENGINE_UNIT}", "--lines=20000", "--no-pager", "--output=short-iso"]
-    login = connect.login_argv(cluster)
     on_login = [*tail, slurmctld]
     wanted = {
         # ssh gives its words to a shell there.

@@ -88,3 +88,20 @@ def _read(path: Path) -> list[str]:
             why=str(error),
             todo="Find out what has happened to it, and put it back from a backup: slurm-powersave restore.",
         ) from error
+
+
+class KnownHosts:
+    """Implements ports.HostKeys with one file."""
+
+    key_lines = staticmethod(key_lines)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pins(self) -> dict[tuple[str, ...], Pin]:
+        """Return what is recorded."""
+        return pins(self._path)
+
+    def record(self, hosts: Mapping[tuple[str, str], Sequence[str]]) -> None:
+        """Replace all lines of these hosts."""
+        record(self._path, hosts)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from slurm_powersave.adapters.processes.process import run
+from slurm_powersave.adapters.terraform.state_file import write_synced
 from slurm_powersave.config.plain_file import read_text, wrong_kind
 from slurm_powersave.config.settings import Cluster
 from slurm_powersave.model.errors import ConfigError, OwnFileError
@@ -67,3 +69,36 @@ def _look(path: Path, what: str, todo: str) -> None:
         kind = "not readable for this user"
     if kind:
         raise ConfigError(f"{what} is {kind}", where=str(path), todo=todo)
+
+
+def make_key(cluster: Cluster) -> None:
+    """Make the key pair of the servers.
+
+    Raises:
+        ConfigError: ssh-keygen's own words.
+    """
+    key, comment = cluster.layout.private_key, f"slurm-powersave {cluster.cluster_name}"
+    done = run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)], timeout=30)
+    if done.rc != 0:
+        raise ConfigError("no SSH key could be made", where=str(key), why=done.err.strip())
+
+
+class ClusterFiles:
+    """Implements ports.OwnFiles."""
+
+    save = staticmethod(write_synced)
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def refuse(self) -> None:
+        """Look at what an engine needs before it begins."""
+        refuse(self._cluster)
+
+    def public_key(self) -> str:
+        """Read the key pair of the servers."""
+        return public_key(self._cluster)
+
+    def make_key(self) -> None:
+        """Make the key pair of the servers."""
+        make_key(self._cluster)

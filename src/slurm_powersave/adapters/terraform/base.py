@@ -4,7 +4,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,13 @@ from slurm_powersave.config.plain_file import read_bytes, read_text
 from slurm_powersave.decide.node import plan_permits
 from slurm_powersave.model.errors import TerraformError
 from slurm_powersave.model.permit import Act, Permit, use_all
+from slurm_powersave.ports.terraform_directory import Held, Planned
 
 _SECONDS = 1800.0
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A saved plan and what it would do."""
-
-    file: Path
-    text: str
-    """As `terraform show` words it for a person; empty if it would do nothing."""
-    actions: Mapping[str, int]
-    """Action (create, update, delete, replace) -> how many resources."""
-    content: Mapping[str, Any] = field(repr=False)
-    """The JSON of `terraform show -json`: what decide/commands/base_plan.py judges."""
-
-    @property
-    def words(self) -> str:
-        """Say what it would do."""
-        return ", ".join(f"{count} to {word}" for word, count in sorted(self.actions.items())) or "no changes"
-
-
-@dataclass(frozen=True)
-class Held:
-    """One object that a state holds."""
-
-    address: str
-    attributes: Mapping[str, Any]
-
-
 class State:
-    """One Terraform directory, worked in while somebody waits."""
+    """One Terraform directory, worked in while somebody waits. Implements ports.TerraformDirectory."""
 
     def __init__(self, directory: Path, command: Command, *, shard: bool = False) -> None:
         """`shard`: it holds nodes, and shares its providers with the cloud's other shards."""

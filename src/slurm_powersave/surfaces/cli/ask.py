@@ -53,14 +53,13 @@ def ask(
     words: str = "",
 ) -> None:
     """Write an operator's request and exit with its outcome; `words` are a reboot's kind, or "force"."""
-    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.requests import operator_request
 
     current = session(ctx)
     journal = current.journal()
     request = operator_request(current.cluster(), mode, expression, time.time(), words)
     journal.add_request(request, time.time())
-    lease = engine_lease(current.cluster().layout)
+    lease = current.site().engine_lease()
     serves = lease.holder() is not None
     if not serves:
         render.note("no engine is running; the request waits for one")

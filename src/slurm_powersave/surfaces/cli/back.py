@@ -10,7 +10,7 @@ from slurm_powersave.surfaces.cli.session import session
 
 if TYPE_CHECKING:
     from slurm_powersave.commands.messages import Dialog
-    from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.site import Site
 
 Back = Annotated[
     bool,
@@ -22,14 +22,15 @@ Back = Annotated[
 ]
 
 
-def cluster_of(ctx: typer.Context, back: bool, speak: Dialog, *, dry_run: bool) -> Cluster | None:
-    """Return the cluster; None if it was to be the one before, and the person said no.
+def site_of(ctx: typer.Context, back: bool, speak: Dialog, *, dry_run: bool) -> Site | None:
+    """Return the site of the cluster; None if it was to be the one before, and the person said no.
 
     Raises:
         ConfigError: the file is wrong, or there is none to go back to.
     """
     if not back:
-        return session(ctx).cluster()
+        return session(ctx).site()
     from slurm_powersave.commands.previous_file import go_back
 
-    return go_back(session(ctx).path(), speak, dry_run=dry_run)
+    found = go_back(session(ctx).path(), speak, dry_run=dry_run)
+    return session(ctx).site_of(found) if found else None

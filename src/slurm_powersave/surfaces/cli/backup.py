@@ -47,15 +47,15 @@ def backup(
     from slurm_powersave.commands import backup as engine
     from slurm_powersave.model.errors import ConfigError
 
-    cluster = session(ctx).cluster()
+    site = session(ctx).site()
     if to == _STREAM:
         if keep is not None or json or sys.stdout.isatty():
             raise ConfigError(
                 "--to - writes the backup to stdout", todo="Pipe it, without --keep and --json."
             )
-        engine.send(cluster, sys.stdout.buffer)
+        engine.send(site, sys.stdout.buffer)
         return
-    made = engine.make(cluster, Path(to).absolute() if to else None, keep=keep)
+    made = engine.make(site, Path(to).absolute() if to else None, keep=keep)
     if json:
         value = {"path": str(made.path), "size": made.size, "created": made.manifest.created}
         render.print_json({**value, "members": len(made.manifest.members), "removed": list(made.removed)})
@@ -94,11 +94,17 @@ def restore(
         try:
             with nullcontext(sys.stdin.buffer) if source == _STREAM else open(source, "rb") as stream:
                 done = engine.restore(
-                    stream, source, file, lambda text: render.say(text, err=json), force=force
+                    stream,
+                    source,
+                    file,
+                    lambda text: render.say(text, err=json),
+                    current.archive(),
+                    current.site_of,
+                    force=force,
                 )
         except OSError as error:
             raise ConfigError("the backup can't be read", where=source, why=str(error)) from error
-        inventory = engine.inventory(done.cluster, done.manifest)
+        inventory = engine.inventory(current.site_of(done.cluster), done.manifest)
     root, cluster_file = done.cluster.layout.root, done.cluster.file
     if json:
         moved = str(done.moved) if done.moved else None

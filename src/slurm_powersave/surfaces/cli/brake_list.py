@@ -18,13 +18,12 @@ def gather(current: Session, why: str) -> dict[str, Any]:
 
     It holds servers of POWERED_DOWN nodes, and dead ones of nodes that Slurm can't reach.
     """
-    from slurm_powersave.adapters import connect
     from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.node import brake
     from slurm_powersave.engine.reconcile.own_account import OWN_ROWS
 
-    cluster = current.cluster()
-    seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
+    site, cluster = current.site(), current.cluster()
+    seen = read_slurm_and_clouds(site.slurm(), site.clouds())
     known = [one for servers in seen.servers.values() for one in servers]
     held = None if seen.slurm is None else brake.held(seen.slurm, known)
     unread = dict(seen.unreadable)

@@ -21,6 +21,7 @@ from slurm_powersave.surfaces.cli.session import Session, session
 if TYPE_CHECKING:
     from slurm_powersave.config.layout import Layout
     from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.site import Site
 
 Options = Mapping[str, Any]
 Command = Callable[..., None]
@@ -101,6 +102,10 @@ def _cluster(current: Session, may_lack_file: bool) -> Cluster | None:
         raise
 
 
+def _site(current: Session) -> Site | None:
+    return current.site() if _cluster(current, True) else None
+
+
 def _layout(current: Session, options: Options, may_lack_file: bool) -> Layout | None:
     """Find the state directory; refuse a changed cluster_name or state_dir, also in a dry run.
 
@@ -112,7 +117,7 @@ def _layout(current: Session, options: Options, may_lack_file: bool) -> Layout |
         return previous_file.layout_of(current.path())
     cluster = _cluster(current, may_lack_file)
     if cluster and not may_lack_file and not options.get(_ABORT):
-        identity.refuse(cluster)
+        identity.refuse(current.site())
     return cluster.layout if cluster else None
 
 
@@ -122,9 +127,10 @@ def _alone(
 ) -> Iterator[None]:
     from slurm_powersave.commands.command_lock import Patience, alone, end
 
+    lease = session(ctx).command_lease(layout)
     if options.get(_ABORT):
-        end(layout, _words(ctx)[0])
-    with alone(layout, typed(ctx), Patience(render.note, limit) if waits else None):
+        end(lease, _words(ctx)[0])
+    with alone(layout, lease, typed(ctx), Patience(render.note, limit) if waits else None):
         yield
 
 
@@ -135,7 +141,7 @@ def _history(ctx: typer.Context, options: Options) -> Iterator[None]:
         return
     from slurm_powersave.commands.command_history import in_history
 
-    with in_history(lambda: _cluster(session(ctx), True), typed(ctx), render.note):
+    with in_history(lambda: _site(session(ctx)), typed(ctx), render.note):
         yield
 
 

@@ -48,7 +48,7 @@ def check(
     if not mistakes:
         from slurm_powersave.commands import preflight
 
-        report = (preflight.offline if offline else preflight.look)(current.cluster())
+        report = preflight.offline(current.site()) if offline else preflight.look(current.site())
     if json:
         render.print_json(_value(str(path), mistakes, report))
     else:

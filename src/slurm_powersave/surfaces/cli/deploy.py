@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slurm_powersave.surfaces.cli import render
-from slurm_powersave.surfaces.cli.back import Back, cluster_of
+from slurm_powersave.surfaces.cli.back import Back, site_of
 from slurm_powersave.surfaces.cli.changing import changing_alone
 from slurm_powersave.surfaces.cli.session import Json, session
 from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, dialog, only_result_on_stdout
 
 if TYPE_CHECKING:
     from slurm_powersave.commands.teardown_steps import Outcome
-    from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.site import Site
 
 _INTERRUPTED = 130
 
@@ -83,11 +83,11 @@ def deploy(
 
     speak, done = dialog(yes, quiet=json), None
     with only_result_on_stdout() if json else nullcontext():
-        cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
+        site = site_of(ctx, back, speak, dry_run=dry_run)
         wish = Wish(replace_login, force, replace_foreign, replace_edits)
-        if cluster:
-            with _closing(cluster, "deploy"):
-                done = engine.deploy(cluster, speak, wish, dry_run=dry_run, check=not no_check)
+        if site:
+            with _closing(site, "deploy"):
+                done = engine.deploy(site, speak, wish, dry_run=dry_run, check=not no_check)
     agreed = bool(done and done.agreed)
     if json:
         render.print_json(
@@ -151,10 +151,10 @@ def teardown(
     from slurm_powersave.commands import teardown as engine
     from slurm_powersave.commands.teardown_steps import Wish
 
-    cluster = session(ctx).cluster()
+    site = session(ctx).site()
     wish = Wish(dry_run=dry_run, force=force, wait=wait, images=images, discard_queue=discard_queue)
-    with only_result_on_stdout() if json else nullcontext(), _closing(cluster, "teardown"):
-        outcome = engine.teardown(cluster, dialog(yes, quiet=json), wish, backup)
+    with only_result_on_stdout() if json else nullcontext(), _closing(site, "teardown"):
+        outcome = engine.teardown(site, dialog(yes, quiet=json), wish, backup)
     if json:
         render.print_json({"torn_down": outcome.done, "dry_run": dry_run, **_value(outcome)})
     if not outcome.done and not dry_run:
@@ -162,14 +162,14 @@ def teardown(
 
 
 @contextmanager
-def _closing(cluster: Cluster, command: str) -> Iterator[None]:
+def _closing(site: Site, command: str) -> Iterator[None]:
     """Say in a last line what there is when the person has interrupted it."""
     try:
         yield
     except KeyboardInterrupt:
         from slurm_powersave.commands.interrupted import closing
 
-        render.note(closing(cluster, command))
+        render.note(closing(site, command))
         raise typer.Exit(_INTERRUPTED) from None
 
 

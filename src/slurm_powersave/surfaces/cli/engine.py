@@ -29,9 +29,9 @@ def run(
     """Serve the cluster until SIGTERM or Ctrl-C. One line per phase of each node goes to standard error."""
     from slurm_powersave.commands import serve
 
-    cluster = session(ctx).cluster()
+    site = session(ctx).site()
     log.set_up(logging.DEBUG if verbose else logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    serve.run(cluster, stop)
+    serve.run(site, stop)

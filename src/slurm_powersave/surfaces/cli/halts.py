@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from slurm_powersave.surfaces.cli import render
 
 if TYPE_CHECKING:
-    from slurm_powersave.config.settings import Cluster
     from slurm_powersave.model.records import Done
     from slurm_powersave.ports.journal import Journal
+    from slurm_powersave.ports.state_store import StateStore
 
 WHOLE = ""
 """Stands for the whole cluster in place of a pool's name."""
@@ -54,12 +54,9 @@ class Halt:
         }
 
 
-def halts(cluster: Cluster, journal: Journal) -> list[Halt]:
+def halts(store: StateStore, journal: Journal) -> list[Halt]:
     """Return all pauses, that of the whole cluster first."""
-    from slurm_powersave.adapters.state_dir.store import StateDirectory
-
     found = [Halt(one.pool, one.why, one.by, one.at) for _, one in sorted(journal.pauses().items())]
-    store = StateDirectory(cluster.layout)
     if (said := store.paused()) is not None:
         found.insert(0, Halt(WHOLE, said, "", None, store.pause_file))
     return found

@@ -49,10 +49,10 @@ def build(
     """
     from slurm_powersave.commands import images
 
-    cluster = session(ctx).cluster()
+    site = session(ctx).site()
     with only_result_on_stdout() if json else nullcontext():
         built = images.build(
-            cluster, dialog(yes, quiet=json), base=base, node=node, name=name, pool=pool, dry_run=dry_run
+            site, dialog(yes, quiet=json), base=base, node=node, name=name, pool=pool, dry_run=dry_run
         )
     if json:
         done = bool(built) and not dry_run
@@ -69,7 +69,7 @@ def list_images(ctx: typer.Context, json: Json = False) -> None:
     from slurm_powersave.commands import images
 
     current = session(ctx)
-    rows = images.listed(current.cluster())
+    rows = images.listed(current.site())
     if json:
         render.print_json([asdict(row) for row in rows])
         return
@@ -102,7 +102,7 @@ def delete(
     """Delete an image that was built here. Refused while a pool or a node uses it."""
     from slurm_powersave.commands import images
 
-    done = images.delete(session(ctx).cluster(), name, dialog(yes, quiet=json))
+    done = images.delete(session(ctx).site(), name, dialog(yes, quiet=json))
     if json:
         render.print_json({"deleted": done})
     if not done:

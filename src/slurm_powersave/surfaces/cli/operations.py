@@ -221,12 +221,11 @@ def follow(
     json: Json = False,
 ) -> None:
     """Print one line per node and phase as it happens, until Ctrl-C; with --json one object a line."""
-    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.surfaces.cli.follow import POLL_SECONDS, Follower
 
     current = session(ctx)
-    lease = engine_lease(current.cluster().layout)
+    lease = current.site().engine_lease()
     if until_idle and lease.holder() is None:
         render.note("no engine is running; what is open waits for one")
     follower, served = Follower(current.journal(), time.time()), Served(lease)

@@ -75,7 +75,6 @@ def run(
     as_json: bool,
 ) -> None:
     """Reimage what is outdated, some nodes of a pool at a time."""
-    from slurm_powersave.adapters.state_dir.lock import engine_lease
     from slurm_powersave.commands.engine_served import Served
     from slurm_powersave.model.errors import SlurmError
     from slurm_powersave.surfaces.cli import rollout_text
@@ -94,7 +93,7 @@ def run(
     if not confirm("Reimage them?", yes):
         render.note("Nothing was asked for.")
         raise typer.Exit(1)
-    lease = engine_lease(current.cluster().layout)
+    lease = current.site().engine_lease()
     if lease.holder() is None:
         render.note("no engine is running; the requests wait for one")
     try:
@@ -108,21 +107,19 @@ def run(
 def _rollout(
     current: Session, pools: Sequence[str], max_unavailable: int | None, max_failures: int, replace: bool
 ) -> Rollout:
-    from slurm_powersave.adapters import connect
     from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.commands.rollout import Rollout
-    from slurm_powersave.commands.serve import WallClock
     from slurm_powersave.decide.flavor.node_memory import by_pool
     from slurm_powersave.model.errors import ConfigError
 
-    cluster = current.cluster()
+    site, cluster = current.site(), current.cluster()
     known = [pool.name for pool in cluster.node_pools]
     if unknown := [pool for pool in pools if pool not in known]:
         raise ConfigError(
             f"no pool {unknown[0]}", where=str(cluster.file), todo=f"It has {', '.join(known)}."
         )
-    slurm = connect.slurm(cluster)
-    seen = read_slurm_and_clouds(slurm, connect.clouds(cluster))
+    slurm = site.slurm()
+    seen = read_slurm_and_clouds(slurm, site.clouds())
     for what, why in seen.unreadable.items():
         if what != "slurm":
             render.note(f"{what} could not be read, so the journal is used instead: {why}")
@@ -130,7 +127,7 @@ def _rollout(
         cluster,
         current.journal(),
         slurm,
-        WallClock(),
+        site.clock,
         seen.servers,
         [pool for pool in known if not pools or pool in pools],
         max_unavailable,

@@ -148,7 +148,7 @@ def go_on(
     ended = [] if refused else _end(current, pool)
     if released:
         journal.confirm(time.time())
-    left = halts(current.cluster(), journal)
+    left = halts(current.site().store(), journal)
     if json:
         value = {"ended": [one.value() for one in ended], "paused": [one.value() for one in left]}
         brake = shown or brake_value(journal.brake())
@@ -164,11 +164,10 @@ def go_on(
 
 def _end(current: Session, pool: str | None) -> list[Halt]:
     """End the pauses, or that of one pool; return them."""
-    from slurm_powersave.adapters.state_dir.store import StateDirectory
     from slurm_powersave.model.errors import PowersaveError
 
     cluster, journal = current.cluster(), current.journal()
-    found = halts(cluster, journal)
+    found = halts(current.site().store(), journal)
     pools = [one.name for one in cluster.node_pools]
     if pool is not None:
         found = [one for one in found if one.pool == pool and pool]
@@ -176,7 +175,7 @@ def _end(current: Session, pool: str | None) -> list[Halt]:
             raise _no_pool(cluster, pool, pools)
     for path in (one.file for one in found if one.file):
         try:
-            StateDirectory(cluster.layout).end_pause()
+            current.site().store().end_pause()
         except OSError as error:
             todo = "Nothing was ended. Remove it by hand."
             raise PowersaveError("it can't be removed", where=str(path), why=str(error), todo=todo) from error

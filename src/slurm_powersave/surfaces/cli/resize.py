@@ -10,7 +10,7 @@ import typer
 
 from slurm_powersave.model.errors import ConfigError, PowersaveError
 from slurm_powersave.surfaces.cli import render
-from slurm_powersave.surfaces.cli.back import Back, cluster_of
+from slurm_powersave.surfaces.cli.back import Back, site_of
 from slurm_powersave.surfaces.cli.changing import changing_alone
 from slurm_powersave.surfaces.cli.session import Json
 from slurm_powersave.surfaces.cli.terminal import DryRun, Yes, dialog, only_result_on_stdout
@@ -65,11 +65,11 @@ def resize(
     if abort and back:
         raise ConfigError("--abort and --back can't be used together", todo="End the resize first.")
     speak, wish = dialog(yes, quiet=json), Wish(replace_edits=replace_edits)
-    cluster = cluster_of(ctx, back, speak, dry_run=dry_run)
-    if cluster is None:
+    site = site_of(ctx, back, speak, dry_run=dry_run)
+    if site is None:
         _end(None, dry_run, json)
         return
-    work = ScaleCommand(cluster, speak, tell, wish)
+    work = ScaleCommand(site, speak, tell, wish)
     try:
         with only_result_on_stdout() if json else nullcontext():
             if abort:
@@ -83,8 +83,6 @@ def resize(
         if json:
             render.print_json({"resized": False, "dry_run": dry_run, "nodes": dict(work.outcome)})
         raise
-    finally:
-        work.close()
     if abort:
         _aborted(released, json)
     else:

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from slurm_powersave.config.layout import Layout
     from slurm_powersave.config.settings import Cluster
+    from slurm_powersave.ports.archive import Archive
     from slurm_powersave.ports.journal import Journal
+    from slurm_powersave.ports.lease import Lease
+    from slurm_powersave.ports.site import Site
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Session:
     no_color: bool = False
     debug: bool = False
     _cluster: Cluster | None = field(default=None, repr=False)
+    _site: Site | None = field(default=None, repr=False)
 
     def path(self) -> Path:
         """Name the cluster file by the search order.
@@ -49,23 +54,50 @@ class Session:
             self._cluster = settings.load(self.path())
         return self._cluster
 
+    def site(self) -> Site:
+        """Return the cluster with its outside systems: one for each call of the command.
+
+        Raises:
+            ConfigError: the cluster file is wrong; all mistakes are in its text.
+        """
+        if self._site is None:
+            self._site = self.site_of(self.cluster())
+        return self._site
+
+    def site_of(self, cluster: Cluster) -> Site:
+        """Make the site of another cluster file: of the one before, or of a backup's."""
+        from slurm_powersave import wiring
+
+        return wiring.site(cluster)
+
+    def command_lease(self, layout: Layout) -> Lease:
+        """Return which command may change a cluster; it needs no cluster file."""
+        from slurm_powersave import wiring
+
+        return wiring.command_lease(layout)
+
+    def archive(self) -> Archive:
+        """Return what reads backups; it needs no cluster file."""
+        from slurm_powersave import wiring
+
+        return wiring.archive()
+
     def journal(self) -> Journal:
         """Open the cluster's journal.
 
         Raises:
             ConfigError: there is none yet, or it is not a journal.
         """
-        from slurm_powersave.adapters.journal.sqlite import SqliteJournal
         from slurm_powersave.model.errors import ConfigError
 
-        path = self.cluster().layout.journal
-        if not path.exists():
+        found = self.site().existing_journal()
+        if found is None:
             raise ConfigError(
                 "this cluster has no journal yet",
-                where=str(path),
+                where=str(self.cluster().layout.journal),
                 todo="Create the cluster first: slurm-powersave deploy",
             )
-        return SqliteJournal(path)
+        return found
 
 
 def session(ctx: typer.Context) -> Session:

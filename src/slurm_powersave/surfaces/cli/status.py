@@ -47,25 +47,22 @@ def status(
     nodes whose Terraform state has an older version of the root module.
     What can't be read is shown as ?, with the cause below the table; the exit code is 0 nevertheless.
     """
-    from slurm_powersave.adapters import connect
-    from slurm_powersave.adapters.state_dir.lock import engine_lease
-    from slurm_powersave.adapters.state_dir.store import StateDirectory
     from slurm_powersave.commands.readings import read_slurm_and_clouds
     from slurm_powersave.decide.preflight import slurm_running
     from slurm_powersave.engine.runs import first_nodes, root_modules
 
     current = session(ctx)
     cluster = current.cluster()
-    journal = current.journal()
-    seen = read_slurm_and_clouds(connect.slurm(cluster), connect.clouds(cluster))
+    journal, store = current.journal(), current.site().store()
+    seen = read_slurm_and_clouds(current.site().slurm(), current.site().clouds())
     found = [row for row in _rows(cluster, seen, journal) if row.outdated or not outdated]
-    lease = engine_lease(cluster.layout)
+    lease = current.site().engine_lease()
     engine = lease.holder()
     waiting = len(journal.unplanned_requests())
-    paused, brake = halts.halts(cluster, journal), journal.brake()
-    hardware = first_nodes.findings(cluster, journal, StateDirectory(cluster.layout), seen.flavors)
+    paused, brake = halts.halts(store, journal), journal.brake()
+    hardware = first_nodes.findings(cluster, journal, store, seen.flavors)
     warnings = notices.still_so(journal.notices(), seen.slurm)
-    older = root_modules.older(connect.module_versions(cluster), journal.node_records())
+    older = root_modules.older(current.site().module_versions(), journal.node_records())
     if json:
         render.print_json(
             {

@@ -35,7 +35,7 @@ def plan(ctx: typer.Context, json: Json = False) -> None:
     from slurm_powersave.commands.terraform_plans import plan_all
     from slurm_powersave.model.errors import TerraformError
 
-    plans = plan_all(session(ctx).cluster())
+    plans = plan_all(session(ctx).site())
     if json:
         found = list(plans)
         render.print_json([{**asdict(one), "directory": str(one.directory)} for one in found])
@@ -69,7 +69,7 @@ def init(
             why="the states are initialised by themselves when they are needed",
             todo="slurm-powersave terraform init -upgrade takes newer providers.",
         )
-    chosen = provider_upgrade.upgrade(session(ctx).cluster(), render.note)
+    chosen = provider_upgrade.upgrade(session(ctx).site(), render.note)
     if json:
         render.print_json({source: {"before": old, "after": new} for source, (old, new) in chosen.items()})
         return

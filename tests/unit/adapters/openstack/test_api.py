@@ -194,7 +194,7 @@ def test_an_answer_that_is_none(openstack: World) -> None:
 
 def test_nothing_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys; from slurm_powersave.adapters import connect; "
+        "import sys; from slurm_powersave import wiring; "
         "from slurm_powersave.adapters.openstack.cloud import OpenStackCloud; "
         "OpenStackCloud('demo', {'cloud': 'lab'}); print('openstack' in sys.modules)"
     )

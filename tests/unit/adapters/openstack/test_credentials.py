@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm_powersave.adapters import connect
 from slurm_powersave.adapters.openstack import credentials
 from slurm_powersave.adapters.openstack.api import Api
 from slurm_powersave.config.openstack_settings import Settings
 from slurm_powersave.model.errors import CloudError, FailureClass
 from slurm_powersave.testing.world import cluster
+from slurm_powersave.wiring import LiveSite
 from tests.unit.adapters.openstack.lab import SILENCE, World
 
 CHECKOUT = Path(__file__).parents[4]
@@ -61,7 +61,7 @@ def terraform(cloud: str, directory: Path) -> "subprocess.CompletedProcess[str]"
     """Log in as Terraform's provider does, from the directory of a state."""
     directory.mkdir(exist_ok=True)
     settings = {"adapter": "openstack", "nodes_module": "x", "settings": {"cloud": cloud}}
-    env = connect.command(cluster(2, clouds={"mem": settings}), "mem").env()
+    env = LiveSite(cluster(2, clouds={"mem": settings})).terraform_command("mem").env()
     env |= {"PYTHONPATH": str(CHECKOUT / "tests/openstack/provider")}
     argv = [sys.executable, "-c", PROVIDER, cloud]
     return subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, check=False)
@@ -155,10 +155,10 @@ def test_each_cloud_has_its_own(openstack: World, place: Path) -> None:
     made = cluster(2, clouds=clouds, login=base, node_pools=pools)
     shard = made.layout.terraform / "b" / "nodes-001"
     for directory, name in ((made.layout.base, "a"), (shard, "b")):
-        env = connect.state(made, directory)._command.env()
+        env = LiveSite(made).directory(directory)._command.env()
         assert (env["OS_CLOUD"], env["OS_CACERT"]) == (name, str(place / f"{name}.pem"))
 
 
 def test_another_adapter_needs_none(place: Path) -> None:
     write(place / "clouds.yaml", lab={})
-    assert "OS_CLOUD" not in connect.command(cluster(2), "mem").env()
+    assert "OS_CLOUD" not in LiveSite(cluster(2)).terraform_command("mem").env()

@@ -1,24 +1,26 @@
 """`check` against an OpenStack that speaks HTTP: what the adapter reads is what the pre-flight judges."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from slurm_powersave.adapters.journal.sqlite import SqliteJournal
-from slurm_powersave.adapters.terraform import versions
+from slurm_powersave.commands import unrecorded
+from slurm_powersave.commands.messages import Dialog
 from slurm_powersave.commands.preflight import look
 from slurm_powersave.config.settings import Cluster
-from slurm_powersave.model.cloud_facts import Tools
 from slurm_powersave.model.nodes import NodeRecord, NodeSpec
+from slurm_powersave.ports.site import Site
+from slurm_powersave.testing.site import MemoryProgram, MemorySite, Parts
 from tests.openstack.http_cloud import public_key
 from tests.unit.adapters.openstack.lab import World
 
 
 @pytest.fixture
-def cluster(openstack: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(openstack: World, tmp_path: Path) -> Cluster:
     """A cluster that this cloud can have."""
-    monkeypatch.setattr(versions, "read", lambda command, states: Tools("1.11.4"))
     openstack.cloud.network["networks"].append({"id": "n-ext", "name": "public", "router:external": True})
     settings = openstack.settings(external_network="public", ssh_from=["192.0.2.7/32"])
     return Cluster.model_validate(
@@ -43,13 +45,18 @@ def cluster(openstack: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
 
 
+def site_of(cluster: Cluster) -> MemorySite:
+    """Its outside: Terraform is there, and the cloud is the real adapter's."""
+    return MemorySite(cluster, Parts(terraform_program=MemoryProgram()))
+
+
 def told(cluster: Cluster) -> list[tuple[str, str]]:
     """Severity and text of each finding."""
-    return [(str(one.severity), f"{one.where}: {one.wrong}") for one in look(cluster).findings]
+    return [(str(one.severity), f"{one.where}: {one.wrong}") for one in look(site_of(cluster)).findings]
 
 
 def test_all_is_well(cluster: Cluster, openstack: World) -> None:
-    report = look(cluster)
+    report = look(site_of(cluster))
     assert [one for one in report.findings if "role" not in one.wrong] == []
     assert report.flavors == {"compute": ("small", "large")}
     assert any(line.startswith("cloud os: identity http") for line in report.asked)
@@ -71,14 +78,14 @@ def test_the_key_pair_of_another_key_and_too_small_a_quota(cluster: Cluster, ope
 
 def test_401(cluster: Cluster, openstack: World) -> None:
     openstack.proxy.order(path="/auth/tokens", status=401)
-    found = look(cluster).findings
+    found = look(site_of(cluster)).findings
     assert [str(one.severity) for one in found] == ["error"]
     assert "authentication" in found[0].wrong and "clouds.yaml" in found[0].right
 
 
 def test_nobody_answers(cluster: Cluster, openstack: World) -> None:
     with openstack.proxy.refused("all"):
-        found = look(cluster).findings
+        found = look(site_of(cluster)).findings
     assert [str(one.severity) for one in found] == ["error"]
     assert "route, firewall" in found[0].right
 
@@ -136,3 +143,28 @@ def test_a_list_of_servers_that_fails_is_the_only_finding(cluster: Cluster, open
     found = told(cluster)
     openstack.proxy.calm()
     assert [kind for kind, _ in found] == ["error"] and "503" in found[0][1]
+
+
+def logins(openstack: World) -> int:
+    return sum(path.endswith("/auth/tokens") for _, how, path in openstack.proxy.requests if how == "POST")
+
+
+def as_deploy_does(ask: Callable[[], Site], cluster: Cluster) -> None:
+    """Ask the clouds as often as a first deploy does; `ask` gives the site of each step."""
+    look(ask())
+    unrecorded.refuse_unknown(cluster, unrecorded.servers(ask()))
+    for name in cluster.clouds:
+        cloud = ask().cloud(name)
+        assert cloud and cloud.image_id("default") and cloud.flavor_id("small")
+    unrecorded.tell(ask(), ask().directory(cluster.layout.base), Dialog(print, print, lambda question: True))
+    assert ask().image_cloud("os").list_images()
+    assert [cloud.flavors() for cloud in ask().clouds().values()]
+
+
+def test_a_whole_deploy_logs_in_once(cluster: Cluster, openstack: World) -> None:
+    site = site_of(cluster)
+    as_deploy_does(lambda: site, cluster)
+    assert logins(openstack) == 1
+    # With an adapter for each step, as it once was, it would be:
+    as_deploy_does(lambda: site.anew(cluster), cluster)
+    assert logins(openstack) == 1 + 6
