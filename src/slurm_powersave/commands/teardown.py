@@ -77,7 +77,7 @@ def _end_runs(site: Site, journal: Runs, wish: Wish) -> None:
 
 def _parts(site: Site, dialog: Dialog, journal: Journal | None, to: Path | None) -> Teardown:
     cluster, layout, clouds = site.cluster, site.cluster.layout, site.clouds()
-    shards = [path.parent for path in sorted(layout.terraform.glob("*/*/terraform.tfstate"))]
+    shards = [path for path in sorted(layout.terraform.glob("*/nodes-*")) if site.directory(path).exists]
     base = site.directory(layout.base)
     unseen = {path for path in shards if path.parent.name not in clouds}
     if cluster.cloud_of(cluster.login) not in clouds:

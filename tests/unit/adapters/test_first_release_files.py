@@ -110,8 +110,13 @@ def assert_whole(path: Path, before: dict[str, list[Any]], known: dict[str, list
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     after = rows(path, known)
     # A request without operations, all of it refused, is marked so that it can be pruned.
+    # What a person asked for has a column of its own.
+    source, features = (known["requests"].index(name) for name in ("source", "features"))
+    requests = [(*row[:-1], 2) if row[0] == "refused" else row for row in before["requests"]]
     before = before | {
-        "requests": [(*row[:-1], 2) if row[0] == "refused" else row for row in before["requests"]]
+        "requests": [
+            row if row[source] == "hook" else (*row[:features], "", *row[features + 1 :]) for row in requests
+        ]
     }
     assert after == before
 

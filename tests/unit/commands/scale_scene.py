@@ -62,7 +62,7 @@ class Scene:
         self.fuse -= 1
 
     @property
-    def around(self) -> ScaleContext:
+    def context(self) -> ScaleContext:
         """The world as a resize sees it."""
         world, scene = self.world, self
 
@@ -114,7 +114,7 @@ class Scene:
             for name in self.wanted.nodes()
             if not self.world.journal.node_record(name)
         )
-        one = Scaling(self.around, self.found, "1a2b", timeout)
+        one = Scaling(self.context, self.found, "1a2b", timeout)
         one.run()
         return one
 

@@ -26,11 +26,11 @@ class Lab:
         self.place = self.cluster.layout.inventory
         apply_slurm_conf.write(self.place, self.made())
         (self.place / "group_vars/all/site.yml").write_text("site: 1")
+        self.site = MemorySite(self.cluster, Parts(plays=MemoryPlays(self.play)))
         slurm_conf_in_use.save(self.site.store())
         self.before = self.texts()
         self.seen: list[tuple[Path, dict[str, Any]]] = []
         self.rc, self.copies = 0, False
-        self.site = MemorySite(self.cluster, Parts(plays=MemoryPlays(self.play)))
 
     def made(self, **changes: Any) -> Inventory:
         cluster = self.cluster.model_copy(update=changes)

@@ -17,6 +17,10 @@ class PretendState:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
+    @property
+    def exists(self) -> bool:
+        return (self.directory / "terraform.tfstate").exists()
+
     def plan(self) -> Planned:
         if self.directory.name == "nodes-002":
             raise TerraformError("terraform plan failed", why="locked")

@@ -24,7 +24,7 @@ def wished(reason: str, pool_image: str = "old", **unknown: None) -> Wish:
     """Read a reason for a node with image old and flavor small."""
     node = NodeSpec("n1", "c", "mem", "old", "small", "", "10.0.0.1")
     pool = NodeSpec("n1", "c", "mem", pool_image, "small", "", "10.0.0.1")
-    known: dict[str, Any] = {"images": IMAGES, "flavors": FLAVORS, "promised": NodeFacts(1, 900)}
+    known: dict[str, Any] = {"images": IMAGES, "flavors": FLAVORS, "configured": NodeFacts(1, 900)}
     return wish(reason, node, pool, **(known | unknown))
 
 

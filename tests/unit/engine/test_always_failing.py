@@ -152,4 +152,4 @@ def test_a_rest_that_can_not_be_ended_keeps_nobody_waiting(monkeypatch: pytest.M
     world.slurm.submit("n2")
     run(world, 30)
     assert world.slurm.node("n2").up and world.recovery.count <= 4
-    assert world.left_alone.startswith("rest of n1 (")
+    assert world.left_alone.startswith("ending the backoff of n1 (")

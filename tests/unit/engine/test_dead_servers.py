@@ -73,7 +73,7 @@ def test_a_node_that_slurm_hears_again_comes_back_where_a_blank_keeps_it_down() 
     """Slurm itself takes back one whose reason begins with its own words (ReturnToService=1)."""
     world = idle("24.11")
     node = replace(world.slurm.node("n1"), flags=frozenset({"DOWN", "CLOUD"}), reason=" : Not responding")
-    world.slurm._put(replace(node, reason_by="slurm"))
+    world.slurm.put(replace(node, reason_by="slurm"))
     coarsely(world, 120)
     assert world.slurm.node("n1").up and not world.slurm.node("n1").has("DOWN")
 
@@ -90,6 +90,6 @@ def test_a_node_that_slurm_hears_again_comes_back_where_a_blank_keeps_it_down() 
 def test_what_somebody_may_have_set_down_does_not(flags: str, reason: str, by: str) -> None:
     world = idle("24.11")
     node = replace(world.slurm.node("n1"), flags=frozenset({"CLOUD", *flags.split("+")}))
-    world.slurm._put(replace(node, reason=reason, reason_by=by))
+    world.slurm.put(replace(node, reason=reason, reason_by=by))
     coarsely(world, 120)
     assert world.slurm.node("n1").has("DOWN")

@@ -94,4 +94,4 @@ def test_the_next_deploy_or_resize_writes_it_and_until_then_it_is_told(
     )
     deploy.write_inventory(site)
     slurm_conf_in_use.save(site.store())
-    assert first_nodes.findings(wanted, journal, sizes) == []
+    assert first_nodes.findings(wanted, journal, site.store(), sizes) == []
