@@ -35,6 +35,7 @@ class Live:
 
     python = sys.executable
     """What our command and the engine are run with."""
+    module = "slurm_powersave.surfaces.cli.main"
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class Live:
 
     def argv(self, *words: str) -> list[str]:
         """Return the argv of our command for this cluster."""
-        return [self.python, "-m", "slurm_powersave.surfaces.cli.main", "--cluster", str(self.file), *words]
+        return [self.python, "-m", self.module, "--cluster", str(self.file), *words]
 
     def command(self, *words: str, timeout: float = 60, rc: int = 0) -> str:
         """Run our command and return its output; AssertionError if it leaves with another code."""

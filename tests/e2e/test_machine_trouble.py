@@ -77,7 +77,8 @@ def test_a_disk_that_is_full_while_a_node_comes(small: Live, when: str) -> None:
         subprocess.run(["sleep", "10"], check=True)
     live.job_done(job, 120)
     live.wait("all is suspended", lambda: not live.servers() and not live.open_operations(), 90)
-    assert OFF in live.node("e2e-2").flags
+    live.wait("Slurm shows it off", lambda: OFF in live.node("e2e-2").flags, 60)
+    assert not live.node("e2e-2").has("DRAIN"), "nor of the other one"
     # Where slurmd runs already the job is done, and the node suspended, before the engine can write again.
     assert live.newest("e2e-1").outcome in ("done", "cancelled"), "a full disk is no fault of the node"
     assert "No changes" in live.command("terraform", "plan")

@@ -30,7 +30,7 @@ class Upgraded(Live):
 
     def begin(self, place: Path) -> None:
         """Deploy with the old release."""
-        self.python = str(old_release(FIRST, place))
+        self.python, self.module = str(old_release(FIRST, place)), "slurm_powersave.surfaces.cli"
         self.make()
 
     def write(self, **changes: object) -> None:
@@ -46,7 +46,7 @@ class Upgraded(Live):
     def upgrade(self) -> None:
         """Stop the old engine, write what the new release wants in the cluster file, start the new one."""
         self.stop_engine()
-        self.python = Live.python
+        self.python, self.module = Live.python, Live.module
         self.write()
         self.start_engine()
 

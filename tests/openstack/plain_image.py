@@ -1,7 +1,6 @@
 """An image as clouds have it: no munge, no Slurm, and package lists that are empty."""
 
 from slurm_powersave.adapters.ansible.playbooks import answers
-
 from tests.e2e.guest_packages import GUEST, SOURCE, archive, packages, unpack
 from tests.e2e.guests import guest_image
 from tests.openstack.harness import Project, Ssh, until

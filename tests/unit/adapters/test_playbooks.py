@@ -125,6 +125,19 @@ def test_interrupt_asks_and_waits(tmp_path: Path) -> None:
     assert [one.failure.text for one in news if one.failure] == [result.text, result.text]
 
 
+@pytest.mark.parametrize("code", [1, 120])
+def test_a_run_that_could_not_say_how_it_ended_is_no_fault_of_the_nodes(tmp_path: Path, code: int) -> None:
+    """On a full disk neither its last line nor its error could be written: 120 is Python's own code."""
+    news, result = all_of(run_of(tmp_path / "run", says(OK, then=f"sys.exit({code})")))
+    assert result.machine and [one.node for one in news] == [OK["node"]]
+
+
+def test_a_run_that_was_killed_is_not_taken_for_one_that_had_no_room(tmp_path: Path) -> None:
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    _, result = all_of(run_of(tmp_path / "run", says(OK, then=killed)))
+    assert not result.machine and result.text == "the play was killed before its end"
+
+
 def test_a_run_whose_directory_is_gone_has_ended(tmp_path: Path) -> None:
     run = ConfigureRun(RunRecord("r1", "configure", str(tmp_path / "gone"), 2**22 + 1, 1))
     assert run.progress() == []

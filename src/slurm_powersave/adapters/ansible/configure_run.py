@@ -26,6 +26,9 @@ from slurm_powersave.model.outside_text import BOOT_ID, matching
 RUN = "run.json"
 """In the run's directory: what was asked for."""
 
+_HIGHEST = 128
+"""The highest exit code of a program that ended by itself; a shell adds the signal's number to it."""
+
 
 class ConfigureRun:
     """One detached run of node.yml; implements ports.Run."""
@@ -108,10 +111,15 @@ class ConfigureRun:
                 FailureClass(self._end.get("failure", "unknown")),
             )
         said = said_beside(self._record)
-        if machine.says(said) or wrote_no_exit_code(self._record):
+        if machine.says(said) or wrote_no_exit_code(self._record) or self._wrote_nothing(said):
             words = said.strip().splitlines() or ["its output could not be written"]
             return RunResult(False, f"Ansible could not run: {words[-1]}", FailureClass.UNKNOWN, machine=True)
         return RunResult(False, "the play was killed before its end", FailureClass.UNKNOWN)
+
+    def _wrote_nothing(self, said: str) -> bool:
+        """Tell whether it ended by itself, and there was no room for what it had to say of that."""
+        code = exit_code(self._record)
+        return code is not None and 0 <= code <= _HIGHEST and not said.strip()
 
 
 def parse(line: str) -> NodeProgress | dict[str, Any] | None:
