@@ -32,14 +32,16 @@ time.sleep(60)
 """
 
 
-def interrupted(script: str, note: Path) -> int:
+def interrupted(script: str, note: Path, times: int = 1) -> int:
     """Run a script, interrupt us as soon as it has noted a process, and return that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt() -> None:
         while not (note.exists() and note.read_text()):
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
 
     try:
         threading.Thread(target=interrupt, daemon=True).start()
@@ -57,6 +59,11 @@ def is_there(pid: int) -> bool:
 def test_what_it_has_begun_ends_with_it(tmp_path: Path) -> None:
     """Whoever comes next holds the lock, and no task of the last play runs on beside it."""
     assert not is_there(interrupted(TIDY, tmp_path / "note"))
+
+
+def test_a_second_ctrl_c_does_not_leave_it_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_output, "_LAST_WORK", 1.0)
+    assert not is_there(interrupted(STUBBORN, tmp_path / "note", times=3))
 
 
 def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

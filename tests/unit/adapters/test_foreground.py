@@ -42,8 +42,9 @@ def test_its_end_output_and_errors(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["script"], "nothing is left"
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_is_handed_on_once_and_the_end_is_waited_for(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize(("times", "pause"), [(1, 0.1), (3, 0.1), (1500, 0.0002)])
+def test_ctrl_c_is_handed_on_once_and_the_end_is_waited_for(tmp_path: Path, times: int, pause: float) -> None:
+    """Whatever the waiter is doing at that moment: of very many some come while it does not sleep."""
     (tmp_path / "terraform").write_text(TERRAFORM)
     argv = [sys.executable, "-c", WAITER, str(tmp_path / "terraform"), str(tmp_path)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -53,7 +54,7 @@ def test_ctrl_c_is_handed_on_once_and_the_end_is_waited_for(tmp_path: Path, time
         time.sleep(0.05)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.1)
+        time.sleep(pause)
     out, _ = process.communicate(timeout=20)
     assert out == "interrupted, and it has ended: whole\n"
     assert (tmp_path / "told").read_text() == "told\n"

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from slurm_powersave.adapters.processes.foreground import ctrl_c_noted
 from slurm_powersave.model.printable import printable_lines
 
 _BLOCK = 1 << 16
@@ -47,8 +48,9 @@ def run_shown(argv: Sequence[str], env: Mapping[str, str]) -> int:
         for reader in readers:
             reader.start()
         code = process.wait()
-    except BaseException:  # Ctrl-C, too
-        _end(process)
+    except BaseException:  # Ctrl-C, too; a second one does not leave the program to itself
+        with ctrl_c_noted():
+            _end(process)
         raise
     for reader in readers:
         reader.join(_LEFT_OPEN)
